@@ -1,0 +1,26 @@
+//! What the kernel programs and user space both read: map keys and values, names and numbers.
+//!
+//! Every type here is plain old data in a fixed layout: integers and byte arrays only, no padding
+//! (proved at compile time by [`plain!`]), multi-byte integers in host order, addresses in network order.
+//! A change of any layout or number raises [`ABI_VERSION`], and with it the pin directory.
+#![no_std]
+
+mod addr;
+mod config;
+mod names;
+mod outcome;
+mod plain;
+mod pods;
+mod routes;
+mod stats;
+
+pub use addr::{Addr, Prefix};
+pub use config::{Config, features};
+pub use names::{
+    ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, LICENSE, MAX_PODS, MAX_ROUTES, ROUTE_PROTOCOL, maps, programs,
+};
+pub use outcome::{DropReason, Hook, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};
+pub use plain::Plain;
+pub use pods::{PodValue, pod_flags};
+pub use routes::{RouteKind, RouteValue};
+pub use stats::{Counter, PodCounters, STATS_ENTRIES, stats_index};

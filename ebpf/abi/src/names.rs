@@ -1,0 +1,49 @@
+/// Version of every layout and number in this crate; part of the pin directory's name (`abi<N>`).
+pub const ABI_VERSION: u32 = 1;
+
+/// Licence string of the object. The kernel offers its GPL-only helpers to this one
+/// (`include/linux/license.h`, `license_is_gpl_compatible`).
+pub const LICENSE: &str = "Dual MIT/GPL";
+
+/// Protocol number of every kernel route we add (`rtm_protocol`; free in `rt_protos`).
+pub const ROUTE_PROTOCOL: u8 = 150;
+
+/// Priority (`tcm_info` upper half) of our clsact filters.
+pub const FILTER_PRIORITY: u16 = 5230;
+/// Handle of our clsact filters.
+pub const FILTER_HANDLE: u32 = 1;
+
+/// Default capacity of `PODS` and of the per-pod counters; settable at first init.
+pub const MAX_PODS: u32 = 65_536;
+/// Default capacity of `ROUTES`; settable at first init.
+pub const MAX_ROUTES: u32 = 65_536;
+
+/// Names of the maps: in the object, as pins, and in documentation.
+pub mod maps {
+    /// Hash, pod address to [`crate::PodValue`].
+    pub const PODS: &str = "PODS";
+    /// LPM trie, [`crate::Prefix`] to [`crate::RouteValue`].
+    pub const ROUTES: &str = "ROUTES";
+    /// Array of one [`crate::Config`].
+    pub const CONFIG: &str = "CONFIG";
+    /// Per-CPU array of [`crate::Counter`], indexed by [`crate::stats_index`].
+    pub const STATS: &str = "STATS";
+    /// Per-CPU hash, host ifindex to [`crate::PodCounters`].
+    pub const POD_STATS: &str = "POD_STATS";
+    /// All of them.
+    pub const ALL: [&str; 5] = [PODS, ROUTES, CONFIG, STATS, POD_STATS];
+}
+
+/// Names of the programs: in the object, as pins, and in documentation.
+pub mod programs {
+    /// Ingress of a pod's host veth.
+    pub const FROM_POD: &str = "from_pod";
+    /// Egress of a pod's host veth.
+    pub const TO_POD: &str = "to_pod";
+    /// Ingress of the vxlan device.
+    pub const FROM_OVERLAY: &str = "from_overlay";
+    /// Egress of the vxlan device.
+    pub const TO_OVERLAY: &str = "to_overlay";
+    /// All of them.
+    pub const ALL: [&str; 4] = [FROM_POD, TO_POD, FROM_OVERLAY, TO_OVERLAY];
+}

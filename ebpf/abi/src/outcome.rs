@@ -1,0 +1,217 @@
+use core::fmt;
+
+/// A number that names nothing in this version of the ABI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownNumber(pub u32);
+
+impl fmt::Display for UnknownNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} names nothing in this ABI version", self.0)
+    }
+}
+
+impl core::error::Error for UnknownNumber {}
+
+/// One list of names: number, label and documentation together.
+macro_rules! labelled {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal, $label:literal;)+ }) => {
+        $(#[$doc])*
+        #[repr(u32)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum $name { $($(#[$vdoc])* $variant = $number,)+ }
+
+        impl $name {
+            /// Every variant, in the order of its number, which starts at 0 without a gap.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name as commands and metrics print it.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+
+        impl TryFrom<u32> for $name {
+            type Error = UnknownNumber;
+            #[inline(always)]
+            fn try_from(number: u32) -> Result<Self, UnknownNumber> {
+                match number { $($number => Ok(Self::$variant),)+ _ => Err(UnknownNumber(number)) }
+            }
+        }
+    };
+}
+
+labelled! {
+    /// Where a program sees a packet.
+    Hook {
+        /// Ingress of a pod's host veth: the pod sent it.
+        FromPod = 0, "from_pod";
+        /// Egress of a pod's host veth: the stack sends it to the pod.
+        ToPod = 1, "to_pod";
+        /// Ingress of the vxlan device: decapsulated, from another node.
+        FromOverlay = 2, "from_overlay";
+        /// Egress of the vxlan device: about to be encapsulated.
+        ToOverlay = 3, "to_overlay";
+    }
+}
+
+labelled! {
+    /// How a packet went on.
+    Verdict {
+        /// Redirected into the receiving pod's namespace.
+        Peer = 0, "peer";
+        /// Sent to the tunnel device, or let through there with its tunnel key set.
+        Tunnel = 1, "tunnel";
+        /// Delivered to the device the hook belongs to.
+        Deliver = 2, "deliver";
+        /// Answered by the program itself (ARP or neighbour solicitation for the gateway).
+        Answer = 3, "answer";
+    }
+}
+
+labelled! {
+    /// Why a packet was left to the node's stack.
+    StackReason {
+        /// Not to a pod or node of the cluster: outside, or a Service address.
+        Outside = 0, "outside";
+        /// To an address of this node.
+        LocalNode = 1, "local-node";
+        /// To an address of this node's blocks that no pod holds: the stack answers unreachable.
+        Unassigned = 2, "unassigned";
+        /// TTL or hop limit is used up: the stack answers time exceeded.
+        TtlExpired = 3, "ttl-expired";
+        /// Larger than the path MTU: the stack fragments it or answers.
+        TooBig = 4, "too-big";
+        /// IPv4 options or IPv6 extension headers before the payload.
+        Options = 5, "options";
+        /// Multicast or broadcast.
+        Multicast = 6, "multicast";
+        /// A pod of the pair has the shortcut switched off.
+        NoShortcut = 7, "no-shortcut";
+    }
+}
+
+labelled! {
+    /// Why a packet was dropped.
+    DropReason {
+        /// The source address does not belong to the interface.
+        SpoofedSource = 0, "spoofed-source";
+        /// The source MAC is not the assigned one (`antispoof: mac`).
+        SpoofedMac = 1, "spoofed-mac";
+        /// ARP or neighbour discovery for anything but the gateway, or in another's name.
+        ForeignNeighbour = 2, "foreign-neighbour";
+        /// The pod's announcement of its own address: learned, nobody else needs it.
+        NeighbourAnnouncement = 3, "neighbour-announcement";
+        /// Link-local source or scope: MLD, router solicitation, fe80::/10, 169.254.0.0/16.
+        LinkLocal = 4, "link-local";
+        /// Neither ARP, IPv4 nor IPv6.
+        UnknownEthertype = 5, "unknown-ethertype";
+        /// Headers cut short or contradicting each other.
+        Malformed = 6, "malformed";
+        /// A pod addressed a node's tunnel port.
+        TunnelPort = 7, "tunnel-port";
+        /// Tunnel packet from an address that is no node's.
+        ForeignOuterSource = 8, "foreign-outer-source";
+        /// Tunnel packet whose inner source does not belong to the node that sent it.
+        ForeignInnerSource = 9, "foreign-inner-source";
+        /// Tunnel packet with another cluster's key.
+        ForeignKey = 10, "foreign-key";
+        /// Tunnel packet for a destination that is neither a pod nor an address of this node.
+        NotForThisNode = 11, "not-for-this-node";
+        /// The stack routed a packet to the tunnel device, but no route says to which node.
+        NoTunnelRoute = 12, "no-tunnel-route";
+        /// A helper of the kernel refused what it should accept.
+        HelperFailed = 13, "helper-failed";
+        /// The node is not initialised: `CONFIG` is empty or of another version.
+        NotReady = 14, "not-ready";
+    }
+}
+
+/// What became of a packet at a hook; exactly one per packet.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Outcome {
+    /// It went on by our decision.
+    Verdict(Verdict),
+    /// It went on to the stack.
+    Stack(StackReason),
+    /// It ended here.
+    Drop(DropReason),
+}
+
+/// Number of outcomes.
+pub const OUTCOMES: usize = Verdict::ALL.len() + StackReason::ALL.len() + DropReason::ALL.len();
+
+impl Outcome {
+    /// Position among all outcomes: verdicts, then stack reasons, then drop reasons.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Verdict(verdict) => verdict as usize,
+            Self::Stack(reason) => Verdict::ALL.len() + reason as usize,
+            Self::Drop(reason) => Verdict::ALL.len() + StackReason::ALL.len() + reason as usize,
+        }
+    }
+
+    /// The outcome at `index`, the inverse of [`Outcome::index`].
+    #[must_use]
+    pub fn at(index: usize) -> Option<Self> {
+        let stack = Verdict::ALL.len();
+        let drop = stack + StackReason::ALL.len();
+        if index < stack {
+            Verdict::ALL.get(index).copied().map(Self::Verdict)
+        } else if index < drop {
+            StackReason::ALL.get(index - stack).copied().map(Self::Stack)
+        } else {
+            DropReason::ALL.get(index - drop).copied().map(Self::Drop)
+        }
+    }
+
+    /// The class as commands and metrics print it: `verdict`, `stack` or `drop`.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Verdict(_) => "verdict",
+            Self::Stack(_) => "stack",
+            Self::Drop(_) => "drop",
+        }
+    }
+
+    /// The name within its class.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Verdict(verdict) => verdict.label(),
+            Self::Stack(reason) => reason.label(),
+            Self::Drop(reason) => reason.label(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_its_own_index_and_comes_back_from_it() {
+        for index in 0..OUTCOMES {
+            assert_eq!(Outcome::at(index).unwrap().index(), index);
+        }
+        assert_eq!(Outcome::at(OUTCOMES), None);
+    }
+
+    #[test]
+    fn every_number_is_its_position_in_the_list() {
+        for (position, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, position);
+            assert_eq!(DropReason::try_from(position as u32), Ok(*reason));
+        }
+        for (position, reason) in StackReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, position);
+        }
+        for (position, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, position);
+        }
+    }
+}

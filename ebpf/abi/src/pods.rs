@@ -1,0 +1,37 @@
+use crate::plain::plain;
+
+/// Value of `PODS`; the key is the pod's [`crate::Addr`].
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PodValue {
+    /// Generation of the address's assignment; user space deletes by compare.
+    pub generation: u64,
+    /// Interface index of the pod's veth on the node's side.
+    pub ifindex: u32,
+    /// Bits of [`pod_flags`].
+    pub flags: u32,
+    /// Largest packet, from the IP header on, that the pod's interface takes, in bytes.
+    pub mtu: u32,
+    /// MAC address of the pod's interface, as last seen from the pod.
+    pub pod_mac: [u8; 6],
+    /// MAC address of the host end, which the pod uses as its gateway's.
+    pub host_mac: [u8; 6],
+}
+plain!(PodValue {
+    generation: u64,
+    ifindex: u32,
+    flags: u32,
+    mtu: u32,
+    pod_mac: [u8; 6],
+    host_mac: [u8; 6],
+});
+
+/// Bits of [`PodValue::flags`].
+pub mod pod_flags {
+    /// The pod's packets, both ways, take the node's stack (conf `shortcut: off`).
+    pub const NO_SHORTCUT: u32 = 1;
+    /// The source MAC must be the assigned one (conf `antispoof: mac`).
+    pub const CHECK_MAC: u32 = 1 << 1;
+    /// Any source address may leave the pod (conf `sourceCheck: off`).
+    pub const ANY_SOURCE: u32 = 1 << 2;
+}

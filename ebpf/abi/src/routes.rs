@@ -1,0 +1,68 @@
+use crate::{Addr, outcome::UnknownNumber, plain::plain};
+
+/// Value of `ROUTES`; the key is a [`crate::Prefix`].
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteValue {
+    /// A [`RouteKind`] by number.
+    pub kind: u32,
+    /// Path MTU towards the prefix, in bytes from the inner IP header on; 0 where it does not apply.
+    pub mtu: u32,
+    /// The remote node's underlay address; unspecified for local kinds.
+    pub node: Addr,
+}
+plain!(RouteValue { kind: u32, mtu: u32, node: Addr });
+
+/// What lies behind a prefix of `ROUTES`.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RouteKind {
+    /// Pods of a remote node, reached by the tunnel.
+    Tunnel = 1,
+    /// Pods of a remote node, reached by direct routing.
+    Direct = 2,
+    /// A block of this node: an address that no pod holds is unreachable.
+    LocalBlock = 3,
+    /// An address of a remote node itself, reached by the tunnel.
+    RemoteNode = 4,
+    /// An address of this node.
+    LocalNode = 5,
+    /// Outside the cluster, but reached without masquerade.
+    NoMasquerade = 6,
+}
+
+impl RouteKind {
+    /// Every kind, in the order of its number.
+    pub const ALL: [Self; 6] =
+        [Self::Tunnel, Self::Direct, Self::LocalBlock, Self::RemoteNode, Self::LocalNode, Self::NoMasquerade];
+
+    /// The name as commands print it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tunnel => "tunnel",
+            Self::Direct => "direct",
+            Self::LocalBlock => "local-block",
+            Self::RemoteNode => "remote-node",
+            Self::LocalNode => "local-node",
+            Self::NoMasquerade => "no-masquerade",
+        }
+    }
+}
+
+impl TryFrom<u32> for RouteKind {
+    type Error = UnknownNumber;
+
+    #[inline(always)]
+    fn try_from(number: u32) -> Result<Self, UnknownNumber> {
+        match number {
+            1 => Ok(Self::Tunnel),
+            2 => Ok(Self::Direct),
+            3 => Ok(Self::LocalBlock),
+            4 => Ok(Self::RemoteNode),
+            5 => Ok(Self::LocalNode),
+            6 => Ok(Self::NoMasquerade),
+            _ => Err(UnknownNumber(number)),
+        }
+    }
+}
