@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The node's adapters: links (netlink), datapath (aya), store (SQLite), host (sysctl, nftables), and the plans over them.
+
+pub mod paths;
