@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What a node decides, without IO, clock or environment: ids, addresses, desired state and differences.
+
+pub mod cluster;

@@ -1,3 +1,4 @@
 //! The node's adapters: links (netlink), datapath (aya), store (SQLite), host (sysctl, nftables), and the plans over them.
 
+pub mod init;
 pub mod paths;
