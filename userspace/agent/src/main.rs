@@ -1,2 +1,38 @@
-//! Placeholder.
-fn main() {}
+//! `naru`: prepares a node, follows the cluster, shows what a node holds, and builds clusters to try things in.
+
+mod args;
+mod command;
+mod lab;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("naru: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let paths = arguments.directories.paths();
+    match arguments.command {
+        Command::Init(args) => command::init::run(&paths, &args)?,
+        Command::Agent(args) => command::agent::run(&paths, &args)?,
+        Command::Status(args) => return command::status::run(&paths, &args),
+        Command::Routes(args) => command::routes::run(&paths, &args)?,
+        Command::Endpoints(args) => command::endpoints::run(&paths, &args)?,
+        Command::Stats(args) => command::stats::run(&paths, &args)?,
+        Command::Ipam(args) => command::ipam::run(&paths, &args)?,
+        Command::Uninstall(args) => command::uninstall::run(&paths, &args)?,
+        Command::Lab(args) => return lab::run(args),
+    }
+    Ok(ExitCode::SUCCESS)
+}

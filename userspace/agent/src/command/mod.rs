@@ -1,0 +1,10 @@
+//! One file a command.
+
+pub mod agent;
+pub mod endpoints;
+pub mod init;
+pub mod ipam;
+pub mod routes;
+pub mod stats;
+pub mod status;
+pub mod uninstall;
