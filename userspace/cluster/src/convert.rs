@@ -1,0 +1,71 @@
+use std::path::Path;
+
+use naru_core::cluster::{ClusterSpec, TunnelSpec};
+use toml::Spanned;
+
+use crate::{
+    error::{ClusterError, Problem},
+    networks, nodes, position, raw,
+};
+
+/// A [`Problem`] and the byte of the file where it is.
+pub struct Misfit {
+    pub at: usize,
+    pub problem: Problem,
+}
+
+impl Misfit {
+    pub fn new<T>(value: &Spanned<T>, problem: Problem) -> Self {
+        Self { at: value.span().start, problem }
+    }
+}
+
+/// The cluster that `text` describes; `file` only names it in errors.
+///
+/// # Errors
+/// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
+pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, ClusterError> {
+    let invalid = |Misfit { at, problem }| ClusterError::Invalid {
+        file: file.to_owned(),
+        line: position::line(text, at),
+        key: position::key(text, at),
+        problem,
+    };
+    let raw: raw::Cluster = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        invalid(Misfit { at, problem: Problem::Syntax(error.message().to_owned()) })
+    })?;
+    convert(&raw).map_err(invalid)
+}
+
+fn convert(raw: &raw::Cluster) -> Result<ClusterSpec, Misfit> {
+    let ranges = networks::list(&raw.ranges)?;
+    if ranges.is_empty() {
+        return Err(Misfit::new(&raw.ranges, Problem::Empty));
+    }
+    let no_masquerade = raw.no_masquerade.as_ref().map_or(Ok(Vec::new()), networks::list)?;
+    Ok(ClusterSpec {
+        masquerade: raw.masquerade.unwrap_or(true),
+        no_masquerade,
+        tunnel: tunnel(&raw.tunnel)?,
+        nodes: nodes::list(&raw.nodes, &ranges)?,
+        ranges,
+    })
+}
+
+fn tunnel(raw: &raw::Tunnel) -> Result<TunnelSpec, Misfit> {
+    let mut tunnel = TunnelSpec::default();
+    if let Some(port) = &raw.port {
+        tunnel.port = *port.get_ref();
+        if tunnel.port == 0 {
+            return Err(Misfit::new(port, Problem::BadPort));
+        }
+    }
+    if let Some(vni) = &raw.vni {
+        tunnel.vni = *vni.get_ref();
+        if !(1..1 << 24).contains(&tunnel.vni) {
+            return Err(Misfit::new(vni, Problem::BadVni(tunnel.vni)));
+        }
+    }
+    Ok(tunnel)
+}

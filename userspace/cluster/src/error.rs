@@ -1,0 +1,116 @@
+use std::{net::IpAddr, path::PathBuf};
+
+use ipnet::IpNet;
+
+/// Why there is no cluster to follow.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The file is not there or not readable.
+    #[error("{}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file says something that cannot be.
+    #[error("{}:{line}: {key}: {problem}", file.display())]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// Line of the value, from 1.
+        line: usize,
+        /// The key whose value it is, `node.blocks` for a key of a table.
+        key: String,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+}
+
+/// What is wrong with a value.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Problem {
+    /// Not TOML, an unknown key, a missing key or a value of another type, in the parser's words.
+    #[error("{0}")]
+    Syntax(String),
+    /// The file names no node.
+    #[error("no [[node]] is there")]
+    NoNodes,
+    /// A list that needs an entry has none.
+    #[error("the list is empty")]
+    Empty,
+    /// Not a CIDR.
+    #[error("`{0}` is not a network such as 10.32.0.0/12")]
+    NotANetwork(String),
+    /// Bits behind the prefix length are set.
+    #[error("{given} has host bits set; the network is {network}")]
+    HostBits {
+        /// As written.
+        given: IpNet,
+        /// With the bits cleared.
+        network: IpNet,
+    },
+    /// Not an IP address.
+    #[error("`{0}` is not an address")]
+    NotAnAddress(String),
+    /// An address that no node can have.
+    #[error("{0} is no node's address: it is unspecified, loopback, link-local or multicast")]
+    UnusableAddress(IpAddr),
+    /// A node name that is empty, too long or has other characters.
+    #[error("`{0}` is not a node name: 1 to 253 letters, digits, `.`, `-` or `_`")]
+    BadName(String),
+    /// Two nodes of one name.
+    #[error("node {0} is there twice")]
+    DuplicateName(String),
+    /// An address is there twice.
+    #[error("{address} is an address of node {owner} already")]
+    DuplicateAddress {
+        /// The address.
+        address: IpAddr,
+        /// Whose it is.
+        owner: String,
+    },
+    /// Two networks of one list share addresses.
+    #[error("{network} overlaps {other}")]
+    Overlap {
+        /// The later one.
+        network: IpNet,
+        /// The earlier one.
+        other: IpNet,
+    },
+    /// A block shares addresses with another node's.
+    #[error("{block} overlaps {other} of node {owner}")]
+    BlockTaken {
+        /// The later one.
+        block: IpNet,
+        /// The earlier one.
+        other: IpNet,
+        /// Whose the earlier one is.
+        owner: String,
+    },
+    /// A block lies in none of `ranges`.
+    #[error("{0} lies in none of `ranges`")]
+    OutsideRanges(IpNet),
+    /// A node's address is one that a pod may get.
+    #[error("{address} lies in the pod range {range}")]
+    AddressInRange {
+        /// The node's address.
+        address: IpAddr,
+        /// The range.
+        range: IpNet,
+    },
+    /// Nodes whose tunnels end at addresses of different families.
+    #[error("{address} is of another family than the first address of node {other}: tunnels need one family")]
+    MixedUnderlay {
+        /// The node's first address.
+        address: IpAddr,
+        /// The node whose family counts.
+        other: String,
+    },
+    /// Port 0.
+    #[error("0 is not a port")]
+    BadPort,
+    /// More than 24 bits.
+    #[error("{0} is not a network identifier: 1 to 16777215")]
+    BadVni(u32),
+}

@@ -1,0 +1,32 @@
+//! Lists of networks.
+
+use ipnet::IpNet;
+use toml::Spanned;
+
+use crate::{convert::Misfit, error::Problem, raw::List};
+
+/// The networks of a list; no two of them share an address.
+pub fn list(raw: &Spanned<List>) -> Result<Vec<IpNet>, Misfit> {
+    let mut networks = Vec::with_capacity(raw.get_ref().len());
+    for entry in raw.get_ref() {
+        let network = network(entry)?;
+        if let Some(other) = networks.iter().copied().find(|other| overlap(*other, network)) {
+            return Err(Misfit::new(entry, Problem::Overlap { network, other }));
+        }
+        networks.push(network);
+    }
+    Ok(networks)
+}
+
+/// One network, without host bits.
+fn network(entry: &Spanned<String>) -> Result<IpNet, Misfit> {
+    let text = entry.get_ref();
+    let given: IpNet = text.parse().map_err(|_| Misfit::new(entry, Problem::NotANetwork(text.clone())))?;
+    let network = given.trunc();
+    if given == network { Ok(network) } else { Err(Misfit::new(entry, Problem::HostBits { given, network })) }
+}
+
+/// Whether two networks share an address.
+pub fn overlap(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b) || b.contains(&a)
+}

@@ -1,0 +1,35 @@
+//! The file as written: types of TOML, every value with its place, unknown keys refused.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A list whose entries know their place.
+pub type List = Vec<Spanned<String>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    pub ranges: Spanned<List>,
+    pub masquerade: Option<bool>,
+    #[serde(default)]
+    pub no_masquerade: Option<Spanned<List>>,
+    #[serde(default)]
+    pub tunnel: Tunnel,
+    #[serde(default, rename = "node")]
+    pub nodes: Vec<Node>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    pub port: Option<Spanned<u16>>,
+    pub vni: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    pub name: Spanned<String>,
+    pub addresses: Spanned<List>,
+    pub blocks: Spanned<List>,
+}
