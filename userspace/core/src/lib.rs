@@ -1,3 +1,6 @@
 //! What a node decides, without IO, clock or environment: ids, addresses, desired state and differences.
 
 pub mod cluster;
+pub mod ids;
+pub mod ipam;
+pub mod reconcile;

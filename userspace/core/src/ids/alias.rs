@@ -1,0 +1,165 @@
+use std::fmt;
+use std::str::FromStr;
+
+use super::hash::stable_hash;
+use super::{AttachmentId, Generation};
+
+/// First part of every alias that naru writes, with the layout's version.
+const MARK: &str = "naru1:";
+/// Before a hash that stands for a longer name; no CNI name can hold it.
+const HASHED: char = '#';
+/// Longest network name and container id that are written out. With the mark, the separators, an
+/// interface name (15) and a generation (20) the alias then stays below the kernel's 255 bytes.
+const MAX_NETWORK: usize = 64;
+const MAX_CONTAINER: usize = 128;
+
+/// Owner of a veth as its host end's alias says it: `naru1:<network>/<container>/<ifname>/<generation>`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Alias {
+    network: String,
+    container: String,
+    ifname: String,
+    generation: Generation,
+}
+
+/// An alias that naru did not write.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("alias {0:?}: not one of naru's")]
+pub struct InvalidAlias(pub String);
+
+impl Alias {
+    /// The alias of an attachment's veth; names too long for the kernel are replaced by their hash.
+    #[must_use]
+    pub fn new(id: &AttachmentId, generation: Generation) -> Self {
+        Self {
+            network: shorten(id.network(), MAX_NETWORK),
+            container: shorten(id.container(), MAX_CONTAINER),
+            ifname: id.ifname().to_owned(),
+            generation,
+        }
+    }
+
+    /// Whether the veth was made for this attachment, in whichever generation.
+    #[must_use]
+    pub fn belongs_to(&self, id: &AttachmentId) -> bool {
+        self.ifname == id.ifname()
+            && self.network == shorten(id.network(), MAX_NETWORK)
+            && self.container == shorten(id.container(), MAX_CONTAINER)
+    }
+
+    /// Number of the assignment the veth was made for.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The attachment's network as written: its name, or the hash of a long one.
+    #[must_use]
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+
+    /// The attachment the veth was made for; `None` when the alias holds only a hash of it.
+    #[must_use]
+    pub fn attachment(&self) -> Option<AttachmentId> {
+        AttachmentId::new(&*self.network, &*self.container, &*self.ifname).ok()
+    }
+}
+
+fn shorten(name: &str, max: usize) -> String {
+    if name.len() <= max {
+        return name.to_owned();
+    }
+    format!("{HASHED}{:016x}{:016x}", stable_hash(name, 0), stable_hash(name, 1))
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{MARK}{}/{}/{}/{}", self.network, self.container, self.ifname, self.generation)
+    }
+}
+
+impl FromStr for Alias {
+    type Err = InvalidAlias;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).ok_or_else(|| InvalidAlias(text.to_owned()))
+    }
+}
+
+fn parse(text: &str) -> Option<Alias> {
+    let mut parts = text.strip_prefix(MARK)?.split('/');
+    let (network, container) = (parts.next()?, parts.next()?);
+    let (ifname, generation) = (parts.next()?, parts.next()?.parse().ok()?);
+    let unhashed = |name: &str| name.strip_prefix(HASHED).unwrap_or(name).to_owned();
+    let whole = AttachmentId::new(unhashed(network), unhashed(container), ifname).is_ok();
+    (whole && parts.next().is_none()).then(|| Alias {
+        network: network.to_owned(),
+        container: container.to_owned(),
+        ifname: ifname.to_owned(),
+        generation: Generation(generation),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(network: &str, container: &str) -> AttachmentId {
+        AttachmentId::new(network, container, "fifteen-bytes-x").unwrap()
+    }
+
+    #[test]
+    fn an_alias_survives_the_kernel_and_names_its_attachment() {
+        let id = id("naru", "4f2c");
+        let alias = Alias::new(&id, Generation(12));
+        assert_eq!(alias.to_string(), "naru1:naru/4f2c/fifteen-bytes-x/12");
+        let read: Alias = alias.to_string().parse().unwrap();
+        assert_eq!(read, alias);
+        assert_eq!(read.attachment(), Some(id.clone()));
+        assert_eq!(read.network(), "naru");
+        assert!(read.belongs_to(&id));
+    }
+
+    #[test]
+    fn the_longest_names_fit_the_kernel_and_still_belong_to_their_attachment() {
+        for (network, container) in [(64, 128), (65, 128), (64, 129), (4000, 4000)] {
+            let id = id(&"n".repeat(network), &"c".repeat(container));
+            let alias = Alias::new(&id, Generation(u64::MAX));
+            assert!(alias.to_string().len() <= 255, "{}", alias.to_string().len());
+            let read: Alias = alias.to_string().parse().unwrap();
+            assert!(read.belongs_to(&id));
+            assert_eq!(read.attachment().is_some(), network <= 64 && container <= 128);
+        }
+    }
+
+    #[test]
+    fn long_names_with_the_same_beginning_are_told_apart() {
+        let one = id("n", &format!("{}1", "c".repeat(200)));
+        let two = id("n", &format!("{}2", "c".repeat(200)));
+        assert!(!Alias::new(&one, Generation(1)).belongs_to(&two));
+    }
+
+    #[test]
+    fn an_alias_of_others_is_refused() {
+        for text in [
+            "",
+            "web",
+            "naru1:",
+            "naru1:a/b/eth0",
+            "naru1:a/b/eth0/x",
+            "naru1:a/b/eth0/1/2",
+            "naru2:a/b/eth0/1",
+        ] {
+            assert_eq!(text.parse::<Alias>(), Err(InvalidAlias(text.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_interface_of_the_container_is_another_owner() {
+        let id = AttachmentId::new("n", "c", "eth0").unwrap();
+        let other = AttachmentId::new("n", "c", "eth1").unwrap();
+        assert!(!Alias::new(&id, Generation(1)).belongs_to(&other));
+        assert_eq!(Alias::new(&id, Generation(3)).generation(), Generation(3));
+    }
+}

@@ -1,0 +1,31 @@
+//! A hash that stays the same across builds and machines, for names that are written down.
+
+/// FNV-1a over the bytes, finished by splitmix64's mixer so that short inputs spread over all bits.
+pub(super) fn stable_hash(text: &str, seed: u64) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ seed;
+    let folded =
+        text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    mix(folded)
+}
+
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_never_changes_between_builds() {
+        assert_eq!(stable_hash("naru/pod/eth0", 0), 0);
+    }
+
+    #[test]
+    fn texts_and_seeds_that_differ_in_one_bit_give_different_hashes() {
+        assert_ne!(stable_hash("a", 0), stable_hash("b", 0));
+        assert_ne!(stable_hash("a", 0), stable_hash("a", 1));
+    }
+}

@@ -1,0 +1,11 @@
+//! Names of things: an attachment, the pod it belongs to, its interface on the node, and the
+//! marks (generation, network namespace) by which two attachments of one name are told apart.
+
+mod alias;
+mod attachment;
+mod hash;
+mod netns;
+
+pub use alias::{Alias, InvalidAlias};
+pub use attachment::{AttachmentId, InvalidId, PodName, host_ifname};
+pub use netns::{Generation, InvalidNetnsId, NetnsId};

@@ -1,0 +1,166 @@
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::ids::{AttachmentId, Generation, NetnsId, PodName};
+
+/// Milliseconds since 1970 as the caller's clock says it.
+pub type Millis = u64;
+
+/// Within a domain no address is held twice.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Domain(String);
+
+impl Domain {
+    /// Everything that naru's datapath carries.
+    #[must_use]
+    pub fn naru() -> Self {
+        Self("naru".to_owned())
+    }
+
+    /// Addresses handed to another main plugin (bridge, macvlan) for this network.
+    #[must_use]
+    pub fn ipam(network: &str) -> Self {
+        Self(format!("ipam/{network}"))
+    }
+
+    /// The domain as it was written down.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The domain's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Family of an address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both, in the order in which addresses are given out.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "ipv4",
+            Self::V6 => "ipv6",
+        })
+    }
+}
+
+/// What an address that is not free is used for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum State {
+    /// Held by an attachment, or about to be: see [`Row::confirmed`].
+    Assigned,
+    /// Given back a moment ago; used again only when its time is over or nothing else is free.
+    Cooling,
+    /// Never given out: gateway, node address, network, broadcast or subnet-router anycast address.
+    Reserved,
+    /// Seen at two live holders at once; nobody gets it until one of them is gone.
+    Quarantined,
+}
+
+impl State {
+    /// The state as tables show it; a quarantined address is shown as reserved.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Assigned => "ASSIGNED",
+            Self::Cooling => "COOLING",
+            Self::Reserved | Self::Quarantined => "RESERVED",
+        }
+    }
+}
+
+/// One address that is not free.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Where the address is unique.
+    pub domain: Domain,
+    /// The address.
+    pub address: IpAddr,
+    /// What it is used for.
+    pub state: State,
+    /// The attachment that holds it, or held it before it was given back; none for a reserved address.
+    pub owner: Option<AttachmentId>,
+    /// The pod of that attachment.
+    pub pod: PodName,
+    /// Why it is reserved or quarantined (`gateway`, `node address`), else empty.
+    pub note: String,
+    /// Network namespace of the holder.
+    pub netns: Option<NetnsId>,
+    /// Index of the holder's interface on the node; 0 until the attachment is wired.
+    pub ifindex: u32,
+    /// Number of the assignment.
+    pub generation: Generation,
+    /// When it came into this state.
+    pub since: Millis,
+    /// Whether the attachment was wired after the address had been assigned.
+    pub confirmed: bool,
+}
+
+impl Row {
+    /// A reserved address.
+    #[must_use]
+    pub fn reserved(domain: Domain, address: IpAddr, note: &str, since: Millis) -> Self {
+        Self {
+            domain,
+            address,
+            state: State::Reserved,
+            owner: None,
+            pod: PodName::default(),
+            note: note.to_owned(),
+            netns: None,
+            ifindex: 0,
+            generation: Generation(0),
+            since,
+            confirmed: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_datapath_and_each_foreign_network_are_domains_of_their_own() {
+        assert_eq!(Domain::naru().to_string(), "naru");
+        assert_eq!(Domain::ipam("naru").as_str(), "ipam/naru");
+        assert_eq!(Domain::from_stored("ipam/x".into()), Domain::ipam("x"));
+    }
+
+    #[test]
+    fn families_and_states_are_named_as_tables_show_them() {
+        assert_eq!(Family::ALL.map(|family| family.to_string()), ["ipv4", "ipv6"]);
+        let states = [State::Assigned, State::Cooling, State::Reserved, State::Quarantined];
+        assert_eq!(states.map(State::label), ["ASSIGNED", "COOLING", "RESERVED", "RESERVED"]);
+    }
+}

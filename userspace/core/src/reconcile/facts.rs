@@ -1,0 +1,136 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::ids::{Alias, AttachmentId, Generation, NetnsId};
+use crate::ipam::{Domain, Millis, Row};
+
+/// A veth of naru's on the node, as its alias says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveLink {
+    /// Its index on the node.
+    pub ifindex: u32,
+    /// Its name on the node.
+    pub name: String,
+    /// Whose it is.
+    pub alias: Alias,
+    /// The pod's addresses, as the host routes over the veth say.
+    pub addresses: Vec<IpAddr>,
+    /// The namespace of its other end, where the caller could find it.
+    pub netns: Option<NetnsId>,
+}
+
+/// An entry of the map `PODS`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct MapEntry {
+    /// The pod's address.
+    pub address: IpAddr,
+    /// The interface it leads to.
+    pub ifindex: u32,
+    /// The assignment it was written for.
+    pub generation: Generation,
+}
+
+/// A host route of naru's own protocol to one pod address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct HostRoute {
+    /// The pod's address.
+    pub address: IpAddr,
+    /// The interface it leads to.
+    pub ifindex: u32,
+}
+
+/// What was seen on the node. Read `rows` first and the kernel after them: what is attached in between
+/// then shows as live without a row, never as a row without life.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Facts {
+    /// The store's rows of every domain.
+    pub rows: Vec<Row>,
+    /// Every link with an alias of naru's.
+    pub links: Vec<LiveLink>,
+    /// Every network namespace that is alive, as far as the caller can see them.
+    pub netns: BTreeSet<NetnsId>,
+    /// The map of pods.
+    pub entries: Vec<MapEntry>,
+    /// The routes to pods.
+    pub routes: Vec<HostRoute>,
+}
+
+/// One thing to put right. All compare before they act: by generation in the store and the map, by index
+/// and alias for a link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Write a live veth's addresses into the store.
+    Adopt {
+        /// Its attachment.
+        owner: AttachmentId,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+        /// Its namespace, where known.
+        netns: Option<NetnsId>,
+        /// Its index.
+        ifindex: u32,
+        /// The generation its alias names.
+        generation: Generation,
+    },
+    /// Give back an address that nothing holds any more, if its generation is still this.
+    Free {
+        /// Where the address is unique.
+        domain: Domain,
+        /// The address.
+        address: IpAddr,
+        /// The assignment that was seen dead.
+        generation: Generation,
+    },
+    /// Keep an address away from everybody: more than one live veth has it.
+    Quarantine {
+        /// The address.
+        address: IpAddr,
+        /// The aliases of its holders, in order.
+        holders: Vec<Alias>,
+    },
+    /// Delete a veth that belongs to no assignment.
+    DeleteLink {
+        /// Its index.
+        ifindex: u32,
+        /// Its name.
+        name: String,
+        /// Its alias; another alias at this index is another veth.
+        alias: Alias,
+    },
+    /// Delete a map entry that leads nowhere, if it still is this one.
+    DeleteEntry(MapEntry),
+    /// Delete a route that leads nowhere.
+    DeleteRoute(HostRoute),
+    /// Write the map entry of an address that is assigned and wired, and has none.
+    RestoreEntry {
+        /// The address.
+        address: IpAddr,
+        /// The veth's index.
+        ifindex: u32,
+        /// The assignment.
+        generation: Generation,
+    },
+    /// Write the host route of an address that is assigned and wired, and has none.
+    RestoreRoute {
+        /// The address.
+        address: IpAddr,
+        /// The veth's index.
+        ifindex: u32,
+    },
+}
+
+/// How sure to be before anything is taken away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Least time between the two passes that must both see a thing dead, in milliseconds.
+    pub gap: Millis,
+    /// Least age of an assignment that was never wired before it may be freed, in milliseconds: its
+    /// ADD may still be under way.
+    pub unconfirmed_age: Millis,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { gap: 10_000, unconfirmed_age: 60_000 }
+    }
+}
