@@ -16,8 +16,8 @@ pub struct NodeFacts {
     pub addresses: Vec<IpAddr>,
     /// Blocks that pods without a `subnet` in their configuration take addresses from (the cluster's).
     pub blocks: Vec<IpNet>,
-    /// Subnets of network configurations that no block holds (standalone); ours as well.
-    pub subnets: Vec<IpNet>,
+    /// The `subnet` lists of network configurations (standalone); each is a pool of its own in the store.
+    pub subnets: Vec<Vec<IpNet>>,
     /// MTU of a pod's interface unless the configuration says otherwise.
     pub pod_mtu: u32,
 }
@@ -29,10 +29,20 @@ impl NodeFacts {
         self.addresses.iter().copied().find(|own| own.is_ipv4() == pod.is_ipv4())
     }
 
-    /// Whether every one of `subnets` lies in a block or subnet of this node.
+    /// Whether the node serves this list of subnets; an empty one means the node's blocks.
     #[must_use]
-    pub fn covers(&self, subnets: &[IpNet]) -> bool {
-        let own = || self.blocks.iter().chain(&self.subnets);
-        subnets.iter().all(|subnet| own().any(|block| block.contains(subnet)))
+    pub fn serves(&self, subnets: &[IpNet]) -> bool {
+        if subnets.is_empty() { !self.blocks.is_empty() } else { self.subnets.iter().any(|own| own == subnets) }
     }
+}
+
+/// Name of the pool in domain `naru` that init keeps for a list of subnets, or for the node's blocks when the
+/// list is empty: what an attachment asks the store for.
+#[must_use]
+pub fn pool_name(subnets: &[IpNet]) -> String {
+    if subnets.is_empty() {
+        return "node".to_owned();
+    }
+    let names: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+    names.join(",")
 }

@@ -6,14 +6,14 @@ mod facts;
 use ipnet::IpNet;
 
 pub use error::InitError;
-pub use facts::NodeFacts;
+pub use facts::{NodeFacts, pool_name};
 
 use crate::paths::Paths;
 
 /// The `ipam.subnet` of a network configuration: a single machine's pods need no cluster file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standalone {
-    /// Subnets that pods of this machine take their addresses from; become own blocks if no own block holds them.
+    /// Subnets that pods of this machine take their addresses from; together one pool.
     pub subnets: Vec<IpNet>,
     /// Whether pods' packets that leave the subnets take the machine's address (`ipMasq`).
     pub masquerade: bool,
@@ -23,7 +23,7 @@ pub struct Standalone {
 /// and knows the subnets (reads `<run>/node.json`, looks at the pins); else initialises it under the lock, from
 /// the state directory's copy of the last good cluster (or from `<config>/cluster.toml`'s copy made by `naru init`).
 ///
-/// Blocks; builds its own runtime where it needs one, so it must not be called from inside one.
+/// The store's pools (domain `naru`, named by [`pool_name`]) have their ranges when it returns.
 ///
 /// # Errors
 /// [`InitError`]; [`InitError::is_retryable`] tells whether a later ADD may succeed without anybody's doing.
