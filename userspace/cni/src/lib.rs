@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The Container Network Interface as data: what a runtime sends (environment and standard input) and what it
+//! reads back (results and errors), in every published version's own shape.
+//!
+//! Pure: no file, no environment and no process is touched here; callers hand in bytes and variables.
+//! Source: the CNI specification, <https://github.com/containernetworking/cni/blob/main/SPEC.md>, and its older
+//! versions under `spec-v<N>` tags.
+
+mod conf;
+mod environment;
+mod error;
+mod fields;
+mod pod_args;
+mod reply;
+mod result;
+mod version;
+
+pub use conf::{
+    Addressing, Attachment, Ipam, NaruKeys, Network, NetworkConf, Range, RangeSet, RuntimeConfig, SourceCheck,
+};
+pub use environment::{Call, Target};
+pub use error::{Code, Error};
+pub use pod_args::PodArgs;
+pub use reply::{read_stdin, version_reply};
+pub use result::{CniResult, Dns, Interface, Ip, Route};
+pub use version::Version;

@@ -1,0 +1,159 @@
+//! The network configuration on standard input: one conversion from JSON to valid types.
+
+mod addressing;
+mod naru;
+mod runtime;
+
+use serde_json::{Map, Value};
+
+pub use addressing::{Addressing, Range, RangeSet};
+pub use naru::{NaruKeys, SourceCheck};
+pub use runtime::{Attachment, RuntimeConfig};
+
+use crate::{
+    environment::is_name,
+    error::{Code, Error},
+    fields::{Fields, required},
+    result::{CniResult, Dns},
+    version::Version,
+};
+
+/// What every verb needs, DEL included: an invalid field elsewhere must not keep a container from going.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// `cniVersion`.
+    pub version: Version,
+    /// `name`.
+    pub name: String,
+    /// The object `naru`.
+    pub naru: NaruKeys,
+}
+
+/// A whole configuration, valid in itself.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NetworkConf {
+    /// The part that every verb needs.
+    pub network: Network,
+    /// `mtu` of the pod's interface, in bytes; `None` or 0: the node's choice.
+    pub mtu: Option<u32>,
+    /// `ipMasq`: whether pods' packets that leave the cluster take the node's address.
+    pub ip_masq: Option<bool>,
+    /// `ipam`.
+    pub ipam: Ipam,
+    /// `dns`, passed on to the result.
+    pub dns: Dns,
+    /// `runtimeConfig` and `args`.
+    pub runtime: RuntimeConfig,
+    /// `prevResult`: what an earlier plugin of the chain, or our own ADD, answered.
+    pub prev_result: Option<CniResult>,
+    /// `cni.dev/valid-attachments` of GC.
+    pub valid_attachments: Vec<Attachment>,
+}
+
+/// Who gives the addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ipam {
+    /// Our own store: `ipam` is absent or its type is `naru-ipam`.
+    Own(Addressing),
+    /// The CNI plugin of that name.
+    Delegate(String),
+}
+
+/// Name of our own IPAM in `ipam.type`.
+const OWN_IPAM: &str = "naru-ipam";
+
+/// The version that the configuration asks for.
+fn version_of(map: &Map<String, Value>) -> Result<Version, Error> {
+    match map.get("cniVersion") {
+        None | Some(Value::Null) => Ok(Version::V0_1_0),
+        Some(Value::String(text)) => text.parse(),
+        Some(other) => Err(Error::new(
+            Code::IncompatibleVersion,
+            format!("cniVersion: expected a string, found {other}"),
+        )),
+    }
+}
+
+/// The object on standard input.
+fn object(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
+    match serde_json::from_slice(stdin) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(other) => {
+            Err(Error::new(Code::Decode, format!("standard input: expected an object, found {other}")))
+        }
+        Err(why) => Err(Error::new(Code::Decode, format!("standard input: {why}"))),
+    }
+}
+
+impl Network {
+    /// Reads only what DEL needs. The version comes back with the error, so that the answer can carry it.
+    ///
+    /// # Errors
+    /// Codes 1, 2, 6 and 7.
+    pub fn parse(stdin: &[u8]) -> Result<Self, (Option<Version>, Error)> {
+        let map = object(stdin).map_err(|error| (None, error))?;
+        let version = version_of(&map).map_err(|error| (None, error))?;
+        Self::take(version, &mut Fields::root(map)).map_err(|error| (Some(version), error))
+    }
+
+    fn take(version: Version, fields: &mut Fields) -> Result<Self, Error> {
+        let name: Option<String> = fields.take("name")?;
+        let name = required(fields, "name", name)?;
+        if !is_name(&name) {
+            return Err(fields
+                .error("name", format_args!("{name:?} has characters other than letters, digits, _ . -")));
+        }
+        let naru = fields.object("naru")?.map(NaruKeys::take).transpose()?.unwrap_or_default();
+        Ok(Self { version, name, naru })
+    }
+}
+
+impl NetworkConf {
+    /// Reads and checks everything. The version comes back with the error, so that the answer can carry it.
+    ///
+    /// # Errors
+    /// Codes 1, 2, 6 and 7, naming the field.
+    pub fn parse(stdin: &[u8]) -> Result<Self, (Option<Version>, Error)> {
+        let map = object(stdin).map_err(|error| (None, error))?;
+        let version = version_of(&map).map_err(|error| (None, error))?;
+        Self::take(version, Fields::root(map)).map_err(|error| (Some(version), error))
+    }
+
+    fn take(version: Version, mut fields: Fields) -> Result<Self, Error> {
+        Ok(Self {
+            network: Network::take(version, &mut fields)?,
+            mtu: take_mtu(&mut fields)?,
+            ip_masq: fields.take("ipMasq")?,
+            ipam: Ipam::take(&mut fields)?,
+            dns: fields.take_object("dns")?.unwrap_or_default(),
+            runtime: RuntimeConfig::take(&mut fields)?,
+            prev_result: take_prev_result(version, &mut fields)?,
+            valid_attachments: runtime::valid_attachments(&mut fields)?,
+        })
+    }
+}
+
+impl Ipam {
+    fn take(fields: &mut Fields) -> Result<Self, Error> {
+        let Some(mut ipam) = fields.object("ipam")? else { return Ok(Self::Own(Addressing::default())) };
+        match ipam.take::<String>("type")?.as_deref() {
+            None | Some("") | Some(OWN_IPAM) => Addressing::take(ipam).map(Self::Own),
+            Some(other) if is_name(other) => Ok(Self::Delegate(other.to_owned())),
+            Some(other) => Err(ipam.error("type", format_args!("{other:?} is not the name of a plugin"))),
+        }
+    }
+}
+
+/// The range that the kernel's veth takes (`ETH_MIN_MTU`, `ETH_MAX_MTU`).
+fn take_mtu(fields: &mut Fields) -> Result<Option<u32>, Error> {
+    match fields.take::<u32>("mtu")? {
+        None | Some(0) => Ok(None),
+        Some(mtu @ 68..=65_535) => Ok(Some(mtu)),
+        Some(mtu) => Err(fields.error("mtu", format_args!("{mtu} is not between 68 and 65535"))),
+    }
+}
+
+fn take_prev_result(version: Version, fields: &mut Fields) -> Result<Option<CniResult>, Error> {
+    let Some(value) = fields.value("prevResult") else { return Ok(None) };
+    CniResult::parse(version, value).map(Some).map_err(|why| fields.error("prevResult", why))
+}

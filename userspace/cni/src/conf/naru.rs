@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use crate::{error::Error, fields::Fields};
+
+/// Our own keys, all in the object `naru`; a key we do not know is refused.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NaruKeys {
+    /// `runDir`.
+    pub run_dir: Option<PathBuf>,
+    /// `stateDir`.
+    pub state_dir: Option<PathBuf>,
+    /// `bpfDir`.
+    pub bpf_dir: Option<PathBuf>,
+    /// `configDir`.
+    pub config_dir: Option<PathBuf>,
+    /// `antispoof: "mac"`: the source MAC must be the assigned one.
+    pub check_mac: bool,
+    /// `sourceCheck`.
+    pub source_check: SourceCheck,
+    /// `shortcut: "off"`: the pod's packets take the node's stack, both ways.
+    pub no_shortcut: bool,
+}
+
+/// Which source addresses may leave a pod.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SourceCheck {
+    /// Only the pod's own.
+    #[default]
+    Strict,
+    /// Any.
+    Off,
+}
+
+impl NaruKeys {
+    pub(super) fn take(mut fields: Fields) -> Result<Self, Error> {
+        let keys = Self {
+            run_dir: directory(&mut fields, "runDir")?,
+            state_dir: directory(&mut fields, "stateDir")?,
+            bpf_dir: directory(&mut fields, "bpfDir")?,
+            config_dir: directory(&mut fields, "configDir")?,
+            check_mac: choice(&mut fields, "antispoof", &[("ip", false), ("mac", true)])?,
+            source_check: choice(
+                &mut fields,
+                "sourceCheck",
+                &[("strict", SourceCheck::Strict), ("off", SourceCheck::Off)],
+            )?,
+            no_shortcut: choice(&mut fields, "shortcut", &[("on", false), ("off", true)])?,
+        };
+        fields.refuse_rest()?;
+        Ok(keys)
+    }
+}
+
+/// An absolute path: a plugin's working directory is the runtime's.
+fn directory(fields: &mut Fields, key: &str) -> Result<Option<PathBuf>, Error> {
+    let path: Option<PathBuf> =
+        fields.take::<String>(key)?.filter(|path| !path.is_empty()).map(PathBuf::from);
+    match path {
+        Some(path) if !path.is_absolute() => {
+            Err(fields.error(key, format_args!("{:?} is not an absolute path", path.display().to_string())))
+        }
+        path => Ok(path),
+    }
+}
+
+/// One of the words; the type's default where the key is absent.
+fn choice<T: Copy + Default>(fields: &mut Fields, key: &str, words: &[(&str, T)]) -> Result<T, Error> {
+    let Some(text) = fields.take::<String>(key)? else { return Ok(T::default()) };
+    let known = words.iter().find(|(word, _)| *word == text);
+    known.map(|(_, value)| *value).ok_or_else(|| {
+        let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        fields.error(key, format_args!("{text:?} is none of {}", all.join(", ")))
+    })
+}

@@ -1,0 +1,70 @@
+use std::{collections::HashSet, net::IpAddr};
+
+use crate::{environment, error::Error, fields::Fields, pod_args};
+
+/// What the runtime passes beside the administrator's configuration: `runtimeConfig` (its keys in any case,
+/// as Go's decoder takes them) and `args.cni`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RuntimeConfig {
+    /// Addresses asked for: `runtimeConfig.ips` or `args.cni.ips`, without prefix lengths.
+    pub ips: Vec<IpAddr>,
+    /// `runtimeConfig.mac`, as given.
+    pub mac: Option<String>,
+    /// Whether a bandwidth limit is asked for, which a chained plugin can only apply to packets through the stack.
+    pub limits_bandwidth: bool,
+}
+
+/// An interface of a container that is still in use, as GC lists them.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Attachment {
+    /// `containerID`.
+    pub container: String,
+    /// `ifname`.
+    pub ifname: String,
+}
+
+impl RuntimeConfig {
+    pub(super) fn take(fields: &mut Fields) -> Result<Self, Error> {
+        let mut taken = Self::default();
+        if let Some(runtime) = fields.object("runtimeConfig")? {
+            let mut runtime = runtime.ignoring_case();
+            taken.ips = addresses(&mut runtime)?;
+            taken.mac = runtime.take::<String>("mac")?.filter(|mac| !mac.is_empty());
+            taken.limits_bandwidth = runtime.object("bandwidth")?.is_some_and(limits);
+        }
+        let args = fields.object("args")?.map(|mut args| args.object("cni")).transpose()?.flatten();
+        if let Some(mut cni) = args {
+            taken.ips.extend(addresses(&mut cni)?);
+        }
+        Ok(taken)
+    }
+}
+
+/// Whether either rate of the object `bandwidth` is set.
+fn limits(mut bandwidth: Fields) -> bool {
+    ["ingressRate", "egressRate"]
+        .into_iter()
+        .any(|key| bandwidth.value(key).and_then(|rate| rate.as_f64()).is_some_and(|rate| rate > 0.0))
+}
+
+fn addresses(fields: &mut Fields) -> Result<Vec<IpAddr>, Error> {
+    let texts = fields.take::<Vec<String>>("ips")?.unwrap_or_default();
+    texts.iter().map(|text| pod_args::address(text).map_err(|why| fields.error("ips", why.msg))).collect()
+}
+
+/// `cni.dev/valid-attachments`, without repetition.
+pub(super) fn valid_attachments(fields: &mut Fields) -> Result<Vec<Attachment>, Error> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for mut entry in fields.objects("cni.dev/valid-attachments")? {
+        let container: String = entry.take("containerID")?.unwrap_or_default();
+        let ifname: String = entry.take("ifname")?.unwrap_or_default();
+        environment::check_container(&container).map_err(|why| entry.error("containerID", why.msg))?;
+        environment::check_ifname(&ifname).map_err(|why| entry.error("ifname", why.msg))?;
+        let attachment = Attachment { container, ifname };
+        if seen.insert(attachment.clone()) {
+            all.push(attachment);
+        }
+    }
+    Ok(all)
+}
