@@ -1,0 +1,1 @@
+//! Running the tools of the firewalls.

@@ -1,0 +1,24 @@
+//! What a node's machine is and what naru changes on it outside of links and maps: identity of boot and namespaces,
+//! sysctls, the nftables table, exceptions in foreign FORWARD chains, the bpffs mount, installed files.
+//!
+//! Everything acts on the calling thread's network namespace; [`in_netns`] runs a closure in another one. Each change
+//! that is not ours alone is remembered first ([`Journal`]) and has an exact inverse ([`undo`]).
+
+pub mod firewall;
+pub mod forward;
+pub mod sysctl;
+
+mod bpffs;
+mod command;
+mod error;
+mod file;
+mod identity;
+mod journal;
+mod netns;
+
+pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
+pub use error::HostError;
+pub use file::{install_file, remove_file};
+pub use identity::{boot_id, hostname};
+pub use journal::{Journal, JournalError, undo};
+pub use netns::{NetnsIdentity, current_netns, in_netns, netns_identity, open_netns};

@@ -1,0 +1,86 @@
+use std::fmt;
+
+/// An error number of the kernel, printed in lower case as `strerror` says it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Errno(pub i32);
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = std::io::Error::from_raw_os_error(self.0).to_string();
+        let text = text.split(" (os error").next().unwrap_or(&text);
+        let mut letters = text.chars();
+        match letters.next() {
+            Some(first) => write!(f, "{}{}", first.to_lowercase(), letters.as_str()),
+            None => write!(f, "error {}", self.0),
+        }
+    }
+}
+
+impl std::error::Error for Errno {}
+
+/// Why a fact could not be read or a change not be made.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The kernel refused.
+    #[error("{what}: {errno}")]
+    Kernel {
+        /// Object and action, as `veth naru3f2a: set mtu 1450`.
+        what: String,
+        /// The kernel's reason.
+        errno: Errno,
+    },
+    /// The tunnel's UDP port belongs to another device or socket of this namespace.
+    #[error("{device}: udp port {port} is taken by another tunnel device or socket")]
+    PortTaken {
+        /// The overlay device that could not come up.
+        device: String,
+        /// The port.
+        port: u16,
+    },
+    /// A link of that name is somebody else's.
+    #[error("{device}: not ours: {reason}")]
+    Foreign {
+        /// The link's name.
+        device: String,
+        /// What shows it.
+        reason: String,
+    },
+    /// The kernel answered what this version cannot read.
+    #[error("{what}: unexpected answer: {detail}")]
+    Answer {
+        /// Object and action.
+        what: String,
+        /// What was wrong with it.
+        detail: String,
+    },
+}
+
+impl LinkError {
+    /// A refusal by number.
+    #[must_use]
+    pub fn kernel(what: impl Into<String>, errno: i32) -> Self {
+        Self::Kernel { what: what.into(), errno: Errno(errno) }
+    }
+
+    /// The kernel's error number, where it was the kernel that refused.
+    #[must_use]
+    pub const fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Kernel { errno, .. } => Some(errno.0),
+            Self::PortTaken { .. } => Some(libc::EADDRINUSE),
+            Self::Foreign { .. } | Self::Answer { .. } => None,
+        }
+    }
+
+    /// Whether the object was not there.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self.errno(), Some(libc::ENODEV | libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL))
+    }
+
+    /// Whether an object of that name was there already.
+    #[must_use]
+    pub const fn is_present(&self) -> bool {
+        matches!(self.errno(), Some(libc::EEXIST))
+    }
+}
