@@ -3,6 +3,8 @@
 mod error;
 mod facts;
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 pub use error::InitError;
@@ -15,6 +17,8 @@ use crate::paths::Paths;
 pub struct Standalone {
     /// Subnets that pods of this machine take their addresses from; together one pool.
     pub subnets: Vec<IpNet>,
+    /// Addresses of the subnets that no pod gets: the configuration's `gateway` (note: `gateway`).
+    pub reserved: Vec<IpAddr>,
     /// Whether pods' packets that leave the subnets take the machine's address (`ipMasq`).
     pub masquerade: bool,
 }
