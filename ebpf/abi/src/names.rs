@@ -13,7 +13,12 @@ pub const FILTER_PRIORITY: u16 = 5230;
 /// Handle of our clsact filters.
 pub const FILTER_HANDLE: u32 = 1;
 
-/// Default capacity of `PODS` and of the per-pod counters; settable at first init.
+/// The pods' default gateway, the same on every node: answered by `from_pod`, on no interface.
+pub const GATEWAY_V4: [u8; 4] = [169, 254, 1, 1];
+/// The IPv6 form of [`GATEWAY_V4`]: `fe80::1`.
+pub const GATEWAY_V6: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// Default capacity of `PODS`, `INTERFACES` and `POD_STATS`; settable at first init.
 pub const MAX_PODS: u32 = 65_536;
 /// Default capacity of `ROUTES`; settable at first init.
 pub const MAX_ROUTES: u32 = 65_536;
@@ -22,6 +27,8 @@ pub const MAX_ROUTES: u32 = 65_536;
 pub mod maps {
     /// Hash, pod address to [`crate::PodValue`].
     pub const PODS: &str = "PODS";
+    /// Hash, host ifindex to [`crate::InterfaceValue`].
+    pub const INTERFACES: &str = "INTERFACES";
     /// LPM trie, [`crate::Prefix`] to [`crate::RouteValue`].
     pub const ROUTES: &str = "ROUTES";
     /// Array of one [`crate::Config`].
@@ -31,7 +38,7 @@ pub mod maps {
     /// Per-CPU hash, host ifindex to [`crate::PodCounters`].
     pub const POD_STATS: &str = "POD_STATS";
     /// All of them.
-    pub const ALL: [&str; 5] = [PODS, ROUTES, CONFIG, STATS, POD_STATS];
+    pub const ALL: [&str; 6] = [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_STATS];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.

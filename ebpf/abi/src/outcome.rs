@@ -102,9 +102,9 @@ labelled! {
         ForeignNeighbour = 2, "foreign-neighbour";
         /// The pod's announcement of its own address: learned, nobody else needs it.
         NeighbourAnnouncement = 3, "neighbour-announcement";
-        /// Link-local source or scope: MLD, router solicitation, fe80::/10, 169.254.0.0/16.
+        /// Link-local or unspecified source, or link-local scope: MLD, IGMP, router solicitation, DHCP.
         LinkLocal = 4, "link-local";
-        /// Neither ARP, IPv4 nor IPv6.
+        /// Neither ARP, IPv4 nor IPv6, or inside a VLAN tag.
         UnknownEthertype = 5, "unknown-ethertype";
         /// Headers cut short or contradicting each other.
         Malformed = 6, "malformed";

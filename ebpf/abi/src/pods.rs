@@ -26,7 +26,21 @@ plain!(PodValue {
     host_mac: [u8; 6],
 });
 
-/// Bits of [`PodValue::flags`].
+/// Value of `INTERFACES`; the key is the ifindex of a pod's host veth. What holds for whatever the pod sends,
+/// also from an address that is not in `PODS`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InterfaceValue {
+    /// Bits of [`pod_flags`].
+    pub flags: u32,
+    /// MAC address of the host end, which answers for the gateway.
+    pub host_mac: [u8; 6],
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+plain!(InterfaceValue { flags: u32, host_mac: [u8; 6], reserved: [u8; 2] });
+
+/// Bits of [`PodValue::flags`] and [`InterfaceValue::flags`].
 pub mod pod_flags {
     /// The pod's packets, both ways, take the node's stack (conf `shortcut: off`).
     pub const NO_SHORTCUT: u32 = 1;

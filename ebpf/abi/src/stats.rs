@@ -26,7 +26,7 @@ pub const fn stats_index(hook: Hook, outcome: Outcome) -> u32 {
     hook as u32 * OUTCOMES as u32 + outcome.index() as u32
 }
 
-/// Value of `POD_STATS`: what one pod sent and received, and what of it was dropped.
+/// Value of `POD_STATS`: what one pod sent and received. `tx` is the sum of `outcomes`, exactly.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PodCounters {
@@ -34,7 +34,7 @@ pub struct PodCounters {
     pub tx: Counter,
     /// Handed to the pod's interface.
     pub rx: Counter,
-    /// Every outcome of packets sent by or for the pod, by [`Outcome::index`].
+    /// What became of the packets the pod sent, by [`Outcome::index`].
     pub outcomes: [Counter; OUTCOMES],
 }
 plain!(PodCounters { tx: Counter, rx: Counter, outcomes: [Counter; OUTCOMES] });

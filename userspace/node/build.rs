@@ -1,0 +1,45 @@
+//! Puts the eBPF object where `datapath::object` embeds it from: the file `NARU_EBPF_OBJECT` names, else the one that
+//! `cargo xtask build` left at `target/bpf/naru-datapath.o`, else an empty one, so that everything builds without a
+//! BPF toolchain and says at run time what is missing.
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const BUILT: &str = "target/bpf/naru-datapath.o";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-env-changed=NARU_EBPF_OBJECT");
+    let out = PathBuf::from(env::var("OUT_DIR")?).join("naru-datapath.o");
+    let object = match env::var_os("NARU_EBPF_OBJECT").filter(|path| !path.is_empty()) {
+        Some(path) => read(Path::new(&path))?,
+        None => built(&workspace()?.join(BUILT))?,
+    };
+    fs::write(out, object)?;
+    Ok(())
+}
+
+fn workspace() -> Result<PathBuf, Box<dyn Error>> {
+    let own = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let root = own.ancestors().nth(2).ok_or("userspace/node is not two levels below the workspace")?;
+    Ok(root.to_owned())
+}
+
+/// The object that xtask left; nothing where it left none yet.
+fn built(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    if path.exists() {
+        return read(path);
+    }
+    // Cargo looks at a directory's own time of change, and repeats the build for ever while a named file is absent.
+    let nearest = path.ancestors().skip(1).find(|dir| dir.exists()).ok_or("no workspace directory")?;
+    println!("cargo::rerun-if-changed={}", nearest.display());
+    Ok(Vec::new())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={}", path.display());
+    fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
+}

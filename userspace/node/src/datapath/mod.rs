@@ -1,0 +1,100 @@
+//! The kernel's side of the node: the eBPF object, its pinned maps and programs, and where they are attached.
+//!
+//! Everything is synchronous and holds no state of its own: the pins below `<bpf>/abi<N>` are the state. A process
+//! opens only the handles it needs. Interface names are resolved in the calling thread's network namespace.
+
+mod config;
+mod error;
+mod filters;
+mod install;
+mod interfaces;
+mod map;
+mod object;
+mod overlay;
+mod pins;
+mod pods;
+mod probe;
+mod routes;
+mod stats;
+mod tc;
+
+pub use config::ConfigMap;
+pub use error::Error;
+pub use filters::{PodFilters, attach_pod, pod_filters};
+pub use install::{Installed, Sizes, install, is_installed};
+pub use interfaces::{Interfaces, PodTotals};
+pub use object::object;
+pub use overlay::{AttachMode, OverlayAttachment, attach_overlay, detach_overlay, overlay_attachment};
+pub use pins::Pins;
+pub use pods::Pods;
+pub use probe::{Feature, Probe, probe};
+pub use routes::Routes;
+pub use stats::{Stats, Total};
+
+/// What every fallible function here returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The installed datapath of one node.
+#[derive(Clone, Debug)]
+pub struct Datapath {
+    pins: Pins,
+}
+
+impl Datapath {
+    /// The datapath whose pins are at `pins`; maps and programs are opened when they are asked for.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] where a pin is absent.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        match pins.first_missing() {
+            None => Ok(Self { pins: pins.clone() }),
+            Some(pin) => Err(Error::NotInstalled(pin)),
+        }
+    }
+
+    /// The pins it was opened from.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// The map of pods.
+    ///
+    /// # Errors
+    /// As [`Pods::open`].
+    pub fn pods(&self) -> Result<Pods> {
+        Pods::open(&self.pins)
+    }
+
+    /// The maps by pod interface: settings and counters.
+    ///
+    /// # Errors
+    /// As [`Interfaces::open`].
+    pub fn interfaces(&self) -> Result<Interfaces> {
+        Interfaces::open(&self.pins)
+    }
+
+    /// The map of prefixes.
+    ///
+    /// # Errors
+    /// As [`Routes::open`].
+    pub fn routes(&self) -> Result<Routes> {
+        Routes::open(&self.pins)
+    }
+
+    /// The datapath's configuration.
+    ///
+    /// # Errors
+    /// As [`ConfigMap::open`].
+    pub fn config(&self) -> Result<ConfigMap> {
+        ConfigMap::open(&self.pins)
+    }
+
+    /// The counters by hook and outcome.
+    ///
+    /// # Errors
+    /// As [`Stats::open`].
+    pub fn stats(&self) -> Result<Stats> {
+        Stats::open(&self.pins)
+    }
+}

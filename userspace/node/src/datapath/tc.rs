@@ -1,0 +1,1 @@
+//! Listing tc filters over netlink.
