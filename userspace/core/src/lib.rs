@@ -1,6 +1,8 @@
 //! What a node decides, without IO, clock or environment: ids, addresses, desired state and differences.
 
 pub mod cluster;
+pub mod desired;
 pub mod ids;
 pub mod ipam;
+pub mod overlap;
 pub mod reconcile;

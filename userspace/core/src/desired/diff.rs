@@ -1,0 +1,57 @@
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use naru_abi::RouteValue;
+
+use super::{Route, RouteKey, State};
+
+/// One change. Each is idempotent, so that a pass that failed half-way is simply run again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Write the entry of `ROUTES`, in place of what is there.
+    SetEntry(IpNet, RouteValue),
+    /// Write the kernel route, in place of ours to the same destination.
+    SetRoute(RouteKey, Route),
+    /// Add the rule for packets from the prefix.
+    AddRule(IpNet),
+    /// Remove the rule for packets from the prefix.
+    RemoveRule(IpNet),
+    /// Remove the kernel route.
+    RemoveRoute(RouteKey, Route),
+    /// Remove the entry of `ROUTES`.
+    RemoveEntry(IpNet),
+}
+
+/// The changes that make `actual` equal to `desired`, in the order to make them.
+///
+/// What is new comes before what goes, so that no packet between two states finds nothing; of what is new the map
+/// comes before the route, because a packet that the stack routes to the overlay device needs the map there, and
+/// the table before the rule that looks it up; what goes, goes in the reverse order.
+#[must_use]
+pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
+    let mut commands = Vec::new();
+    commands.extend(missing(&desired.entries, &actual.entries).map(|(to, value)| Command::SetEntry(*to, *value)));
+    commands.extend(missing(&desired.routes, &actual.routes).map(|(key, route)| Command::SetRoute(*key, *route)));
+    commands.extend(desired.rules.difference(&actual.rules).map(|from| Command::AddRule(*from)));
+    commands.extend(actual.rules.difference(&desired.rules).map(|from| Command::RemoveRule(*from)));
+    commands
+        .extend(surplus(&desired.routes, &actual.routes).map(|(key, route)| Command::RemoveRoute(*key, *route)));
+    commands.extend(surplus(&desired.entries, &actual.entries).map(|(to, _)| Command::RemoveEntry(*to)));
+    commands
+}
+
+/// Pairs of `desired` that `actual` has not, or has with another value.
+fn missing<'a, K: Ord, V: PartialEq>(
+    desired: &'a BTreeMap<K, V>,
+    actual: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, &'a V)> {
+    desired.iter().filter(|(key, value)| actual.get(key) != Some(value))
+}
+
+/// Pairs of `actual` whose key `desired` has not.
+fn surplus<'a, K: Ord, V>(
+    desired: &'a BTreeMap<K, V>,
+    actual: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, &'a V)> {
+    actual.iter().filter(|(key, _)| !desired.contains_key(key))
+}

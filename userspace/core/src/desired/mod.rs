@@ -1,0 +1,101 @@
+//! What a node should hold, worked out from the cluster and a few facts, and the way there from what it holds.
+//!
+//! Start-up, a changed cluster and the periodic pass all end in the same [`diff`].
+
+mod diff;
+mod entries;
+mod mtu;
+mod nat;
+mod routes;
+mod state;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+
+pub use diff::{Command, diff};
+pub use mtu::{FALLBACK_MTU, overhead, path_mtu, pod_mtu};
+pub use nat::Nat;
+pub use state::{Hop, MAIN_TABLE, NODE_TABLE, Route, RouteKey, State};
+
+use crate::cluster::{ClusterSpec, NodeSpec};
+
+/// A local pod's address as the map `PODS` has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pod {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its veth on the node.
+    pub ifindex: u32,
+    /// MTU of its interface.
+    pub mtu: u32,
+}
+
+/// Everything the desired state follows from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inputs<'a> {
+    /// The cluster; without nodes on a single machine.
+    pub cluster: &'a ClusterSpec,
+    /// This node's name.
+    pub node: &'a str,
+    /// Subnets of network configurations, beside the cluster's blocks.
+    pub subnets: &'a [IpNet],
+    /// Whether packets from `subnets` that leave the machine take its address.
+    pub masquerade_subnets: bool,
+    /// This machine's own addresses, used where the cluster does not name this node.
+    pub host_addresses: &'a [IpAddr],
+    /// MTU of the underlay towards each remote node's first address, where one is known.
+    pub underlay_mtu: &'a BTreeMap<IpAddr, u32>,
+    /// The local pods.
+    pub pods: &'a [Pod],
+}
+
+impl Inputs<'_> {
+    /// This node as the cluster names it.
+    #[must_use]
+    pub fn own(&self) -> Option<&NodeSpec> {
+        self.cluster.node(self.node)
+    }
+
+    /// This node's addresses: those of the cluster, else the machine's.
+    #[must_use]
+    pub fn own_addresses(&self) -> &[IpAddr] {
+        self.own().map_or(self.host_addresses, |own| &own.addresses)
+    }
+
+    /// Every prefix that local pods take addresses from.
+    pub fn own_prefixes(&self) -> impl Iterator<Item = IpNet> {
+        let blocks = self.own().map_or(&[][..], |own| &own.blocks);
+        blocks.iter().chain(self.subnets).copied()
+    }
+
+    /// Source of the node's own packets to addresses of the family of `towards`.
+    fn source(&self, towards: IpAddr) -> Option<IpAddr> {
+        self.own_addresses().iter().copied().find(|own| own.is_ipv4() == towards.is_ipv4())
+    }
+
+    /// The remote nodes: each with the end of its tunnel and the path MTU towards its pods.
+    fn remotes(&self) -> impl Iterator<Item = (&NodeSpec, IpAddr, u32)> {
+        self.cluster.remotes(self.node).filter_map(|node| {
+            let underlay = node.underlay()?;
+            Some((node, underlay, path_mtu(underlay, self.underlay_mtu.get(&underlay).copied())))
+        })
+    }
+}
+
+/// What the node should hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Desired {
+    /// Map entries, kernel routes and rules.
+    pub state: State,
+    /// Address translation.
+    pub nat: Nat,
+}
+
+/// What the node should hold, given `inputs`.
+#[must_use]
+pub fn desired(inputs: &Inputs<'_>) -> Desired {
+    let state =
+        State { entries: entries::entries(inputs), routes: routes::routes(inputs), rules: routes::rules(inputs) };
+    Desired { state, nat: nat::nat(inputs) }
+}

@@ -1,0 +1,29 @@
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::Inputs;
+
+/// Which packets take the node's address on their way out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Nat {
+    /// Packets from here leave masqueraded.
+    pub sources: BTreeSet<IpNet>,
+    /// Unless they go here.
+    pub exempt: BTreeSet<IpNet>,
+    /// UDP port of the tunnel, whose packets are no business of connection tracking.
+    pub tunnel_port: u16,
+}
+
+pub fn nat(inputs: &Inputs<'_>) -> Nat {
+    let cluster = inputs.cluster;
+    let mut sources = BTreeSet::new();
+    if let Some(own) = inputs.own().filter(|_| cluster.masquerade) {
+        sources.extend(own.blocks.iter().copied());
+    }
+    if inputs.masquerade_subnets {
+        sources.extend(inputs.subnets.iter().copied());
+    }
+    let exempt = cluster.ranges.iter().chain(&cluster.no_masquerade).chain(inputs.subnets).copied().collect();
+    Nat { sources, exempt, tunnel_port: cluster.tunnel.port }
+}

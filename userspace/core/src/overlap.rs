@@ -1,0 +1,149 @@
+//! Pod ranges against everything else that has addresses: a range that overlaps cuts the whole host off.
+
+use std::{fmt, net::IpAddr};
+
+use ipnet::IpNet;
+
+/// Addresses that somebody else uses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The addresses.
+    pub network: IpNet,
+    /// Who uses them.
+    pub holder: Holder,
+}
+
+/// Who uses addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// An address of this machine.
+    NodeAddress,
+    /// A route of this machine.
+    HostRoute,
+    /// The range of Service addresses.
+    Services,
+    /// A pod range that this node has already.
+    PodRange,
+    /// A purpose that a standard fixes.
+    Standard(&'static str),
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NodeAddress => "an address of this machine",
+            Self::HostRoute => "a route of this machine",
+            Self::Services => "the service range",
+            Self::PodRange => "another pod range",
+            Self::Standard(purpose) => purpose,
+        })
+    }
+}
+
+/// A pod range that somebody else uses addresses of.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("pod range {range} overlaps {}, {}{}", claim.network, claim.holder, Suggested(*suggestion))]
+pub struct Clash {
+    /// The pod range.
+    pub range: IpNet,
+    /// What it overlaps.
+    pub claim: Claim,
+    /// A range of the same size that nobody uses, where there is one.
+    pub suggestion: Option<IpNet>,
+}
+
+struct Suggested(Option<IpNet>);
+
+impl fmt::Display for Suggested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(range) => write!(f, "; {range} is free"),
+            None => f.write_str("; no private range of this size is free"),
+        }
+    }
+}
+
+/// The ranges that clash with claims, each with its first clash and with a range that is free.
+#[must_use]
+pub fn clashes(ranges: &[IpNet], claims: &[Claim]) -> Vec<Clash> {
+    let mut taken: Vec<IpNet> = claims.iter().map(|claim| claim.network).chain(standards().map(|s| s.0)).collect();
+    taken.extend(ranges.iter().copied());
+    let mut clashes = Vec::new();
+    for range in ranges {
+        let Some(claim) = first_claim(*range, claims) else { continue };
+        let suggestion = free_range(range.prefix_len(), range.addr(), &taken);
+        taken.extend(suggestion);
+        clashes.push(Clash { range: *range, claim, suggestion });
+    }
+    clashes
+}
+
+fn first_claim(range: IpNet, claims: &[Claim]) -> Option<Claim> {
+    let standard = standards().find(|(network, _)| overlap(*network, range));
+    let standard = standard.map(|(network, purpose)| Claim { network, holder: Holder::Standard(purpose) });
+    standard.or_else(|| claims.iter().find(|claim| overlap(claim.network, range)).cloned())
+}
+
+/// Networks that no pod can have (IANA special-purpose address registries), and what for.
+fn standards() -> impl Iterator<Item = (IpNet, &'static str)> {
+    const LIST: [([u8; 4], u8, &str); 5] = [
+        ([0, 0, 0, 0], 8, "this network"),
+        ([127, 0, 0, 0], 8, "loopback"),
+        ([169, 254, 0, 0], 16, "link-local addresses"),
+        ([224, 0, 0, 0], 4, "multicast"),
+        ([240, 0, 0, 0], 4, "reserved addresses"),
+    ];
+    const LIST6: [(u16, u8, &str); 3] =
+        [(0, 64, "loopback and mapped addresses"), (0xfe80, 10, "link-local addresses"), (0xff00, 8, "multicast")];
+    let v4 = LIST.into_iter().map(|(ip, len, purpose)| (IpAddr::from(ip), len, purpose));
+    let v6 = LIST6.into_iter().map(|(high, len, purpose)| (first_of(high), len, purpose));
+    v4.chain(v6).filter_map(|(ip, len, purpose)| Some((IpNet::new(ip, len).ok()?, purpose)))
+}
+
+/// The first address whose highest sixteen bits are `high`.
+fn first_of(high: u16) -> IpAddr {
+    IpAddr::from([high, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// A network of length `len` and the family of `like` in private space that nothing of `taken` touches.
+fn free_range(len: u8, like: IpAddr, taken: &[IpNet]) -> Option<IpNet> {
+    private(like).find_map(|space| free_in(space, len, taken))
+}
+
+/// Private space (RFC 1918, RFC 6598, RFC 4193), in the order to suggest it.
+fn private(like: IpAddr) -> impl Iterator<Item = IpNet> {
+    let v4 = [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([100, 64, 0, 0], 10)];
+    let v4 = v4.into_iter().map(|(ip, len)| (IpAddr::from(ip), len));
+    let all = v4.chain([(first_of(0xfd00), 8)]);
+    all.filter(move |(ip, _)| ip.is_ipv4() == like.is_ipv4())
+        .filter_map(|(ip, len)| IpNet::new(ip, len).ok())
+}
+
+/// The first network of length `len` in `space` that is free: behind each taken network starts the next candidate.
+fn free_in(space: IpNet, len: u8, taken: &[IpNet]) -> Option<IpNet> {
+    let mut candidate = IpNet::new(space.addr(), len).ok()?;
+    while space.contains(&candidate) {
+        let Some(blocker) = taken.iter().find(|taken| overlap(**taken, candidate)) else { return Some(candidate) };
+        let last = blocker.broadcast().max(candidate.broadcast());
+        candidate = IpNet::new(successor(last)?, len).ok()?;
+        candidate = if candidate.addr() == candidate.network() { candidate } else { next(candidate)? };
+    }
+    None
+}
+
+/// The aligned network behind the one that holds `within`'s address.
+fn next(within: IpNet) -> Option<IpNet> {
+    IpNet::new(successor(within.broadcast())?, within.prefix_len()).ok()
+}
+
+fn successor(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        IpAddr::V4(ip) => u32::from(ip).checked_add(1).map(|next| IpAddr::V4(next.into())),
+        IpAddr::V6(ip) => u128::from(ip).checked_add(1).map(|next| IpAddr::V6(next.into())),
+    }
+}
+
+/// Whether two networks share an address.
+fn overlap(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b) || b.contains(&a)
+}

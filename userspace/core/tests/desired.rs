@@ -1,0 +1,289 @@
+//! The desired state of a node by example and by property, and the way there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use naru_abi::{Addr, RouteKind, RouteValue};
+use naru_core::{
+    cluster::{ClusterSpec, NodeSpec},
+    desired::{
+        Command, Hop, Inputs, MAIN_TABLE, NODE_TABLE, Pod, Route, RouteKey, State, desired, diff, path_mtu,
+        pod_mtu,
+    },
+};
+use proptest::{collection, prelude::*};
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// Node `number` of a dual-stack cluster.
+fn node(number: u8) -> NodeSpec {
+    NodeSpec {
+        name: format!("node{number}"),
+        addresses: vec![ip(&format!("198.51.100.{number}")), ip(&format!("2001:db8::{number}"))],
+        blocks: vec![net(&format!("10.32.{number}.0/24")), net(&format!("fd10:32::{number}:0/112"))],
+    }
+}
+
+fn cluster(numbers: impl IntoIterator<Item = u8>) -> ClusterSpec {
+    ClusterSpec {
+        ranges: vec![net("10.32.0.0/12"), net("fd10:32::/48")],
+        no_masquerade: vec![net("192.0.2.0/24")],
+        nodes: numbers.into_iter().map(node).collect(),
+        ..ClusterSpec::default()
+    }
+}
+
+fn inputs<'a>(
+    cluster: &'a ClusterSpec,
+    underlay_mtu: &'a BTreeMap<IpAddr, u32>,
+    pods: &'a [Pod],
+) -> Inputs<'a> {
+    Inputs {
+        cluster,
+        node: "node1",
+        subnets: &[],
+        masquerade_subnets: false,
+        host_addresses: &[],
+        underlay_mtu,
+        pods,
+    }
+}
+
+fn main_route(destination: &str) -> RouteKey {
+    RouteKey { table: MAIN_TABLE, destination: net(destination), unreachable: false }
+}
+
+/// What a kernel does with commands.
+fn apply(mut state: State, commands: &[Command]) -> State {
+    for command in commands {
+        match *command {
+            Command::SetEntry(to, value) => drop(state.entries.insert(to, value)),
+            Command::SetRoute(key, route) => drop(state.routes.insert(key, route)),
+            Command::AddRule(from) => assert!(state.rules.insert(from)),
+            Command::RemoveRule(from) => assert!(state.rules.remove(&from)),
+            Command::RemoveRoute(key, route) => assert_eq!(state.routes.remove(&key), Some(route)),
+            Command::RemoveEntry(to) => assert!(state.entries.remove(&to).is_some()),
+        }
+    }
+    state
+}
+
+#[test]
+fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_source() {
+    let (cluster, mtu) = (cluster([1, 2]), BTreeMap::from([(ip("198.51.100.2"), 9000)]));
+    let state = desired(&inputs(&cluster, &mtu, &[])).state;
+    let value =
+        RouteValue { kind: RouteKind::Tunnel as u32, mtu: 8950, node: Addr::from(ip("198.51.100.2")) };
+    assert_eq!(state.entries[&net("10.32.2.0/24")], value);
+    assert_eq!(state.entries[&net("fd10:32::2:0/112")], value);
+    let v4 = Route { hop: Hop::Overlay, source: Some(ip("198.51.100.1")), mtu: Some(8950) };
+    let v6 = Route { source: Some(ip("2001:db8::1")), ..v4 };
+    assert_eq!(state.routes[&main_route("10.32.2.0/24")], v4);
+    assert_eq!(state.routes[&main_route("fd10:32::2:0/112")], v6);
+}
+
+#[test]
+fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
+    let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
+    let state = desired(&inputs(&cluster, &mtu, &[])).state;
+    let value =
+        RouteValue { kind: RouteKind::RemoteNode as u32, mtu: 1450, node: Addr::from(ip("198.51.100.2")) };
+    for host in ["198.51.100.2/32", "2001:db8::2/128"] {
+        assert_eq!(state.entries[&net(host)], value);
+        let key = RouteKey { table: NODE_TABLE, destination: net(host), unreachable: false };
+        assert_eq!(state.routes[&key], Route { hop: Hop::Overlay, source: None, mtu: Some(1450) });
+        assert!(!state.routes.contains_key(&main_route(host)), "the node's own packets stay on the underlay");
+    }
+    assert_eq!(state.rules, BTreeSet::from([net("10.32.1.0/24"), net("fd10:32::1:0/112")]));
+}
+
+#[test]
+fn what_no_pod_holds_is_unreachable() {
+    let (cluster, mtu) = (cluster([1]), BTreeMap::new());
+    let state = desired(&inputs(&cluster, &mtu, &[])).state;
+    let unreachable: Vec<String> =
+        state.routes.iter().map(|(key, route)| format!("{} {:?}", key.destination, route.hop)).collect();
+    let expected = ["10.32.0.0/12", "10.32.1.0/24", "fd10:32::/48", "fd10:32::1:0/112"];
+    assert_eq!(unreachable, expected.map(|net| format!("{net} Unreachable")));
+    assert_eq!(state.entries[&net("10.32.1.0/24")].kind, RouteKind::LocalBlock as u32);
+    assert!(state.rules.is_empty(), "alone, no rule is needed");
+}
+
+#[test]
+fn a_pod_has_one_route_with_its_own_mtu() {
+    let (cluster, mtu) = (cluster([1]), BTreeMap::new());
+    let pods = [Pod { address: ip("10.32.1.7"), ifindex: 9, mtu: 1400 }];
+    let state = desired(&inputs(&cluster, &mtu, &pods)).state;
+    let expected = Route { hop: Hop::Pod { ifindex: 9 }, source: Some(ip("198.51.100.1")), mtu: Some(1400) };
+    assert_eq!(state.routes[&main_route("10.32.1.7/32")], expected);
+}
+
+#[test]
+fn packets_to_the_cluster_and_to_listed_networks_are_not_masqueraded() {
+    let (mut cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
+    let nat = desired(&inputs(&cluster, &mtu, &[])).nat;
+    assert_eq!(nat.sources, BTreeSet::from([net("10.32.1.0/24"), net("fd10:32::1:0/112")]));
+    assert_eq!(nat.exempt, BTreeSet::from([net("10.32.0.0/12"), net("fd10:32::/48"), net("192.0.2.0/24")]));
+    cluster.masquerade = false;
+    assert!(desired(&inputs(&cluster, &mtu, &[])).nat.sources.is_empty());
+}
+
+#[test]
+fn a_single_machine_needs_nothing_but_its_subnet() {
+    let (cluster, mtu, subnets, own) =
+        (ClusterSpec::default(), BTreeMap::new(), [net("10.22.0.0/16")], [ip("192.0.2.1")]);
+    let alone = Inputs {
+        subnets: &subnets,
+        masquerade_subnets: true,
+        host_addresses: &own,
+        ..inputs(&cluster, &mtu, &[])
+    };
+    let desired = desired(&alone);
+    let kinds: Vec<u32> = desired.state.entries.values().map(|value| value.kind).collect();
+    assert_eq!(kinds, [RouteKind::LocalBlock as u32, RouteKind::LocalNode as u32]);
+    assert_eq!(desired.nat.sources, BTreeSet::from(subnets));
+    assert_eq!(desired.state.routes.len(), 1);
+}
+
+#[test]
+fn the_pod_mtu_fits_every_path() {
+    let mtu = BTreeMap::from([(ip("198.51.100.2"), 9000), (ip("198.51.100.3"), 1400)]);
+    assert_eq!(pod_mtu(&cluster([1, 2, 3]), "node1", &mtu, Some(9000)), 1350);
+    assert_eq!(pod_mtu(&cluster([1, 2]), "node1", &mtu, Some(1500)), 8950);
+    assert_eq!(pod_mtu(&cluster([1]), "node1", &mtu, Some(9000)), 8950);
+    assert_eq!(pod_mtu(&ClusterSpec::default(), "node1", &mtu, Some(9000)), 9000);
+    assert_eq!(pod_mtu(&ClusterSpec::default(), "node1", &mtu, None), 1500);
+    assert_eq!(path_mtu(ip("2001:db8::2"), Some(1500)), 1430);
+}
+
+#[test]
+fn a_block_that_moves_is_reached_at_every_step() {
+    let (before, mut after, mtu) = (cluster([1, 2, 3]), cluster([1, 2, 3]), BTreeMap::new());
+    let moved = after.nodes[1].blocks.remove(0);
+    after.nodes[2].blocks.push(moved);
+    let (before, after) =
+        (desired(&inputs(&before, &mtu, &[])).state, desired(&inputs(&after, &mtu, &[])).state);
+    let commands = diff(&after, &before);
+    for step in 0..=commands.len() {
+        assert!(apply(before.clone(), &commands[..step]).entries.contains_key(&moved));
+    }
+    assert_eq!(commands.len(), 1, "the kernel route is the same through either node: {commands:?}");
+}
+
+/// Any small state: few keys and values, so that two of them share some.
+fn states() -> impl Strategy<Value = State> {
+    let prefix = prop_oneof![
+        (0u8..6).prop_map(|n| net(&format!("10.32.{n}.0/24"))),
+        (0u8..6).prop_map(|n| net(&format!("fd10::{n}:0/112"))),
+    ];
+    let value =
+        (1u32..=6, 1400u32..1403).prop_map(|(kind, mtu)| RouteValue { kind, mtu, node: Addr::UNSPECIFIED });
+    let hop = prop_oneof![
+        (1u32..4).prop_map(|ifindex| Hop::Pod { ifindex }),
+        Just(Hop::Overlay),
+        Just(Hop::Unreachable),
+        Just(Hop::Elsewhere)
+    ];
+    let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], any::<bool>())
+        .prop_map(|(destination, table, unreachable)| RouteKey { table, destination, unreachable });
+    let route =
+        (hop, proptest::option::of(1400u32..1402)).prop_map(|(hop, mtu)| Route { hop, source: None, mtu });
+    (
+        collection::btree_map(prefix.clone(), value, 0..10),
+        collection::btree_map(key, route, 0..10),
+        collection::btree_set(prefix, 0..6),
+    )
+        .prop_map(|(entries, routes, rules)| State { entries, routes, rules })
+}
+
+fn differing<K: Ord, V: PartialEq>(a: &BTreeMap<K, V>, b: &BTreeMap<K, V>) -> usize {
+    let keys: BTreeSet<&K> = a.keys().chain(b.keys()).collect();
+    keys.into_iter().filter(|key| a.get(key) != b.get(key)).count()
+}
+
+proptest! {
+    #[test]
+    fn applying_the_difference_arrives_at_the_desired_state(actual in states(), wanted in states()) {
+        let commands = diff(&wanted, &actual);
+        prop_assert_eq!(apply(actual, &commands), wanted);
+    }
+
+    #[test]
+    fn the_difference_has_one_command_for_each_thing_that_differs(actual in states(), wanted in states()) {
+        let least = differing(&wanted.entries, &actual.entries)
+            + differing(&wanted.routes, &actual.routes)
+            + wanted.rules.symmetric_difference(&actual.rules).count();
+        prop_assert_eq!(diff(&wanted, &actual).len(), least);
+    }
+
+    #[test]
+    fn a_second_pass_has_nothing_to_do(actual in states(), wanted in states()) {
+        let commands = diff(&wanted, &actual);
+        let reached = apply(actual, &commands);
+        prop_assert!(diff(&wanted, &reached).is_empty());
+    }
+
+    #[test]
+    fn nothing_goes_before_everything_new_is_there(actual in states(), wanted in states()) {
+        let commands = diff(&wanted, &actual);
+        let is_removal = |command: &Command| {
+            matches!(command, Command::RemoveRule(_) | Command::RemoveRoute(..) | Command::RemoveEntry(_))
+        };
+        prop_assert!(commands.is_sorted_by_key(is_removal));
+    }
+
+    #[test]
+    fn a_pass_that_stops_half_way_is_finished_by_the_next(actual in states(), wanted in states(), stop in 0usize..20) {
+        let commands = diff(&wanted, &actual);
+        let half = apply(actual, &commands[..stop.min(commands.len())]);
+        let rest = diff(&wanted, &half);
+        prop_assert_eq!(apply(half, &rest), wanted);
+    }
+
+    #[test]
+    fn every_tunnel_entry_has_exactly_one_route_of_the_same_mtu(numbers in collection::btree_set(1u8..20, 0..12)) {
+        let (cluster, mtu) = (cluster(numbers), BTreeMap::new());
+        let state = desired(&inputs(&cluster, &mtu, &[])).state;
+        for (prefix, value) in &state.entries {
+            let found: Vec<&Route> = state
+                .routes
+                .iter()
+                .filter(|(key, route)| key.destination == *prefix && route.hop == Hop::Overlay)
+                .map(|(_, route)| route)
+                .collect();
+            let is_remote = [RouteKind::Tunnel as u32, RouteKind::RemoteNode as u32].contains(&value.kind);
+            prop_assert_eq!(found.len(), usize::from(is_remote));
+            prop_assert!(found.iter().all(|route| route.mtu == Some(value.mtu)));
+        }
+    }
+
+    #[test]
+    fn a_node_that_leaves_takes_exactly_its_own(numbers in collection::btree_set(2u8..20, 2..12), pick in 0usize..12) {
+        let leaving = *numbers.iter().nth(pick % numbers.len()).unwrap();
+        let everyone = cluster(numbers.iter().copied().chain([1]));
+        let rest = cluster(numbers.iter().copied().filter(|n| *n != leaving).chain([1]));
+        let mtu = BTreeMap::new();
+        let (before, after) =
+            (desired(&inputs(&everyone, &mtu, &[])).state, desired(&inputs(&rest, &mtu, &[])).state);
+        let gone = node(leaving);
+        let own: BTreeSet<IpNet> =
+            gone.blocks.iter().copied().chain(gone.addresses.iter().copied().map(IpNet::from)).collect();
+        for command in diff(&after, &before) {
+            let destination = match command {
+                Command::RemoveEntry(to) => to,
+                Command::RemoveRoute(key, _) => key.destination,
+                other => return Err(TestCaseError::fail(format!("{other:?}"))),
+            };
+            prop_assert!(own.contains(&destination), "{} is not the leaving node's", destination);
+        }
+    }
+}
