@@ -1,7 +1,9 @@
 //! The node's adapters: links (netlink), datapath (aya), store (SQLite), host (sysctl, nftables), and the plans over them.
 
+mod errno;
 pub mod host;
 pub mod datapath;
+pub mod endpoint;
 pub mod init;
 pub mod links;
 pub mod paths;

@@ -1,0 +1,249 @@
+use std::os::fd::{AsFd, OwnedFd};
+
+use naru_abi::{InterfaceValue, PodValue};
+use naru_core::{
+    ids::{Alias, Generation, NetnsId},
+    ipam::{Assignment, Domain, Millis, Request},
+};
+
+use super::{
+    AttachError, Attached, Cause, Spec, Tools,
+    check::{self, Expected},
+    namespaces,
+    plan::{self, Failure, Step, nothing},
+};
+use crate::{
+    datapath,
+    host,
+    init::NodeFacts,
+    links::{self, HostSide, Mac, PairSpec, PodAddress, PodSide},
+};
+
+/// An attachment under way.
+struct Work<'a> {
+    tools: &'a mut Tools,
+    node: &'a NodeFacts,
+    spec: &'a Spec,
+    now: Millis,
+    netns: OwnedFd,
+    netns_id: NetnsId,
+    assignment: Assignment,
+    attached: Attached,
+    ifindex: u32,
+}
+
+const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 1] {
+    [Step { name: "reserve", act: reserve, undo: give_back }]
+}
+
+/// Everything after the reservation. Map entries come before the interface is up, and what is fixed to the veth
+/// (filters, routes, neighbours, the pod's own side) goes with it.
+const fn wiring<'a>() -> [Step<Work<'a>, Cause>; 6] {
+    [
+        Step { name: "create-pair", act: create_pair, undo: delete_pair },
+        Step { name: "enter-maps", act: enter_maps, undo: leave_maps },
+        Step { name: "attach-filters", act: attach_filters, undo: nothing },
+        Step { name: "activate", act: activate, undo: nothing },
+        Step { name: "wire-pod", act: wire_pod, undo: nothing },
+        Step { name: "confirm", act: confirm, undo: nothing },
+    ]
+}
+
+/// Makes the attachment, or finds it standing: the same attachment in the same namespace is left untouched, one in
+/// another namespace is superseded.
+///
+/// # Errors
+/// [`AttachError`]; what was done is taken back.
+pub fn attach(tools: &mut Tools, node: &NodeFacts, spec: &Spec, now: Millis) -> Result<Attached, AttachError> {
+    let mut work = Work::begin(tools, node, spec, now).map_err(|cause| failed(spec, cause, Vec::new()))?;
+    plan::run(&reservation(), &mut work).map_err(|failure| explain(spec, failure))?;
+    if work.assignment.reused && work.is_standing() {
+        return work.settle().map_err(|cause| failed(spec, cause, Vec::new()));
+    }
+    plan::run(&wiring(), &mut work).map_err(|mut failure| {
+        failure.undo.extend(give_back(&mut work).err());
+        explain(spec, failure)
+    })?;
+    Ok(work.attached)
+}
+
+fn failed(spec: &Spec, cause: Cause, undo: Vec<Cause>) -> AttachError {
+    AttachError { subject: spec.subject(), cause, undo }
+}
+
+fn explain(spec: &Spec, failure: Failure<Cause>) -> AttachError {
+    failed(spec, failure.error.unwrap_or(Cause::Asked(failure.step)), failure.undo)
+}
+
+impl<'a> Work<'a> {
+    /// Checks what can be checked before anything is done.
+    fn begin(tools: &'a mut Tools, node: &'a NodeFacts, spec: &'a Spec, now: Millis) -> Result<Self, Cause> {
+        let netns = host::open_netns(&spec.netns)?;
+        let netns_id = namespaces::id(host::netns_identity(netns.as_fd())?);
+        let random = || Mac::random().map_err(Cause::Random);
+        let attached = Attached {
+            host_name: spec.host_name(),
+            host_mac: random()?,
+            pod_mac: spec.mac.map_or_else(random, Ok)?,
+            mtu: spec.mtu,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+        };
+        let assignment =
+            Assignment { addresses: Vec::new(), generation: Generation(0), reused: false, superseded: Vec::new() };
+        Ok(Self { tools, node, spec, now, netns, netns_id, assignment, attached, ifindex: 0 })
+    }
+
+    /// Whether the kernel shows the attachment as an earlier ADD left it; then takes over what it was given.
+    fn is_standing(&mut self) -> bool {
+        let expected = Expected { addresses: self.assignment.addresses.clone(), routes: Vec::new() };
+        match check::find(self.tools, &self.spec.id, self.netns.as_fd(), &expected) {
+            Ok((attached, ifindex)) => {
+                self.attached = attached;
+                self.ifindex = ifindex;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Confirms what stands: the process that made it may have died just before.
+    fn settle(mut self) -> Result<Attached, Cause> {
+        confirm(&mut self)?;
+        Ok(self.attached)
+    }
+
+    fn alias(&self) -> Alias {
+        Alias::new(&self.spec.id, self.assignment.generation)
+    }
+
+    fn pod_value(&self) -> PodValue {
+        PodValue {
+            generation: self.assignment.generation.0,
+            ifindex: self.ifindex,
+            flags: self.spec.flags,
+            mtu: self.spec.mtu,
+            pod_mac: self.attached.pod_mac.0,
+            host_mac: self.attached.host_mac.0,
+        }
+    }
+}
+
+fn reserve(work: &mut Work<'_>) -> Result<(), Cause> {
+    let spec = work.spec;
+    let request = Request {
+        pod: spec.pod.clone(),
+        netns: Some(work.netns_id),
+        addresses: spec.addresses.clone(),
+        ..Request::new(Domain::naru(), spec.pool.clone(), spec.id.clone())
+    };
+    work.assignment = work.tools.store.reserve(&request, work.now)?;
+    work.attached.addresses.clone_from(&work.assignment.addresses);
+    work.attached.routes = spec.routes_for(&work.assignment.addresses);
+    if spec.mtu < 1280 && work.assignment.addresses.iter().any(|ip| ip.is_ipv6()) {
+        give_back(work)?;
+        return Err(Cause::SmallMtu(spec.mtu));
+    }
+    Ok(())
+}
+
+/// By generation: an assignment that superseded this one stays.
+fn give_back(work: &mut Work<'_>) -> Result<(), Cause> {
+    for address in &work.assignment.addresses {
+        let generation = work.assignment.generation;
+        work.tools.store.free_if_generation(&Domain::naru(), *address, generation, work.now)?;
+    }
+    Ok(())
+}
+
+fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
+    for row in &work.assignment.superseded {
+        work.tools.maps.pods.delete_generation(row.address, row.generation.0)?;
+    }
+    if work.assignment.reused || !work.assignment.superseded.is_empty() {
+        work.tools.links.delete_host_veth(&work.attached.host_name)?;
+    }
+    let alias = work.alias().to_string();
+    let pair = PairSpec {
+        host_name: &work.attached.host_name,
+        host_mac: work.attached.host_mac,
+        alias: &alias,
+        pod_name: work.spec.id.ifname(),
+        pod_mac: work.attached.pod_mac,
+        mtu: work.spec.mtu,
+    };
+    let (links, netns) = (&work.tools.links, work.netns.as_fd());
+    work.ifindex = match links.create_pair(&pair, netns) {
+        // A veth that the store knows nothing of: its ADD died, or the store was lost.
+        Err(error) if error.is_present() && links.delete_host_veth(pair.host_name)? => links.create_pair(&pair, netns),
+        result => result,
+    }
+    .map_err(|error| match error.is_present() {
+        true => Cause::NameTaken(work.spec.id.ifname().to_owned()),
+        false => error.into(),
+    })?;
+    Ok(())
+}
+
+fn delete_pair(work: &mut Work<'_>) -> Result<(), Cause> {
+    work.tools.links.delete_host_veth(&work.attached.host_name)?;
+    Ok(())
+}
+
+fn enter_maps(work: &mut Work<'_>) -> Result<(), Cause> {
+    let value = work.pod_value();
+    let result = enter(work, value);
+    if result.is_err() {
+        leave_maps(work)?;
+    }
+    result
+}
+
+fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
+    let interface = InterfaceValue { flags: value.flags, host_mac: value.host_mac, reserved: [0; 2] };
+    work.tools.maps.interfaces.add(value.ifindex, interface)?;
+    for address in &work.assignment.addresses {
+        work.tools.maps.pods.insert(*address, value)?;
+    }
+    Ok(())
+}
+
+fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
+    for address in &work.assignment.addresses {
+        work.tools.maps.pods.delete_generation(*address, work.assignment.generation.0)?;
+    }
+    work.tools.maps.interfaces.remove(work.ifindex)?;
+    Ok(())
+}
+
+fn attach_filters(work: &mut Work<'_>) -> Result<(), Cause> {
+    Ok(datapath::attach_pod(&work.tools.maps.pins, &work.attached.host_name)?)
+}
+
+fn activate(work: &mut Work<'_>) -> Result<(), Cause> {
+    let address = |ip: &_| PodAddress { ip: *ip, source: work.node.source_for(*ip) };
+    let addresses: Vec<PodAddress> = work.assignment.addresses.iter().map(address).collect();
+    let side = HostSide {
+        name: &work.attached.host_name,
+        index: work.ifindex,
+        mtu: work.spec.mtu,
+        pod_mac: work.attached.pod_mac,
+        addresses: &addresses,
+    };
+    Ok(work.tools.links.activate(&side)?)
+}
+
+fn wire_pod(work: &mut Work<'_>) -> Result<(), Cause> {
+    let side = PodSide {
+        name: work.spec.id.ifname(),
+        gateway_mac: work.attached.host_mac,
+        addresses: &work.assignment.addresses,
+        routes: &work.attached.routes,
+    };
+    Ok(links::wire_pod(work.netns.as_fd(), &side)?)
+}
+
+fn confirm(work: &mut Work<'_>) -> Result<(), Cause> {
+    let generation = work.assignment.generation;
+    Ok(work.tools.store.confirm(&Domain::naru(), &work.spec.id, generation, work.ifindex)?)
+}

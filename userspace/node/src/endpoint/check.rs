@@ -1,0 +1,187 @@
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::IpAddr,
+    os::fd::BorrowedFd,
+};
+
+use ipnet::IpNet;
+use naru_core::{
+    ids::{Alias, AttachmentId, Generation, NetnsId, host_ifname},
+    ipam::{Domain, Row, State},
+};
+
+use super::{Attached, Cause, Tools};
+use crate::{
+    datapath,
+    links::{self, Link, Mac, PodFacts, PodRoute, RouteTarget},
+};
+
+/// What the caller knows an attachment to have; routes that are not named are other people's business.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Expected {
+    /// The pod's addresses; empty: those the store says.
+    pub addresses: Vec<IpAddr>,
+    /// Destinations that must have a route in the pod.
+    pub routes: Vec<IpNet>,
+}
+
+/// The first thing that is not as it should be.
+#[derive(Debug)]
+pub enum Difference {
+    /// What is missing or other than expected.
+    Found(String),
+    /// It could not be looked at.
+    Unknown(Cause),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Found(what) => f.write_str(what),
+            Self::Unknown(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl<E: Into<Cause>> From<E> for Difference {
+    fn from(error: E) -> Self {
+        Self::Unknown(error.into())
+    }
+}
+
+/// A condition with the words for its absence.
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Difference> {
+    if holds { Ok(()) } else { Err(Difference::Found(otherwise())) }
+}
+
+/// Compares store, namespace, host routes, map entries and filters of the attachment.
+///
+/// # Errors
+/// The first difference.
+pub fn check(
+    tools: &Tools,
+    id: &AttachmentId,
+    netns: BorrowedFd<'_>,
+    netns_id: NetnsId,
+    expected: &Expected,
+) -> Result<Attached, Difference> {
+    let rows = tools.store.lease_of(&Domain::naru(), id)?;
+    let held: Vec<&Row> = rows.iter().filter(|row| row.state == State::Assigned).collect();
+    ensure(!held.is_empty(), || format!("store: {id} holds no address"))?;
+    for row in &held {
+        ensure(row.confirmed, || format!("store: {} was never wired", row.address))?;
+        let same = row.netns.is_none_or(|known| known == netns_id);
+        ensure(same, || format!("store: {} was attached in another network namespace", row.address))?;
+    }
+    let addresses: Vec<IpAddr> = held.iter().map(|row| row.address).collect();
+    for ip in &expected.addresses {
+        ensure(addresses.contains(ip), || format!("store: {id} does not hold {ip}"))?;
+    }
+    let expected = Expected { addresses, routes: expected.routes.clone() };
+    find(tools, id, netns, &expected).map(|(attached, _)| attached)
+}
+
+/// Compares the kernel's side; returns what stands and the interface's index.
+pub(super) fn find(
+    tools: &Tools,
+    id: &AttachmentId,
+    netns: BorrowedFd<'_>,
+    expected: &Expected,
+) -> Result<(Attached, u32), Difference> {
+    let (link, generation) = host_end(tools, id)?;
+    let pod = pod_end(id, netns, &link, expected)?;
+    host_routes(tools, &link, &expected.addresses)?;
+    map_entries(tools, &link, generation, &expected.addresses)?;
+    let filters = datapath::pod_filters(&tools.maps.pins, &link.name)?;
+    ensure(filters.is_complete(), || format!("{}: filters are missing", link.name))?;
+    let attached = Attached {
+        host_mac: mac_of(&link)?,
+        pod_mac: mac_of(&pod.link)?,
+        mtu: pod.link.mtu,
+        addresses: expected.addresses.clone(),
+        routes: routes_of(&pod),
+        host_name: link.name,
+    };
+    Ok((attached, link.index))
+}
+
+fn host_end(tools: &Tools, id: &AttachmentId) -> Result<(Link, Generation), Difference> {
+    let name = host_ifname(id);
+    let Some(link) = tools.links.link(&name)? else {
+        return Err(Difference::Found(format!("{name}: not there")));
+    };
+    let alias: Option<Alias> = link.alias.parse().ok();
+    match alias.filter(|alias| alias.belongs_to(id)) {
+        None => Err(Difference::Found(format!("{name}: belongs to {:?}", link.alias))),
+        Some(_) if !link.up => Err(Difference::Found(format!("{name}: down"))),
+        Some(alias) => Ok((link, alias.generation())),
+    }
+}
+
+fn pod_end(
+    id: &AttachmentId,
+    netns: BorrowedFd<'_>,
+    link: &Link,
+    expected: &Expected,
+) -> Result<PodFacts, Difference> {
+    let name = id.ifname();
+    let Some(pod) = links::pod_facts(netns, name)? else {
+        return Err(Difference::Found(format!("{name}: not in the container")));
+    };
+    ensure(pod.link.peer_index == Some(link.index), || format!("{name}: not the other end of {}", link.name))?;
+    ensure(pod.link.up, || format!("{name}: down in the container"))?;
+    for ip in &expected.addresses {
+        let there = pod.addresses.iter().any(|address| address.ip == *ip);
+        ensure(there, || format!("{name}: address {ip} is missing in the container"))?;
+        let gateway = links::gateway_for(*ip);
+        let known = pod.neighbours.iter().any(|one| one.ip == gateway);
+        ensure(known, || format!("{name}: neighbour {gateway} is missing in the container"))?;
+    }
+    for destination in &expected.routes {
+        let there = pod.routes.iter().any(|route| route.destination == *destination);
+        ensure(there, || format!("{name}: route {destination} is missing in the container"))?;
+    }
+    Ok(pod)
+}
+
+fn host_routes(tools: &Tools, link: &Link, addresses: &[IpAddr]) -> Result<(), Difference> {
+    let ours = RouteTarget::Device { index: link.index };
+    let routed: BTreeSet<IpNet> =
+        tools.links.routes()?.into_iter().filter(|route| route.target == ours).map(|route| route.destination).collect();
+    for ip in addresses {
+        ensure(routed.contains(&IpNet::from(*ip)), || format!("route {ip} dev {}: missing", link.name))?;
+    }
+    Ok(())
+}
+
+fn map_entries(tools: &Tools, link: &Link, generation: Generation, addresses: &[IpAddr]) -> Result<(), Difference> {
+    let known = tools.maps.interfaces.get(link.index)?.is_some();
+    ensure(known, || format!("map INTERFACES: {} is missing", link.name))?;
+    for ip in addresses {
+        let Some(entry) = tools.maps.pods.get(*ip)? else {
+            return Err(Difference::Found(format!("map PODS: {ip} is missing")));
+        };
+        let index = entry.ifindex;
+        ensure(index == link.index, || format!("map PODS: {ip} leads to interface {index}, not {}", link.name))?;
+        let same = entry.generation == generation.0;
+        ensure(same, || format!("map PODS: {ip} is of another assignment than {}", link.name))?;
+    }
+    Ok(())
+}
+
+fn mac_of(link: &Link) -> Result<Mac, Difference> {
+    link.mac.ok_or_else(|| Difference::Found(format!("{}: no mac address", link.name)))
+}
+
+/// The routes a result names: all but the one to the gateway, whose hop is given only where it is another.
+fn routes_of(pod: &PodFacts) -> Vec<PodRoute> {
+    let beyond = pod.routes.iter().filter(|route| route.gateway.is_some());
+    beyond
+        .map(|route| PodRoute {
+            destination: route.destination,
+            gateway: route.gateway.filter(|gateway| *gateway != links::gateway_for(*gateway)),
+            mtu: route.mtu,
+        })
+        .collect()
+}

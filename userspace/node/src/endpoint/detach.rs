@@ -1,0 +1,111 @@
+use std::net::IpAddr;
+
+use naru_core::{
+    ids::{Alias, AttachmentId, Generation, host_ifname},
+    ipam::{Domain, Millis},
+};
+
+use super::{Cause, Maps, failpoint::reach};
+use crate::{
+    links::{Link, Links, RouteTarget},
+    store::StateStore,
+};
+
+/// What was taken down, and what was not.
+#[derive(Debug, Default)]
+pub struct Detached {
+    /// Whether the interface was there.
+    pub link: bool,
+    /// Addresses that were given back.
+    pub addresses: Vec<IpAddr>,
+    /// What the kernel refused: something of the attachment is left.
+    pub kernel: Vec<Cause>,
+    /// What the store refused: addresses that the reconciler will give back.
+    pub store: Vec<Cause>,
+}
+
+/// Takes the attachment down as far as there is anything of it: map entries, then the veth with all that is fixed to
+/// it, then the addresses. Goes on past every error, and needs neither maps nor store nor the pod's namespace.
+pub fn detach(
+    links: &Links,
+    maps: Option<&mut Maps>,
+    store: Option<&mut StateStore>,
+    id: &AttachmentId,
+    now: Millis,
+) -> Detached {
+    let mut done = Detached::default();
+    let link = own_link(links, id).unwrap_or_else(|cause| {
+        done.kernel.push(cause);
+        None
+    });
+    let held = held(links, store.as_deref(), link.as_ref(), id, &mut done);
+    reach("detach-maps");
+    if let Some(maps) = maps {
+        forget(maps, link.as_ref(), &held, &mut done);
+    }
+    reach("detach-link");
+    if let Some(link) = link {
+        match links.delete_host_veth(&link.name) {
+            Ok(there) => done.link = there,
+            Err(error) => done.kernel.push(error.into()),
+        }
+    }
+    reach("detach-release");
+    if let Some(store) = store
+        && done.kernel.is_empty()
+    {
+        match store.release(&Domain::naru(), id, now) {
+            Ok(rows) => done.addresses = rows.into_iter().map(|row| row.address).collect(),
+            Err(error) => done.store.push(error.into()),
+        }
+    }
+    done
+}
+
+/// The attachment's veth; a link of that name with another's alias is not touched.
+fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
+    let link = links.link(&host_ifname(id))?;
+    Ok(link.filter(|link| link.alias.parse::<Alias>().is_ok_and(|alias| alias.belongs_to(id))))
+}
+
+/// The attachment's addresses with their generation: from the store, or else from the host routes over its veth.
+fn held(
+    links: &Links,
+    store: Option<&StateStore>,
+    link: Option<&Link>,
+    id: &AttachmentId,
+    done: &mut Detached,
+) -> Vec<(IpAddr, Generation)> {
+    let rows = store.map(|store| store.lease_of(&Domain::naru(), id));
+    match rows {
+        Some(Ok(rows)) if !rows.is_empty() => {
+            return rows.into_iter().map(|row| (row.address, row.generation)).collect();
+        }
+        Some(Err(error)) => done.store.push(error.into()),
+        _ => {}
+    }
+    let Some(link) = link else { return Vec::new() };
+    let generation = link.alias.parse::<Alias>().map(|alias| alias.generation()).unwrap_or_default();
+    let over = RouteTarget::Device { index: link.index };
+    match links.routes() {
+        Ok(routes) => routes
+            .into_iter()
+            .filter(|route| route.target == over)
+            .map(|route| (route.destination.addr(), generation))
+            .collect(),
+        Err(error) => {
+            done.kernel.push(error.into());
+            Vec::new()
+        }
+    }
+}
+
+fn forget(maps: &mut Maps, link: Option<&Link>, held: &[(IpAddr, Generation)], done: &mut Detached) {
+    for (address, generation) in held {
+        let result = maps.pods.delete_generation(*address, generation.0);
+        done.kernel.extend(result.err().map(Cause::from));
+    }
+    if let Some(link) = link {
+        done.kernel.extend(maps.interfaces.remove(link.index).err().map(Cause::from));
+    }
+}

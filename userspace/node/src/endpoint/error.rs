@@ -1,0 +1,64 @@
+use std::fmt;
+
+use crate::{
+    datapath,
+    host::HostError,
+    links::LinkError,
+    store::{ReserveError, StoreError},
+};
+
+/// What one adapter said.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// About a namespace.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// About addresses.
+    #[error(transparent)]
+    Reserve(#[from] ReserveError),
+    /// About the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// About links, addresses, routes and neighbours.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// About maps and filters.
+    #[error(transparent)]
+    Datapath(#[from] datapath::Error),
+    /// No random MAC address.
+    #[error("mac address: {0}")]
+    Random(std::io::Error),
+    /// The pod has an interface of that name which is not ours.
+    #[error("interface {0} exists in the container already")]
+    NameTaken(String),
+    /// IPv6 needs 1280 bytes (RFC 8200, section 5).
+    #[error("mtu {0} is below 1280, the least an IPv6 address needs")]
+    SmallMtu(u32),
+    /// A failpoint asked for it.
+    #[error("failed at {0} because a test asked for it")]
+    Asked(&'static str),
+}
+
+/// Why an attachment was not made; nothing of it is left, but for what `undo` tells.
+#[derive(Debug)]
+pub struct AttachError {
+    /// Whose it was: `pod default/web-0`.
+    pub subject: String,
+    /// What failed.
+    pub cause: Cause,
+    /// What could not be taken back.
+    pub undo: Vec<Cause>,
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.cause)?;
+        self.undo.iter().try_for_each(|cause| write!(f, "; undo: {cause}"))
+    }
+}
+
+impl std::error::Error for AttachError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}

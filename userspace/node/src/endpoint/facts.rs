@@ -1,0 +1,60 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use naru_core::{
+    ids::Generation,
+    reconcile::{Facts, HostRoute, LiveLink, MapEntry},
+};
+
+use super::{Cause, Tools, namespaces};
+use crate::links::{Links, RouteTarget};
+
+/// Everything that the store and the kernel say about attachments. The store is read first: what is attached in
+/// between then shows as live without a row, never as a row without life.
+///
+/// # Errors
+/// An adapter's; half a picture is none.
+pub fn observe(tools: &Tools) -> Result<Facts, Cause> {
+    let rows = tools.store.rows()?;
+    let routes = pod_routes(&tools.links)?;
+    let links = live_links(&tools.links, &routes)?;
+    let entries = tools.maps.pods.entries()?;
+    let entries = entries.into_iter().map(|(address, value)| MapEntry {
+        address: address.into(),
+        ifindex: value.ifindex,
+        generation: Generation(value.generation),
+    });
+    let netns: BTreeSet<_> = namespaces::alive().into_keys().collect();
+    Ok(Facts { rows, links, netns, entries: entries.collect(), routes })
+}
+
+/// The routes of our protocol that lead to one pod address over an interface.
+pub(super) fn pod_routes(links: &Links) -> Result<Vec<HostRoute>, Cause> {
+    let to_pod = |route: crate::links::Route| match route.target {
+        RouteTarget::Device { index } if route.destination.prefix_len() == route.destination.max_prefix_len() => {
+            Some(HostRoute { address: route.destination.addr(), ifindex: index })
+        }
+        _ => None,
+    };
+    Ok(links.routes()?.into_iter().filter_map(to_pod).collect())
+}
+
+/// Our host veths with the addresses that `routes` lead over them.
+pub(super) fn live_links(links: &Links, routes: &[HostRoute]) -> Result<Vec<LiveLink>, Cause> {
+    let mut addresses: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
+    for route in routes {
+        addresses.entry(route.ifindex).or_default().push(route.address);
+    }
+    let live = |link: crate::links::Link| {
+        Some(LiveLink {
+            ifindex: link.index,
+            alias: link.alias.parse().ok()?,
+            name: link.name,
+            addresses: addresses.remove(&link.index).unwrap_or_default(),
+            netns: None,
+        })
+    };
+    Ok(links.host_veths()?.into_iter().filter_map(live).collect())
+}

@@ -1,0 +1,25 @@
+//! Attachments of pods: made, taken down, compared and put right over the store, the links and the maps.
+//!
+//! An attachment is made in one order (reserve, wire, confirm) and taken down in the reverse one (unwire, release),
+//! so that whatever dies on the way leaves nothing that two pods could share, and what it leaves behind shows as
+//! garbage to [`reconcile`](reconcile::pass).
+
+mod attach;
+mod check;
+mod detach;
+mod error;
+mod failpoint;
+mod facts;
+mod namespaces;
+mod plan;
+pub mod reconcile;
+mod spec;
+mod tools;
+
+pub use attach::attach;
+pub use check::{Difference, Expected, check};
+pub use detach::{Detached, detach};
+pub use error::{AttachError, Cause};
+pub use facts::observe;
+pub use spec::{Attached, Spec};
+pub use tools::{Maps, Tools};

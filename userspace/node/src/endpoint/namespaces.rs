@@ -1,0 +1,67 @@
+//! Which network namespaces are alive, and which of them holds a pod's end.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use naru_core::ids::NetnsId;
+
+use crate::{
+    host::{self, NetnsIdentity},
+    links,
+};
+
+/// The identity that is written down: the cookie where the kernel has it, else the inode.
+pub(crate) fn id(identity: NetnsIdentity) -> NetnsId {
+    identity.cookie.map_or(NetnsId::Inode(identity.inode), NetnsId::Cookie)
+}
+
+/// Every namespace that a process runs in or that is mounted where runtimes mount them, with one path to each.
+pub(super) fn alive() -> BTreeMap<NetnsId, PathBuf> {
+    let mut by_inode: BTreeMap<u64, PathBuf> = BTreeMap::new();
+    for path in candidates() {
+        if let Ok(meta) = fs::metadata(&path) {
+            by_inode.entry(meta.ino()).or_insert(path);
+        }
+    }
+    by_inode.into_values().filter_map(|path| Some((identify(&path)?, path))).collect()
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let numbered = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().parse::<u32>().is_ok();
+    let processes = entries(Path::new("/proc")).filter(numbered).map(|entry| entry.path().join("ns/net"));
+    processes.chain(mounted()).collect()
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
+    fs::read_dir(directory).into_iter().flatten().flatten()
+}
+
+/// Mount points of nsfs files of network namespaces (`proc(5)`, mountinfo: root is field 4, mount point field 5).
+fn mounted() -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let point = |line: &str| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        root.starts_with("net:[").then(|| PathBuf::from(point))
+    };
+    table.lines().filter_map(point).collect()
+}
+
+fn identify(path: &Path) -> Option<NetnsId> {
+    let netns = host::open_netns(path).ok()?;
+    host::netns_identity(netns.as_fd()).ok().map(id)
+}
+
+/// The namespace among `alive` in which `ifname` is the other end of the host's interface `index`.
+pub(super) fn holder(alive: &BTreeMap<NetnsId, PathBuf>, ifname: &str, index: u32) -> Option<NetnsId> {
+    let holds = |path: &Path| {
+        let netns = host::open_netns(path).ok()?;
+        let facts = links::pod_facts(netns.as_fd(), ifname).ok()??;
+        (facts.link.peer_index == Some(index)).then_some(())
+    };
+    alive.iter().find(|(_, path)| holds(path).is_some()).map(|(id, _)| *id)
+}

@@ -1,0 +1,174 @@
+//! Putting right what differs between the store and the kernel, as [`naru_core::reconcile`] decides.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use naru_abi::{InterfaceValue, PodValue};
+use naru_core::{
+    ids::{Generation, PodName},
+    ipam::{Domain, Millis},
+    reconcile::{Action, LiveLink, Pass, Policy, reconcile},
+};
+
+use super::{Cause, Tools, facts, namespaces, observe};
+use crate::{
+    datapath,
+    init::NodeFacts,
+    links::{Links, Mac, Route},
+    store::{Adoption, StateStore},
+};
+
+/// What a pass did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What was put right.
+    pub done: Vec<Action>,
+    /// What could not be; the next pass tries again.
+    pub failed: Vec<(Action, Cause)>,
+    /// Interfaces whose filters were attached again.
+    pub filters: Vec<String>,
+}
+
+/// One pass: looks, decides, acts. `previous` is what the pass before returned.
+///
+/// # Errors
+/// An adapter could not be read; then nothing was done.
+pub fn pass(
+    tools: &mut Tools,
+    node: &NodeFacts,
+    policy: Policy,
+    previous: &Pass,
+    now: Millis,
+) -> Result<(Report, Pass), Cause> {
+    let facts = observe(tools)?;
+    let (actions, next) = reconcile(&facts, policy, previous, now);
+    let mut report = Report::default();
+    for action in actions {
+        match act(tools, node, &action, now) {
+            Ok(()) => report.done.push(action),
+            Err(cause) => report.failed.push((action, cause)),
+        }
+    }
+    for link in &facts.links {
+        if restore_filters(tools, link)? {
+            report.filters.push(link.name.clone());
+        }
+    }
+    Ok((report, next))
+}
+
+fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Result<(), Cause> {
+    match action {
+        Action::Adopt { owner, addresses, netns, ifindex, generation } => {
+            let netns = netns.or_else(|| namespaces::holder(&namespaces::alive(), owner.ifname(), *ifindex));
+            let adoption = Adoption {
+                domain: Domain::naru(),
+                owner: owner.clone(),
+                pod: PodName::default(),
+                addresses: addresses.clone(),
+                netns,
+                ifindex: *ifindex,
+                generation: *generation,
+            };
+            tools.store.adopt(&adoption, now)?;
+        }
+        Action::Free { domain, address, generation } => {
+            tools.store.free_if_generation(domain, *address, *generation, now)?;
+        }
+        Action::Quarantine { address, holders } => {
+            let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+            tools.store.quarantine(&Domain::naru(), *address, &names.join(" and "), now)?;
+        }
+        Action::DeleteLink { ifindex, name, alias } => {
+            // Another alias under this name is another attachment's veth, made since we looked.
+            if tools.links.link(name)?.is_some_and(|link| link.index == *ifindex && link.alias == alias.to_string()) {
+                tools.links.delete_host_veth(name)?;
+            }
+            tools.maps.interfaces.remove(*ifindex)?;
+        }
+        Action::DeleteEntry(entry) => {
+            tools.maps.pods.delete_generation(entry.address, entry.generation.0)?;
+        }
+        Action::DeleteRoute(route) => {
+            tools.links.delete_routes(&[Route::to_pod(route.address, route.ifindex, None, 0)])?;
+        }
+        Action::RestoreEntry { address, ifindex, generation } => {
+            restore_entry(tools, *address, *ifindex, *generation)?;
+        }
+        Action::RestoreRoute { address, ifindex } => restore_route(tools, node, *address, *ifindex)?,
+    }
+    Ok(())
+}
+
+fn restore_entry(tools: &mut Tools, address: IpAddr, ifindex: u32, generation: Generation) -> Result<(), Cause> {
+    let Some(link) = tools.links.link_at(ifindex)? else { return Ok(()) };
+    let neighbours = tools.links.neighbours(ifindex)?;
+    let pod_mac = neighbours.iter().find(|one| one.ip == address).map_or([0; 6], |one| one.mac.0);
+    let host_mac = link.mac.unwrap_or(Mac([0; 6])).0;
+    let flags = tools.maps.interfaces.get(ifindex)?.map_or(0, |value| value.flags);
+    let value = PodValue { generation: generation.0, ifindex, flags, mtu: link.mtu, pod_mac, host_mac };
+    Ok(tools.maps.pods.insert(address, value)?)
+}
+
+fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32) -> Result<(), Cause> {
+    let Some(link) = tools.links.link_at(ifindex)? else { return Ok(()) };
+    let route = Route::to_pod(address, ifindex, node.source_for(address), link.mtu);
+    Ok(tools.links.ensure_routes(&[route])?)
+}
+
+/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod.
+fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
+    if tools.maps.interfaces.get(link.ifindex)?.is_none()
+        && let Some(found) = tools.links.link_at(link.ifindex)?
+    {
+        let host_mac = found.mac.unwrap_or(Mac([0; 6])).0;
+        tools.maps.interfaces.add(link.ifindex, InterfaceValue { flags: 0, host_mac, reserved: [0; 2] })?;
+    }
+    match datapath::pod_filters(&tools.maps.pins, &link.name) {
+        Ok(filters) if !filters.is_complete() => {
+            datapath::attach_pod(&tools.maps.pins, &link.name)?;
+            Ok(true)
+        }
+        // Gone since we looked.
+        _ => Ok(false),
+    }
+}
+
+/// Writes every live veth into a store that lost its rows, before the first address is given out of it. An address
+/// whose owner cannot be read back from the alias is kept away from everybody. Returns how many veths were found.
+///
+/// # Errors
+/// The kernel's side cannot be read, or the store not be written.
+pub fn adopt(store: &mut StateStore, links: &Links, now: Millis) -> Result<usize, Cause> {
+    let routes = facts::pod_routes(links)?;
+    let live = facts::live_links(links, &routes)?;
+    let namespaces = if live.is_empty() { BTreeMap::new() } else { namespaces::alive() };
+    for link in &live {
+        adopt_one(store, link, &namespaces, now)?;
+    }
+    Ok(live.len())
+}
+
+fn adopt_one(
+    store: &mut StateStore,
+    link: &LiveLink,
+    namespaces: &BTreeMap<naru_core::ids::NetnsId, std::path::PathBuf>,
+    now: Millis,
+) -> Result<(), Cause> {
+    let Some(owner) = link.alias.attachment() else {
+        for address in &link.addresses {
+            store.quarantine(&Domain::naru(), *address, &link.alias.to_string(), now)?;
+        }
+        return Ok(());
+    };
+    let adoption = Adoption {
+        domain: Domain::naru(),
+        netns: namespaces::holder(namespaces, owner.ifname(), link.ifindex),
+        owner,
+        pod: PodName::default(),
+        addresses: link.addresses.clone(),
+        ifindex: link.ifindex,
+        generation: link.alias.generation(),
+    };
+    store.adopt(&adoption, now)?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+use std::{net::IpAddr, path::PathBuf};
+
+use naru_core::ids::{AttachmentId, PodName, host_ifname};
+
+use crate::links::{Mac, PodRoute};
+
+/// What is asked of an attachment, checked by the caller.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Which attachment.
+    pub id: AttachmentId,
+    /// The pod it is for, where the runtime named one.
+    pub pod: PodName,
+    /// The pod's network namespace.
+    pub netns: PathBuf,
+    /// The store's pool that addresses come from.
+    pub pool: String,
+    /// Exact addresses that are asked for; none: any of the pool, one of each of its families.
+    pub addresses: Vec<IpAddr>,
+    /// MTU of the pair in bytes.
+    pub mtu: u32,
+    /// MAC address of the pod's interface; none: a random one.
+    pub mac: Option<Mac>,
+    /// Routes in the pod; none: a default route for each family it has an address in.
+    pub routes: Vec<PodRoute>,
+    /// Bits of [`naru_abi::pod_flags`].
+    pub flags: u32,
+}
+
+/// What an attachment is like when it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attached {
+    /// Name of the interface on the node.
+    pub host_name: String,
+    /// Its MAC address, the pod's gateway's.
+    pub host_mac: Mac,
+    /// MAC address of the interface in the pod.
+    pub pod_mac: Mac,
+    /// MTU of both in bytes.
+    pub mtu: u32,
+    /// The pod's addresses, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// The pod's routes beyond the one to the gateway.
+    pub routes: Vec<PodRoute>,
+}
+
+impl Spec {
+    /// Name of the interface on the node.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        host_ifname(&self.id)
+    }
+
+    /// How errors name the attachment: `pod default/web-0`, or `container 4f2c` where no pod is known.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        subject(&self.id, &self.pod)
+    }
+
+    /// The routes for a pod with these addresses.
+    pub(super) fn routes_for(&self, addresses: &[IpAddr]) -> Vec<PodRoute> {
+        let has = |v4: bool| addresses.iter().any(|ip| ip.is_ipv4() == v4);
+        if self.routes.is_empty() {
+            return addresses.iter().map(|ip| default_route(*ip)).collect();
+        }
+        // A route of a family that the pod has no address in would be refused by the kernel.
+        self.routes.iter().copied().filter(|route| has(route.destination.addr().is_ipv4())).collect()
+    }
+}
+
+/// How errors name an attachment.
+pub(super) fn subject(id: &AttachmentId, pod: &PodName) -> String {
+    if pod.is_empty() { format!("container {}", id.container()) } else { format!("pod {pod}") }
+}
+
+fn default_route(ip: IpAddr) -> PodRoute {
+    let everywhere = match ip {
+        IpAddr::V4(_) => ipnet::IpNet::V4(ipnet::Ipv4Net::default()),
+        IpAddr::V6(_) => ipnet::IpNet::V6(ipnet::Ipv6Net::default()),
+    };
+    PodRoute { destination: everywhere, gateway: None, mtu: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(routes: &[&str]) -> Spec {
+        let route = |text: &&str| PodRoute { destination: text.parse().unwrap(), gateway: None, mtu: None };
+        Spec {
+            id: AttachmentId::new("naru", "4f2c", "eth0").unwrap(),
+            pod: PodName::default(),
+            netns: "/run/netns/x".into(),
+            pool: "node".into(),
+            addresses: Vec::new(),
+            mtu: 1450,
+            mac: None,
+            routes: routes.iter().map(route).collect(),
+            flags: 0,
+        }
+    }
+
+    fn destinations(routes: &[&str], addresses: &[&str]) -> Vec<String> {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        spec(routes).routes_for(&addresses).iter().map(|route| route.destination.to_string()).collect()
+    }
+
+    #[test]
+    fn a_pod_gets_a_default_route_for_each_family_it_has() {
+        assert_eq!(destinations(&[], &["10.0.0.1", "fd00::1"]), ["0.0.0.0/0", "::/0"]);
+        assert_eq!(destinations(&[], &["fd00::1"]), ["::/0"]);
+    }
+
+    #[test]
+    fn routes_of_a_family_the_pod_does_not_have_are_left_out() {
+        assert_eq!(destinations(&["0.0.0.0/0", "::/0"], &["10.0.0.1"]), ["0.0.0.0/0"]);
+    }
+
+    #[test]
+    fn the_subject_of_an_error_is_the_pod_or_else_the_container() {
+        let mut spec = spec(&[]);
+        assert_eq!(spec.subject(), "container 4f2c");
+        spec.pod = PodName { namespace: "default".into(), name: "web-0".into(), uid: String::new() };
+        assert_eq!(spec.subject(), "pod default/web-0");
+    }
+}
