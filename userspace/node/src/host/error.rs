@@ -56,13 +56,35 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// The system's error number, where a system call failed.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::File { source, .. } | Self::System { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// Object and action without the reason.
+    pub(crate) fn subject(&self) -> String {
+        match self {
+            Self::File { path, action, .. } => format!("{}: {action}", path.display()),
+            Self::System { what, .. } => what.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// A failed system call.
     pub(super) fn system(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::System { what: what.into(), source: source.into() }
     }
 
     /// A failed access to a file.
-    pub(super) fn file(path: impl Into<PathBuf>, action: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    pub(super) fn file(
+        path: impl Into<PathBuf>,
+        action: impl Into<String>,
+        source: impl Into<io::Error>,
+    ) -> Self {
         Self::File { path: path.into(), action: action.into(), source: source.into() }
     }
 }
@@ -70,7 +92,7 @@ impl HostError {
 /// An error as the house prints it.
 fn lower(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(number) => crate::links::Errno(number).to_string(),
+        Some(number) => crate::errno::Errno(number).to_string(),
         None => error.to_string(),
     }
 }

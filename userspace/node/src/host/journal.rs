@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{HostError, bpffs, forward, sysctl};
+use crate::store::NodeStore;
 
 /// What a journal said when it could not keep an entry.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
@@ -18,6 +19,13 @@ pub trait Journal {
 impl Journal for BTreeMap<String, String> {
     fn remember(&mut self, key: &str, former: &str) -> Result<(), JournalError> {
         self.entry(key.to_owned()).or_insert_with(|| former.to_owned());
+        Ok(())
+    }
+}
+
+impl Journal for NodeStore {
+    fn remember(&mut self, key: &str, former: &str) -> Result<(), JournalError> {
+        self.journal_once(key, former)?;
         Ok(())
     }
 }

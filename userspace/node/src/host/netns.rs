@@ -1,10 +1,20 @@
 use std::{
     fmt,
-    os::fd::{BorrowedFd, OwnedFd},
-    path::Path,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use rustix::{
+    fs::{Mode, OFlags, fstat, fstatfs, open},
+    net::{AddressFamily, SocketFlags, SocketType, socket_with},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
 use super::HostError;
+
+/// `NSFS_MAGIC`: the file system of namespace files.
+const NSFS: i64 = 0x6e73_6673;
 
 /// What tells a network namespace from every other, also from a later one with the same inode.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,8 +39,19 @@ impl fmt::Display for NetnsIdentity {
 /// # Errors
 /// [`HostError::File`] when it cannot be opened (absent: not found), [`HostError::NotANetns`] when it is something else.
 pub fn open_netns(path: &Path) -> Result<OwnedFd, HostError> {
-    let _ = path;
-    todo!()
+    let not_one =
+        |reason: &str| HostError::NotANetns { path: PathBuf::from(path), reason: reason.to_owned() };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = open(path, flags, Mode::empty()).map_err(|errno| HostError::file(path, "open", errno))?;
+    let system = fstatfs(&fd).map_err(|errno| HostError::file(path, "look at", errno))?;
+    #[allow(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
+    if system.f_type as i64 != NSFS {
+        return Err(not_one("not a namespace file; the namespace's mount may be gone"));
+    }
+    match namespace_kind(fd.as_fd()) {
+        Some(kind) if kind != libc::CLONE_NEWNET => Err(not_one("a namespace of another kind")),
+        _ => Ok(fd),
+    }
 }
 
 /// The calling thread's network namespace.
@@ -46,8 +67,8 @@ pub fn current_netns() -> Result<OwnedFd, HostError> {
 /// # Errors
 /// It cannot be entered.
 pub fn netns_identity(netns: BorrowedFd<'_>) -> Result<NetnsIdentity, HostError> {
-    let _ = netns;
-    todo!()
+    let inode = fstat(netns).map_err(|errno| HostError::system("network namespace: look at", errno))?.st_ino;
+    Ok(NetnsIdentity { cookie: in_netns(netns, own_cookie)?, inode })
 }
 
 /// Runs `work` on a thread of its own inside the namespace and waits for it. Sockets opened there stay there.
@@ -58,6 +79,41 @@ pub fn netns_identity(netns: BorrowedFd<'_>) -> Result<NetnsIdentity, HostError>
 /// # Panics
 /// Resumes a panic of `work`.
 pub fn in_netns<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> Result<T, HostError> {
-    let _ = (netns, work);
-    todo!()
+    let run = move || {
+        move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+            .map_err(|errno| HostError::system("network namespace: enter", errno))?;
+        Ok(work())
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("naru-netns".to_owned()).spawn_scoped(scope, run);
+        let thread = thread.map_err(|error| HostError::system("network namespace: thread", error))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// The cookie of the calling thread's namespace, where the kernel has them.
+fn own_cookie() -> Option<u64> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).ok()?;
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: both pointers are valid for the call, and the length says how much may be written.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0).then_some(cookie)
+}
+
+/// The `CLONE_NEW*` flag of the namespace (`NS_GET_NSTYPE`, Linux 4.11).
+fn namespace_kind(namespace: BorrowedFd<'_>) -> Option<libc::c_int> {
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: this request takes no argument and returns the kind or -1.
+    let kind = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) };
+    (kind >= 0).then_some(kind)
 }

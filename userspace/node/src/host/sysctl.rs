@@ -1,6 +1,8 @@
 //! Sysctls of the calling thread's network namespace. Names are paths below `/proc/sys`, as `net/ipv4/ip_forward`.
 
-use super::{HostError, Journal};
+use std::{fs, io, path::PathBuf};
+
+use super::{HostError, Journal, journal};
 
 /// First word of a sysctl's key in the journal.
 pub(super) const KEY: &str = "sysctl";
@@ -10,8 +12,11 @@ pub(super) const KEY: &str = "sysctl";
 /// # Errors
 /// It cannot be read for another reason.
 pub fn read(name: &str) -> Result<Option<String>, HostError> {
-    let _ = name;
-    todo!()
+    match fs::read_to_string(path(name)) {
+        Ok(text) => Ok(Some(text.trim_end().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(HostError::file(path(name), "read", error)),
+    }
 }
 
 /// Sets the value unless it is set already, its former value remembered first; `true` when it was changed.
@@ -19,8 +24,14 @@ pub fn read(name: &str) -> Result<Option<String>, HostError> {
 /// # Errors
 /// There is no such sysctl, it cannot be remembered, or the kernel refuses.
 pub fn set(name: &str, value: &str, journal: &mut dyn Journal) -> Result<bool, HostError> {
-    let _ = (name, value, journal);
-    todo!()
+    let absent = || HostError::file(path(name), "read", io::Error::from_raw_os_error(libc::ENOENT));
+    let former = read(name)?.ok_or_else(absent)?;
+    if former == value {
+        return Ok(false);
+    }
+    journal::remember(journal, &format!("{KEY} {name}"), &former)?;
+    set_own(name, value)?;
+    Ok(true)
 }
 
 /// Sets a sysctl of a device of ours, which nobody needs to restore.
@@ -28,8 +39,7 @@ pub fn set(name: &str, value: &str, journal: &mut dyn Journal) -> Result<bool, H
 /// # Errors
 /// There is no such sysctl, or the kernel refuses.
 pub fn set_own(name: &str, value: &str) -> Result<(), HostError> {
-    let _ = (name, value);
-    todo!()
+    fs::write(path(name), value).map_err(|error| HostError::file(path(name), format!("write {value}"), error))
 }
 
 /// Gives a sysctl its former value; one that is gone is passed over.
@@ -37,8 +47,10 @@ pub fn set_own(name: &str, value: &str) -> Result<(), HostError> {
 /// # Errors
 /// The kernel refuses.
 pub fn restore(name: &str, former: &str) -> Result<(), HostError> {
-    let _ = (name, former);
-    todo!()
+    match read(name)? {
+        Some(value) if value != former => set_own(name, former),
+        _ => Ok(()),
+    }
 }
 
 /// Which families a node or device serves.
@@ -60,8 +72,33 @@ pub fn forward_packets(
     advertised: &[String],
     journal: &mut dyn Journal,
 ) -> Result<(), HostError> {
-    let _ = (families, advertised, journal);
-    todo!()
+    if families.v4 {
+        set("net/ipv4/ip_forward", "1", journal)?;
+    }
+    if families.v6 {
+        for device in advertised {
+            set(&format!("net/ipv6/conf/{device}/accept_ra"), "2", journal)?;
+        }
+        forward_v6(journal)?;
+    }
+    Ok(())
+}
+
+/// Writing `all` sets every device and `default` too, so each value of before is remembered for itself.
+fn forward_v6(journal: &mut dyn Journal) -> Result<(), HostError> {
+    let root = path("net/ipv6/conf");
+    if read("net/ipv6/conf/all/forwarding")?.as_deref() == Some("1") {
+        return Ok(());
+    }
+    let list = fs::read_dir(&root).map_err(|error| HostError::file(&root, "list", error))?;
+    for entry in list {
+        let device = entry.map_err(|error| HostError::file(&root, "list", error))?.file_name();
+        let name = format!("net/ipv6/conf/{}/forwarding", device.to_string_lossy());
+        if let Some(former) = read(&name)?.filter(|former| former != "1") {
+            journal::remember(journal, &format!("{KEY} {name}"), &former)?;
+        }
+    }
+    set("net/ipv6/conf/all/forwarding", "1", journal).map(drop)
 }
 
 /// Prepares a device of ours (host veth, overlay): loose reverse path filter, forwarding, and IPv6 switched on where served.
@@ -70,6 +107,18 @@ pub fn forward_packets(
 /// # Errors
 /// As [`set_own`].
 pub fn prepare_device(device: &str, families: Families) -> Result<(), HostError> {
-    let _ = (device, families);
-    todo!()
+    if families.v4 {
+        set_own(&format!("net/ipv4/conf/{device}/rp_filter"), "2")?;
+        set_own(&format!("net/ipv4/conf/{device}/forwarding"), "1")?;
+    }
+    if families.v6 {
+        set_own(&format!("net/ipv6/conf/{device}/disable_ipv6"), "0")?;
+        set_own(&format!("net/ipv6/conf/{device}/forwarding"), "1")?;
+    }
+    Ok(())
+}
+
+/// The file of a sysctl.
+fn path(name: &str) -> PathBuf {
+    PathBuf::from("/proc/sys").join(name)
 }

@@ -1,6 +1,14 @@
 use std::net::IpAddr;
 
-use super::{LinkError, Links};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{
+        AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage, AddressScope,
+    },
+};
+
+use super::{FAMILIES, LinkError, Links, family_of, host_len, socket::Request};
 
 /// An address of this namespace.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -21,6 +29,55 @@ impl Links {
     /// # Errors
     /// The kernel refuses the dump.
     pub fn addresses(&self) -> Result<Vec<NodeAddress>, LinkError> {
-        todo!()
+        let mut list = Vec::new();
+        for family in FAMILIES {
+            let question = RouteNetlinkMessage::GetAddress(message(0, family, 0));
+            let answers = self.dump(&question, "addresses: list")?;
+            list.extend(answers.iter().filter_map(parsed).filter(|found| family_of(found.ip) == family));
+        }
+        list.sort_unstable();
+        Ok(list)
     }
+}
+
+/// The request that gives the interface the address, alone in its prefix and usable at once (no duplicate detection).
+pub fn add(index: u32, device: &str, ip: IpAddr) -> Request {
+    let mut message = message(index, family_of(ip), host_len(ip));
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    if ip.is_ipv6() {
+        message.header.flags = AddressHeaderFlags::Nodad | AddressHeaderFlags::Permanent;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Permanent));
+    }
+    Request::new(RouteNetlinkMessage::NewAddress(message), format!("{device}: add address {ip}"))
+        .with(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// A message about addresses of the family, without attributes.
+fn message(index: u32, family: AddressFamily, prefix_len: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    let scope = AddressScope::Universe;
+    message.header = AddressHeader { family, prefix_len, flags: AddressHeaderFlags::empty(), scope, index };
+    message
+}
+
+/// What the kernel says of one address. On a point-to-point interface the own one is `Local`.
+fn parsed(message: &RouteNetlinkMessage) -> Option<NodeAddress> {
+    let RouteNetlinkMessage::NewAddress(AddressMessage { header, attributes, .. }) = message else {
+        return None;
+    };
+    let (mut local, mut address, mut flags) = (None, None, AddressFlags::empty());
+    for attribute in attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => address = Some(*ip),
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    Some(NodeAddress {
+        index: header.index,
+        ip: local.or(address)?,
+        prefix_len: header.prefix_len,
+        unsettled: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+    })
 }

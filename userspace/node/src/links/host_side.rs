@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use super::{LinkError, Links, Mac};
+use super::{LinkError, Links, Mac, Neighbour, Route, link, neighbour, route};
 
 /// One address of a pod as its node routes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +33,12 @@ impl Links {
     /// # Errors
     /// The kernel refuses; what was added before stays and goes with the veth.
     pub fn activate(&self, side: &HostSide<'_>) -> Result<(), LinkError> {
-        let _ = side;
-        todo!()
+        let device = format!("veth {}", side.name);
+        let mut requests = vec![link::up(side.index, &device)];
+        for &PodAddress { ip, source } in side.addresses {
+            requests.push(neighbour::add(&Neighbour { index: side.index, ip, mac: side.pod_mac }, &device));
+            requests.push(route::add(&Route::to_pod(ip, side.index, source, side.mtu)));
+        }
+        self.socket().apply(requests)
     }
 }

@@ -1,4 +1,9 @@
-use super::{LinkError, Links, Mac};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
+};
+
+use super::{LinkError, Links, Mac, socket::Request};
 
 /// What the alias of every host veth of ours starts with.
 pub const ALIAS_PREFIX: &str = "naru1:";
@@ -35,8 +40,7 @@ impl Links {
     /// # Errors
     /// The kernel refuses for another reason than the link's absence.
     pub fn link(&self, name: &str) -> Result<Option<Link>, LinkError> {
-        let _ = name;
-        todo!()
+        present(self.ask(look(name)))
     }
 
     /// The link of that index.
@@ -44,8 +48,9 @@ impl Links {
     /// # Errors
     /// The kernel refuses for another reason than the link's absence.
     pub fn link_at(&self, index: u32) -> Result<Option<Link>, LinkError> {
-        let _ = index;
-        todo!()
+        let mut message = question();
+        message.header.index = index;
+        present(self.ask(Request::new(RouteNetlinkMessage::GetLink(message), format!("link {index}: look"))))
     }
 
     /// Every host veth whose alias is ours ([`ALIAS_PREFIX`]).
@@ -53,7 +58,10 @@ impl Links {
     /// # Errors
     /// The kernel refuses the dump.
     pub fn host_veths(&self) -> Result<Vec<HostVeth>, LinkError> {
-        todo!()
+        let mut message = question();
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]));
+        let answers = self.dump(&RouteNetlinkMessage::GetLink(message), "links: list")?;
+        Ok(answers.iter().filter_map(parsed).filter(Link::is_host_veth).collect())
     }
 
     /// Deletes the veth of that name if its alias is ours; `false` when it was gone already.
@@ -62,7 +70,109 @@ impl Links {
     /// # Errors
     /// [`LinkError::Foreign`] when the alias is not ours; the kernel refuses.
     pub fn delete_host_veth(&self, name: &str) -> Result<bool, LinkError> {
-        let _ = name;
-        todo!()
+        match self.link(name)? {
+            None => Ok(false),
+            Some(link) if link.is_host_veth() => self.removed(delete(link.index, name)),
+            Some(link) => {
+                let reason = format!("a {} link with alias {:?}", link.kind, link.alias);
+                Err(LinkError::Foreign { device: name.to_owned(), reason })
+            }
+        }
     }
+}
+
+impl Link {
+    /// Whether this is the host end of a pod of ours.
+    fn is_host_veth(&self) -> bool {
+        self.kind == "veth" && self.alias.starts_with(ALIAS_PREFIX)
+    }
+}
+
+/// A question about links that leaves the counters out of the answer.
+fn question() -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message
+}
+
+/// The request for the link of that name.
+pub fn look(name: &str) -> Request {
+    let mut message = question();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    Request::new(RouteNetlinkMessage::GetLink(message), format!("{name}: look"))
+}
+
+/// The request that brings the link up.
+pub fn up(index: u32, name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    Request::new(RouteNetlinkMessage::SetLink(message), format!("{name}: set up"))
+}
+
+/// The request that sets attributes of the link.
+pub fn set(index: u32, attributes: Vec<LinkAttribute>, what: String) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = attributes;
+    Request::new(RouteNetlinkMessage::SetLink(message), what)
+}
+
+/// The request that deletes the link.
+pub fn delete(index: u32, name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    Request::new(RouteNetlinkMessage::DelLink(message), format!("{name}: delete"))
+}
+
+/// The link in an answer, `None` where the kernel knows none.
+pub fn present(outcome: super::socket::Outcome) -> Result<Option<Link>, LinkError> {
+    match outcome {
+        Ok(answer) => Ok(answer.as_ref().and_then(parsed)),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the kernel says of one link.
+pub fn parsed(message: &RouteNetlinkMessage) -> Option<Link> {
+    match message {
+        RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message) => Some(facts(message)),
+        _ => None,
+    }
+}
+
+/// The facts of a link message.
+fn facts(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        kind: String::new(),
+        alias: String::new(),
+        mac: None,
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        peer_index: None,
+        peer_netnsid: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
+            LinkAttribute::Address(octets) => link.mac = octets.as_slice().try_into().ok().map(Mac),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Link(index) => link.peer_index = Some(*index),
+            LinkAttribute::LinkNetNsId(id) => link.peer_netnsid = Some(*id),
+            LinkAttribute::LinkInfo(infos) => link.kind = kind(infos),
+            _ => {}
+        }
+    }
+    link
+}
+
+/// The kind among the parts of `IFLA_LINKINFO`.
+fn kind(infos: &[LinkInfo]) -> String {
+    let kind = infos.iter().find_map(|info| if let LinkInfo::Kind(kind) = info { Some(kind) } else { None });
+    kind.map(ToString::to_string).unwrap_or_default()
 }

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn what_is_not_six_octets_is_refused() {
-        for text in ["", "02:ab:00:0f:ff", "02:ab:00:0f:ff:1", "02:ab:00:0f:ff:100", "02:ab:00:0f:ff:+1", "x"] {
+        for text in ["", "02:ab:00:0f:ff", "02:ab:00:0f:ff:1", "02:ab:00:0f:ff:100", "02:ab:00:0f:ff:+1", "x"]
+        {
             assert!(text.parse::<Mac>().is_err(), "{text}");
         }
     }

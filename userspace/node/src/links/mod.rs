@@ -15,6 +15,7 @@ mod pair;
 mod path;
 mod pod;
 mod pod_facts;
+mod reply;
 mod route;
 mod rule;
 mod socket;
@@ -35,9 +36,13 @@ pub use route::{Route, RouteTarget, UNREACHABLE_METRIC};
 pub use rule::{RULE_PREFERENCE, Rule, TABLE};
 pub use watch::{Change, Watch, watch};
 
-use std::{net::IpAddr, sync::Mutex};
+use std::{
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use socket::Socket;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use socket::{Outcome, Request, Socket};
 
 /// The gateway every IPv4 pod has, and the next hop of every route to a remote IPv4 block.
 pub const GATEWAY_V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 1, 1));
@@ -64,4 +69,46 @@ impl Links {
     pub fn open() -> Result<Self, LinkError> {
         Ok(Self { socket: Mutex::new(Socket::open()?) })
     }
+
+    /// The socket. A panic elsewhere leaves it usable: unread answers are passed over by their number.
+    fn socket(&self) -> MutexGuard<'_, Socket> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One request.
+    fn ask(&self, request: Request) -> Outcome {
+        self.socket().ask(request)
+    }
+
+    /// One change that is `false` where its object is gone already.
+    fn removed(&self, request: Request) -> Result<bool, LinkError> {
+        match self.ask(request) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_absent() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Everything of one family; nothing where the kernel has no such family.
+    fn dump(&self, message: &RouteNetlinkMessage, what: &str) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
+        match self.socket().dump(message, what) {
+            Err(error) if matches!(error.errno(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {
+                Ok(Vec::new())
+            }
+            other => other,
+        }
+    }
+}
+
+/// Both families.
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
+
+/// The family of an address.
+const fn family_of(ip: IpAddr) -> AddressFamily {
+    if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+/// Bits of an address of the family of `ip`.
+const fn host_len(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
 }

@@ -1,6 +1,15 @@
 use std::net::IpAddr;
 
-use super::{LinkError, Links};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    route::{RouteAttribute, RouteMessage, RouteProtocol, RouteType},
+};
+
+use super::{
+    LinkError, Links, family_of, host_len,
+    route::{MAIN, parsed},
+    socket::Request,
+};
 
 /// How this node reaches an address of the underlay.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -9,7 +18,7 @@ pub struct UnderlayPath {
     pub index: u32,
     /// Its name.
     pub device: String,
-    /// MTU of the path in bytes: the route's where it has one, else the device's.
+    /// MTU of the path in bytes: the smaller of the route's, where it has one, and the device's.
     pub mtu: u32,
     /// The source address the kernel would take.
     pub source: Option<IpAddr>,
@@ -32,8 +41,16 @@ impl Links {
     /// # Errors
     /// There is no route ([`LinkError::errno`] is `ENETUNREACH` or `EHOSTUNREACH`), or the kernel refuses.
     pub fn path_to(&self, ip: IpAddr) -> Result<UnderlayPath, LinkError> {
-        let _ = ip;
-        todo!()
+        let what = || format!("route to {ip}: look");
+        let answer = self.ask(question(ip))?;
+        let route = answer.as_ref().and_then(|answer| parsed(answer, family_of(ip)));
+        let unexpected = || LinkError::Answer { what: what(), detail: "no device".to_owned() };
+        let route = route.ok_or_else(unexpected)?;
+        let index = route.devices.first().copied().ok_or_else(unexpected)?;
+        let link = self.link_at(index)?.ok_or_else(|| LinkError::kernel(what(), libc::ENODEV))?;
+        let mtu = if answer.as_ref().is_some_and(is_learnt) { None } else { route.mtu };
+        let mtu = mtu.filter(|mtu| *mtu > 0).map_or(link.mtu, |mtu| mtu.min(link.mtu));
+        Ok(UnderlayPath { index, device: link.name, mtu, source: route.source })
     }
 
     /// The default routes of both families that have a device.
@@ -41,6 +58,33 @@ impl Links {
     /// # Errors
     /// The kernel refuses the dump.
     pub fn default_routes(&self) -> Result<Vec<DefaultRoute>, LinkError> {
-        todo!()
+        let routes = self.kernel_routes(RouteProtocol::Unspec)?;
+        let defaults = routes.iter().filter(|route| {
+            route.table == MAIN && route.kind == RouteType::Unicast && route.destination.prefix_len() == 0
+        });
+        let each = defaults.flat_map(|route| {
+            let v6 = route.destination.addr().is_ipv6();
+            let from_router_advertisement = v6 && route.protocol == RouteProtocol::Ra;
+            route.devices.iter().map(move |&index| DefaultRoute { index, v6, from_router_advertisement })
+        });
+        Ok(each.collect())
     }
+}
+
+/// The question which way the kernel would send a packet to `ip`.
+fn question(ip: IpAddr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family_of(ip);
+    message.header.destination_prefix_length = host_len(ip);
+    message.attributes = vec![RouteAttribute::Destination(ip.into())];
+    Request::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))
+}
+
+/// Whether the answer has an expiry: its MTU was learnt from ICMP and will pass.
+fn is_learnt(answer: &RouteNetlinkMessage) -> bool {
+    let RouteNetlinkMessage::NewRoute(message) = answer else { return false };
+    message
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, RouteAttribute::CacheInfo(info) if info.expires != 0))
 }

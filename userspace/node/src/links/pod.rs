@@ -2,7 +2,17 @@ use std::{net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
 
-use super::{LinkError, Mac};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    route::{RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType},
+};
+
+use super::{
+    GATEWAY_V4, GATEWAY_V6, LinkError, Links, Mac, Neighbour, address, family_of, gateway_for, link,
+    neighbour, route::MAIN, socket::Request,
+};
+use crate::host::{HostError, in_netns, sysctl};
 
 /// A route inside a pod.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,13 +38,17 @@ pub struct PodSide<'a> {
     pub routes: &'a [PodRoute],
 }
 
-/// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes.
+/// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes. Repeating it changes nothing.
 ///
 /// # Errors
 /// The kernel refuses one of them; what was done before stays and goes with the pair.
 pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>) -> Result<(), LinkError> {
-    let _ = (netns, side);
-    todo!()
+    inside(netns, |links| {
+        let found = links.link(side.name)?;
+        let found = found.ok_or_else(|| LinkError::kernel(format!("{}: look", side.name), libc::ENODEV))?;
+        prepare(side).map_err(|error| refused(&error))?;
+        links.socket().apply(requests(found.index, side))
+    })
 }
 
 /// Brings `lo` of the namespace up.
@@ -42,6 +56,96 @@ pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>) -> Result<(), LinkErr
 /// # Errors
 /// The namespace cannot be entered or the kernel refuses.
 pub fn loopback_up(netns: BorrowedFd<'_>) -> Result<(), LinkError> {
-    let _ = netns;
-    todo!()
+    inside(netns, |links| {
+        let found = links.link("lo")?.ok_or_else(|| LinkError::kernel("lo: look", libc::ENODEV))?;
+        links.ask(link::up(found.index, "lo")).map(drop)
+    })
+}
+
+/// Runs `work` on a thread inside the namespace with a connection into it.
+pub fn inside<T: Send>(
+    netns: BorrowedFd<'_>,
+    work: impl FnOnce(&Links) -> Result<T, LinkError> + Send,
+) -> Result<T, LinkError> {
+    in_netns(netns, || work(&Links::open()?)).map_err(|error| refused(&error))?
+}
+
+/// A refusal of the host side in this module's terms.
+fn refused(error: &HostError) -> LinkError {
+    LinkError::kernel(error.subject(), error.errno().unwrap_or(libc::EIO))
+}
+
+/// The sysctls of the pod's interface: a change of its MAC announces itself; IPv6 is on, takes no router's word, and
+/// its addresses are usable at once.
+const SYSCTLS: [(&str, &str, bool); 5] = [
+    ("ipv4", "arp_notify=1", false),
+    ("ipv6", "accept_dad=0", true),
+    ("ipv6", "accept_ra=0", true),
+    ("ipv6", "ndisc_notify=1", true),
+    ("ipv6", "disable_ipv6=0", true),
+];
+
+/// Sets the sysctls of the families the pod has addresses of.
+fn prepare(side: &PodSide<'_>) -> Result<(), HostError> {
+    let serves = |v6: bool| side.addresses.iter().any(|ip| ip.is_ipv6() == v6);
+    for (family, setting, v6) in SYSCTLS {
+        if serves(v6) {
+            let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+            sysctl::set_own(&format!("net/{family}/conf/{}/{key}", side.name), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Up, addresses, gateways and routes, in the order the kernel needs them.
+fn requests(index: u32, side: &PodSide<'_>) -> Vec<Request> {
+    let name = side.name;
+    let mut requests = vec![link::up(index, name)];
+    requests.extend(side.addresses.iter().map(|ip| address::add(index, name, *ip)));
+    for gateway in gateways(side) {
+        let mac = side.gateway_mac;
+        requests.push(neighbour::add(&Neighbour { index, ip: gateway, mac }, name));
+        let on_link = PodRoute { destination: IpNet::from(gateway), gateway: None, mtu: None };
+        requests.push(route(index, name, &on_link, None));
+    }
+    requests.extend(side.routes.iter().map(|wanted| {
+        let gateway = wanted.gateway.unwrap_or_else(|| gateway_for(wanted.destination.addr()));
+        route(index, name, wanted, Some(gateway))
+    }));
+    requests
+}
+
+/// The next hops of the pod, each once: its own gateway of each family, and those the configuration names.
+/// All of them are the host end.
+fn gateways(side: &PodSide<'_>) -> Vec<IpAddr> {
+    let own = [GATEWAY_V4, GATEWAY_V6].into_iter();
+    let own = own.filter(|gateway| side.addresses.iter().any(|ip| ip.is_ipv4() == gateway.is_ipv4()));
+    let mut list: Vec<IpAddr> = own.chain(side.routes.iter().filter_map(|route| route.gateway)).collect();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+/// The request for one route of the pod; without `gateway` it leads onto the link.
+fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -> Request {
+    let destination = wanted.destination;
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family = family_of(destination.addr());
+    header.destination_prefix_length = destination.prefix_len();
+    header.table = u8::try_from(MAIN).unwrap_or_default();
+    header.protocol = RouteProtocol::Boot;
+    header.kind = RouteType::Unicast;
+    header.scope = if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link };
+    message.attributes = vec![RouteAttribute::Oif(index)];
+    if destination.prefix_len() > 0 {
+        message.attributes.push(RouteAttribute::Destination(destination.network().into()));
+    }
+    if let Some(gateway) = gateway {
+        message.header.flags = RouteFlags::Onlink;
+        message.attributes.push(RouteAttribute::Gateway(gateway.into()));
+    }
+    message.attributes.extend(wanted.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    Request::new(RouteNetlinkMessage::NewRoute(message), format!("{device}: add route {destination}"))
+        .with(NLM_F_CREATE | NLM_F_REPLACE)
 }

@@ -2,7 +2,13 @@ use std::{net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
 
-use super::{Link, LinkError, Neighbour, NodeAddress};
+use netlink_packet_route::route::{RouteProtocol, RouteType};
+
+use super::{
+    Link, LinkError, Links, Neighbour, NodeAddress,
+    pod::inside,
+    route::{KernelRoute, MAIN},
+};
 
 /// A route as a pod's namespace shows it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -33,6 +39,32 @@ pub struct PodFacts {
 /// # Errors
 /// The namespace cannot be entered or the kernel refuses.
 pub fn pod_facts(netns: BorrowedFd<'_>, name: &str) -> Result<Option<PodFacts>, LinkError> {
-    let _ = (netns, name);
-    todo!()
+    inside(netns, |links| match links.link(name)? {
+        Some(link) => facts(links, link).map(Some),
+        None => Ok(None),
+    })
+}
+
+/// What the namespace shows of the link.
+fn facts(links: &Links, link: Link) -> Result<PodFacts, LinkError> {
+    let mut addresses = links.addresses()?;
+    addresses.retain(|address| address.index == link.index && !is_link_local(address.ip));
+    let routes = links.kernel_routes(RouteProtocol::Unspec)?;
+    let ours = |route: &&KernelRoute| {
+        route.table == MAIN && route.kind == RouteType::Unicast && route.devices.contains(&link.index)
+    };
+    let mut routes: Vec<PodRouteFact> = routes.iter().filter(ours).map(fact).collect();
+    routes.sort_unstable();
+    let neighbours = links.neighbours(link.index)?;
+    Ok(PodFacts { link, addresses, routes, neighbours })
+}
+
+/// The route as facts tell it.
+fn fact(route: &KernelRoute) -> PodRouteFact {
+    PodRouteFact { destination: route.destination, gateway: route.gateway, mtu: route.mtu }
+}
+
+/// Whether the address is an IPv6 link-local one, which the kernel makes by itself.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

@@ -1,8 +1,17 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use naru_abi::ROUTE_PROTOCOL;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{
+        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+        RouteType,
+    },
+};
 
-use super::{LinkError, Links, gateway_for};
+use super::{FAMILIES, LinkError, Links, family_of, gateway_for, socket::Request};
 
 /// Metric of the unreachable routes of own blocks: any other route to the same prefix wins.
 pub const UNREACHABLE_METRIC: u32 = 1 << 30;
@@ -41,8 +50,10 @@ pub struct Route {
     pub mtu: Option<u32>,
 }
 
-/// The main routing table.
-const MAIN: u32 = 254;
+/// The main routing table (`RT_TABLE_MAIN`).
+pub const MAIN: u32 = 254;
+/// What the header says of a table whose number does not fit it (`RT_TABLE_COMPAT`).
+const COMPAT: u8 = 252;
 
 impl Route {
     /// The route to a local pod's address.
@@ -79,24 +90,42 @@ impl Links {
     /// # Errors
     /// The kernel refuses the dump.
     pub fn routes(&self) -> Result<Vec<Route>, LinkError> {
-        todo!()
+        let mut list = Vec::new();
+        for answer in self.kernel_routes(RouteProtocol::Other(ROUTE_PROTOCOL))? {
+            if answer.protocol == RouteProtocol::Other(ROUTE_PROTOCOL) {
+                list.extend(answer.as_route());
+            }
+        }
+        list.sort_unstable();
+        Ok(list)
     }
 
-    /// Destinations of the main table's routes that are not ours, default routes left out: what a pod range must not overlap.
+    /// Destinations of the main table's routes that are not ours, default and link-local ones left out:
+    /// what a pod range must not overlap.
     ///
     /// # Errors
     /// The kernel refuses the dump.
     pub fn foreign_routes(&self) -> Result<Vec<IpNet>, LinkError> {
-        todo!()
+        let foreign = |route: &KernelRoute| {
+            let ours = route.protocol == RouteProtocol::Other(ROUTE_PROTOCOL);
+            let special = matches!(route.kind, RouteType::Local | RouteType::Broadcast | RouteType::Anycast);
+            let special = special || route.kind == RouteType::Multicast || is_link_local(route.destination);
+            route.table == MAIN && !ours && !special && route.destination.prefix_len() > 0
+        };
+        let routes = self.kernel_routes(RouteProtocol::Unspec)?;
+        let mut list: Vec<IpNet> =
+            routes.iter().filter(|route| foreign(route)).map(|r| r.destination).collect();
+        list.sort_unstable();
+        list.dedup();
+        Ok(list)
     }
 
-    /// Adds the routes, each in place of one of ours to the same destination, in one exchange.
+    /// Adds the routes in one exchange, each in place of a route to the same destination with the same metric.
     ///
     /// # Errors
     /// The kernel refuses one; the first refusal is returned, the others are in place.
     pub fn ensure_routes(&self, routes: &[Route]) -> Result<(), LinkError> {
-        let _ = routes;
-        todo!()
+        self.socket().apply(routes.iter().map(add).collect())
     }
 
     /// Removes the routes; those that are gone already are passed over.
@@ -104,7 +133,157 @@ impl Links {
     /// # Errors
     /// The kernel refuses one for another reason; the others are gone.
     pub fn delete_routes(&self, routes: &[Route]) -> Result<(), LinkError> {
-        let _ = routes;
-        todo!()
+        let outcomes = self.socket().exchange(routes.iter().map(delete).collect())?;
+        let mut refusals = outcomes.into_iter().filter_map(Result::err).filter(|error| !error.is_absent());
+        refusals.next().map_or(Ok(()), Err)
+    }
+
+    /// The routes of both families, of one protocol where the kernel filters them.
+    pub(super) fn kernel_routes(&self, protocol: RouteProtocol) -> Result<Vec<KernelRoute>, LinkError> {
+        let mut list = Vec::new();
+        for family in FAMILIES {
+            let mut question = RouteMessage::default();
+            question.header.address_family = family;
+            question.header.protocol = protocol;
+            let answers = self.dump(&RouteNetlinkMessage::GetRoute(question), "routes: list")?;
+            list.extend(answers.iter().filter_map(|answer| parsed(answer, family)));
+        }
+        Ok(list)
+    }
+}
+
+/// The request that adds the route in place of one to the same destination.
+pub fn add(route: &Route) -> Request {
+    let mut message = message(route);
+    message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
+    message.attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    Request::new(RouteNetlinkMessage::NewRoute(message), format!("route {}: add", route.destination))
+        .with(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// The request that removes the route.
+fn delete(route: &Route) -> Request {
+    let what = format!("route {}: delete", route.destination);
+    Request::new(RouteNetlinkMessage::DelRoute(message(route)), what)
+}
+
+/// The route as the kernel takes it, without preferred source and metrics.
+fn message(route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family = family_of(route.destination.addr());
+    header.destination_prefix_length = route.destination.prefix_len();
+    header.table = u8::try_from(route.table).unwrap_or(COMPAT);
+    header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
+    header.kind = RouteType::Unicast;
+    message.attributes = vec![
+        RouteAttribute::Destination(route.destination.network().into()),
+        RouteAttribute::Table(route.table),
+    ];
+    match route.target {
+        RouteTarget::Device { index } => {
+            message.header.scope = RouteScope::Link;
+            message.attributes.push(RouteAttribute::Oif(index));
+        }
+        RouteTarget::Gateway { index, via } => {
+            message.header.flags = RouteFlags::Onlink;
+            message.attributes.extend([RouteAttribute::Oif(index), RouteAttribute::Gateway(via.into())]);
+        }
+        RouteTarget::Unreachable => {
+            message.header.kind = RouteType::Unreachable;
+            message.attributes.push(RouteAttribute::Priority(UNREACHABLE_METRIC));
+        }
+    }
+    message
+}
+
+/// A route as the kernel lists it, with what any of our questions needs.
+pub(super) struct KernelRoute {
+    /// Destination.
+    pub destination: IpNet,
+    /// Table.
+    pub table: u32,
+    /// Who added it.
+    pub protocol: RouteProtocol,
+    /// What becomes of packets.
+    pub kind: RouteType,
+    /// Outgoing interfaces, several for a multipath route.
+    pub devices: Vec<u32>,
+    /// Next hop.
+    pub gateway: Option<IpAddr>,
+    /// Preferred source.
+    pub source: Option<IpAddr>,
+    /// Path MTU in bytes.
+    pub mtu: Option<u32>,
+}
+
+impl KernelRoute {
+    /// As one of the forms we make; `None` for any other.
+    fn as_route(&self) -> Option<Route> {
+        let target = match (&self.kind, self.gateway, self.devices.as_slice()) {
+            (RouteType::Unreachable, _, _) => RouteTarget::Unreachable,
+            (RouteType::Unicast, Some(via), &[index]) => RouteTarget::Gateway { index, via },
+            (RouteType::Unicast, None, &[index]) => RouteTarget::Device { index },
+            _ => return None,
+        };
+        let Self { destination, table, source, mtu, .. } = *self;
+        Some(Route { destination, table, target, source, mtu })
+    }
+}
+
+/// What the kernel says of one route of the family.
+pub(super) fn parsed(message: &RouteNetlinkMessage, family: AddressFamily) -> Option<KernelRoute> {
+    let RouteNetlinkMessage::NewRoute(RouteMessage { header, attributes, .. }) = message else {
+        return None;
+    };
+    let nowhere = if family == AddressFamily::Inet { [0; 4].into() } else { IpAddr::from([0u8; 16]) };
+    let mut destination = nowhere;
+    let mut route = KernelRoute {
+        destination: IpNet::new(nowhere, 0).ok()?,
+        table: u32::from(header.table),
+        protocol: header.protocol,
+        kind: header.kind,
+        devices: Vec::new(),
+        gateway: None,
+        source: None,
+        mtu: None,
+    };
+    for attribute in attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = ip(address)?,
+            RouteAttribute::Table(table) => route.table = *table,
+            RouteAttribute::Oif(index) => route.devices.push(*index),
+            RouteAttribute::MultiPath(hops) => {
+                route.devices.extend(hops.iter().map(|hop| hop.interface_index))
+            }
+            RouteAttribute::Gateway(address) => route.gateway = ip(address),
+            RouteAttribute::PrefSource(address) => route.source = ip(address),
+            RouteAttribute::Metrics(metrics) => route.mtu = mtu(metrics),
+            _ => {}
+        }
+    }
+    route.destination = IpNet::new(destination, header.destination_prefix_length).ok()?;
+    (header.address_family == family).then_some(route)
+}
+
+/// The address, if it is of a family of ours.
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    }
+}
+
+/// The MTU among the metrics.
+fn mtu(metrics: &[RouteMetric]) -> Option<u32> {
+    metrics.iter().find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None })
+}
+
+/// Whether the prefix lies in `169.254.0.0/16`, `fe80::/10` or is multicast.
+fn is_link_local(prefix: IpNet) -> bool {
+    match prefix.addr() {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_multicast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_multicast(),
     }
 }

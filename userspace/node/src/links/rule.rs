@@ -1,6 +1,15 @@
-use ipnet::IpNet;
+use std::net::IpAddr;
 
-use super::{LinkError, Links};
+use ipnet::IpNet;
+use naru_abi::ROUTE_PROTOCOL;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    route::RouteProtocol,
+    rule::{RuleAction, RuleAttribute, RuleHeader, RuleMessage},
+};
+
+use super::{FAMILIES, LinkError, Links, family_of, socket::Request};
 
 /// Preference of our policy rules.
 pub const RULE_PREFERENCE: u32 = 5230;
@@ -20,7 +29,17 @@ impl Links {
     /// # Errors
     /// The kernel refuses the dump.
     pub fn rules(&self) -> Result<Vec<Rule>, LinkError> {
-        todo!()
+        let mut list = Vec::new();
+        for family in FAMILIES {
+            let mut question = RuleMessage::default();
+            question.header.family = family;
+            let answers = self.dump(&RouteNetlinkMessage::GetRule(question), "rules: list")?;
+            list.extend(
+                answers.iter().filter_map(parsed).filter(|rule| family_of(rule.from.addr()) == family),
+            );
+        }
+        list.sort_unstable();
+        Ok(list)
     }
 
     /// Adds the rule unless it is there.
@@ -28,8 +47,12 @@ impl Links {
     /// # Errors
     /// The kernel refuses.
     pub fn ensure_rule(&self, rule: Rule) -> Result<(), LinkError> {
-        let _ = rule;
-        todo!()
+        let what = format!("rule from {}: add", rule.from);
+        let request = Request::new(RouteNetlinkMessage::NewRule(message(rule)), what);
+        match self.ask(request.with(NLM_F_CREATE | NLM_F_EXCL)) {
+            Err(error) if !error.is_present() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the rule; `false` when it was gone already.
@@ -37,7 +60,43 @@ impl Links {
     /// # Errors
     /// The kernel refuses for another reason.
     pub fn delete_rule(&self, rule: Rule) -> Result<bool, LinkError> {
-        let _ = rule;
-        todo!()
+        let what = format!("rule from {}: delete", rule.from);
+        self.removed(Request::new(RouteNetlinkMessage::DelRule(message(rule)), what))
     }
+}
+
+/// The rule as the kernel takes it.
+fn message(rule: Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header = RuleHeader {
+        family: family_of(rule.from.addr()),
+        src_len: rule.from.prefix_len(),
+        action: RuleAction::ToTable,
+        ..RuleHeader::default()
+    };
+    message.attributes = vec![
+        RuleAttribute::Source(rule.from.network()),
+        RuleAttribute::Priority(RULE_PREFERENCE),
+        RuleAttribute::Table(TABLE),
+        RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)),
+    ];
+    message
+}
+
+/// What the kernel says of one rule, if it is ours.
+fn parsed(message: &RouteNetlinkMessage) -> Option<Rule> {
+    let RouteNetlinkMessage::NewRule(RuleMessage { header, attributes, .. }) = message else {
+        return None;
+    };
+    let (mut source, mut ours, mut preferred) = (None::<IpAddr>, false, false);
+    for attribute in attributes {
+        match attribute {
+            RuleAttribute::Source(ip) => source = Some(*ip),
+            RuleAttribute::Protocol(protocol) => ours = *protocol == RouteProtocol::Other(ROUTE_PROTOCOL),
+            RuleAttribute::Priority(preference) => preferred = *preference == RULE_PREFERENCE,
+            _ => {}
+        }
+    }
+    let from = IpNet::new(source?, header.src_len).ok()?;
+    (ours && preferred).then_some(Rule { from })
 }

@@ -1,12 +1,233 @@
-use super::LinkError;
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink::SocketAddrNetlink};
+
+use super::{
+    LinkError,
+    reply::{Reply, replies},
+};
+
+/// Requests sent at once: their acknowledgements must fit the socket's receive buffer.
+const BATCH: usize = 64;
+/// The kernel's largest answer to a dump (`NLMSG_GOODSIZE` grows to what the reader offers, up to 32 KiB).
+const BUFFER: usize = 32 * 1024;
+/// How often a dump that changed while it was read is read again.
+const DUMP_ATTEMPTS: usize = 10;
+
+/// One change or question, with the words that name it in an error.
+pub struct Request {
+    /// The message.
+    pub message: RouteNetlinkMessage,
+    /// `NLM_F_*` beyond request and acknowledgement.
+    pub flags: u16,
+    /// Object and action.
+    pub what: String,
+}
+
+impl Request {
+    /// A request without further flags.
+    pub fn new(message: RouteNetlinkMessage, what: impl Into<String>) -> Self {
+        Self { message, flags: 0, what: what.into() }
+    }
+
+    /// The same with `flags` added.
+    pub fn with(mut self, flags: u16) -> Self {
+        self.flags |= flags;
+        self
+    }
+}
+
+/// What the kernel said to one request: its answer where it was a question.
+pub type Outcome = Result<Option<RouteNetlinkMessage>, LinkError>;
 
 /// A blocking rtnetlink socket.
 #[derive(Debug)]
-pub struct Socket {}
+pub struct Socket {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
 
 impl Socket {
     /// A socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, LinkError> {
-        todo!()
+        Self::subscribed(0)
+    }
+
+    /// The same, receiving the notifications of the groups (`RTMGRP_*`) too.
+    pub fn subscribed(groups: u32) -> Result<Self, LinkError> {
+        let failed = |errno: rustix::io::Errno| LinkError::kernel("netlink socket", errno.raw_os_error());
+        let fd =
+            // Protocol 0 of this family is NETLINK_ROUTE.
+            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+                .map_err(failed)?;
+        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failed)?;
+        // An older kernel answers without them: errors carry no text then, dumps are filtered here.
+        for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
+            switch_on(fd.as_fd(), option);
+        }
+        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
+    }
+
+    /// Sends the requests, as few system calls as they fit in, and returns what the kernel said to each, in their order.
+    /// A refused request does not stop the later ones.
+    pub fn exchange(&mut self, requests: Vec<Request>) -> Result<Vec<Outcome>, LinkError> {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
+            let batch: Vec<Request> = requests.by_ref().take(BATCH).collect();
+            outcomes.append(&mut self.exchange_batch(batch)?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Sends one request.
+    pub fn ask(&mut self, request: Request) -> Outcome {
+        self.exchange(vec![request])?.pop().unwrap_or(Ok(None))
+    }
+
+    /// Sends the requests; the first refusal is the result, after all were tried.
+    pub fn apply(&mut self, requests: Vec<Request>) -> Result<(), LinkError> {
+        self.exchange(requests)?.into_iter().try_for_each(|outcome| outcome.map(drop))
+    }
+
+    /// Everything the kernel lists for `message`.
+    pub fn dump(
+        &mut self,
+        message: &RouteNetlinkMessage,
+        what: &str,
+    ) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            if let Some(list) = self.dump_once(message, what)? {
+                return Ok(list);
+            }
+        }
+        Err(LinkError::kernel(what, libc::EINTR))
+    }
+
+    /// One pass of a dump; `None` when the list changed under it.
+    fn dump_once(
+        &mut self,
+        message: &RouteNetlinkMessage,
+        what: &str,
+    ) -> Result<Option<Vec<RouteNetlinkMessage>>, LinkError> {
+        let sequence = self.next_sequence();
+        let bytes = encode(message.clone(), NLM_F_REQUEST | NLM_F_DUMP, sequence);
+        self.send(&bytes, what)?;
+        let (mut list, mut torn) = (Vec::new(), false);
+        loop {
+            for reply in self.receive(what)? {
+                if reply.sequence != sequence {
+                    continue;
+                }
+                torn |= reply.flags & NLM_F_DUMP_INTR != 0;
+                match reply.end {
+                    Some(end) if end.errno == 0 => return Ok((!torn).then_some(list)),
+                    Some(end) => return Err(end.error(what)),
+                    None => list.push(reply.decode(what)?),
+                }
+            }
+        }
+    }
+
+    /// [`Socket::exchange`] for as many requests as are sent at once.
+    fn exchange_batch(&mut self, batch: Vec<Request>) -> Result<Vec<Outcome>, LinkError> {
+        let first = self.sequence.wrapping_add(1);
+        let mut names = Vec::with_capacity(batch.len());
+        let mut bytes = Vec::new();
+        for Request { message, flags, what } in batch {
+            let sequence = self.next_sequence();
+            bytes.append(&mut encode(message, NLM_F_REQUEST | NLM_F_ACK | flags, sequence));
+            names.push(what);
+        }
+        self.send(&bytes, names.first().map_or("netlink", String::as_str))?;
+        self.collect(first, &names)
+    }
+
+    /// Reads until every request from `first` on is acknowledged.
+    fn collect(&mut self, first: u32, names: &[String]) -> Result<Vec<Outcome>, LinkError> {
+        let mut answers = HashMap::new();
+        let mut outcomes: Vec<Option<Outcome>> = names.iter().map(|_| None).collect();
+        let mut open = names.len();
+        while open > 0 {
+            for reply in self.receive(names.first().map_or("netlink", String::as_str))? {
+                let position = reply.sequence.wrapping_sub(first) as usize;
+                let (Some(what), Some(outcome)) = (names.get(position), outcomes.get_mut(position)) else {
+                    continue;
+                };
+                match reply.end {
+                    None => drop(answers.insert(position, reply.decode(what)?)),
+                    Some(end) if end.errno == 0 => {
+                        open -= usize::from(outcome.replace(Ok(answers.remove(&position))).is_none());
+                    }
+                    Some(end) => open -= usize::from(outcome.replace(Err(end.error(what))).is_none()),
+                }
+            }
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+
+    /// Sends the whole buffer as one datagram.
+    fn send(&self, bytes: &[u8], what: &str) -> Result<(), LinkError> {
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, bytes, SendFlags::empty()))
+            .map(drop)
+            .map_err(|errno| LinkError::kernel(format!("{what}: send"), errno.raw_os_error()))
+    }
+
+    /// The messages of the next datagram.
+    pub fn receive(&mut self, what: &str) -> Result<Vec<Reply>, LinkError> {
+        let refused = |errno: i32| LinkError::kernel(format!("{what}: receive"), errno);
+        let (_, length) = rustix::io::retry_on_intr(|| {
+            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC)
+        })
+        .map_err(|errno| refused(errno.raw_os_error()))?;
+        let bytes = self.buffer.get(..length).ok_or_else(|| refused(libc::EMSGSIZE))?;
+        replies(bytes, what)
+    }
+
+    /// The next number of a request.
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The message as bytes, padded to the next message.
+fn encode(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len().next_multiple_of(4)];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// Switches a netlink socket option on, where the kernel knows it.
+fn switch_on(socket: BorrowedFd<'_>, option: libc::c_int) {
+    let one: libc::c_int = 1;
+    // SAFETY: the value outlives the call and its size is the one given; a failure leaves the socket as it was.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            option,
+            (&raw const one).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
     }
 }

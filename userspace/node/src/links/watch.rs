@@ -1,6 +1,22 @@
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, BorrowedFd},
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::{LinkError, Mac};
+use naru_abi::ROUTE_PROTOCOL;
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    route::{RouteMessage, RouteProtocol},
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{LinkError, Mac, link::parsed, reply::Reply, socket::Socket};
+
+/// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE`,
+/// and the group `RTNLGRP_IPV6_RULE`, which has no name of that form.
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
 
 /// Something changed in the namespace; what it is now must be looked up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,7 +59,10 @@ pub enum Change {
 
 /// A subscription to the changes of one network namespace.
 #[derive(Debug)]
-pub struct Watch {}
+pub struct Watch {
+    socket: Socket,
+    ready: VecDeque<Change>,
+}
 
 impl Watch {
     /// Subscribes in the calling thread's network namespace; changes from now on are kept until they are read.
@@ -51,7 +70,7 @@ impl Watch {
     /// # Errors
     /// The socket cannot be made.
     pub fn open() -> Result<Self, LinkError> {
-        todo!()
+        Ok(Self { socket: Socket::subscribed(GROUPS)?, ready: VecDeque::new() })
     }
 
     /// The next change, or `None` after `timeout`; without one it waits for ever.
@@ -59,8 +78,44 @@ impl Watch {
     /// # Errors
     /// The socket fails.
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Change>, LinkError> {
-        let _ = timeout;
-        todo!()
+        let end = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            if let Some(change) = self.ready.pop_front() {
+                return Ok(Some(change));
+            }
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if !self.is_readable(left)? {
+                return Ok(None);
+            }
+            self.read()?;
+        }
+    }
+
+    /// Reads one datagram of notifications.
+    fn read(&mut self) -> Result<(), LinkError> {
+        match self.socket.receive("watch") {
+            Ok(replies) => self.ready.extend(replies.iter().filter_map(change)),
+            Err(error) if error.errno() == Some(libc::ENOBUFS) => self.ready.push_back(Change::Lost),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to read; `false` when the time is over.
+    fn is_readable(&self, timeout: Option<Duration>) -> Result<bool, LinkError> {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut waiting = [PollFd::new(&self.socket, PollFlags::IN)];
+        match poll(&mut waiting, timeout.as_ref()) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(errno) => Err(LinkError::kernel("watch: poll", errno.raw_os_error())),
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -69,7 +124,42 @@ impl Watch {
 ///
 /// # Errors
 /// The socket or the thread cannot be made.
-pub fn watch(take: impl FnMut(Change) -> bool + Send + 'static) -> Result<(), LinkError> {
-    let _ = take;
-    todo!()
+pub fn watch(mut take: impl FnMut(Change) -> bool + Send + 'static) -> Result<(), LinkError> {
+    let mut watch = Watch::open()?;
+    let run = move || while watch.next(None).is_ok_and(|change| change.is_none_or(&mut take)) {};
+    let failed = |error: std::io::Error| {
+        LinkError::kernel("watch: thread", error.raw_os_error().unwrap_or(libc::EAGAIN))
+    };
+    thread::Builder::new().name("naru-watch".to_owned()).spawn(run).map(drop).map_err(failed)
+}
+
+/// What a notification tells; `None` for one of no interest. One that cannot be read may have told anything.
+fn change(reply: &Reply) -> Option<Change> {
+    if reply.end.is_some() {
+        return None;
+    }
+    let Ok(message) = reply.decode("watch") else { return Some(Change::Lost) };
+    match &message {
+        RouteNetlinkMessage::NewLink(_) => parsed(&message).map(|link| Change::Link {
+            index: link.index,
+            name: link.name,
+            mac: link.mac,
+            up: link.up,
+        }),
+        RouteNetlinkMessage::DelLink(_) => {
+            parsed(&message).map(|link| Change::LinkGone { index: link.index, name: link.name })
+        }
+        RouteNetlinkMessage::NewRoute(route) => Some(Change::Route { ours: is_ours(route), gone: false }),
+        RouteNetlinkMessage::DelRoute(route) => Some(Change::Route { ours: is_ours(route), gone: true }),
+        RouteNetlinkMessage::NewAddress(message) | RouteNetlinkMessage::DelAddress(message) => {
+            Some(Change::Address { index: message.header.index })
+        }
+        RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_) => Some(Change::Rule),
+        _ => None,
+    }
+}
+
+/// Whether the route is of our protocol.
+fn is_ours(route: &RouteMessage) -> bool {
+    route.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL)
 }
