@@ -1,21 +1,63 @@
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
-use super::Domain;
-use crate::ids::Generation;
+use super::{Chunk, Domain, Range, Row, State, Usage};
+use crate::ids::{AttachmentId, Generation};
 
-/// A range of a pool.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Range {
-    /// Where its addresses are unique.
-    pub domain: Domain,
-    /// The pool.
-    pub pool: String,
-    /// Its addresses, of which the first 2^20 are used.
-    pub net: IpNet,
-    /// Whether nothing is given out from it any more.
-    pub draining: bool,
-    /// The offset after the one given out last.
-    pub cursor: u32,
-    /// Generation of the assignment it gave out last; the pool goes on in its range with the largest.
-    pub turn: Generation,
+/// Number of a range in its ledger.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RangeId(pub i64);
+
+/// The ranges and the bitmaps of what is free in them.
+pub trait Space {
+    /// What goes wrong in the store.
+    type Error;
+
+    /// Every range of a domain, in the order in which they were added.
+    fn ranges(&self, domain: &Domain) -> Result<Vec<(RangeId, Range)>, Self::Error>;
+
+    /// Adds a range without chunks.
+    fn add_range(&mut self, range: &Range) -> Result<RangeId, Self::Error>;
+
+    /// Replaces a range, or removes it together with its chunks.
+    fn set_range(&mut self, id: RangeId, range: Option<&Range>) -> Result<(), Self::Error>;
+
+    /// A chunk by its index.
+    fn chunk(&self, id: RangeId, index: u32) -> Result<Option<Chunk>, Self::Error>;
+
+    /// The first chunk with a free address whose index is at least `from`.
+    fn chunk_with_room(&self, id: RangeId, from: u32) -> Result<Option<Chunk>, Self::Error>;
+
+    /// Adds or replaces a chunk.
+    fn set_chunk(&mut self, id: RangeId, chunk: &Chunk) -> Result<(), Self::Error>;
+}
+
+/// The addresses that are not free. All that one operation of the allocator does to a ledger is one
+/// transaction of the caller's: when the operation fails, nothing of it may remain.
+pub trait Ledger: Space {
+    /// What an attachment holds now ([`State::Assigned`]), in the order of the addresses.
+    fn held_by(&self, domain: &Domain, owner: &AttachmentId) -> Result<Vec<Row>, Self::Error>;
+
+    /// The row of an address.
+    fn row(&self, domain: &Domain, address: IpAddr) -> Result<Option<Row>, Self::Error>;
+
+    /// Adds or replaces the row of an address, or removes it.
+    fn set_row(&mut self, domain: &Domain, address: IpAddr, row: Option<&Row>) -> Result<(), Self::Error>;
+
+    /// The row cooling for the longest time, of the whole domain or of one range.
+    fn oldest_cooling(&self, domain: &Domain, within: Option<IpNet>) -> Result<Option<Row>, Self::Error>;
+
+    /// The rows of a range, all or those of one state, in the order of the addresses.
+    fn rows_within(&self, domain: &Domain, net: IpNet, state: Option<State>)
+    -> Result<Vec<Row>, Self::Error>;
+
+    /// Whether any address of a range is used for something else than being reserved.
+    fn in_use(&self, domain: &Domain, net: IpNet) -> Result<bool, Self::Error>;
+
+    /// What the addresses of a range are used for; `total` is left at 0.
+    fn usage_within(&self, domain: &Domain, net: IpNet) -> Result<Usage, Self::Error>;
+
+    /// A number larger than every one returned before and than `above`.
+    fn next_generation(&mut self, above: Generation) -> Result<Generation, Self::Error>;
 }

@@ -1,13 +1,35 @@
-//! Who holds which address: assignment and return over a ledger, which keeps the facts.
+//! Who holds which address: assignment and return over a [`Ledger`], which keeps the facts.
+//!
+//! A domain is where an address is unique; a pool is a name for some ranges of a domain. Every range has
+//! a bitmap in chunks, so that the next free address is found in O(log n) at any fill. One call of a
+//! function of this module is one transaction of the ledger's.
 
+mod adopt;
+mod assign;
+mod chunk;
 mod error;
 mod ledger;
 mod list;
+#[cfg(test)]
+pub(crate) mod memory;
+mod pick;
+mod range;
+mod ranges;
+mod release;
 mod request;
 mod row;
 
+pub use adopt::{Adoption, adopt};
+pub use assign::{assign, confirm, usage};
+pub use chunk::{CHUNK_BITS, CHUNK_BYTES, Chunk};
 pub use error::{IpamError, Usage};
-pub use ledger::Range;
+pub use ledger::{Ledger, RangeId, Space};
 pub use list::{Listed, list};
+pub use range::{MAX_RANGE, Range};
+pub use ranges::set_ranges;
+pub use release::{free_if_generation, quarantine, release, sweep};
 pub use request::{Assignment, DEFAULT_COOLING, PoolSpec, RangeChanges, Request, Reservation};
 pub use row::{Domain, Family, Millis, Row, State};
+
+use ranges::drop_drained;
+use release::cool;

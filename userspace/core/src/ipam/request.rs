@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Domain, Family, Millis, Row};
-use crate::ids::{AttachmentId, Generation, NetnsId, PodName};
+use crate::ids::{AttachmentId, Generation, NetnsId, PodName, stable_hash};
 
 /// How long an address that was given back is kept from reuse, in milliseconds.
 pub const DEFAULT_COOLING: Millis = 30_000;
@@ -91,6 +91,13 @@ impl PoolSpec {
     #[must_use]
     pub fn routed(domain: Domain, pool: impl Into<String>, ranges: Vec<IpNet>) -> Self {
         Self { domain, pool: pool.into(), ranges, reserved: Vec::new(), keep_edges: false, start: 0 }
+    }
+
+    /// The same, given out from a place in each new range that differs from boot to boot.
+    #[must_use]
+    pub fn varied_by(mut self, boot_id: &str) -> Self {
+        self.start = stable_hash(boot_id, 0);
+        self
     }
 
     /// The same with one more address that is never given out.

@@ -1,143 +1,153 @@
-#![expect(clippy::todo, reason = "signatures first; bodies follow within the hour")]
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use naru_core::ids::{AttachmentId, Generation, NetnsId, PodName};
-use naru_core::ipam::{Assignment, Domain, IpamError, Millis, PoolSpec, Range, RangeChanges, Request, Row};
+use naru_core::ids::{AttachmentId, Generation};
+use naru_core::ipam::{
+    self, Adoption, Assignment, Domain, Family, IpamError, Ledger, Millis, PoolSpec, Range, RangeChanges,
+    Request, Row, Usage,
+};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
+use super::boot::{self, Start};
+use super::ledger::SqlLedger;
 
 /// Why nothing was reserved.
 pub type ReserveError = IpamError<StoreError>;
-
-/// How [`StateStore::create`] found the store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Start {
-    /// It is of this boot.
-    Kept,
-    /// There was none. What lives in the kernel is to be adopted before the first reservation.
-    Fresh,
-    /// It was of another boot; all it said is void.
-    Rebooted,
-    /// It was damaged and moved to this path. What lives in the kernel is to be adopted.
-    Replaced(PathBuf),
-}
-
-/// A live attachment to be written into the store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Adoption {
-    /// Where its addresses are unique.
-    pub domain: Domain,
-    /// The attachment.
-    pub owner: AttachmentId,
-    /// Its pod, where known.
-    pub pod: PodName,
-    /// Its addresses.
-    pub addresses: Vec<IpAddr>,
-    /// Its namespace, where known.
-    pub netns: Option<NetnsId>,
-    /// Its interface on the node.
-    pub ifindex: u32,
-    /// Its generation, as the alias says.
-    pub generation: Generation,
-}
 
 /// `<run>/state.db`. Every call is one short transaction; nothing is held between calls, so any number of
 /// processes may use the file at once. The order of an attachment is reserve, wire, confirm; of its end
 /// unwire, release.
 #[derive(Debug)]
-pub struct StateStore {}
+pub struct StateStore {
+    connection: Connection,
+    path: PathBuf,
+    boot_id: String,
+}
 
 impl StateStore {
     /// Opens the store, makes it when it is missing, voids it when it is of another boot, moves it aside and
     /// makes it anew when it is damaged. Under a lock file of its own: any number of callers at once is fine.
-    pub fn create(_path: &Path, _boot_id: &str, _now: Millis) -> Result<(Self, Start), StoreError> {
-        todo!()
+    pub fn create(path: &Path, boot_id: &str, now: Millis) -> Result<(Self, Start), StoreError> {
+        let (connection, start) = boot::create(path, boot_id, now)?;
+        Ok((Self::over(connection, path, boot_id), start))
     }
 
     /// Opens a store that exists and is of this boot, else says why not ([`StoreError::Missing`],
     /// [`StoreError::OtherBoot`], [`StoreError::Newer`], [`StoreError::Corrupt`]). The plugin's way in.
-    pub fn open(_path: &Path, _boot_id: &str) -> Result<Self, StoreError> {
-        todo!()
+    pub fn open(path: &Path, boot_id: &str) -> Result<Self, StoreError> {
+        Ok(Self::over(boot::open(path, boot_id)?, path, boot_id))
+    }
+
+    fn over(connection: Connection, path: &Path, boot_id: &str) -> Self {
+        Self { connection, path: path.to_owned(), boot_id: boot_id.to_owned() }
     }
 
     /// The boot the store is of.
     #[must_use]
     pub fn boot_id(&self) -> &str {
-        todo!()
+        &self.boot_id
     }
 
     /// Assigns addresses; the same attachment in the same namespace gets what it has.
-    pub fn reserve(&mut self, _request: &Request, _now: Millis) -> Result<Assignment, ReserveError> {
-        todo!()
+    pub fn reserve(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
+        self.transact(|ledger| ipam::assign(ledger, request, now))
     }
 
-    /// Notes that the attachment is wired.
+    /// Notes that the attachment is wired to this interface of the node.
     pub fn confirm(
         &mut self,
-        _domain: &Domain,
-        _owner: &AttachmentId,
-        _generation: Generation,
-        _ifindex: u32,
+        domain: &Domain,
+        owner: &AttachmentId,
+        generation: Generation,
+        ifindex: u32,
     ) -> Result<(), ReserveError> {
-        todo!()
+        self.transact(|ledger| ipam::confirm(ledger, domain, owner, (generation, ifindex)))
     }
 
     /// Gives back what the attachment holds; nothing held is no error. Returns what it held.
     pub fn release(
         &mut self,
-        _domain: &Domain,
-        _owner: &AttachmentId,
-        _now: Millis,
+        domain: &Domain,
+        owner: &AttachmentId,
+        now: Millis,
     ) -> Result<Vec<Row>, StoreError> {
-        todo!()
+        self.transact(|ledger| ipam::release(ledger, domain, owner, now))
     }
 
     /// What the attachment holds, in the order of the addresses.
-    pub fn lease_of(&self, _domain: &Domain, _owner: &AttachmentId) -> Result<Vec<Row>, StoreError> {
-        todo!()
+    pub fn lease_of(&self, domain: &Domain, owner: &AttachmentId) -> Result<Vec<Row>, StoreError> {
+        self.view().held_by(domain, owner)
     }
 
     /// Every address of every domain that is not free.
     pub fn rows(&self) -> Result<Vec<Row>, StoreError> {
-        todo!()
+        self.view().rows("true ORDER BY domain, address", [])
     }
 
     /// Gives a pool these ranges and reservations in place of those it has.
-    pub fn set_ranges(&mut self, _spec: &PoolSpec, _now: Millis) -> Result<RangeChanges, StoreError> {
-        todo!()
+    pub fn set_ranges(&mut self, spec: &PoolSpec, now: Millis) -> Result<RangeChanges, StoreError> {
+        self.transact(|ledger| ipam::set_ranges(ledger, spec, now))
     }
 
     /// Every range of every domain.
     pub fn ranges(&self) -> Result<Vec<Range>, StoreError> {
-        todo!()
+        let ranges = self.view().ranges_where("true", [])?;
+        Ok(ranges.into_iter().map(|(_, range)| range).collect())
+    }
+
+    /// What a pool's addresses of one family are used for.
+    pub fn usage(&self, domain: &Domain, pool: &str, family: Family) -> Result<Usage, StoreError> {
+        ipam::usage(&self.view(), (domain, pool, family))
     }
 
     /// Writes a live attachment into the store. Returns whether anything changed; an address that
     /// another attachment holds is an error that names it.
-    pub fn adopt(&mut self, _adoption: &Adoption, _now: Millis) -> Result<bool, ReserveError> {
-        todo!()
+    pub fn adopt(&mut self, adoption: &Adoption, now: Millis) -> Result<bool, ReserveError> {
+        self.transact(|ledger| ipam::adopt(ledger, adoption, now))
     }
 
     /// Gives back one address if its assignment is still of this generation. Returns whether it was.
     pub fn free_if_generation(
         &mut self,
-        _domain: &Domain,
-        _address: IpAddr,
-        _generation: Generation,
-        _now: Millis,
+        domain: &Domain,
+        address: IpAddr,
+        generation: Generation,
+        now: Millis,
     ) -> Result<bool, StoreError> {
-        todo!()
+        self.transact(|ledger| ipam::free_if_generation(ledger, (domain, address), generation, now))
     }
 
-    /// Keeps an address that has two live holders away from everybody.
+    /// Keeps an address that has two live holders away from everybody, where no attachment holds it in the
+    /// store. Returns whether anything changed.
     pub fn quarantine(
         &mut self,
-        _domain: &Domain,
-        _address: IpAddr,
-        _note: &str,
-        _now: Millis,
-    ) -> Result<(), StoreError> {
-        todo!()
+        domain: &Domain,
+        address: IpAddr,
+        note: &str,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        self.transact(|ledger| ipam::quarantine(ledger, (domain, address), note, now))
+    }
+
+    /// Frees up to 16 addresses of a domain that have cooled for `cooling` milliseconds; returns how many.
+    pub fn sweep(&mut self, domain: &Domain, cooling: Millis, now: Millis) -> Result<usize, StoreError> {
+        self.transact(|ledger| ipam::sweep(ledger, domain, cooling, now))
+    }
+
+    fn view(&self) -> SqlLedger<'_> {
+        SqlLedger { connection: &self.connection, path: &self.path }
+    }
+
+    /// One transaction, begun as a writer's so that two never both read before they write.
+    fn transact<T, E: From<StoreError>>(
+        &mut self,
+        operation: impl FnOnce(&mut SqlLedger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begun.map_err(|error| StoreError::sqlite(&self.path, error))?;
+        let outcome = operation(&mut SqlLedger { connection: &transaction, path: &self.path })?;
+        transaction.commit().map_err(|error| StoreError::sqlite(&self.path, error))?;
+        Ok(outcome)
     }
 }

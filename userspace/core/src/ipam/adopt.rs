@@ -1,0 +1,76 @@
+use std::net::IpAddr;
+
+use super::assign::refuse_taken;
+use super::pick::Ranges;
+use super::{Domain, IpamError, Ledger, Millis, Row, State};
+use crate::ids::{AttachmentId, Generation, NetnsId, PodName};
+
+/// A live attachment to be written into the ledger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Adoption {
+    /// Where its addresses are unique.
+    pub domain: Domain,
+    /// The attachment.
+    pub owner: AttachmentId,
+    /// Its pod, where known.
+    pub pod: PodName,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its namespace, where known.
+    pub netns: Option<NetnsId>,
+    /// Its interface on the node.
+    pub ifindex: u32,
+    /// Its generation, as the alias says.
+    pub generation: Generation,
+}
+
+/// Writes a live attachment into the ledger, also over addresses that are cooling or were quarantined.
+/// Returns whether anything changed. An address that another attachment holds, or that is reserved, is an error.
+pub fn adopt<L: Ledger>(
+    ledger: &mut L,
+    adoption: &Adoption,
+    now: Millis,
+) -> Result<bool, IpamError<L::Error>> {
+    let ranges = Ranges::read(ledger, &adoption.domain)?;
+    let mut changed = false;
+    for &address in &adoption.addresses {
+        let before = ledger.row(&adoption.domain, address)?;
+        let Some(row) = adopted(adoption, address, before.as_ref(), now)? else { continue };
+        ledger.set_row(&adoption.domain, address, Some(&row))?;
+        ranges.mark(ledger, address, true)?;
+        changed = true;
+    }
+    if changed {
+        ledger.next_generation(adoption.generation)?;
+    }
+    Ok(changed)
+}
+
+/// The row that the address should have, if it is another than it has.
+fn adopted<E>(
+    adoption: &Adoption,
+    address: IpAddr,
+    before: Option<&Row>,
+    now: Millis,
+) -> Result<Option<Row>, IpamError<E>> {
+    let ours =
+        before.filter(|row| row.state == State::Assigned && row.owner.as_ref() == Some(&adoption.owner));
+    if let Some(row) = ours {
+        let netns = adoption.netns.or(row.netns);
+        let row_now = Row { netns, ifindex: adoption.ifindex, confirmed: true, ..row.clone() };
+        return Ok((row.generation == adoption.generation && row_now != *row).then_some(row_now));
+    }
+    if let Some(row) = before.filter(|row| row.state != State::Quarantined) {
+        refuse_taken(row)?;
+    }
+    Ok(Some(Row {
+        state: State::Assigned,
+        owner: Some(adoption.owner.clone()),
+        pod: adoption.pod.clone(),
+        netns: adoption.netns,
+        ifindex: adoption.ifindex,
+        generation: adoption.generation,
+        confirmed: true,
+        ..Row::reserved(adoption.domain.clone(), address, "", now)
+    }))
+}

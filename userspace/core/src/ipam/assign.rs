@@ -1,0 +1,186 @@
+use std::net::IpAddr;
+
+use super::pick::{Ranges, oldest_cooling};
+use super::{Assignment, Domain, Family, IpamError, Ledger, Millis, Request, Row, State, Usage, cool, sweep};
+use crate::ids::{AttachmentId, Generation};
+
+/// Assigns addresses to an attachment: those it holds already when it asks again from the same namespace,
+/// else new ones of every family or none at all. What it held from another namespace is given back.
+pub fn assign<L: Ledger>(
+    ledger: &mut L,
+    request: &Request,
+    now: Millis,
+) -> Result<Assignment, IpamError<L::Error>> {
+    sweep(ledger, &request.domain, request.cooling, now)?;
+    let held = ledger.held_by(&request.domain, &request.owner)?;
+    if let Some(assignment) = keep(ledger, request, &held)? {
+        return Ok(assignment);
+    }
+    for row in &held {
+        cool(ledger, row, now)?;
+    }
+    let generation = ledger.next_generation(Generation(0))?;
+    let mut addresses = Vec::new();
+    let ranges = Ranges::read(ledger, &request.domain)?;
+    for address in choose_exact(ledger, &ranges, request)? {
+        hold(ledger, &ranges, request, (address, generation, now))?;
+        addresses.push(address);
+    }
+    for family in remaining_families(&ranges, request)? {
+        let address = choose(ledger, &ranges, request, (family, generation))?;
+        hold(ledger, &ranges, request, (address, generation, now))?;
+        addresses.push(address);
+    }
+    addresses.sort_unstable();
+    Ok(Assignment { addresses, generation, reused: false, superseded: held })
+}
+
+/// What the attachment holds, if that is what it asks for.
+fn keep<L: Ledger>(ledger: &mut L, request: &Request, held: &[Row]) -> Result<Option<Assignment>, L::Error> {
+    let same_netns = |row: &Row| row.netns.is_none() || row.netns == request.netns;
+    let has = |address: &IpAddr| held.iter().any(|row| row.address == *address);
+    let [first, ..] = held else { return Ok(None) };
+    if !held.iter().all(same_netns) || !request.addresses.iter().all(has) {
+        return Ok(None);
+    }
+    for row in held.iter().filter(|row| row.netns != request.netns) {
+        let row = Row { netns: request.netns, ..row.clone() };
+        ledger.set_row(&row.domain, row.address, Some(&row))?;
+    }
+    let addresses = held.iter().map(|row| row.address).collect();
+    Ok(Some(Assignment { addresses, generation: first.generation, reused: true, superseded: Vec::new() }))
+}
+
+/// The requested addresses, each checked to be free or cooling.
+fn choose_exact<L: Ledger>(
+    ledger: &L,
+    ranges: &Ranges,
+    request: &Request,
+) -> Result<Vec<IpAddr>, IpamError<L::Error>> {
+    let mut chosen = Vec::new();
+    for &address in &request.addresses {
+        if !ranges.active(&request.pool).any(|range| range.offset_of(address).is_some()) {
+            return Err(IpamError::Outside { address, pool: request.pool.clone() });
+        }
+        if let Some(row) = ledger.row(&request.domain, address)? {
+            refuse_taken(&row)?;
+        }
+        if !chosen.contains(&address) {
+            chosen.push(address);
+        }
+    }
+    Ok(chosen)
+}
+
+/// Nothing for a row whose address may be assigned, else why not.
+pub(super) fn refuse_taken<E>(row: &Row) -> Result<(), IpamError<E>> {
+    match row.state {
+        State::Cooling => Ok(()),
+        State::Assigned => Err(IpamError::Held { address: row.address, holder: holder(row) }),
+        State::Reserved | State::Quarantined => {
+            Err(IpamError::Reserved { address: row.address, note: row.note.clone() })
+        }
+    }
+}
+
+fn holder(row: &Row) -> String {
+    let owner = row.owner.as_ref().map(ToString::to_string).unwrap_or_default();
+    if row.pod.is_empty() { owner } else { format!("pod {} ({owner})", row.pod) }
+}
+
+/// Families that are wanted and not covered by a requested address.
+fn remaining_families<E>(ranges: &Ranges, request: &Request) -> Result<Vec<Family>, IpamError<E>> {
+    let pool = &request.pool;
+    let has = |family: &Family| ranges.active(pool).any(|range| range.family() == *family);
+    if ranges.active(pool).next().is_none() {
+        return Err(IpamError::Empty { pool: pool.clone() });
+    }
+    if let Some(&family) = request.families.iter().find(|family| !has(family)) {
+        return Err(IpamError::NoRange { pool: pool.clone(), family });
+    }
+    let wanted =
+        |family: &Family| has(family) && (request.families.is_empty() || request.families.contains(family));
+    let covered = |family: &Family| request.addresses.iter().any(|address| Family::of(*address) == *family);
+    Ok(Family::ALL.into_iter().filter(|family| wanted(family) && !covered(family)).collect())
+}
+
+fn choose<L: Ledger>(
+    ledger: &mut L,
+    ranges: &Ranges,
+    request: &Request,
+    (family, generation): (Family, Generation),
+) -> Result<IpAddr, IpamError<L::Error>> {
+    let from = (request.pool.as_str(), family);
+    if let Some(address) = ranges.next_free(ledger, from, generation)? {
+        return Ok(address);
+    }
+    if let Some(address) = oldest_cooling(ledger, ranges, from)? {
+        return Ok(address);
+    }
+    let usage = usage_of(ledger, ranges, from)?;
+    Err(IpamError::Exhausted { pool: request.pool.clone(), family, usage })
+}
+
+fn hold<L: Ledger>(
+    ledger: &mut L,
+    ranges: &Ranges,
+    request: &Request,
+    (address, generation, now): (IpAddr, Generation, Millis),
+) -> Result<(), L::Error> {
+    let row = Row {
+        domain: request.domain.clone(),
+        address,
+        state: State::Assigned,
+        owner: Some(request.owner.clone()),
+        pod: request.pod.clone(),
+        note: String::new(),
+        netns: request.netns,
+        ifindex: 0,
+        generation,
+        since: now,
+        confirmed: false,
+    };
+    ledger.set_row(&request.domain, address, Some(&row))?;
+    ranges.mark(ledger, address, true)
+}
+
+/// What the addresses of a pool's ranges of one family are used for; draining ranges do not count.
+pub fn usage<L: Ledger>(ledger: &L, request: (&Domain, &str, Family)) -> Result<Usage, L::Error> {
+    let (domain, pool, family) = request;
+    usage_of(ledger, &Ranges::read(ledger, domain)?, (pool, family))
+}
+
+fn usage_of<L: Ledger>(
+    ledger: &L,
+    ranges: &Ranges,
+    (pool, family): (&str, Family),
+) -> Result<Usage, L::Error> {
+    let mut sum = Usage::default();
+    for range in ranges.active(pool).filter(|range| range.family() == family) {
+        let usage = ledger.usage_within(&range.domain, range.net)?;
+        sum.total += u64::from(range.size());
+        sum.assigned += usage.assigned;
+        sum.cooling += usage.cooling;
+        sum.reserved += usage.reserved;
+    }
+    Ok(sum)
+}
+
+/// Notes that an attachment's addresses of this generation are wired to an interface of the node.
+pub fn confirm<L: Ledger>(
+    ledger: &mut L,
+    domain: &Domain,
+    owner: &AttachmentId,
+    (generation, ifindex): (Generation, u32),
+) -> Result<(), IpamError<L::Error>> {
+    let mut held = ledger.held_by(domain, owner)?;
+    held.retain(|row| row.generation == generation);
+    if held.is_empty() {
+        return Err(IpamError::NotAssigned { owner: owner.to_string(), generation: generation.0 });
+    }
+    for row in held {
+        let row = Row { ifindex, confirmed: true, ..row };
+        ledger.set_row(domain, row.address, Some(&row))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::chunk::CHUNK_BITS;
+use super::pick::Ranges;
+use super::{Domain, Ledger, Millis, PoolSpec, Range, RangeChanges, RangeId, Row, State};
+use crate::ids::Generation;
+
+/// Gives a pool these ranges and reservations in place of those it has. A range that is left out is gone at
+/// once when nothing in it is in use, else nothing more is given out from it and it goes with its last address.
+pub fn set_ranges<L: Ledger>(ledger: &mut L, spec: &PoolSpec, now: Millis) -> Result<RangeChanges, L::Error> {
+    let nets = wanted_nets(spec);
+    let before = Ranges::read(ledger, &spec.domain)?;
+    let known = |net: &IpNet| before.of_pool(&spec.pool).any(|(_, range)| range.net == *net);
+    let added: Vec<IpNet> = nets.iter().copied().filter(|net| !known(net)).collect();
+    for net in &added {
+        add(ledger, spec, *net)?;
+    }
+    for (id, range) in before.of_pool(&spec.pool) {
+        let draining = !nets.contains(&range.net);
+        let covered = nets.iter().any(|net| net.contains(&range.net));
+        if draining && covered {
+            ledger.set_range(*id, None)?;
+        } else if draining != range.draining {
+            ledger.set_range(*id, Some(&Range { draining, ..range.clone() }))?;
+        }
+    }
+    drop_drained(ledger, &spec.domain)?;
+    let after = Ranges::read(ledger, &spec.domain)?;
+    let conflicts = reserve(ledger, &after, spec, now)?;
+    Ok(RangeChanges { added, conflicts, ..changes(&before, &after, &spec.pool) })
+}
+
+fn changes(before: &Ranges, after: &Ranges, pool: &str) -> RangeChanges {
+    let nets = |ranges: &Ranges| ranges.of_pool(pool).map(|(_, range)| range.net).collect::<Vec<_>>();
+    let left = nets(after);
+    let removed = nets(before).into_iter().filter(|net| !left.contains(net)).collect();
+    let draining =
+        after.of_pool(pool).filter(|(_, range)| range.draining).map(|(_, range)| range.net).collect();
+    RangeChanges { removed, draining, ..RangeChanges::default() }
+}
+
+/// The ranges without host bits, without doubles and without those that lie in another.
+fn wanted_nets(spec: &PoolSpec) -> Vec<IpNet> {
+    let all: Vec<IpNet> = spec.ranges.iter().map(IpNet::trunc).collect();
+    let mut nets = Vec::new();
+    for net in &all {
+        let inside = |other: &IpNet| other != net && other.contains(net);
+        if !nets.contains(net) && !all.iter().any(inside) {
+            nets.push(*net);
+        }
+    }
+    nets
+}
+
+/// Adds a range; what the ledger holds in it already is used in its bitmap.
+fn add<L: Ledger>(ledger: &mut L, spec: &PoolSpec, net: IpNet) -> Result<(), L::Error> {
+    let (domain, pool) = (spec.domain.clone(), spec.pool.clone());
+    let mut range = Range { domain, pool, net, draining: false, cursor: 0, turn: Generation(0) };
+    range.cursor = u32::try_from(spec.start % u64::from(range.size())).unwrap_or(0);
+    let id = ledger.add_range(&range)?;
+    let used = ledger.rows_within(&spec.domain, net, None)?;
+    let mut used = used.iter().filter_map(|row| range.offset_of(row.address)).peekable();
+    for mut chunk in range.empty_chunks() {
+        while let Some(offset) = used.next_if(|offset| offset / CHUNK_BITS == chunk.index) {
+            chunk.set(offset % CHUNK_BITS, true);
+        }
+        ledger.set_chunk(id, &chunk)?;
+    }
+    Ok(())
+}
+
+/// Removes the draining ranges in which nothing is in use, with what is reserved in them alone.
+pub(super) fn drop_drained<L: Ledger>(ledger: &mut L, domain: &Domain) -> Result<(), L::Error> {
+    let ranges = ledger.ranges(domain)?;
+    for (id, range) in ranges.iter().filter(|(_, range)| range.draining) {
+        if ledger.in_use(domain, range.net)? {
+            continue;
+        }
+        ledger.set_range(*id, None)?;
+        drop_reserved(ledger, range, &others(&ranges, *id))?;
+    }
+    Ok(())
+}
+
+fn others(ranges: &[(RangeId, Range)], id: RangeId) -> Vec<&Range> {
+    ranges.iter().filter(|(other, _)| *other != id).map(|(_, range)| range).collect()
+}
+
+fn drop_reserved<L: Ledger>(ledger: &mut L, range: &Range, others: &[&Range]) -> Result<(), L::Error> {
+    for row in ledger.rows_within(&range.domain, range.net, Some(State::Reserved))? {
+        let shared = others.iter().any(|other| other.offset_of(row.address).is_some());
+        if !shared {
+            ledger.set_row(&range.domain, row.address, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the reserved addresses of the pool's ranges those of the spec; returns those that pods hold.
+fn reserve<L: Ledger>(
+    ledger: &mut L,
+    ranges: &Ranges,
+    spec: &PoolSpec,
+    now: Millis,
+) -> Result<Vec<Row>, L::Error> {
+    let wanted = wanted_reservations(ranges, spec);
+    forget_reservations(ledger, ranges, spec, &wanted)?;
+    let mut conflicts = Vec::new();
+    for (address, note) in wanted {
+        let row = ledger.row(&spec.domain, address)?;
+        match row {
+            Some(row) if row.state == State::Assigned => conflicts.push(row),
+            Some(row) if row.state == State::Quarantined => {}
+            Some(row) if row.state == State::Reserved && row.note == note => {}
+            _ => {
+                let row = Row::reserved(spec.domain.clone(), address, note, now);
+                ledger.set_row(&spec.domain, address, Some(&row))?;
+                ranges.mark(ledger, address, true)?;
+            }
+        }
+    }
+    Ok(conflicts)
+}
+
+/// What is to be reserved in the pool's ranges, and why.
+fn wanted_reservations<'a>(ranges: &Ranges, spec: &'a PoolSpec) -> BTreeMap<IpAddr, &'a str> {
+    let mut wanted = BTreeMap::new();
+    for range in ranges.active(&spec.pool) {
+        wanted.extend(range.kept(spec.keep_edges));
+        let inside = spec.reserved.iter().filter(|kept| range.offset_of(kept.address).is_some());
+        wanted.extend(inside.map(|kept| (kept.address, kept.note.as_str())));
+    }
+    wanted
+}
+
+/// Frees addresses that were reserved for this pool alone and shall not be any more.
+fn forget_reservations<L: Ledger>(
+    ledger: &mut L,
+    ranges: &Ranges,
+    spec: &PoolSpec,
+    wanted: &BTreeMap<IpAddr, &str>,
+) -> Result<(), L::Error> {
+    for range in ranges.active(&spec.pool) {
+        for row in ledger.rows_within(&spec.domain, range.net, Some(State::Reserved))? {
+            let foreign = ranges.containing(row.address).any(|other| other.pool != spec.pool);
+            if !wanted.contains_key(&row.address) && !foreign {
+                ledger.set_row(&spec.domain, row.address, None)?;
+                ranges.mark(ledger, row.address, false)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! The beginning of `state.db`: it belongs to one boot of the machine and is void under another.
+
+use std::path::{Path, PathBuf};
+
+use naru_core::ipam::Millis;
+use rusqlite::{Connection, Result as SqlResult, params};
+
+use super::StoreError;
+use super::columns::integer;
+use super::open::{self, Durability, Layout};
+
+const LAYOUT: Layout = Layout { schema: 1, tables: include_str!("state.sql"), durability: Durability::Boot };
+
+/// How [`super::StateStore::create`] found the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// It is of this boot.
+    Kept,
+    /// There was none. What lives in the kernel is to be adopted before the first reservation.
+    Fresh,
+    /// It was of another boot; all it said is void.
+    Rebooted,
+    /// It was damaged and moved to this path. What lives in the kernel is to be adopted.
+    Replaced(PathBuf),
+}
+
+pub(super) fn open(path: &Path, boot_id: &str) -> Result<Connection, StoreError> {
+    let _lock = open::opening_lock(path)?;
+    let connection = open::open_existing(path, &LAYOUT)?;
+    match stored_boot(&connection, path)? {
+        stored if stored == boot_id => Ok(connection),
+        stored => Err(StoreError::OtherBoot { path: path.to_owned(), stored }),
+    }
+}
+
+pub(super) fn create(path: &Path, boot_id: &str, now: Millis) -> Result<(Connection, Start), StoreError> {
+    let _lock = open::creation_lock(path)?;
+    let fill = |connection: &Connection| stamp(connection, boot_id, now);
+    let start = match sound(path) {
+        Ok((connection, stored)) if stored == boot_id => return Ok((connection, Start::Kept)),
+        Ok((mut connection, _)) => {
+            clear(&mut connection, boot_id, now).map_err(|error| StoreError::sqlite(path, error))?;
+            return Ok((connection, Start::Rebooted));
+        }
+        Err(StoreError::Missing(_)) => Start::Fresh,
+        Err(StoreError::Corrupt { .. }) => Start::Replaced(open::set_aside(path, &now.to_string())?),
+        Err(error) => return Err(error),
+    };
+    open::make(path, &LAYOUT, fill)?;
+    Ok((open::open_existing(path, &LAYOUT)?, start))
+}
+
+/// A database whose pages are all sound, and the boot it is of.
+fn sound(path: &Path) -> Result<(Connection, String), StoreError> {
+    let connection = open::open_existing(path, &LAYOUT)?;
+    open::check_pages(&connection, path)?;
+    let stored = stored_boot(&connection, path)?;
+    Ok((connection, stored))
+}
+
+fn stored_boot(connection: &Connection, path: &Path) -> Result<String, StoreError> {
+    let stored = connection.query_row("SELECT boot_id FROM meta", [], |row| row.get(0));
+    stored.map_err(|error| StoreError::sqlite(path, error))
+}
+
+/// Generations go on from the clock: a store made anew within one boot then never repeats a number that
+/// a live veth's alias carries.
+fn stamp(connection: &Connection, boot_id: &str, now: Millis) -> SqlResult<()> {
+    let sql = "INSERT OR REPLACE INTO meta (id, boot_id, generation) \
+               VALUES (1, ?1, max(?2, coalesce((SELECT generation FROM meta), 0)))";
+    connection.execute(sql, params![boot_id, integer(now)]).map(drop)
+}
+
+fn clear(connection: &mut Connection, boot_id: &str, now: Millis) -> SqlResult<()> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction.execute_batch("DELETE FROM addresses; DELETE FROM chunks; DELETE FROM ranges")?;
+    stamp(&transaction, boot_id, now)?;
+    transaction.commit()
+}

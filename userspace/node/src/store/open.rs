@@ -1,0 +1,207 @@
+//! Opening a database file so that any number of short-lived processes may use it at once.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreError;
+
+/// How long a writer waits for the others.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// How far the disk is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Durability {
+    /// Not at all: the content is void after a crash of the kernel anyway.
+    Boot,
+    /// Every transaction is on the disk when it returns.
+    Disk,
+}
+
+/// What a database file should look like.
+pub(super) struct Layout {
+    /// Number of the schema, kept in `user_version`.
+    pub(super) schema: i64,
+    /// Statements that make the tables.
+    pub(super) tables: &'static str,
+    pub(super) durability: Durability,
+}
+
+/// The right to open a database, held until its first statement has run: until then a database that takes its
+/// place meanwhile could be given this one's log. Waits for a [`creation_lock`].
+pub(super) fn opening_lock(path: &Path) -> Result<File, StoreError> {
+    let lock = match File::open(beside(path, ".lock")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        other => other.map_err(|error| StoreError::io(path, "open its lock file", error))?,
+    };
+    lock.lock_shared().map_err(|error| StoreError::io(path, "lock it", error))?;
+    Ok(lock)
+}
+
+/// Opens a database that exists and is of this layout. The caller holds one of the locks.
+pub(super) fn open_existing(path: &Path, layout: &Layout) -> Result<Connection, StoreError> {
+    if let Err(error) = fs::metadata(path) {
+        return Err(match error.kind() {
+            ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
+            _ => StoreError::io(path, "look it up", error),
+        });
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)?;
+    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
+    let found: i64 = found.map_err(|error| StoreError::sqlite(path, error))?;
+    let known = layout.schema;
+    match found {
+        found if found == known => Ok(connection),
+        found if found > known => Err(StoreError::Newer { path: path.to_owned(), found, known }),
+        found => Err(StoreError::Corrupt { path: path.to_owned(), detail: format!("schema {found}") }),
+    }
+}
+
+/// Makes a new database beside its place and moves it there complete, so that nobody sees half of one.
+/// The caller holds the [`creation_lock`] and fills the tables by `fill`.
+pub(super) fn make(
+    path: &Path,
+    layout: &Layout,
+    fill: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<(), StoreError> {
+    let new = beside(path, ".new");
+    remove_with_companions(&new)?;
+    // A log left by a database that was deleted would be played into the new one.
+    remove_with_companions(path)?;
+    let connection =
+        connect(&new, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, layout)?;
+    let build = || {
+        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        connection.execute_batch(layout.tables)?;
+        connection.pragma_update(None, "user_version", layout.schema)?;
+        fill(&connection)?;
+        connection.execute_batch("COMMIT")?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+    };
+    build().map_err(|error| StoreError::sqlite(&new, error))?;
+    connection.close().map_err(|(_, error)| StoreError::sqlite(&new, error))?;
+    fs::rename(&new, path).map_err(|error| StoreError::io(path, "move it into place", error))
+}
+
+/// Moves a damaged database with its log to another name; returns that name.
+pub(super) fn set_aside(path: &Path, mark: &str) -> Result<PathBuf, StoreError> {
+    let aside = beside(path, &format!(".damaged-{mark}"));
+    fs::rename(path, &aside).map_err(|error| StoreError::io(path, "move it aside", error))?;
+    for suffix in ["-wal", "-shm"] {
+        match fs::rename(beside(path, suffix), beside(&aside, suffix)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(StoreError::io(path, "move its log aside", error));
+            }
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// Waits for the right to make or replace the database; given back when the file is dropped.
+pub(super) fn creation_lock(path: &Path) -> Result<File, StoreError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory).map_err(|error| StoreError::io(path, "make its directory", error))?;
+    refuse_network_filesystem(path, directory)?;
+    let lock = beside(path, ".lock");
+    let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
+    let file = open().map_err(|error| StoreError::io(path, "open its lock file", error))?;
+    file.lock().map_err(|error| StoreError::io(path, "lock it", error))?;
+    Ok(file)
+}
+
+/// `PRAGMA quick_check`: whether every page of the database is sound.
+pub(super) fn check_pages(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let verdict = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match verdict.map_err(|error| StoreError::sqlite(path, error))?.as_str() {
+        "ok" => Ok(()),
+        detail => Err(StoreError::Corrupt { path: path.to_owned(), detail: detail.to_owned() }),
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags, layout: &Layout) -> Result<Connection, StoreError> {
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.execute_batch(match layout.durability {
+            Durability::Boot => "PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 200",
+            Durability::Disk => "PRAGMA synchronous = FULL",
+        })?;
+        Ok(connection)
+    };
+    open().map_err(|error| StoreError::sqlite(path, error))
+}
+
+fn remove_with_companions(path: &Path) -> Result<(), StoreError> {
+    for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), beside(path, "-journal")] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(StoreError::io(&path, "remove it", error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// Magic numbers of file systems (`include/uapi/linux/magic.h`, and the drivers' own) whose locks hold on
+/// one machine only or not at all.
+const NETWORK_FILESYSTEMS: [(u32, &str); 10] = [
+    (0x6969, "nfs"),
+    (0x517b, "smb"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb2"),
+    (0x00c3_6400, "ceph"),
+    (0x0102_1997, "9p"),
+    (0x5346_414f, "afs"),
+    (0x6b41_4653, "kafs"),
+    (0x7375_7245, "coda"),
+    (0x0bd0_0bd0, "lustre"),
+];
+
+fn refuse_network_filesystem(path: &Path, directory: &Path) -> Result<(), StoreError> {
+    let facts =
+        rustix::fs::statfs(directory).map_err(|error| StoreError::io(path, "statfs", error.into()))?;
+    match network_filesystem(facts.f_type as u32) {
+        Some(kind) => Err(StoreError::NetworkFilesystem { path: path.to_owned(), kind }),
+        None => Ok(()),
+    }
+}
+
+fn network_filesystem(magic: u32) -> Option<&'static str> {
+    NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == magic).map(|(_, kind)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_by_their_magic_and_local_ones_are_not() {
+        assert_eq!(network_filesystem(0x6969), Some("nfs"));
+        assert_eq!(network_filesystem(0xff53_4d42), Some("cifs"));
+        for local in [0x0102_1994, 0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630] {
+            assert_eq!(network_filesystem(local), None);
+        }
+    }
+
+    #[test]
+    fn a_name_beside_keeps_the_whole_name() {
+        assert_eq!(beside(Path::new("/run/naru/state.db"), "-wal"), Path::new("/run/naru/state.db-wal"));
+    }
+}

@@ -1,0 +1,9 @@
+//! The node's stores as other processes use them.
+#![expect(clippy::unwrap_used, reason = "a test whose scene cannot be set fails")]
+
+mod store {
+    mod contents;
+    mod files;
+    mod identity;
+    mod scene;
+}
