@@ -47,15 +47,7 @@ fn inputs<'a>(
     underlay_mtu: &'a BTreeMap<IpAddr, u32>,
     pods: &'a [Pod],
 ) -> Inputs<'a> {
-    Inputs {
-        cluster,
-        node: "node1",
-        subnets: &[],
-        masquerade_subnets: false,
-        host_addresses: &[],
-        underlay_mtu,
-        pods,
-    }
+    Inputs { cluster, node: "node1", subnets: &[], masqueraded: &[], host_addresses: &[], underlay_mtu, pods }
 }
 
 fn main_route(destination: &str) -> RouteKey {
@@ -143,7 +135,7 @@ fn a_single_machine_needs_nothing_but_its_subnet() {
         (ClusterSpec::default(), BTreeMap::new(), [net("10.22.0.0/16")], [ip("192.0.2.1")]);
     let alone = Inputs {
         subnets: &subnets,
-        masquerade_subnets: true,
+        masqueraded: &subnets,
         host_addresses: &own,
         ..inputs(&cluster, &mtu, &[])
     };

@@ -8,3 +8,5 @@ pub mod init;
 pub mod links;
 pub mod paths;
 pub mod store;
+pub mod sync;
+pub mod uninstall;

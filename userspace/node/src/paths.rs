@@ -90,6 +90,18 @@ impl Paths {
         self.run.join("lock")
     }
 
+    /// What init found and set in this boot: `<run>/node.json`.
+    #[must_use]
+    pub fn node_facts(&self) -> PathBuf {
+        self.run.join("node.json")
+    }
+
+    /// Our network configuration for the container runtime: `<conf dir>/05-naru.conflist`.
+    #[must_use]
+    pub fn conflist(&self) -> PathBuf {
+        self.cni_conf.join("05-naru.conflist")
+    }
+
     /// The store of what survives a reboot: `<state>/node.db`.
     #[must_use]
     pub fn node_store(&self) -> PathBuf {
@@ -102,10 +114,10 @@ impl Paths {
         self.config.join("cluster.toml")
     }
 
-    /// The last good copy of the cluster file: `<state>/cluster.toml`.
+    /// What the last init was told, the cluster as last accepted included: `<state>/init.json`.
     #[must_use]
-    pub fn cluster_copy(&self) -> PathBuf {
-        self.state.join("cluster.toml")
+    pub fn init_memory(&self) -> PathBuf {
+        self.state.join("init.json")
     }
 
     /// The directory of this ABI's pins: `<bpf>/abi<N>`.

@@ -30,12 +30,15 @@ pub enum Command {
 #[must_use]
 pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
     let mut commands = Vec::new();
-    commands.extend(missing(&desired.entries, &actual.entries).map(|(to, value)| Command::SetEntry(*to, *value)));
-    commands.extend(missing(&desired.routes, &actual.routes).map(|(key, route)| Command::SetRoute(*key, *route)));
+    commands
+        .extend(missing(&desired.entries, &actual.entries).map(|(to, value)| Command::SetEntry(*to, *value)));
+    commands
+        .extend(missing(&desired.routes, &actual.routes).map(|(key, route)| Command::SetRoute(*key, *route)));
     commands.extend(desired.rules.difference(&actual.rules).map(|from| Command::AddRule(*from)));
     commands.extend(actual.rules.difference(&desired.rules).map(|from| Command::RemoveRule(*from)));
-    commands
-        .extend(surplus(&desired.routes, &actual.routes).map(|(key, route)| Command::RemoveRoute(*key, *route)));
+    commands.extend(
+        surplus(&desired.routes, &actual.routes).map(|(key, route)| Command::RemoveRoute(*key, *route)),
+    );
     commands.extend(surplus(&desired.entries, &actual.entries).map(|(to, _)| Command::RemoveEntry(*to)));
     commands
 }

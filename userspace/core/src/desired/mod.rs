@@ -40,8 +40,8 @@ pub struct Inputs<'a> {
     pub node: &'a str,
     /// Subnets of network configurations, beside the cluster's blocks.
     pub subnets: &'a [IpNet],
-    /// Whether packets from `subnets` that leave the machine take its address.
-    pub masquerade_subnets: bool,
+    /// Those of `subnets` whose packets take the machine's address when they leave it.
+    pub masqueraded: &'a [IpNet],
     /// This machine's own addresses, used where the cluster does not name this node.
     pub host_addresses: &'a [IpAddr],
     /// MTU of the underlay towards each remote node's first address, where one is known.
@@ -95,7 +95,10 @@ pub struct Desired {
 /// What the node should hold, given `inputs`.
 #[must_use]
 pub fn desired(inputs: &Inputs<'_>) -> Desired {
-    let state =
-        State { entries: entries::entries(inputs), routes: routes::routes(inputs), rules: routes::rules(inputs) };
+    let state = State {
+        entries: entries::entries(inputs),
+        routes: routes::routes(inputs),
+        rules: routes::rules(inputs),
+    };
     Desired { state, nat: nat::nat(inputs) }
 }

@@ -21,9 +21,7 @@ pub fn nat(inputs: &Inputs<'_>) -> Nat {
     if let Some(own) = inputs.own().filter(|_| cluster.masquerade) {
         sources.extend(own.blocks.iter().copied());
     }
-    if inputs.masquerade_subnets {
-        sources.extend(inputs.subnets.iter().copied());
-    }
+    sources.extend(inputs.masqueraded.iter().copied());
     let exempt = cluster.ranges.iter().chain(&cluster.no_masquerade).chain(inputs.subnets).copied().collect();
     Nat { sources, exempt, tunnel_port: cluster.tunnel.port }
 }

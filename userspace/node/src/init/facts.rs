@@ -1,7 +1,10 @@
-use std::net::IpAddr;
+use std::{io::ErrorKind, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use super::InitError;
+use crate::paths::Paths;
 
 /// What init found and set for this boot, as attachments of pods need it; `<run>/node.json`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -23,6 +26,19 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
+    /// The facts as init left them, of whichever boot; `None` when there are none or another version wrote them.
+    ///
+    /// # Errors
+    /// The file is there but cannot be read.
+    pub fn load(paths: &Paths) -> Result<Option<Self>, InitError> {
+        let path = paths.node_facts();
+        match std::fs::read(&path) {
+            Ok(content) => Ok(serde_json::from_slice(&content).ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(InitError::file(path, "read")(error)),
+        }
+    }
+
     /// This node's address of the family of `pod`: the source of the kernel route to it.
     #[must_use]
     pub fn source_for(&self, pod: IpAddr) -> Option<IpAddr> {
@@ -32,7 +48,11 @@ impl NodeFacts {
     /// Whether the node serves this list of subnets; an empty one means the node's blocks.
     #[must_use]
     pub fn serves(&self, subnets: &[IpNet]) -> bool {
-        if subnets.is_empty() { !self.blocks.is_empty() } else { self.subnets.iter().any(|own| own == subnets) }
+        if subnets.is_empty() {
+            !self.blocks.is_empty()
+        } else {
+            self.subnets.iter().any(|own| own == subnets)
+        }
     }
 }
 

@@ -1,7 +1,19 @@
 //! Making this machine a node: one idempotent plan, shared by `naru init`, the agent and a plugin after a reboot.
+//!
+//! [`run`] is the plan. It looks first and refuses before it changes anything, then goes from the inside out: files,
+//! bpffs, programs, overlay device, addresses, routes, firewall; the runtime's configuration comes last.
 
+mod conflist;
+mod directories;
 mod error;
 mod facts;
+mod files;
+mod memory;
+mod overlay;
+mod pools;
+mod request;
+mod run;
+mod survey;
 
 use std::net::IpAddr;
 
@@ -9,8 +21,17 @@ use ipnet::IpNet;
 
 pub use error::InitError;
 pub use facts::{NodeFacts, pool_name};
+pub use memory::{Memory, Pool, PoolSubnets};
+pub use overlay::{DEVICE, overlay_mac};
+pub use request::Request;
+pub use run::{Ready, run};
+pub use survey::Survey;
 
-use crate::paths::Paths;
+pub(crate) use conflist::remove as remove_conflist;
+pub(crate) use directories::DIRECTORY;
+pub(crate) use files::{lock, remove, write_json};
+
+use crate::{datapath::Pins, host, paths::Paths};
 
 /// The `ipam.subnet` of a network configuration: a single machine's pods need no cluster file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,14 +45,30 @@ pub struct Standalone {
 }
 
 /// What the plugin calls before every ADD and STATUS: returns at once when the node is initialised in this boot
-/// and knows the subnets (reads `<run>/node.json`, looks at the pins); else initialises it under the lock, from
-/// the state directory's copy of the last good cluster (or from `<config>/cluster.toml`'s copy made by `naru init`).
+/// and knows the subnets (reads `<run>/node.json`, looks at the pins); else initialises it under the lock, with
+/// what the init before was told (`<state>/init.json`).
 ///
 /// The store's pools (domain `naru`, named by [`pool_name`]) have their ranges when it returns.
 ///
 /// # Errors
 /// [`InitError`]; [`InitError::is_retryable`] tells whether a later ADD may succeed without anybody's doing.
 pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFacts, InitError> {
-    let _ = (paths, standalone);
-    Err(InitError::NotConfigured)
+    let wanted = standalone.map_or(&[][..], |standalone| &standalone.subnets);
+    if let Some(facts) = current(paths)?.filter(|facts| facts.serves(wanted)) {
+        return Ok(facts);
+    }
+    let request = Request { standalone: standalone.cloned(), ..Request::default() };
+    let facts = run::run_unless(paths, &request, |facts| facts.serves(wanted))?;
+    if facts.serves(wanted) { Ok(facts) } else { Err(InitError::NotConfigured) }
+}
+
+/// What the node is, if it is initialised in this boot and its pins and its store are there.
+///
+/// # Errors
+/// The boot cannot be told, or a file is there but not readable.
+pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, InitError> {
+    let Some(facts) = NodeFacts::load(paths)? else { return Ok(None) };
+    let is_of_this_boot = facts.abi == naru_abi::ABI_VERSION && facts.boot_id == host::boot_id()?;
+    let is_there = || Pins::new(paths).first_missing().is_none() && paths.lease_store().exists();
+    Ok(Some(facts).filter(|_| is_of_this_boot && is_there()))
 }

@@ -1,0 +1,36 @@
+use std::{
+    fs::{File, OpenOptions},
+    io::ErrorKind,
+    path::Path,
+};
+
+use serde::Serialize;
+
+use super::InitError;
+use crate::{host, paths::Paths};
+
+/// Holds the node's init lock until it is dropped; waits for whoever holds it now.
+pub(crate) fn lock(paths: &Paths) -> Result<File, InitError> {
+    std::fs::create_dir_all(&paths.run).map_err(InitError::file(&paths.run, "create"))?;
+    let path = paths.init_lock();
+    let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = open.map_err(InitError::file(&path, "open"))?;
+    file.lock().map_err(InitError::file(&path, "lock"))?;
+    Ok(file)
+}
+
+/// Writes `value` atomically; `false` when the file was already so.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<bool, InitError> {
+    let content = serde_json::to_vec_pretty(value);
+    let mut content = content.map_err(|source| InitError::Content { path: path.to_owned(), source })?;
+    content.push(b'\n');
+    Ok(host::install_file(path, &content, 0o644)?)
+}
+
+/// Removes a file; one that is gone is passed over.
+pub(crate) fn remove(path: &Path) -> Result<(), InitError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(InitError::file(path, "remove")(error)),
+        _ => Ok(()),
+    }
+}

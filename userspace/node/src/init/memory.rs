@@ -1,0 +1,175 @@
+use std::io::ErrorKind;
+
+use ipnet::IpNet;
+use naru_core::cluster::ClusterSpec;
+use serde::{Deserialize, Serialize};
+
+use super::{InitError, Request, Standalone};
+use crate::{datapath::AttachMode, host, paths::Paths};
+
+/// What init was told, kept in `<state>/init.json`: enough to do it again after a reboot without asking anybody.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Memory {
+    /// This node's name.
+    pub node: String,
+    /// The cluster as last accepted.
+    pub cluster: ClusterSpec,
+    /// Pools of subnets of this machine's own.
+    pub pools: Vec<Pool>,
+    /// Ranges of Service addresses.
+    pub services: Vec<IpNet>,
+    /// `auto`, `tcx` or `clsact`.
+    pub attach: String,
+    /// Whether the runtime's network configuration is ours to install.
+    pub conflist: bool,
+}
+
+/// A pool of subnets of this machine's own, from one network configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pool {
+    /// The subnets.
+    pub subnets: Vec<IpNet>,
+    /// Addresses that no pod gets.
+    pub reserved: Vec<std::net::IpAddr>,
+    /// Whether packets that leave the machine take its address.
+    pub masquerade: bool,
+}
+
+/// The subnets of all pools together.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PoolSubnets {
+    /// Every one.
+    pub all: Vec<IpNet>,
+    /// Those of masqueraded pools.
+    pub masqueraded: Vec<IpNet>,
+}
+
+impl Memory {
+    /// What the init before was told; `None` when there was none.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not ours.
+    pub fn load(paths: &Paths) -> Result<Option<Self>, InitError> {
+        let path = paths.init_memory();
+        match std::fs::read(&path) {
+            Ok(content) => serde_json::from_slice(&content)
+                .map(Some)
+                .map_err(|source| InitError::Content { path, source }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(InitError::file(path, "read")(error)),
+        }
+    }
+
+    /// What `request` adds to what was known `before`.
+    ///
+    /// # Errors
+    /// [`InitError::NotConfigured`], [`InitError::UnknownNode`].
+    pub fn merge(before: Option<&Self>, request: &Request) -> Result<Self, InitError> {
+        let mut memory = before.cloned().unwrap_or_else(Self::empty);
+        if let Some(node) = &request.node {
+            memory.node.clone_from(node);
+        }
+        if let Some(cluster) = &request.cluster {
+            memory.cluster = cluster.clone();
+        }
+        if let Some(attach) = request.attach {
+            name_of(attach).clone_into(&mut memory.attach);
+        }
+        if !request.services.is_empty() {
+            memory.services.clone_from(&request.services);
+        }
+        memory.conflist = request.conflist.unwrap_or(memory.conflist);
+        if let Some(standalone) = request.standalone.as_ref().filter(|s| !s.subnets.is_empty()) {
+            memory.serve(standalone);
+        }
+        memory.check()?;
+        Ok(memory)
+    }
+
+    /// Keeps it, on the disk when the call returns.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, paths: &Paths) -> Result<(), InitError> {
+        super::write_json(&paths.init_memory(), self).map(drop)
+    }
+
+    /// How programs are attached to the tunnel device.
+    #[must_use]
+    pub fn attach_mode(&self) -> AttachMode {
+        match self.attach.as_str() {
+            "tcx" => AttachMode::Tcx,
+            "clsact" => AttachMode::Clsact,
+            _ => AttachMode::Auto,
+        }
+    }
+
+    /// Whether this node has a tunnel: the cluster names it.
+    #[must_use]
+    pub fn is_clustered(&self) -> bool {
+        !self.cluster.nodes.is_empty()
+    }
+
+    /// This node's blocks of the cluster.
+    #[must_use]
+    pub fn blocks(&self) -> &[IpNet] {
+        self.cluster.node(&self.node).map_or(&[], |node| &node.blocks)
+    }
+
+    /// Every subnet of every pool.
+    #[must_use]
+    pub fn pool_subnets(&self) -> PoolSubnets {
+        let of =
+            |pools: &mut dyn Iterator<Item = &Pool>| pools.flat_map(|pool| pool.subnets.clone()).collect();
+        PoolSubnets {
+            all: of(&mut self.pools.iter()),
+            masqueraded: of(&mut self.pools.iter().filter(|pool| pool.masquerade)),
+        }
+    }
+
+    /// Every range that pods have addresses in, here or on other nodes.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<IpNet> {
+        self.cluster.ranges.iter().copied().chain(self.pool_subnets().all).collect()
+    }
+
+    fn empty() -> Self {
+        Self {
+            node: host::hostname(),
+            cluster: ClusterSpec::default(),
+            pools: Vec::new(),
+            services: Vec::new(),
+            attach: name_of(AttachMode::Auto).to_owned(),
+            conflist: true,
+        }
+    }
+
+    /// Adds the pool, in place of one of the same subnets.
+    fn serve(&mut self, standalone: &Standalone) {
+        let Standalone { subnets, reserved, masquerade } = standalone.clone();
+        let pool = Pool { subnets, reserved, masquerade };
+        match self.pools.iter_mut().find(|known| known.subnets == pool.subnets) {
+            Some(known) => *known = pool,
+            None => self.pools.push(pool),
+        }
+    }
+
+    fn check(&self) -> Result<(), InitError> {
+        if self.cluster.nodes.is_empty() {
+            return if self.pools.is_empty() { Err(InitError::NotConfigured) } else { Ok(()) };
+        }
+        if self.cluster.node(&self.node).is_some() {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+        Err(InitError::UnknownNode { node: self.node.clone(), known: known.join(", ") })
+    }
+}
+
+const fn name_of(attach: AttachMode) -> &'static str {
+    match attach {
+        AttachMode::Auto => "auto",
+        AttachMode::Tcx => "tcx",
+        AttachMode::Clsact => "clsact",
+    }
+}

@@ -1,0 +1,99 @@
+use crate::{
+    datapath::{AttachMode, ConfigMap, Pins, attach_overlay},
+    host::sysctl::{Families, prepare_device},
+    links::{GATEWAY_V4, GATEWAY_V6, Links, Mac, Neighbour, Overlay},
+};
+use naru_abi::{ABI_VERSION, Config, features};
+use naru_core::desired::path_mtu;
+
+use super::{InitError, Memory, Survey};
+
+/// Name of the tunnel device.
+pub const DEVICE: &str = "naru-vx";
+
+/// Makes the tunnel device, what leads through it and the programs on it be as they should; a single machine has none.
+/// Returns the mode of attachment.
+pub(super) fn ensure(
+    links: &Links,
+    pins: &Pins,
+    memory: &Memory,
+    survey: &Survey,
+) -> Result<Option<AttachMode>, InitError> {
+    if !memory.is_clustered() {
+        configure(pins, memory, 0)?;
+        return Ok(None);
+    }
+    let overlay = Overlay {
+        name: DEVICE.to_owned(),
+        port: memory.cluster.tunnel.port,
+        mac: overlay_mac(&memory.node),
+        mtu: device_mtu(memory, survey),
+    };
+    let index = links.ensure_overlay(&overlay)?.index;
+    prepare_device(DEVICE, families(memory))?;
+    for ip in [GATEWAY_V4, GATEWAY_V6] {
+        links.ensure_neighbour(&Neighbour { index, ip, mac: peer_mac() })?;
+    }
+    configure(pins, memory, index)?;
+    Ok(Some(attach_overlay(pins, DEVICE, memory.attach_mode())?))
+}
+
+/// MAC address of the tunnel device of the node of that name: the same each time, another one on each node, since
+/// vxlan drops frames whose source is its own address.
+#[must_use]
+pub fn overlay_mac(node: &str) -> Mac {
+    // FNV-1a, 64 bits: http://www.isthe.com/chongo/tech/comp/fnv/
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in node.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    let [a, b, c, d, e, f, ..] = hash.to_be_bytes();
+    Mac([a, b, c, d, e, f]).local()
+}
+
+/// Destination MAC of what the stack sends into the tunnel: any unicast address does, receivers do not look at it.
+fn peer_mac() -> Mac {
+    overlay_mac("any node")
+}
+
+/// Which families pods of this node have, its remote nodes' included.
+pub(super) fn families(memory: &Memory) -> Families {
+    let ranges = memory.ranges();
+    let has = |v4: bool| ranges.iter().any(|range| range.addr().is_ipv4() == v4);
+    Families { v4: has(true), v6: has(false) }
+}
+
+/// What fits the widest path: narrower ones are kept to by their routes.
+fn device_mtu(memory: &Memory, survey: &Survey) -> u32 {
+    let paths = survey.underlay_mtu.iter().map(|(end, mtu)| path_mtu(*end, Some(*mtu)));
+    paths.max().unwrap_or_else(|| survey.pod_mtu(memory))
+}
+
+fn configure(pins: &Pins, memory: &Memory, overlay_ifindex: u32) -> Result<(), InitError> {
+    let config = Config {
+        abi: ABI_VERSION,
+        features: features::REDIRECT_PEER,
+        overlay_ifindex,
+        tunnel_port: memory.cluster.tunnel.port.into(),
+        vni: memory.cluster.tunnel.vni,
+        reserved: 0,
+    };
+    let mut map = ConfigMap::open(pins)?;
+    if map.get()? != config {
+        map.set(config)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_has_its_own_unicast_address_and_keeps_it() {
+        assert_eq!(overlay_mac("node1"), overlay_mac("node1"));
+        assert_ne!(overlay_mac("node1"), overlay_mac("node2"));
+        assert_ne!(overlay_mac("node1"), peer_mac());
+        assert_eq!(overlay_mac("node1").0[0] & 3, 2, "locally administered, not multicast");
+    }
+}

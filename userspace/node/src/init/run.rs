@@ -1,0 +1,177 @@
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use naru_core::{
+    overlap::Clash,
+    reconcile::{Pass, Policy},
+};
+
+use super::{InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools};
+use crate::{
+    datapath::{self, AttachMode, Installed, Pins, Sizes},
+    endpoint::{Maps, Tools, reconcile},
+    host::{self, forward, sysctl},
+    links::Links,
+    paths::Paths,
+    store::{NodeStore, Start, StateStore},
+    sync::{self, Changes},
+};
+
+/// A node as init leaves it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ready {
+    /// What attachments need.
+    pub facts: NodeFacts,
+    /// What was told.
+    pub memory: Memory,
+    /// How the programs are attached to the tunnel device; `None` without one.
+    pub attach: Option<AttachMode>,
+    /// What of maps and programs was new.
+    pub installed: Installed,
+    /// What of maps, routes and rules was changed.
+    pub changes: Changes,
+}
+
+/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so.
+///
+/// # Errors
+/// [`InitError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
+/// run it again.
+pub fn run(paths: &Paths, request: &Request) -> Result<Ready, InitError> {
+    let links = Links::open()?;
+    check(paths, request, &links)?;
+    let made = directories::make(paths)?;
+    let _lock = files::lock(paths)?;
+    locked(paths, request, links, &made)
+}
+
+/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says.
+pub(super) fn run_unless(
+    paths: &Paths,
+    request: &Request,
+    is_enough: impl Fn(&NodeFacts) -> bool,
+) -> Result<NodeFacts, InitError> {
+    let links = Links::open()?;
+    check(paths, request, &links)?;
+    let made = directories::make(paths)?;
+    let _lock = files::lock(paths)?;
+    if let Some(facts) = super::current(paths)?.filter(is_enough) {
+        return Ok(facts);
+    }
+    Ok(locked(paths, request, links, &made)?.facts)
+}
+
+/// Refuses what can be refused before anything is changed.
+fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), InitError> {
+    let missing: Vec<String> = datapath::probe().missing().map(str::to_owned).collect();
+    if !missing.is_empty() {
+        return Err(InitError::MissingFeatures(missing));
+    }
+    consider(paths, request, links).map(drop)
+}
+
+/// The plan itself; the caller holds the lock.
+fn locked(paths: &Paths, request: &Request, links: Links, made: &[PathBuf]) -> Result<Ready, InitError> {
+    // Somebody else may have had the lock since the check.
+    let (memory, survey) = consider(paths, request, &links)?;
+    let mut node = NodeStore::open(&paths.node_store())?;
+    directories::remember(made, &mut node)?;
+    memory.save(paths)?;
+    node.identity(&memory.node)?;
+    let ready = prepare(paths, memory, &survey, links, &mut node)?;
+    forward::open(&mut node)?;
+    node.set_last_boot(&ready.facts.boot_id)?;
+    files::write_json(&paths.node_facts(), &ready.facts)?;
+    conflist::ensure(paths, &ready.memory)?;
+    Ok(ready)
+}
+
+/// What shall be, and what the machine is like; refuses what cannot be.
+fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Memory, Survey), InitError> {
+    let before = Memory::load(paths)?;
+    let memory = Memory::merge(before.as_ref(), request)?;
+    let survey = Survey::take(links, &memory)?;
+    refuse_overlap(before.as_ref(), &memory, &survey)?;
+    Ok((memory, survey))
+}
+
+/// Everything in the kernel, and the store of addresses.
+fn prepare(
+    paths: &Paths,
+    memory: Memory,
+    survey: &Survey,
+    links: Links,
+    node: &mut NodeStore,
+) -> Result<Ready, InitError> {
+    host::ensure_bpffs(&paths.bpf, node)?;
+    let pins = Pins::new(paths);
+    let installed = datapath::install(&pins, Sizes::default())?;
+    sysctl::forward_packets(overlay::families(&memory), &survey.advertised, node)?;
+    let attach = overlay::ensure(&links, &pins, &memory, survey)?;
+    let facts = facts(&memory, survey)?;
+    let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
+    pools::ensure(&memory, &mut state, node)?;
+    let links = match start == Start::Kept && installed == Installed::default() {
+        true => links,
+        false => restore_pods(&facts, &pins, links, state)?,
+    };
+    let changes = sync::apply(&links, &pins, &memory, survey)?;
+    Ok(Ready { facts, memory, attach, installed, changes })
+}
+
+/// Writes the pods that live in the kernel into a new store and new maps, and gives them new programs.
+fn restore_pods(
+    facts: &NodeFacts,
+    pins: &Pins,
+    links: Links,
+    mut store: StateStore,
+) -> Result<Links, InitError> {
+    reconcile::adopt(&mut store, &links, now())?;
+    let mut tools = Tools { links, store, maps: Maps::open(pins.clone())? };
+    reconcile::pass(&mut tools, facts, Policy::default(), &Pass::default(), now())?;
+    Ok(tools.links)
+}
+
+/// The clock as the stores count: milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitError> {
+    let own = memory.cluster.node(&memory.node);
+    Ok(NodeFacts {
+        boot_id: host::boot_id()?,
+        abi: naru_abi::ABI_VERSION,
+        node: memory.node.clone(),
+        addresses: own.map_or_else(|| survey.addresses.clone(), |own| own.addresses.clone()),
+        blocks: memory.blocks().to_vec(),
+        subnets: memory.pools.iter().map(|pool| pool.subnets.clone()).collect(),
+        pod_mtu: survey.pod_mtu(memory),
+    })
+}
+
+/// Ranges that are new must be nobody else's; those accepted before are only warned about, by status.
+fn refuse_overlap(before: Option<&Memory>, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
+    let accepted = before.map(Memory::ranges).unwrap_or_default();
+    let clashes = overlaps(memory, survey, |range| !accepted.contains(range));
+    if clashes.is_empty() { Ok(()) } else { Err(InitError::Overlap(clashes)) }
+}
+
+/// The clashes of those ranges that `concerns` chooses.
+pub(crate) fn overlaps(
+    memory: &Memory,
+    survey: &Survey,
+    concerns: impl Fn(&ipnet::IpNet) -> bool,
+) -> Vec<Clash> {
+    let ranges = memory.ranges();
+    let mut clashes = Vec::new();
+    for (at, range) in ranges.iter().enumerate().filter(|(_, range)| concerns(range)) {
+        let mut others = ranges.clone();
+        others.remove(at);
+        clashes.extend(survey.clashes(&[*range], &others, &memory.services));
+    }
+    clashes
+}

@@ -1,0 +1,110 @@
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use naru_core::{
+    desired::{Inputs, Pod, pod_mtu},
+    overlap::{Claim, Clash, Holder, clashes},
+};
+
+use super::{InitError, Memory, PoolSubnets};
+use crate::links::{Links, NodeAddress};
+
+/// What the machine is like, as far as the desired state depends on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Survey {
+    /// This machine's unicast addresses that others reach it at, those of the uplink first.
+    pub addresses: Vec<IpAddr>,
+    /// Destinations of routes that are not ours.
+    pub foreign: Vec<IpNet>,
+    /// MTU of the way to each remote node's first address, where there is one.
+    pub underlay_mtu: BTreeMap<IpAddr, u32>,
+    /// MTU of the device that holds this node's first address, or of the one with the default route.
+    pub uplink_mtu: Option<u32>,
+    /// Devices whose IPv6 default route came from a router advertisement.
+    pub advertised: Vec<String>,
+}
+
+impl Survey {
+    /// Looks at the machine; changes nothing.
+    ///
+    /// # Errors
+    /// The kernel refuses a dump.
+    pub fn take(links: &Links, memory: &Memory) -> Result<Self, InitError> {
+        let held = links.addresses()?;
+        let defaults = links.default_routes()?;
+        let mut uplinks: Vec<u32> = defaults.iter().map(|route| route.index).collect();
+        if let Some(own) = memory.cluster.node(&memory.node) {
+            let holder = held.iter().find(|address| own.addresses.contains(&address.ip));
+            uplinks.splice(0..0, holder.map(|address| address.index));
+        }
+        let mut advertised = Vec::new();
+        for route in defaults.iter().filter(|route| route.from_router_advertisement) {
+            advertised.extend(links.link_at(route.index)?.map(|link| link.name));
+        }
+        let uplink = uplinks.first().map_or(Ok(None), |index| links.link_at(*index))?;
+        Ok(Self {
+            addresses: ordered(&held, &uplinks),
+            foreign: links.foreign_routes()?,
+            underlay_mtu: underlay_mtu(links, memory),
+            uplink_mtu: uplink.map(|link| link.mtu),
+            advertised,
+        })
+    }
+
+    /// MTU of a pod's interface unless its configuration says otherwise.
+    #[must_use]
+    pub fn pod_mtu(&self, memory: &Memory) -> u32 {
+        pod_mtu(&memory.cluster, &memory.node, &self.underlay_mtu, self.uplink_mtu)
+    }
+
+    /// Those of `ranges` that somebody else uses. `others` are pod ranges that the node has beside them.
+    #[must_use]
+    pub fn clashes(&self, ranges: &[IpNet], others: &[IpNet], services: &[IpNet]) -> Vec<Clash> {
+        let claim = |holder: Holder| move |network: IpNet| Claim { network, holder: holder.clone() };
+        let addresses = self.addresses.iter().copied().map(IpNet::from).map(claim(Holder::NodeAddress));
+        let routes = self.foreign.iter().copied().map(claim(Holder::HostRoute));
+        let services = services.iter().copied().map(claim(Holder::Services));
+        let others = others.iter().copied().map(claim(Holder::PodRange));
+        let claims: Vec<Claim> = addresses.chain(routes).chain(services).chain(others).collect();
+        clashes(ranges, &claims)
+    }
+
+    /// What the desired state follows from; `pools` as [`Memory::pool_subnets`] says.
+    #[must_use]
+    pub fn inputs<'a>(&'a self, memory: &'a Memory, pools: &'a PoolSubnets, pods: &'a [Pod]) -> Inputs<'a> {
+        Inputs {
+            cluster: &memory.cluster,
+            node: &memory.node,
+            subnets: &pools.all,
+            masqueraded: &pools.masqueraded,
+            host_addresses: &self.addresses,
+            underlay_mtu: &self.underlay_mtu,
+            pods,
+        }
+    }
+}
+
+/// The addresses that others can use, those of earlier `uplinks` first, IPv4 before IPv6.
+fn ordered(held: &[NodeAddress], uplinks: &[u32]) -> Vec<IpAddr> {
+    let rank = |address: &NodeAddress| {
+        uplinks.iter().position(|index| *index == address.index).unwrap_or(usize::MAX)
+    };
+    let mut usable: Vec<&NodeAddress> =
+        held.iter().filter(|address| is_reachable(address.ip) && !address.unsettled).collect();
+    usable.sort_by_key(|address| (rank(address), address.ip.is_ipv6(), address.ip));
+    usable.into_iter().map(|address| address.ip).collect()
+}
+
+fn is_reachable(ip: IpAddr) -> bool {
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(ip.is_loopback() || is_link_local)
+}
+
+/// A remote node that is not reachable now is left out: its entries stay, at the MTU of plain Ethernet.
+fn underlay_mtu(links: &Links, memory: &Memory) -> BTreeMap<IpAddr, u32> {
+    let ends = memory.cluster.remotes(&memory.node).filter_map(|node| node.underlay());
+    ends.filter_map(|end| Some((end, links.path_to(end).ok()?.mtu))).collect()
+}

@@ -1,0 +1,81 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use naru_core::desired::{Hop, Pod, Route, RouteKey, State};
+
+use crate::{
+    datapath::{Pins, Pods, Routes},
+    init::{DEVICE, InitError},
+    links::{self, Links, RouteTarget},
+};
+
+/// What the node holds.
+pub(super) struct Actual {
+    /// What mirrors the cluster, and the routes of the pods in the map.
+    pub state: State,
+    /// The pods in the map.
+    pub pods: Vec<Pod>,
+    /// Interface index of the tunnel device; `None` without one.
+    pub overlay: Option<u32>,
+}
+
+/// Reads what the node holds: the routes before the map of pods, so that the route of a pod that is attached
+/// meanwhile is not taken for one without a pod.
+pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, InitError> {
+    let overlay = links.link(DEVICE)?.map(|link| link.index);
+    let routes = links.routes()?;
+    let rules = links.rules()?.into_iter().map(|rule| rule.from).collect();
+    let pods: Vec<Pod> = Pods::open(pins)?
+        .entries()?
+        .into_iter()
+        .map(|(address, value)| Pod { address: address.into(), ifindex: value.ifindex, mtu: value.mtu })
+        .collect();
+    let held: BTreeSet<IpAddr> = pods.iter().map(|pod| pod.address).collect();
+    let routes = routes.iter().map(|route| core_route(route, overlay));
+    let state = State {
+        entries: entries(pins)?,
+        // Whether a route without a pod may go is for the reconciler, which looks twice.
+        routes: routes
+            .filter(|(key, route)| !is_pods(route) || held.contains(&key.destination.addr()))
+            .collect(),
+        rules,
+    };
+    Ok(Actual { state, pods, overlay })
+}
+
+fn entries(pins: &Pins) -> Result<BTreeMap<IpNet, naru_abi::RouteValue>, InitError> {
+    let entries = Routes::open(pins)?.entries()?;
+    Ok(entries.into_iter().filter_map(|(prefix, value)| Some((network(prefix)?, value))).collect())
+}
+
+/// A key of `ROUTES` as its own family counts it.
+pub(crate) fn network(prefix: naru_abi::Prefix) -> Option<IpNet> {
+    let (address, length) = prefix.parts();
+    IpNet::new(address, length).ok()
+}
+
+fn is_pods(route: &Route) -> bool {
+    matches!(route.hop, Hop::Pod { .. })
+}
+
+/// A kernel route in the terms of the desired state.
+fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, Route) {
+    let hop = match route.target {
+        RouteTarget::Unreachable => Hop::Unreachable,
+        RouteTarget::Device { index } => Hop::Pod { ifindex: index },
+        RouteTarget::Gateway { index, via } if Some(index) == overlay && is_ours(route.destination, via) => {
+            Hop::Overlay
+        }
+        RouteTarget::Gateway { .. } => Hop::Elsewhere,
+    };
+    let unreachable = hop == Hop::Unreachable;
+    let key = RouteKey { table: route.table, destination: route.destination, unreachable };
+    (key, Route { hop, source: route.source, mtu: route.mtu })
+}
+
+fn is_ours(destination: IpNet, via: IpAddr) -> bool {
+    via == links::gateway_for(destination.addr())
+}

@@ -1,0 +1,55 @@
+//! Mirroring the cluster into the node: map entries, kernel routes and rules in one plan, then the firewall.
+//!
+//! Init, a changed cluster and the periodic pass all call [`apply`]; what to do is [`naru_core::desired`]'s business.
+
+mod actual;
+mod write;
+
+use naru_core::desired::{Command, desired, diff};
+
+use crate::{
+    datapath::Pins,
+    host::firewall::{self, Firewall},
+    init::{InitError, Memory, Survey},
+    links::Links,
+};
+
+/// What a sync changed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Changes {
+    /// Of maps, routes and rules.
+    pub commands: Vec<Command>,
+    /// Whether the nftables table was rendered anew.
+    pub firewall: bool,
+}
+
+impl Changes {
+    /// Whether everything was as it should be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty() && !self.firewall
+    }
+}
+
+/// Makes maps, kernel routes, rules and the nftables table be what `memory` and the machine ask for.
+///
+/// # Errors
+/// The actual state cannot be read ([`InitError::Links`], [`InitError::Datapath`]), or changes were refused
+/// ([`InitError::Refused`]); the others are made then.
+pub fn apply(links: &Links, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<Changes, InitError> {
+    let actual = actual::read(links, pins)?;
+    let pools = memory.pool_subnets();
+    let desired = desired(&survey.inputs(memory, &pools, &actual.pods));
+    let commands = diff(&desired.state, &actual.state);
+    let mut refused = write::all(links, pins, actual.overlay, &commands)?;
+    let table = Firewall {
+        masquerade: desired.nat.sources.into_iter().collect(),
+        direct: desired.nat.exempt.into_iter().collect(),
+        tunnel_port: memory.is_clustered().then_some(desired.nat.tunnel_port),
+    };
+    let firewall = firewall::apply(&table).unwrap_or_else(|error| {
+        refused.push(error.to_string());
+        false
+    });
+    if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(InitError::Refused(refused)) }
+}

@@ -1,0 +1,77 @@
+use naru_abi::Prefix;
+use naru_core::desired::{Command, Hop, Route, RouteKey};
+
+use crate::{
+    datapath::{Pins, Routes},
+    init::InitError,
+    links::{self, Links, RouteTarget, Rule},
+};
+
+/// Carries the commands out in order; returns what was refused.
+pub(super) fn all(
+    links: &Links,
+    pins: &Pins,
+    overlay: Option<u32>,
+    commands: &[Command],
+) -> Result<Vec<String>, InitError> {
+    let mut map = Routes::open(pins)?;
+    let mut refused = Vec::new();
+    for batch in commands.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
+        refused.extend(routes(links, overlay, batch));
+        for command in batch {
+            refused.extend(one(links, &mut map, command).err().map(|error| error.to_string()));
+        }
+    }
+    Ok(refused)
+}
+
+/// The routes of a batch, in one exchange; one after the other if that is refused, to know which.
+fn routes(links: &Links, overlay: Option<u32>, batch: &[Command]) -> Vec<String> {
+    let of = |command: &Command| match *command {
+        Command::SetRoute(key, route) | Command::RemoveRoute(key, route) => kernel_route(key, route, overlay),
+        _ => None,
+    };
+    let routes: Vec<links::Route> = batch.iter().filter_map(of).collect();
+    if routes.is_empty() {
+        return Vec::new();
+    }
+    let write = |routes: &[links::Route]| match batch.first() {
+        Some(Command::RemoveRoute(..)) => links.delete_routes(routes),
+        _ => links.ensure_routes(routes),
+    };
+    if write(&routes).is_ok() {
+        return Vec::new();
+    }
+    let failures = routes.iter().filter_map(|route| Some((route, write(std::slice::from_ref(route)).err()?)));
+    failures.filter(|(route, error)| !is_leaving(route, error)).map(|(_, error)| error.to_string()).collect()
+}
+
+/// Whether the route is a pod's that is being attached or detached right now: its own plan does the rest.
+fn is_leaving(route: &links::Route, error: &links::LinkError) -> bool {
+    let is_pods = matches!(route.target, RouteTarget::Device { .. });
+    is_pods && (error.is_absent() || error.errno() == Some(libc::ENETDOWN))
+}
+
+fn one(links: &Links, map: &mut Routes, command: &Command) -> Result<(), InitError> {
+    match *command {
+        Command::SetEntry(to, value) => map.insert(Prefix::new(to.addr(), to.prefix_len()), value)?,
+        Command::RemoveEntry(to) => drop(map.delete(Prefix::new(to.addr(), to.prefix_len()))?),
+        Command::AddRule(from) => links.ensure_rule(Rule { from })?,
+        Command::RemoveRule(from) => drop(links.delete_rule(Rule { from })?),
+        Command::SetRoute(..) | Command::RemoveRoute(..) => {}
+    }
+    Ok(())
+}
+
+/// A route of the desired state as the kernel takes it; `None` for one through a tunnel device that is not there.
+fn kernel_route(key: RouteKey, route: Route, overlay: Option<u32>) -> Option<links::Route> {
+    let target = match route.hop {
+        Hop::Pod { ifindex } => RouteTarget::Device { index: ifindex },
+        Hop::Unreachable => RouteTarget::Unreachable,
+        Hop::Overlay | Hop::Elsewhere => {
+            RouteTarget::Gateway { index: overlay?, via: links::gateway_for(key.destination.addr()) }
+        }
+    };
+    let Route { source, mtu, .. } = route;
+    Some(links::Route { destination: key.destination, table: key.table, target, source, mtu })
+}

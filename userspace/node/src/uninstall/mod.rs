@@ -1,0 +1,128 @@
+//! The exact inverse of init: what it made goes, what it changed becomes what it was.
+
+mod traces;
+
+use std::path::PathBuf;
+
+use crate::{
+    datapath::{self, Pins},
+    host::{self, firewall},
+    init::{self, DEVICE, DIRECTORY, InitError},
+    links::{HostVeth, Links},
+    paths::Paths,
+    store::NodeStore,
+};
+
+/// What an uninstall did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Removed {
+    /// Whether there was anything of a node.
+    pub was_initialised: bool,
+    /// Pods that were detached, by their owners' names.
+    pub pods: Vec<String>,
+    /// Settings of the machine that are as they were before init.
+    pub restored: Vec<String>,
+}
+
+/// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
+///
+/// # Errors
+/// [`InitError::PodsAttached`] without `force`, nothing is changed then; [`InitError::Refused`] with all that could
+/// not be taken back.
+pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
+    if !paths.node_store().exists() && !paths.init_memory().exists() {
+        return Ok(Removed::default());
+    }
+    let links = Links::open()?;
+    let pods = links.host_veths()?;
+    if let Some(first) = pods.first().filter(|_| !force) {
+        return Err(InitError::PodsAttached { count: pods.len(), first: owner(first) });
+    }
+    let lock = init::lock(paths)?;
+    let mut work = Work { paths, links, refused: Vec::new() };
+    work.kernel(&pods);
+    let mut store = NodeStore::open(&paths.node_store())?;
+    let directories = directories(&store)?;
+    let restored = work.restore(&mut store)?;
+    drop(store);
+    if !work.refused.is_empty() {
+        return Err(InitError::Refused(work.refused));
+    }
+    traces::remove(paths, &directories)?;
+    drop(lock);
+    Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored })
+}
+
+/// Who owns the veth, as its alias says.
+fn owner(veth: &HostVeth) -> String {
+    veth.alias.strip_prefix(crate::links::ALIAS_PREFIX).unwrap_or(&veth.name).to_owned()
+}
+
+/// The directories that init made, newest first.
+fn directories(store: &NodeStore) -> Result<Vec<PathBuf>, InitError> {
+    let entries = store.journal(DIRECTORY)?;
+    Ok(entries.into_iter().filter_map(|(key, _)| Some(key.split_once(' ')?.1.into())).collect())
+}
+
+struct Work<'a> {
+    paths: &'a Paths,
+    links: Links,
+    refused: Vec<String>,
+}
+
+impl Work<'_> {
+    /// Everything of ours in the kernel, in the order in which nothing falls back to something half there.
+    fn kernel(&mut self, pods: &[HostVeth]) {
+        let pins = Pins::new(self.paths);
+        let result = init::remove_conflist(self.paths);
+        self.note(result);
+        for pod in pods {
+            let result = self.links.delete_host_veth(&pod.name);
+            self.note(result);
+        }
+        let result = self.overlay(&pins);
+        self.note(result);
+        let result = self.routes();
+        self.note(result);
+        let result = firewall::delete();
+        self.note(result);
+        let result = traces::unpin(&self.paths.bpf);
+        self.note(result);
+    }
+
+    fn overlay(&self, pins: &Pins) -> Result<(), InitError> {
+        let Some(link) = self.links.link(DEVICE)? else { return Ok(()) };
+        datapath::detach_overlay(pins, &link.name)?;
+        self.links.delete_overlay(&link.name)?;
+        Ok(())
+    }
+
+    fn routes(&self) -> Result<(), InitError> {
+        for rule in self.links.rules()? {
+            self.links.delete_rule(rule)?;
+        }
+        Ok(self.links.delete_routes(&self.links.routes()?)?)
+    }
+
+    /// What the journal says was different before, newest change first.
+    fn restore(&mut self, store: &mut NodeStore) -> Result<Vec<String>, InitError> {
+        let mut restored = Vec::new();
+        for (key, former) in store.journal("")? {
+            if key.split_once(' ').is_some_and(|(kind, _)| kind == DIRECTORY) {
+                continue;
+            }
+            match host::undo(&key, &former) {
+                Ok(()) => {
+                    store.journal_take(&key)?;
+                    restored.push(key);
+                }
+                Err(error) => self.refused.push(error.to_string()),
+            }
+        }
+        Ok(restored)
+    }
+
+    fn note<T, E: std::fmt::Display>(&mut self, result: Result<T, E>) {
+        self.refused.extend(result.err().map(|error| error.to_string()));
+    }
+}
