@@ -139,6 +139,27 @@ pub enum Outcome {
     Drop(DropReason),
 }
 
+impl From<Verdict> for Outcome {
+    #[inline(always)]
+    fn from(verdict: Verdict) -> Self {
+        Self::Verdict(verdict)
+    }
+}
+
+impl From<StackReason> for Outcome {
+    #[inline(always)]
+    fn from(reason: StackReason) -> Self {
+        Self::Stack(reason)
+    }
+}
+
+impl From<DropReason> for Outcome {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
 /// Number of outcomes.
 pub const OUTCOMES: usize = Verdict::ALL.len() + StackReason::ALL.len() + DropReason::ALL.len();
 

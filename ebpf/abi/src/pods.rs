@@ -35,10 +35,10 @@ pub struct InterfaceValue {
     pub flags: u32,
     /// MAC address of the host end, which answers for the gateway.
     pub host_mac: [u8; 6],
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// MAC address assigned to the pod's interface, the only one it may use under [`pod_flags::CHECK_MAC`].
+    pub pod_mac: [u8; 6],
 }
-plain!(InterfaceValue { flags: u32, host_mac: [u8; 6], reserved: [u8; 2] });
+plain!(InterfaceValue { flags: u32, host_mac: [u8; 6], pod_mac: [u8; 6] });
 
 /// Bits of [`PodValue::flags`] and [`InterfaceValue::flags`].
 pub mod pod_flags {

@@ -1,7 +1,76 @@
-//! The eBPF object.
+//! The eBPF object: what happens to a packet at each hook. Entry points only; every program is
+//! a decision (`Result<Next, Outcome>`) handed to the one exit.
 #![no_std]
 #![no_main]
-#[cfg(not(test))]
+#![expect(missing_docs, reason = "functions that a macro of aya generates carry none")]
+
+mod config;
+mod exit;
+mod from_overlay;
+mod from_pod;
+mod interfaces;
+mod neighbour;
+mod packet;
+mod pods;
+mod routes;
+mod shortcut;
+mod source;
+mod stats;
+mod to_overlay;
+mod to_pod;
+mod tunnel;
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+use naru_abi::Hook;
+use packet::Packet;
+
+/// Ingress of a pod's host veth.
+#[classifier]
+pub fn from_pod(ctx: TcContext) -> i32 {
+    let mut packet = Packet::new(ctx);
+    let decision = from_pod::decide(&mut packet);
+    exit::conclude(&packet, Hook::FromPod, decision)
+}
+
+/// Egress of a pod's host veth.
+#[classifier]
+pub fn to_pod(ctx: TcContext) -> i32 {
+    let mut packet = Packet::new(ctx);
+    let decision = to_pod::decide(&mut packet);
+    exit::conclude(&packet, Hook::ToPod, decision)
+}
+
+/// Ingress of the vxlan device.
+#[classifier]
+pub fn from_overlay(ctx: TcContext) -> i32 {
+    let mut packet = Packet::new(ctx);
+    let decision = from_overlay::decide(&mut packet);
+    exit::conclude(&packet, Hook::FromOverlay, decision)
+}
+
+/// Egress of the vxlan device.
+#[classifier]
+pub fn to_overlay(ctx: TcContext) -> i32 {
+    let mut packet = Packet::new(ctx);
+    let decision = to_overlay::decide(&mut packet);
+    exit::conclude(&packet, Hook::ToOverlay, decision)
+}
+
+const LICENSE_BYTES: [u8; naru_abi::LICENSE.len() + 1] = {
+    let mut bytes = [0; naru_abi::LICENSE.len() + 1];
+    let (text, mut at) = (naru_abi::LICENSE.as_bytes(), 0);
+    while at < text.len() {
+        bytes[at] = text[at];
+        at += 1;
+    }
+    bytes
+};
+
+// SAFETY: the section's name and content are what the kernel's loader expects there.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; naru_abi::LICENSE.len() + 1] = LICENSE_BYTES;
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
     loop {}

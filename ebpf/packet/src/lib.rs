@@ -1,2 +1,32 @@
+//! Reading, judging and rewriting packets, over any source of bytes: a socket buffer in the kernel, a slice in a test.
+//!
+//! The families part only in [`parse`] and [`rewrite`]; what comes out of `parse` is one [`Ip`] for both.
 #![no_std]
-//! Placeholder.
+
+#[cfg(test)]
+extern crate std;
+
+mod bytes;
+mod neighbour;
+mod parse;
+mod port;
+mod rewrite;
+mod scope;
+mod size;
+mod wire;
+
+#[cfg(test)]
+mod samples;
+
+pub use bytes::{Bytes, Frame};
+pub use neighbour::{Discovery, answer, discovery};
+pub use parse::{Content, Family, Ip, Parsed, parse};
+pub use port::udp_port;
+pub use rewrite::{Macs, forward, readdress};
+pub use scope::{is_link_local, is_link_multicast, is_multicast};
+pub use size::packet_size;
+pub use wire::{ETHERNET, Mac, Wire, protocol};
+
+/// Headers are cut short or contradict each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Malformed;

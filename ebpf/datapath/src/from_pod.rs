@@ -1,0 +1,97 @@
+//! A pod sent a packet.
+
+use naru_abi::{Addr, Config, DropReason, Outcome, RouteKind, StackReason};
+use naru_packet::{
+    Content, Ip, Macs, Malformed, discovery, is_link_local, is_link_multicast, is_multicast, protocol, udp_port,
+};
+
+use crate::{
+    config,
+    exit::{Decision, Next},
+    neighbour,
+    packet::Packet,
+    pods,
+    routes::{self, Route},
+    shortcut,
+    source::{self, Source},
+};
+
+/// What becomes of a packet at ingress of a pod's host veth.
+#[inline(always)]
+pub fn decide(packet: &mut Packet) -> Decision {
+    let config = config::current()?;
+    let parsed = packet.parse()?;
+    let ip = match parsed.content {
+        Content::Ip(ip) => Some(ip),
+        Content::Arp => None,
+        Content::Other => return Err(DropReason::UnknownEthertype.into()),
+    };
+    if let Some(message) = discovery(packet, ip.as_ref()).map_err(malformed)? {
+        return neighbour::decide(packet, parsed.source, ip.as_ref(), message);
+    }
+    let ip = ip.ok_or(DropReason::Malformed)?;
+    let source = source::check(packet, parsed.source, &ip)?;
+    reaches_beyond_link(&ip.destination)?;
+    packet.claim()?;
+    match pods::get(&ip.destination) {
+        Some(pod) => shortcut::to_pod(packet, &ip, source.flags, pod),
+        None => to_prefix(packet, &ip, source, config),
+    }
+}
+
+/// Link-local destinations end here, multicast is the stack's.
+#[inline(always)]
+fn reaches_beyond_link(destination: &Addr) -> Result<(), Outcome> {
+    let is_local_v6 = destination.as_v4().is_none() && is_link_local(*destination);
+    if is_link_multicast(*destination) || is_local_v6 {
+        return Err(DropReason::LinkLocal.into());
+    }
+    if is_multicast(*destination) {
+        return Err(StackReason::Multicast.into());
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn to_prefix(packet: &mut Packet, ip: &Ip, source: Source, config: &Config) -> Decision {
+    let Some(route) = routes::get(&ip.destination) else { return Err(StackReason::Outside.into()) };
+    match route.kind {
+        RouteKind::Tunnel => to_tunnel(packet, ip, source, route, config),
+        RouteKind::RemoteNode => {
+            spares_tunnel_port(packet, ip, config)?;
+            to_tunnel(packet, ip, source, route, config)
+        }
+        RouteKind::LocalNode => {
+            spares_tunnel_port(packet, ip, config)?;
+            Err(StackReason::LocalNode.into())
+        }
+        RouteKind::LocalBlock => Err(StackReason::Unassigned.into()),
+        RouteKind::Direct | RouteKind::NoMasquerade => Err(StackReason::Outside.into()),
+    }
+}
+
+#[inline(always)]
+fn to_tunnel(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config: &Config) -> Decision {
+    shortcut::permitted(packet, ip, source.flags, route.value.mtu)?;
+    // The receiver looks at neither, but its device drops what claims to come from itself.
+    shortcut::hand_over(packet, ip, Macs { destination: source.host_mac, source: source.host_mac })?;
+    match config.overlay_ifindex {
+        0 => Err(DropReason::NotReady.into()),
+        ifindex => Ok(Next::Tunnel(ifindex)),
+    }
+}
+
+/// A pod must not speak to the tunnel itself. Other protocols and ports of a node are open to it.
+#[inline(always)]
+fn spares_tunnel_port(packet: &Packet, ip: &Ip, config: &Config) -> Result<(), DropReason> {
+    let may_be_udp = ip.protocol == protocol::UDP || ip.protocol == protocol::FRAGMENT || ip.extended;
+    if may_be_udp && udp_port(packet, ip).map_err(malformed)?.map(u32::from) == Some(config.tunnel_port) {
+        return Err(DropReason::TunnelPort);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn malformed(_: Malformed) -> DropReason {
+    DropReason::Malformed
+}

@@ -1,0 +1,127 @@
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use naru_abi::{Counter, DropReason};
+use naru_packet::{Bytes, Content, Ip, Parsed, Wire, parse};
+
+/// `PACKET_HOST` (`include/uapi/linux/if_packet.h`).
+const PACKET_HOST: u32 = 0;
+/// Ethernet and the longest IP header without options: what must be linear to be read in place.
+const LINEAR: usize = 54;
+
+/// A packet at a hook.
+pub struct Packet {
+    ctx: TcContext,
+}
+
+impl Packet {
+    /// Wraps what the kernel hands to a program.
+    #[inline(always)]
+    pub fn new(ctx: TcContext) -> Self {
+        Self { ctx }
+    }
+
+    #[inline(always)]
+    fn skb(&self) -> &__sk_buff {
+        // SAFETY: the kernel's context pointer is valid while the program runs.
+        unsafe { &*self.ctx.skb.skb }
+    }
+
+    /// The raw context, for helpers.
+    #[inline(always)]
+    pub fn raw(&self) -> *mut __sk_buff {
+        self.ctx.skb.skb
+    }
+
+    /// The interface the hook belongs to.
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        self.skb().ifindex
+    }
+
+    /// How much this packet counts: its segments, and its length.
+    #[inline(always)]
+    pub fn amount(&self) -> Counter {
+        let segments = self.skb().gso_segs;
+        let packets = if segments == 0 { 1 } else { segments };
+        Counter { packets: u64::from(packets), bytes: u64::from(self.skb().len) }
+    }
+
+    /// Reads the headers, made linear first where they are not.
+    #[inline(always)]
+    pub fn parse(&self) -> Result<Parsed, DropReason> {
+        let wanted = (self.skb().len as usize).min(LINEAR);
+        if self.ctx.data() + wanted > self.ctx.data_end() {
+            self.ctx.pull_data(wanted as u32).map_err(|_| DropReason::Malformed)?;
+        }
+        if self.skb().vlan_present != 0 {
+            return Err(DropReason::UnknownEthertype);
+        }
+        parse(self).map_err(|_| DropReason::Malformed)
+    }
+
+    /// The IP header of a packet that came by the tunnel or the stack; those carry nothing else.
+    #[inline(always)]
+    pub fn parse_ip(&self) -> Result<Ip, DropReason> {
+        match self.parse()?.content {
+            Content::Ip(ip) => Ok(ip),
+            Content::Arp => Err(DropReason::ForeignNeighbour),
+            Content::Other => Err(DropReason::UnknownEthertype),
+        }
+    }
+
+    /// Makes the packet one for this host, whatever MAC address it was sent to.
+    #[inline(always)]
+    pub fn claim(&self) -> Result<(), DropReason> {
+        if self.skb().pkt_type == PACKET_HOST {
+            return Ok(());
+        }
+        self.ctx.change_type(PACKET_HOST).map_err(|_| DropReason::HelperFailed)
+    }
+
+    /// Takes off the mark, which means something to this namespace only.
+    #[inline(always)]
+    pub fn clear_mark(&self) {
+        self.ctx.set_mark(0);
+    }
+
+    /// The address of a header within the linear part.
+    #[inline(always)]
+    fn header<T: Wire>(&self, offset: usize) -> Option<*mut T> {
+        let start = self.ctx.data() + offset;
+        (start + size_of::<T>() <= self.ctx.data_end()).then_some(start as *mut T)
+    }
+}
+
+impl Bytes for Packet {
+    #[inline(always)]
+    fn frame_len(&self) -> u32 {
+        self.skb().len
+    }
+
+    #[inline(always)]
+    fn gso_size(&self) -> u32 {
+        self.skb().gso_size
+    }
+
+    #[inline(always)]
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        // SAFETY: within the linear part. The kernel aligns the IP header (NET_IP_ALIGN) or takes any alignment, and its
+        // verifier checks these loads by just that rule, which is the one `Wire` states.
+        self.header::<T>(offset).map(|header| unsafe { *header })
+    }
+
+    #[inline(always)]
+    fn write<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
+        // SAFETY: as above; the kernel makes the header private to this packet before a program that writes.
+        self.header::<T>(offset).map(|header| unsafe { *header = value })
+    }
+
+    #[inline(always)]
+    fn load<T: Wire>(&self, offset: usize) -> Option<T> {
+        self.ctx.load(offset).ok()
+    }
+
+    #[inline(always)]
+    fn store<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
+        self.ctx.store(offset, &value, 0).ok()
+    }
+}

@@ -1,0 +1,50 @@
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{PerCpuArray, PerCpuHashMap},
+    macros::btf_map,
+};
+use naru_abi::{Counter, Hook, MAX_PODS, Outcome, PodCounters, STATS_ENTRIES, stats_index};
+
+#[btf_map]
+static STATS: PerCpuArray<Counter, { STATS_ENTRIES as usize }> = PerCpuArray::new();
+
+#[btf_map]
+static POD_STATS: PerCpuHashMap<u32, PodCounters, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    PerCpuHashMap::new();
+
+/// Counts what came to `outcome` at `hook`.
+#[inline(always)]
+pub fn ended(hook: Hook, outcome: Outcome, amount: Counter) {
+    if let Some(counter) = STATS.get_ptr_mut(stats_index(hook, outcome)) {
+        // SAFETY: this CPU's own slot, and no program of ours interrupts another on it.
+        add(unsafe { &mut *counter }, amount);
+    }
+}
+
+/// Counts what the pod behind `ifindex` sent, and what became of it.
+#[inline(always)]
+pub fn sent(ifindex: u32, outcome: Outcome, amount: Counter) {
+    if let Some(counters) = POD_STATS.get_ptr_mut(ifindex) {
+        // SAFETY: as above.
+        let counters = unsafe { &mut *counters };
+        add(&mut counters.tx, amount);
+        if let Some(counter) = counters.outcomes.get_mut(outcome.index()) {
+            add(counter, amount);
+        }
+    }
+}
+
+/// Counts what the pod behind `ifindex` was handed.
+#[inline(always)]
+pub fn received(ifindex: u32, amount: Counter) {
+    if let Some(counters) = POD_STATS.get_ptr_mut(ifindex) {
+        // SAFETY: as above.
+        add(unsafe { &mut (*counters).rx }, amount);
+    }
+}
+
+#[inline(always)]
+fn add(counter: &mut Counter, amount: Counter) {
+    counter.packets += amount.packets;
+    counter.bytes += amount.bytes;
+}

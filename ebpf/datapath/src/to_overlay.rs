@@ -1,0 +1,29 @@
+//! A packet is about to be encapsulated: sent by the stack, or by `from_pod`.
+
+use naru_abi::{DropReason, RouteKind, Verdict};
+use naru_packet::{is_link_local, is_multicast};
+
+use crate::{
+    config,
+    exit::{Decision, Next},
+    packet::Packet,
+    routes, tunnel,
+};
+
+/// What becomes of a packet at egress of the vxlan device: it gets the tunnel key of the node that its destination is
+/// routed to. Its mark means something to the inner packet only, so the outer one does not get it.
+#[inline(always)]
+pub fn decide(packet: &mut Packet) -> Decision {
+    let config = config::current()?;
+    let ip = packet.parse_ip()?;
+    if is_multicast(ip.destination) || is_link_local(ip.source) || ip.source.is_unspecified() {
+        return Err(DropReason::LinkLocal.into());
+    }
+    let node = match routes::get(&ip.destination) {
+        Some(route) if matches!(route.kind, RouteKind::Tunnel | RouteKind::RemoteNode) => &route.value.node,
+        _ => return Err(DropReason::NoTunnelRoute.into()),
+    };
+    tunnel::address(packet, config.vni, node)?;
+    packet.clear_mark();
+    Ok(Next::Pass(Verdict::Tunnel))
+}

@@ -1,0 +1,25 @@
+//! The stack sends a packet to a pod.
+
+use naru_abi::{DropReason, Verdict};
+use naru_packet::{Content, Macs, readdress};
+
+use crate::{
+    exit::{Decision, Next},
+    packet::Packet,
+    pods,
+};
+
+/// What becomes of a packet at egress of a pod's host veth: it is delivered, to the MAC address the pod has now.
+#[inline(always)]
+pub fn decide(packet: &mut Packet) -> Decision {
+    let parsed = packet.parse()?;
+    if let Content::Ip(ip) = parsed.content
+        && let Some(pod) = pods::get(&ip.destination)
+        && pod.ifindex == packet.ifindex()
+        && pod.pod_mac != parsed.destination
+    {
+        let macs = Macs { destination: pod.pod_mac, source: pod.host_mac };
+        readdress(packet, macs).map_err(|_| DropReason::Malformed)?;
+    }
+    Ok(Next::Pass(Verdict::Deliver))
+}

@@ -1,0 +1,149 @@
+use naru_abi::Addr;
+
+use crate::{
+    Bytes, Malformed,
+    wire::{ETHERNET, Ethernet, Ipv4, Ipv6, Mac, protocol},
+};
+
+/// The version of an IP header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// A frame as far as it had to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parsed {
+    /// MAC address it is sent to.
+    pub destination: Mac,
+    /// MAC address it comes from.
+    pub source: Mac,
+    /// What is inside.
+    pub content: Content,
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// ARP.
+    Arp,
+    /// IP of either family.
+    Ip(Ip),
+    /// Anything else.
+    Other,
+}
+
+/// An IP header of either family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ip {
+    /// Which of them.
+    pub family: Family,
+    /// Source address.
+    pub source: Addr,
+    /// Destination address.
+    pub destination: Addr,
+    /// Remaining hops: TTL or hop limit.
+    pub hops: u8,
+    /// Number of what follows the header: of IPv6 the first next header, whatever it is.
+    pub protocol: u8,
+    /// Bytes from the IP header to the packet's end, as the header says.
+    pub length: u32,
+    /// Offset in the frame of what follows the header and its IPv4 options.
+    pub payload: usize,
+    /// Whether IPv4 options or IPv6 extension headers come before the payload. A fragment header alone does not count:
+    /// forwarding needs nothing behind it.
+    pub extended: bool,
+    /// Whether this is an IPv4 fragment other than the first, without an L4 header.
+    pub later_fragment: bool,
+}
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+/// Reads the Ethernet and the IP header.
+///
+/// # Errors
+/// Headers cut short, of the wrong version, or longer than the frame.
+#[inline(always)]
+pub fn parse(bytes: &impl Bytes) -> Result<Parsed, Malformed> {
+    let Ethernet { destination, source, ethertype } = bytes.read(0).ok_or(Malformed)?;
+    let content = match u16::from_be_bytes(ethertype) {
+        ETHERTYPE_IPV4 => Content::Ip(ipv4(bytes)?),
+        ETHERTYPE_IPV6 => Content::Ip(ipv6(bytes)?),
+        ETHERTYPE_ARP => Content::Arp,
+        _ => Content::Other,
+    };
+    Ok(Parsed { destination, source, content })
+}
+
+#[inline(always)]
+fn ipv4(bytes: &impl Bytes) -> Result<Ip, Malformed> {
+    let header: Ipv4 = bytes.read(ETHERNET).ok_or(Malformed)?;
+    let header_length = u32::from(header.version_ihl & 0x0f) * 4;
+    let length = u32::from(u16::from_be_bytes(header.total_length));
+    if header.version_ihl >> 4 != 4 || header_length < 20 {
+        return Err(Malformed);
+    }
+    fits(bytes, header_length, length)?;
+    Ok(Ip {
+        family: Family::V4,
+        source: Addr::v4(header.source),
+        destination: Addr::v4(header.destination),
+        hops: header.ttl,
+        protocol: header.protocol,
+        length,
+        payload: ETHERNET + header_length as usize,
+        extended: header_length > 20,
+        later_fragment: u16::from_be_bytes(header.fragment) & 0x1fff != 0,
+    })
+}
+
+#[inline(always)]
+fn ipv6(bytes: &impl Bytes) -> Result<Ip, Malformed> {
+    let header: Ipv6 = bytes.read(ETHERNET).ok_or(Malformed)?;
+    let length = 40 + u32::from(u16::from_be_bytes(header.payload_length));
+    let (source, destination) = (Addr::v6(header.source), Addr::v6(header.destination));
+    // An IPv4-mapped address never is on the wire (RFC 4291, 2.5.5.2); here it would pass for IPv4.
+    if header.version_class_flow[0] >> 4 != 6 || source.as_v4().is_some() || destination.as_v4().is_some() {
+        return Err(Malformed);
+    }
+    fits(bytes, 40, length)?;
+    Ok(Ip {
+        family: Family::V6,
+        source,
+        destination,
+        hops: header.hop_limit,
+        protocol: header.next_header,
+        length,
+        payload: ETHERNET + 40,
+        extended: is_extension(header.next_header),
+        later_fragment: false,
+    })
+}
+
+/// Whether a packet of `length` bytes with such a header can be in this frame. The length of a frame that stands for
+/// segments is not that of any packet.
+#[inline(always)]
+fn fits(bytes: &impl Bytes, header_length: u32, length: u32) -> Result<(), Malformed> {
+    let room = bytes.frame_len().saturating_sub(ETHERNET as u32);
+    let said = if bytes.gso_size() == 0 { length } else { header_length };
+    if header_length <= said && said <= room { Ok(()) } else { Err(Malformed) }
+}
+
+#[inline(always)]
+fn is_extension(next_header: u8) -> bool {
+    matches!(
+        next_header,
+        protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::AUTHENTICATION
+            | protocol::DESTINATION
+            | protocol::MOBILITY
+            | protocol::HIP
+            | protocol::SHIM6
+    )
+}

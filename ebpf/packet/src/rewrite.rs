@@ -1,0 +1,52 @@
+use crate::{
+    Bytes, ETHERNET, Family, Ip, Malformed,
+    wire::{EthernetAddresses, Ipv4Hop, Mac},
+};
+
+/// The addresses a frame goes on with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Macs {
+    /// To whom.
+    pub destination: Mac,
+    /// From whom.
+    pub source: Mac,
+}
+
+const TTL: usize = ETHERNET + 8;
+const HOP_LIMIT: usize = ETHERNET + 7;
+
+/// What a router does to a packet: new MAC addresses, one hop less.
+///
+/// # Errors
+/// The packet ends before what must be written, or has no hop left.
+#[inline(always)]
+pub fn forward(bytes: &mut impl Bytes, ip: &Ip, macs: Macs) -> Result<(), Malformed> {
+    readdress(bytes, macs)?;
+    match ip.family {
+        Family::V4 => {
+            let hop: Ipv4Hop = bytes.read(TTL).ok_or(Malformed)?;
+            let ttl = hop.ttl.checked_sub(1).ok_or(Malformed)?;
+            let checksum = checksum_after_hop(u16::from_be_bytes(hop.checksum)).to_be_bytes();
+            bytes.write(TTL, Ipv4Hop { ttl, checksum, ..hop })
+        }
+        Family::V6 => bytes.write(HOP_LIMIT, [ip.hops.checked_sub(1).ok_or(Malformed)?]),
+    }
+    .ok_or(Malformed)
+}
+
+/// Gives the frame new MAC addresses.
+///
+/// # Errors
+/// The frame is shorter than an Ethernet header.
+#[inline(always)]
+pub fn readdress(bytes: &mut impl Bytes, macs: Macs) -> Result<(), Malformed> {
+    let Macs { destination, source } = macs;
+    bytes.write(0, EthernetAddresses { destination, source }).ok_or(Malformed)
+}
+
+/// The header checksum once the TTL, the high byte of its word, is one less (RFC 1624): one more in that place.
+#[inline(always)]
+fn checksum_after_hop(checksum: u16) -> u16 {
+    let sum = u32::from(checksum) + 0x0100;
+    (sum + u32::from(sum >= 0xffff)) as u16
+}

@@ -1,0 +1,32 @@
+use crate::{Bytes, ETHERNET, Ip, wire::protocol};
+
+/// Bytes of the largest packet this frame stands for, from its IP header on: what must fit the path MTU.
+///
+/// For segments that is the L3 and L4 headers and the payload of one; where the length of the L4 header cannot be told,
+/// the largest number there is, so that the packet goes to the stack, which can.
+#[inline(always)]
+pub fn packet_size(bytes: &impl Bytes, ip: &Ip) -> u32 {
+    match bytes.gso_size() {
+        0 => ip.length,
+        segment => segment_size(bytes, ip, segment),
+    }
+}
+
+#[inline(always)]
+fn segment_size(bytes: &impl Bytes, ip: &Ip, segment: u32) -> u32 {
+    let l4 = match ip.protocol {
+        protocol::TCP => tcp_header(bytes, ip),
+        protocol::UDP => Some(8),
+        _ => None,
+    };
+    match l4 {
+        Some(l4) => (ip.payload - ETHERNET) as u32 + l4 + segment,
+        None => u32::MAX,
+    }
+}
+
+#[inline(always)]
+fn tcp_header(bytes: &impl Bytes, ip: &Ip) -> Option<u32> {
+    let [data_offset] = bytes.load(ip.payload + 12)?;
+    Some(u32::from(data_offset >> 4) * 4)
+}

@@ -1,0 +1,146 @@
+//! Headers as they are on the wire.
+
+/// A MAC address.
+pub type Mac = [u8; 6];
+
+/// Length of an Ethernet header without a VLAN tag, and so the offset of the IP header.
+pub const ETHERNET: usize = 14;
+
+/// Protocol and next header numbers (IANA) that the datapath tells apart.
+pub mod protocol {
+    /// IPv6 hop-by-hop options.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// IPv6 routing header.
+    pub const ROUTING: u8 = 43;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
+    /// Authentication header.
+    pub const AUTHENTICATION: u8 = 51;
+    /// ICMPv6.
+    pub const ICMPV6: u8 = 58;
+    /// IPv6 destination options.
+    pub const DESTINATION: u8 = 60;
+    /// IPv6 mobility header.
+    pub const MOBILITY: u8 = 135;
+    /// Host identity protocol.
+    pub const HIP: u8 = 139;
+    /// Shim6.
+    pub const SHIM6: u8 = 140;
+}
+
+/// A header: bytes in a fixed order, nothing between them.
+///
+/// # Safety
+/// No padding, and every bit pattern is a value. The alignment may claim what holds for a header at its place in a
+/// frame whose IP header is 4-aligned: 2 for Ethernet and what follows at an even offset, 4 for the IP header.
+pub unsafe trait Wire: Copy + 'static {}
+
+macro_rules! wire {
+    ($(#[$doc:meta])* $name:ident, align $align:literal, $size:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty,)+ }) => {
+        $(#[$doc])*
+        #[repr(C, align($align))]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) struct $name { $($(#[$fdoc])* pub $field: $type,)+ }
+        const _: () = assert!(size_of::<$name>() == $size && $size == 0 $(+ size_of::<$type>())+);
+        // SAFETY: bytes only, and the assertion excludes padding.
+        unsafe impl Wire for $name {}
+    };
+}
+
+// SAFETY: bytes.
+unsafe impl<const N: usize> Wire for [u8; N] {}
+
+wire! {
+    /// Ethernet.
+    Ethernet, align 2, 14 {
+        destination: Mac,
+        source: Mac,
+        ethertype: [u8; 2],
+    }
+}
+
+wire! {
+    /// The addresses of an Ethernet header.
+    EthernetAddresses, align 2, 12 {
+        destination: Mac,
+        source: Mac,
+    }
+}
+
+wire! {
+    /// ARP for IPv4 over Ethernet (RFC 826).
+    Arp, align 2, 28 {
+        hardware: [u8; 2],
+        protocol: [u8; 2],
+        /// Lengths of a hardware and a protocol address.
+        lengths: [u8; 2],
+        operation: [u8; 2],
+        sender_mac: Mac,
+        sender: [u8; 4],
+        target_mac: Mac,
+        target: [u8; 4],
+    }
+}
+
+wire! {
+    /// IPv4 without options (RFC 791).
+    Ipv4, align 4, 20 {
+        version_ihl: u8,
+        tos: u8,
+        total_length: [u8; 2],
+        id: [u8; 2],
+        /// Three flags and the offset in units of eight bytes.
+        fragment: [u8; 2],
+        ttl: u8,
+        protocol: u8,
+        checksum: [u8; 2],
+        source: [u8; 4],
+        destination: [u8; 4],
+    }
+}
+
+wire! {
+    /// The part of an IPv4 header that a hop changes.
+    Ipv4Hop, align 4, 4 {
+        ttl: u8,
+        protocol: u8,
+        checksum: [u8; 2],
+    }
+}
+
+wire! {
+    /// IPv6 (RFC 8200).
+    Ipv6, align 4, 40 {
+        version_class_flow: [u8; 4],
+        payload_length: [u8; 2],
+        next_header: u8,
+        hop_limit: u8,
+        source: [u8; 16],
+        destination: [u8; 16],
+    }
+}
+
+wire! {
+    /// Neighbour solicitation or advertisement without options (RFC 4861, 4.3 and 4.4).
+    Neighbour, align 2, 24 {
+        kind: u8,
+        code: u8,
+        checksum: [u8; 2],
+        flags: [u8; 4],
+        target: [u8; 16],
+    }
+}
+
+wire! {
+    /// A link-layer address option of neighbour discovery (RFC 4861, 4.6.1).
+    LinkAddress, align 2, 8 {
+        kind: u8,
+        /// In units of eight bytes.
+        length: u8,
+        mac: Mac,
+    }
+}
