@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Tools of the end-to-end tests: clusters of network namespaces, traffic probes, the traffic matrix.
+//!
+//! Nothing here knows how naru works inside. Labs are made with the `naru` binary, pods with the `naru-cni` binary;
+//! packets are built, sent and judged by code of this crate alone.
+
+pub mod cni;
+pub mod counters;
+pub mod dist;
+pub mod lab;
+pub mod matrix;
+pub mod netns;
+pub mod probe;
+pub mod tool;
+pub mod wire;

@@ -1,0 +1,28 @@
+//! The binaries under test.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+
+/// The binary `name` in `$NARU_DIST`, by default `target/dist` of the workspace.
+///
+/// # Errors
+/// It is not there.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let path = directory()?.join(name);
+    if !path.is_file() {
+        bail!("{}: not found: `cargo xtask build` makes it, or set NARU_DIST", path.display());
+    }
+    Ok(path)
+}
+
+fn directory() -> anyhow::Result<PathBuf> {
+    if let Some(given) = env::var_os("NARU_DIST") {
+        return Ok(given.into());
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("find the workspace")?;
+    Ok(workspace.join("target/dist"))
+}

@@ -1,0 +1,104 @@
+//! One cell: a check over a path in one family.
+
+use super::{
+    Check, Path, Plan,
+    check::{Question, is_carried},
+};
+use crate::{cni::TestPod, counters::Counters, lab::Lab};
+
+/// What a cell came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// As it must be.
+    Passed,
+    /// Not so, and why.
+    Failed(String),
+    /// The lab has no addresses of the family on this path.
+    Absent,
+}
+
+/// A filled cell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cell {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Bytes carried.
+    pub bytes: u64,
+    /// Which decisions the datapath took, by its counters.
+    pub decision: String,
+}
+
+/// A check over a path in both families.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The path.
+    pub path: Path,
+    /// The check.
+    pub check: Check,
+    /// IPv4.
+    pub v4: Cell,
+    /// IPv6.
+    pub v6: Cell,
+}
+
+impl Row {
+    /// A line for each failed cell.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        let line = |(family, cell): (&str, &Cell)| match &cell.outcome {
+            Outcome::Failed(why) => Some(format!(
+                "{}, {}, {family}: {why} [{}]",
+                self.path.label(),
+                self.check.label(),
+                cell.decision
+            )),
+            _ => None,
+        };
+        [("v4", &self.v4), ("v6", &self.v6)].into_iter().filter_map(line).collect()
+    }
+}
+
+/// Fills one cell.
+pub fn run(lab: &Lab, plan: &Plan, path: Path, check: Check, v6: bool, big: Option<&TestPod>) -> Cell {
+    match question(lab, plan, path, v6, big) {
+        Ok(Some(question)) => ask(&question, check),
+        Ok(None) => Cell { outcome: Outcome::Absent, bytes: 0, decision: String::new() },
+        Err(error) => failed(&error, String::new()),
+    }
+}
+
+fn question<'a>(
+    lab: &'a Lab,
+    plan: &'a Plan,
+    path: Path,
+    v6: bool,
+    big: Option<&'a TestPod>,
+) -> anyhow::Result<Option<Question<'a>>> {
+    let (from, to) = path.ends();
+    // Routers without an address of the family cannot sign what they answer.
+    for router in path.routers() {
+        if lab.host(router, v6)?.is_none() {
+            return Ok(None);
+        }
+    }
+    let (Some(from), Some(to)) = (lab.host(from, v6)?, lab.host(to, v6)?) else { return Ok(None) };
+    Ok(Some(Question { lab, plan, path, v6, from, to, big }))
+}
+
+fn ask(question: &Question<'_>, check: Check) -> Cell {
+    let result = Counters::sum(&question.lab.nodes).and_then(|before| {
+        let made = check.make(question);
+        let moved = Counters::sum(&question.lab.nodes)?.since(&before);
+        let carried = if check.is_bulk() { is_carried(question.path, &moved) } else { Ok(()) };
+        Ok((made.and_then(|bytes| carried.map(|()| bytes)), moved.to_string()))
+    });
+    match result {
+        Ok((Ok(bytes), decision)) => Cell { outcome: Outcome::Passed, bytes, decision },
+        Ok((Err(error), decision)) => failed(&error, decision),
+        Err(error) => failed(&error, String::new()),
+    }
+}
+
+fn failed(error: &anyhow::Error, decision: String) -> Cell {
+    Cell { outcome: Outcome::Failed(format!("{error:#}")), bytes: 0, decision }
+}
