@@ -13,8 +13,7 @@ use super::{
     plan::{self, Failure, Step, nothing},
 };
 use crate::{
-    datapath,
-    host,
+    datapath, host,
     init::NodeFacts,
     links::{self, HostSide, Mac, PairSpec, PodAddress, PodSide},
 };
@@ -54,7 +53,12 @@ const fn wiring<'a>() -> [Step<Work<'a>, Cause>; 6] {
 ///
 /// # Errors
 /// [`AttachError`]; what was done is taken back.
-pub fn attach(tools: &mut Tools, node: &NodeFacts, spec: &Spec, now: Millis) -> Result<Attached, AttachError> {
+pub fn attach(
+    tools: &mut Tools,
+    node: &NodeFacts,
+    spec: &Spec,
+    now: Millis,
+) -> Result<Attached, AttachError> {
     let mut work = Work::begin(tools, node, spec, now).map_err(|cause| failed(spec, cause, Vec::new()))?;
     plan::run(&reservation(), &mut work).map_err(|failure| explain(spec, failure))?;
     if work.assignment.reused && work.is_standing() {
@@ -84,13 +88,18 @@ impl<'a> Work<'a> {
         let attached = Attached {
             host_name: spec.host_name(),
             host_mac: random()?,
+            pod_name: spec.id.ifname().to_owned(),
             pod_mac: spec.mac.map_or_else(random, Ok)?,
             mtu: spec.mtu,
             addresses: Vec::new(),
             routes: Vec::new(),
         };
-        let assignment =
-            Assignment { addresses: Vec::new(), generation: Generation(0), reused: false, superseded: Vec::new() };
+        let assignment = Assignment {
+            addresses: Vec::new(),
+            generation: Generation(0),
+            reused: false,
+            superseded: Vec::new(),
+        };
         Ok(Self { tools, node, spec, now, netns, netns_id, assignment, attached, ifindex: 0 })
     }
 
@@ -175,7 +184,9 @@ fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
     let (links, netns) = (&work.tools.links, work.netns.as_fd());
     work.ifindex = match links.create_pair(&pair, netns) {
         // A veth that the store knows nothing of: its ADD died, or the store was lost.
-        Err(error) if error.is_present() && links.delete_host_veth(pair.host_name)? => links.create_pair(&pair, netns),
+        Err(error) if error.is_present() && links.delete_host_veth(pair.host_name)? => {
+            links.create_pair(&pair, netns)
+        }
         result => result,
     }
     .map_err(|error| match error.is_present() {
@@ -200,7 +211,7 @@ fn enter_maps(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
-    let interface = InterfaceValue { flags: value.flags, host_mac: value.host_mac, reserved: [0; 2] };
+    let interface = InterfaceValue { flags: value.flags, host_mac: value.host_mac, pod_mac: value.pod_mac };
     work.tools.maps.interfaces.add(value.ifindex, interface)?;
     for address in &work.assignment.addresses {
         work.tools.maps.pods.insert(*address, value)?;

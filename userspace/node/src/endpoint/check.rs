@@ -1,19 +1,14 @@
-use std::{
-    collections::BTreeSet,
-    fmt,
-    net::IpAddr,
-    os::fd::BorrowedFd,
-};
+use std::{collections::BTreeSet, fmt, net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
 use naru_core::{
-    ids::{Alias, AttachmentId, Generation, NetnsId, host_ifname},
+    ids::{Alias, AttachmentId, Generation, host_ifname},
     ipam::{Domain, Row, State},
 };
 
-use super::{Attached, Cause, Tools};
+use super::{Attached, Cause, Tools, namespaces};
 use crate::{
-    datapath,
+    datapath, host,
     links::{self, Link, Mac, PodFacts, PodRoute, RouteTarget},
 };
 
@@ -63,9 +58,9 @@ pub fn check(
     tools: &Tools,
     id: &AttachmentId,
     netns: BorrowedFd<'_>,
-    netns_id: NetnsId,
     expected: &Expected,
 ) -> Result<Attached, Difference> {
+    let netns_id = namespaces::id(host::netns_identity(netns)?);
     let rows = tools.store.lease_of(&Domain::naru(), id)?;
     let held: Vec<&Row> = rows.iter().filter(|row| row.state == State::Assigned).collect();
     ensure(!held.is_empty(), || format!("store: {id} holds no address"))?;
@@ -97,6 +92,7 @@ pub(super) fn find(
     ensure(filters.is_complete(), || format!("{}: filters are missing", link.name))?;
     let attached = Attached {
         host_mac: mac_of(&link)?,
+        pod_name: id.ifname().to_owned(),
         pod_mac: mac_of(&pod.link)?,
         mtu: pod.link.mtu,
         addresses: expected.addresses.clone(),
@@ -129,7 +125,9 @@ fn pod_end(
     let Some(pod) = links::pod_facts(netns, name)? else {
         return Err(Difference::Found(format!("{name}: not in the container")));
     };
-    ensure(pod.link.peer_index == Some(link.index), || format!("{name}: not the other end of {}", link.name))?;
+    ensure(pod.link.peer_index == Some(link.index), || {
+        format!("{name}: not the other end of {}", link.name)
+    })?;
     ensure(pod.link.up, || format!("{name}: down in the container"))?;
     for ip in &expected.addresses {
         let there = pod.addresses.iter().any(|address| address.ip == *ip);
@@ -147,15 +145,25 @@ fn pod_end(
 
 fn host_routes(tools: &Tools, link: &Link, addresses: &[IpAddr]) -> Result<(), Difference> {
     let ours = RouteTarget::Device { index: link.index };
-    let routed: BTreeSet<IpNet> =
-        tools.links.routes()?.into_iter().filter(|route| route.target == ours).map(|route| route.destination).collect();
+    let routed: BTreeSet<IpNet> = tools
+        .links
+        .routes()?
+        .into_iter()
+        .filter(|route| route.target == ours)
+        .map(|route| route.destination)
+        .collect();
     for ip in addresses {
         ensure(routed.contains(&IpNet::from(*ip)), || format!("route {ip} dev {}: missing", link.name))?;
     }
     Ok(())
 }
 
-fn map_entries(tools: &Tools, link: &Link, generation: Generation, addresses: &[IpAddr]) -> Result<(), Difference> {
+fn map_entries(
+    tools: &Tools,
+    link: &Link,
+    generation: Generation,
+    addresses: &[IpAddr],
+) -> Result<(), Difference> {
     let known = tools.maps.interfaces.get(link.index)?.is_some();
     ensure(known, || format!("map INTERFACES: {} is missing", link.name))?;
     for ip in addresses {
@@ -163,7 +171,9 @@ fn map_entries(tools: &Tools, link: &Link, generation: Generation, addresses: &[
             return Err(Difference::Found(format!("map PODS: {ip} is missing")));
         };
         let index = entry.ifindex;
-        ensure(index == link.index, || format!("map PODS: {ip} leads to interface {index}, not {}", link.name))?;
+        ensure(index == link.index, || {
+            format!("map PODS: {ip} leads to interface {index}, not {}", link.name)
+        })?;
         let same = entry.generation == generation.0;
         ensure(same, || format!("map PODS: {ip} is of another assignment than {}", link.name))?;
     }

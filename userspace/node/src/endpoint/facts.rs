@@ -33,7 +33,9 @@ pub fn observe(tools: &Tools) -> Result<Facts, Cause> {
 /// The routes of our protocol that lead to one pod address over an interface.
 pub(super) fn pod_routes(links: &Links) -> Result<Vec<HostRoute>, Cause> {
     let to_pod = |route: crate::links::Route| match route.target {
-        RouteTarget::Device { index } if route.destination.prefix_len() == route.destination.max_prefix_len() => {
+        RouteTarget::Device { index }
+            if route.destination.prefix_len() == route.destination.max_prefix_len() =>
+        {
             Some(HostRoute { address: route.destination.addr(), ifindex: index })
         }
         _ => None,

@@ -13,7 +13,7 @@ use super::{Cause, Tools, facts, namespaces, observe};
 use crate::{
     datapath,
     init::NodeFacts,
-    links::{Links, Mac, Route},
+    links::{Link, Links, Route},
     store::{Adoption, StateStore},
 };
 
@@ -80,7 +80,11 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
         }
         Action::DeleteLink { ifindex, name, alias } => {
             // Another alias under this name is another attachment's veth, made since we looked.
-            if tools.links.link(name)?.is_some_and(|link| link.index == *ifindex && link.alias == alias.to_string()) {
+            if tools
+                .links
+                .link(name)?
+                .is_some_and(|link| link.index == *ifindex && link.alias == alias.to_string())
+            {
                 tools.links.delete_host_veth(name)?;
             }
             tools.maps.interfaces.remove(*ifindex)?;
@@ -99,14 +103,26 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
     Ok(())
 }
 
-fn restore_entry(tools: &mut Tools, address: IpAddr, ifindex: u32, generation: Generation) -> Result<(), Cause> {
+fn restore_entry(
+    tools: &mut Tools,
+    address: IpAddr,
+    ifindex: u32,
+    generation: Generation,
+) -> Result<(), Cause> {
     let Some(link) = tools.links.link_at(ifindex)? else { return Ok(()) };
-    let neighbours = tools.links.neighbours(ifindex)?;
-    let pod_mac = neighbours.iter().find(|one| one.ip == address).map_or([0; 6], |one| one.mac.0);
-    let host_mac = link.mac.unwrap_or(Mac([0; 6])).0;
-    let flags = tools.maps.interfaces.get(ifindex)?.map_or(0, |value| value.flags);
+    let InterfaceValue { flags, host_mac, pod_mac } = match tools.maps.interfaces.get(ifindex)? {
+        Some(value) => value,
+        None => interface_value(tools, &link)?,
+    };
     let value = PodValue { generation: generation.0, ifindex, flags, mtu: link.mtu, pod_mac, host_mac };
     Ok(tools.maps.pods.insert(address, value)?)
+}
+
+/// What `INTERFACES` says of a pod's veth, as far as the kernel remembers: the MAC addresses, not the flags.
+fn interface_value(tools: &Tools, link: &Link) -> Result<InterfaceValue, Cause> {
+    let neighbours = tools.links.neighbours(link.index)?;
+    let pod_mac = neighbours.first().map_or([0; 6], |one| one.mac.0);
+    Ok(InterfaceValue { flags: 0, host_mac: link.mac.map_or([0; 6], |mac| mac.0), pod_mac })
 }
 
 fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32) -> Result<(), Cause> {
@@ -120,8 +136,8 @@ fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
     if tools.maps.interfaces.get(link.ifindex)?.is_none()
         && let Some(found) = tools.links.link_at(link.ifindex)?
     {
-        let host_mac = found.mac.unwrap_or(Mac([0; 6])).0;
-        tools.maps.interfaces.add(link.ifindex, InterfaceValue { flags: 0, host_mac, reserved: [0; 2] })?;
+        let value = interface_value(tools, &found)?;
+        tools.maps.interfaces.add(link.ifindex, value)?;
     }
     match datapath::pod_filters(&tools.maps.pins, &link.name) {
         Ok(filters) if !filters.is_complete() => {

@@ -34,7 +34,9 @@ pub struct Attached {
     pub host_name: String,
     /// Its MAC address, the pod's gateway's.
     pub host_mac: Mac,
-    /// MAC address of the interface in the pod.
+    /// Name of the interface in the pod.
+    pub pod_name: String,
+    /// Its MAC address.
     pub pod_mac: Mac,
     /// MTU of both in bytes.
     pub mtu: u32,

@@ -1,0 +1,93 @@
+//! From an attachment to a result.
+
+use std::{fs, path::Path};
+
+use ipnet::IpNet;
+use naru_cni_types::{Addressing, CniResult, Code, Dns, Error, Interface, Ip, NetworkConf, Route};
+use naru_node::{endpoint::Attached, links::gateway_for};
+
+/// What the runtime is told about `attached`.
+pub(crate) fn result(
+    conf: &NetworkConf,
+    addressing: &Addressing,
+    netns: &Path,
+    attached: &Attached,
+) -> CniResult {
+    let sandbox = netns.display().to_string();
+    let interface = |name: &str, mac: String, sandbox: String| Interface {
+        name: name.to_owned(),
+        mac,
+        mtu: Some(attached.mtu),
+        sandbox,
+        ..Interface::default()
+    };
+    let host = interface(&attached.host_name, attached.host_mac.to_string(), String::new());
+    let pod = interface(&attached.pod_name, attached.pod_mac.to_string(), sandbox);
+    let ip = |ip: &_| Ip { interface: Some(1), address: IpNet::from(*ip), gateway: Some(gateway_for(*ip)) };
+    let route = |route: &naru_node::links::PodRoute| Route {
+        mtu: route.mtu,
+        ..Route::new(route.destination, Some(route.gateway.unwrap_or(gateway_for(route.destination.addr()))))
+    };
+    let own = CniResult {
+        interfaces: vec![host, pod],
+        ips: attached.addresses.iter().map(ip).collect(),
+        routes: attached.routes.iter().map(route).collect(),
+        dns: dns(conf, addressing),
+    };
+    match &conf.prev_result {
+        Some(previous) => previous.clone().followed_by(own),
+        None => own,
+    }
+}
+
+/// The configuration's `dns`, or what its `ipam.resolvConf` names; [`check_resolv_conf`] saw that it can be read.
+fn dns(conf: &NetworkConf, addressing: &Addressing) -> Dns {
+    match &addressing.resolv_conf {
+        Some(path) if conf.dns == Dns::default() => {
+            fs::read_to_string(path).map(|text| parse(&text)).unwrap_or_default()
+        }
+        _ => conf.dns.clone(),
+    }
+}
+
+/// Refuses a `resolvConf` that cannot be read, before anything is attached.
+pub(crate) fn check_resolv_conf(addressing: &Addressing) -> Result<(), Error> {
+    let Some(path) = &addressing.resolv_conf else { return Ok(()) };
+    let read = fs::File::open(path);
+    read.map(drop).map_err(|why| Error::new(Code::Io, format!("ipam.resolvConf: {path}: {why}")))
+}
+
+/// `resolv.conf(5)`: the last `domain` and `search` count, `nameserver` and `options` add up.
+fn parse(text: &str) -> Dns {
+    let mut dns = Dns::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let key = words.next();
+        let words = words.map(str::to_owned);
+        match key {
+            Some("nameserver") => dns.nameservers.extend(words.take(1)),
+            Some("domain") => dns.domain = words.take(1).collect(),
+            Some("search") => dns.search = words.collect(),
+            Some("options") => dns.options.extend(words),
+            _ => {}
+        }
+    }
+    dns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolv_conf_becomes_dns() {
+        let dns = parse(
+            "# made by hand\nnameserver 10.0.0.10\nnameserver fd00::10\nsearch a b\ndomain c\noptions ndots:5\n",
+        );
+        assert_eq!(dns.nameservers, ["10.0.0.10", "fd00::10"]);
+        assert_eq!(
+            (dns.domain.as_str(), dns.search, dns.options),
+            ("c", vec!["a".into(), "b".into()], vec!["ndots:5".into()])
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! What an adapter's error means to the runtime.
+
+use std::io::ErrorKind;
+
+use naru_cni_types::{Code, Error};
+use naru_core::ipam::IpamError;
+use naru_node::{
+    endpoint::{AttachError, Cause},
+    host::HostError,
+    init::InitError,
+    store::StoreError,
+};
+
+/// The error of an ADD.
+pub(crate) fn of_attach(error: &AttachError) -> Error {
+    Error::new(code_of(&error.cause, Code::Attach), error.to_string())
+}
+
+/// The code for `cause`; `otherwise` where the specification has none.
+pub(crate) fn code_of(cause: &Cause, otherwise: Code) -> Code {
+    match cause {
+        Cause::Host(HostError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Code::UnknownContainer
+        }
+        Cause::Host(HostError::NotANetns { .. }) => Code::InvalidEnvironment,
+        Cause::SmallMtu(_) => Code::InvalidConfig,
+        Cause::Store(error) => code_of_store(error),
+        Cause::Reserve(error) => match error {
+            IpamError::Store(error) => code_of_store(error),
+            IpamError::Outside { .. } | IpamError::Reserved { .. } | IpamError::NoRange { .. } => {
+                Code::InvalidConfig
+            }
+            IpamError::Exhausted { .. }
+            | IpamError::Empty { .. }
+            | IpamError::Held { .. }
+            | IpamError::NotAssigned { .. } => Code::TryAgainLater,
+        },
+        Cause::Datapath(error) if error.is_not_installed() => Code::TryAgainLater,
+        _ => otherwise,
+    }
+}
+
+/// Whatever is wrong with the store passes: it is freed, remounted, upgraded or rebuilt.
+const fn code_of_store(_: &StoreError) -> Code {
+    Code::TryAgainLater
+}
+
+/// The error of a node that could not be made ready.
+pub(crate) fn of_init(error: &InitError) -> Error {
+    let code = if error.is_retryable() { Code::TryAgainLater } else { Code::InvalidConfig };
+    Error::new(code, error.to_string())
+}
+
+/// Whether making the node ready anew is the cure: store or pins are gone, damaged or of another boot.
+pub(crate) fn asks_for_init(cause: &Cause) -> bool {
+    let store = |error: &StoreError| {
+        matches!(error, StoreError::Missing(_) | StoreError::OtherBoot { .. } | StoreError::Corrupt { .. })
+    };
+    match cause {
+        Cause::Store(error) | Cause::Reserve(IpamError::Store(error)) => store(error),
+        Cause::Datapath(error) => error.is_not_installed(),
+        _ => false,
+    }
+}

@@ -1,0 +1,200 @@
+//! From a network configuration to what the node's parts take.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+use naru_abi::pod_flags;
+use naru_cni_types::Code;
+use naru_cni_types::{
+    Addressing, Error, Ipam, NaruKeys, Network, NetworkConf, Range, Route, SourceCheck, Target,
+};
+use naru_core::ids::{AttachmentId, PodName};
+use naru_node::{
+    endpoint::Spec,
+    init::{NodeFacts, Standalone, pool_name},
+    links::{Mac, PodRoute},
+    paths::{GivenPaths, Paths},
+};
+
+/// The node's directories as the configuration and the environment say.
+pub(crate) fn paths(naru: &NaruKeys) -> Paths {
+    Paths::new(GivenPaths {
+        run: naru.run_dir.clone(),
+        state: naru.state_dir.clone(),
+        bpf: naru.bpf_dir.clone(),
+        config: naru.config_dir.clone(),
+        ..GivenPaths::default()
+    })
+}
+
+/// The attachment a call is about.
+pub(crate) fn attachment(network: &Network, target: &Target) -> Result<AttachmentId, Error> {
+    let id = AttachmentId::new(&network.name, &target.container, &target.ifname);
+    id.map_err(|why| Error::new(Code::InvalidEnvironment, why.to_string()))
+}
+
+/// The configuration's own IPAM section.
+pub(crate) fn addressing(conf: &NetworkConf) -> Result<&Addressing, Error> {
+    match &conf.ipam {
+        Ipam::Own(addressing) => Ok(addressing),
+        Ipam::Delegate(name) => Err(invalid(format!(
+            "ipam.type: {name:?}: other IPAM plugins are not run in this version; use naru-ipam, or leave ipam out"
+        ))),
+    }
+}
+
+/// What the configuration says about a machine without a cluster; `None`: pods use the node's blocks.
+pub(crate) fn standalone(conf: &NetworkConf) -> Result<Option<Standalone>, Error> {
+    let sets = &addressing(conf)?.sets;
+    for (at, set) in sets.iter().enumerate() {
+        let family =
+            |set: &naru_cni_types::RangeSet| set.ranges.first().is_some_and(|range| range.first().is_ipv4());
+        if sets.iter().take(at).any(|earlier| family(earlier) == family(set)) {
+            return Err(invalid(
+                "ipam.ranges: two sets of one family: a pod gets one address of each".to_owned(),
+            ));
+        }
+    }
+    let ranges = || sets.iter().flat_map(|set| &set.ranges);
+    let subnets: Vec<IpNet> = ranges().flat_map(blocks_of).collect();
+    let reserved: Vec<IpAddr> = ranges().filter_map(|range| range.gateway).collect();
+    let masquerade = conf.ip_masq.unwrap_or(false);
+    Ok((!subnets.is_empty()).then_some(Standalone { subnets, reserved, masquerade }))
+}
+
+/// The subnet, or the fewest blocks that hold exactly what lies between `rangeStart` and `rangeEnd`.
+fn blocks_of(range: &Range) -> Vec<IpNet> {
+    match (range.start.is_none() && range.end.is_none(), range.first(), range.last()) {
+        (true, ..) => vec![range.subnet],
+        (_, IpAddr::V4(first), IpAddr::V4(last)) => Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect(),
+        (_, IpAddr::V6(first), IpAddr::V6(last)) => Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect(),
+        // A range has one family; the conversion from JSON saw to it.
+        _ => vec![range.subnet],
+    }
+}
+
+/// Everything an ADD asks of the endpoint.
+pub(crate) fn spec(
+    conf: &NetworkConf,
+    target: &Target,
+    netns: std::path::PathBuf,
+    node: &NodeFacts,
+) -> Result<Spec, Error> {
+    let subnets = standalone(conf)?.map(|standalone| standalone.subnets).unwrap_or_default();
+    let mut addresses = target.args.ips.clone();
+    addresses.extend(&conf.runtime.ips);
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(Spec {
+        id: attachment(&conf.network, target)?,
+        pod: pod_name(target),
+        netns,
+        pool: pool_name(&subnets),
+        addresses,
+        mtu: conf.mtu.unwrap_or(node.pod_mtu),
+        mac: mac(conf, target)?,
+        routes: addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?,
+        flags: flags(conf),
+    })
+}
+
+/// The pod a runtime named.
+pub(crate) fn pod_name(target: &Target) -> PodName {
+    let args = &target.args;
+    PodName { namespace: args.namespace.clone(), name: args.name.clone(), uid: args.uid.clone() }
+}
+
+fn mac(conf: &NetworkConf, target: &Target) -> Result<Option<Mac>, Error> {
+    let asked = conf.runtime.mac.as_ref().or(target.args.mac.as_ref());
+    let Some(text) = asked else { return Ok(None) };
+    match text.to_ascii_lowercase().parse::<Mac>() {
+        Ok(mac) if mac.0[0] & 1 == 0 && mac.0 != [0; 6] => Ok(Some(mac)),
+        Ok(_) => Err(invalid(format!("runtimeConfig.mac: {text:?} is no unicast address"))),
+        Err(why) => Err(invalid(format!("runtimeConfig.mac: {why}"))),
+    }
+}
+
+fn flags(conf: &NetworkConf) -> u32 {
+    let naru = &conf.network.naru;
+    let flag = |holds: bool, bit: u32| if holds { bit } else { 0 };
+    flag(naru.no_shortcut || conf.runtime.limits_bandwidth, pod_flags::NO_SHORTCUT)
+        | flag(naru.check_mac, pod_flags::CHECK_MAC)
+        | flag(naru.source_check == SourceCheck::Off, pod_flags::ANY_SOURCE)
+}
+
+fn pod_route(route: &Route) -> Result<PodRoute, Error> {
+    let unsupported = |key: &str, value: u32| {
+        let msg = format!("ipam.routes: {}: {key} {value} is not supported", route.dst);
+        Err(Error::new(Code::UnsupportedField, msg))
+    };
+    match (route.advmss, route.priority, route.table, route.scope) {
+        (Some(value), ..) => unsupported("advmss", value),
+        (_, Some(value), ..) => unsupported("priority", value),
+        (_, _, Some(value), _) => unsupported("table", value),
+        (.., Some(value)) => unsupported("scope", value),
+        _ => Ok(PodRoute { destination: route.dst.trunc(), gateway: route.gw, mtu: route.mtu }),
+    }
+}
+
+fn invalid(msg: String) -> Error {
+    Error::new(Code::InvalidConfig, msg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(ipam: &str) -> NetworkConf {
+        let text =
+            format!(r#"{{"cniVersion":"1.0.0","name":"n","type":"naru-cni","ipMasq":true,"ipam":{ipam}}}"#);
+        NetworkConf::parse(text.as_bytes()).unwrap()
+    }
+
+    fn subnets(ipam: &str) -> Vec<String> {
+        standalone(&conf(ipam)).unwrap().unwrap().subnets.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_subnet_is_taken_whole() {
+        assert_eq!(subnets(r#"{"subnet":"10.22.0.0/16"}"#), ["10.22.0.0/16"]);
+    }
+
+    #[test]
+    fn part_of_a_subnet_is_the_fewest_blocks_that_hold_it() {
+        let part = r#"{"subnet":"10.22.0.0/16","rangeStart":"10.22.1.10","rangeEnd":"10.22.1.15"}"#;
+        assert_eq!(subnets(part), ["10.22.1.10/31", "10.22.1.12/30"]);
+        let part = r#"{"subnet":"fd00::/112","rangeStart":"fd00::8","rangeEnd":"fd00::f"}"#;
+        assert_eq!(subnets(part), ["fd00::8/125"]);
+    }
+
+    #[test]
+    fn the_gateway_of_the_configuration_is_kept_from_pods() {
+        let conf = conf(r#"{"subnet":"10.22.0.0/16","gateway":"10.22.0.1"}"#);
+        let standalone = standalone(&conf).unwrap().unwrap();
+        assert_eq!(standalone.reserved, ["10.22.0.1".parse::<IpAddr>().unwrap()]);
+        assert!(standalone.masquerade);
+    }
+
+    #[test]
+    fn without_a_subnet_the_node_gives_the_addresses() {
+        assert_eq!(standalone(&conf("{}")).unwrap(), None);
+    }
+
+    #[test]
+    fn another_ipam_plugin_and_a_second_set_of_a_family_are_refused_by_name() {
+        let error = standalone(&conf(r#"{"type":"host-local"}"#)).unwrap_err();
+        assert!(error.msg.starts_with("ipam.type: \"host-local\""), "{}", error.msg);
+        let twice = r#"{"ranges":[[{"subnet":"10.0.0.0/24"}],[{"subnet":"10.0.1.0/24"}]]}"#;
+        assert!(standalone(&conf(twice)).unwrap_err().msg.starts_with("ipam.ranges: "));
+    }
+
+    #[test]
+    fn a_route_with_what_we_cannot_set_is_refused_by_its_key() {
+        let conf = conf(r#"{"routes":[{"dst":"0.0.0.0/0","table":7}]}"#);
+        let error = pod_route(&addressing(&conf).unwrap().routes[0]).unwrap_err();
+        assert_eq!(
+            (error.code, error.msg.as_str()),
+            (Code::UnsupportedField, "ipam.routes: 0.0.0.0/0: table 7 is not supported")
+        );
+    }
+}

@@ -1,0 +1,53 @@
+use std::{net::IpAddr, os::fd::AsFd, path::Path};
+
+use naru_cni_types::{CniResult, Code, Error, NetworkConf, Target};
+use naru_node::{
+    datapath::Pins,
+    endpoint::{self, Difference, Expected},
+    host, init,
+};
+
+use super::tools;
+use crate::{cause, setting};
+
+/// Says whether the target is as ADD left it and as `prevResult` has it.
+pub(super) fn check(conf: &NetworkConf, target: &Target, netns: &Path) -> Result<String, Error> {
+    let id = setting::attachment(&conf.network, target)?;
+    let subject = format!("container {}", target.container);
+    let differs =
+        |what: &dyn std::fmt::Display| Error::new(Code::NotAsAttached, format!("{subject}: {what}"));
+    let paths = setting::paths(&conf.network.naru);
+    let node = match init::current(&paths) {
+        Ok(Some(node)) => node,
+        Ok(None) => {
+            return Err(differs(&format!(
+                "{}: the node is not initialised",
+                Pins::new(&paths).root().display()
+            )));
+        }
+        Err(error) => return Err(cause::of_init(&error)),
+    };
+    let namespace = host::open_netns(netns).map_err(|error| differs(&error))?;
+    let tools = tools(&paths, &node).map_err(|error| differs(&error))?;
+    let expected = conf.prev_result.as_ref().map(|result| expected(result, netns)).unwrap_or_default();
+    match endpoint::check(&tools, &id, namespace.as_fd(), &expected) {
+        Ok(_) => Ok(String::new()),
+        Err(Difference::Found(what)) => Err(differs(&what)),
+        Err(Difference::Unknown(why)) => {
+            Err(Error::new(cause::code_of(&why, Code::NotAsAttached), format!("{subject}: {why}")))
+        }
+    }
+}
+
+/// Our part of a result: addresses of interfaces in this namespace, and the routes.
+fn expected(result: &CniResult, netns: &Path) -> Expected {
+    let sandbox = netns.display().to_string();
+    let is_inside = |index: Option<usize>| {
+        index.is_none_or(|at| {
+            result.interfaces.get(at).is_some_and(|one| one.sandbox.is_empty() || one.sandbox == sandbox)
+        })
+    };
+    let inside = result.ips.iter().filter(|ip| is_inside(ip.interface));
+    let addresses: Vec<IpAddr> = inside.map(|ip| ip.address.addr()).collect();
+    Expected { addresses, routes: result.routes.iter().map(|route| route.dst).collect() }
+}

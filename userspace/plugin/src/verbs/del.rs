@@ -1,0 +1,35 @@
+use naru_cni_types::{Code, Error, Network, Target};
+use naru_node::{
+    datapath::Pins,
+    endpoint::{self, Cause, Maps},
+    host,
+    links::Links,
+    store::StateStore,
+};
+
+use crate::{clock, setting};
+
+/// Detaches the target. What is gone already, the store and the maps included, is no error; what the kernel refuses is.
+pub(super) fn del(network: &Network, target: &Target) -> Result<String, Error> {
+    let id = setting::attachment(network, target)?;
+    let paths = setting::paths(&network.naru);
+    let links = Links::open().map_err(|why| failed(target, &[why.into()]))?;
+    let mut maps = told(Maps::open(Pins::new(&paths)).map_err(Cause::from));
+    let store = host::boot_id().map_err(Cause::from);
+    let mut store = told(store.and_then(|boot| Ok(StateStore::open(&paths.lease_store(), &boot)?)));
+    let done = endpoint::detach(&links, maps.as_mut(), store.as_mut(), &id, clock::now());
+    for cause in &done.store {
+        eprintln!("{id}: {cause}: the reconciler gives its address back");
+    }
+    if done.kernel.is_empty() { Ok(String::new()) } else { Err(failed(target, &done.kernel)) }
+}
+
+/// The value, or nothing and a line for the runtime's log.
+fn told<T>(result: Result<T, Cause>) -> Option<T> {
+    result.inspect_err(|cause| eprintln!("{cause}: detaching without it")).ok()
+}
+
+fn failed(target: &Target, causes: &[Cause]) -> Error {
+    let all: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    Error::new(Code::Detach, format!("container {}: {}", target.container, all.join("; ")))
+}

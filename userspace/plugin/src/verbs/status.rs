@@ -1,0 +1,27 @@
+use naru_cni_types::{Code, Error, NetworkConf};
+use naru_core::ipam::{Domain, Family};
+use naru_node::init::{self, pool_name};
+
+use super::tools;
+use crate::setting;
+
+/// Says whether an ADD could be served now: the node is ready (and made ready, after a reboot), and its pool has an
+/// address of every family it serves.
+pub(super) fn status(conf: &NetworkConf) -> Result<String, Error> {
+    let unavailable = |why: &dyn std::fmt::Display| Error::new(Code::NotAvailable, why.to_string());
+    let standalone = setting::standalone(conf)?;
+    let paths = setting::paths(&conf.network.naru);
+    let node = init::ensure(&paths, standalone.as_ref()).map_err(|why| unavailable(&why))?;
+    let store = tools(&paths, &node).map_err(|why| unavailable(&why))?.store;
+    let pool = pool_name(&standalone.map(|standalone| standalone.subnets).unwrap_or_default());
+    let mut total = 0;
+    for family in Family::ALL {
+        let usage = store.usage(&Domain::naru(), &pool, family).map_err(|why| unavailable(&why))?;
+        total += usage.total;
+        // What is cooling is given out when nothing else is left.
+        if usage.total > 0 && usage.free() + usage.cooling == 0 {
+            return Err(unavailable(&format!("pool {pool}: no {family} address left: {usage}")));
+        }
+    }
+    if total == 0 { Err(unavailable(&format!("pool {pool}: has no range"))) } else { Ok(String::new()) }
+}

@@ -1,0 +1,288 @@
+//! ADD, CHECK and DEL on a node in a namespace, with real interfaces and packets.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod harness;
+
+use std::collections::BTreeSet;
+
+use harness::{NODE, Netns, Node, addresses};
+use serde_json::{Value, json};
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_add_gives_addresses_routes_and_a_working_path() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let result = node.add("abc", &pod).ok();
+    assert_eq!(result["cniVersion"], "1.0.0");
+    assert_eq!(result["interfaces"][1]["name"], "eth0");
+    assert_eq!(result["interfaces"][1]["sandbox"], pod.path().to_str().unwrap());
+    assert_eq!(result["interfaces"][0]["name"], node.veths()[0].as_str());
+    assert_eq!(result["ips"][0]["address"], "10.77.0.0/32");
+    assert_eq!(result["ips"][0]["gateway"], "169.254.1.1");
+    assert_eq!(result["ips"][0]["interface"], 1);
+    assert_eq!(result["ips"][1]["gateway"], "fe80::1");
+    assert_eq!(
+        result["routes"],
+        json!([{ "dst": "0.0.0.0/0", "gw": "169.254.1.1" }, { "dst": "::/0", "gw": "fe80::1" }])
+    );
+    for address in NODE {
+        assert!(pod.can_ping(address), "pod to node {address}");
+    }
+    for address in addresses(&result) {
+        assert!(node.netns.can_ping(&address), "node to pod {address}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_pods_of_a_node_reach_each_other() {
+    let (node, one, two) = (Node::new(), Netns::new("one"), Netns::new("two"));
+    node.add("one", &one).ok();
+    for address in addresses(&node.add("two", &two).ok()) {
+        assert!(one.can_ping(&address), "{address}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_second_add_answers_the_same_and_leaves_the_interface_alone() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let first = node.add("abc", &pod).ok();
+    let link = pod.ip(&["link", "show", "eth0"]);
+    assert_eq!(node.add("abc", &pod).ok(), first);
+    assert_eq!(pod.ip(&["link", "show", "eth0"]), link);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_del_removes_everything_and_may_come_again_without_a_namespace() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    node.call("DEL", "abc", pod.path().to_str().unwrap(), &node.conf()).ok();
+    node.assert_clean();
+    assert_eq!(pod.ip(&["link", "show", "type", "veth"]), json!([]));
+    node.del("abc").ok();
+    node.del("never-was").ok();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_del_after_the_namespace_is_gone_frees_the_address() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    drop(pod);
+    node.del("abc").ok();
+    node.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_container_created_anew_supersedes_the_old_one() {
+    let (node, old, new) = (Node::new(), Netns::new("old"), Netns::new("new"));
+    let first = node.add("abc", &old).ok();
+    let second = node.add("abc", &new).ok();
+    assert_ne!(addresses(&first), addresses(&second), "the old address cools off");
+    assert_eq!(old.ip(&["link", "show", "type", "veth"]), json!([]));
+    assert_eq!(node.veths().len(), 1);
+    assert_eq!(node.entries().len(), 2);
+    assert!(new.can_ping(NODE[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn every_version_is_answered_in_its_own_shape() {
+    let node = Node::new();
+    for (at, version) in
+        ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"].into_iter().enumerate()
+    {
+        let pod = Netns::new("pod");
+        let mut conf = node.conf();
+        conf["cniVersion"] = json!(version);
+        let result = node.call("ADD", &format!("c{at}"), pod.path().to_str().unwrap(), &conf).ok();
+        assert_eq!(result["cniVersion"], version);
+        let address = if at < 2 { &result["ip4"]["ip"] } else { &result["ips"][0]["address"] };
+        assert_eq!(address, &json!(format!("10.77.0.{at}/32")), "{version}");
+        let family = &result["ips"][1]["version"];
+        assert_eq!(family, &if (2..5).contains(&at) { json!("6") } else { Value::Null }, "{version}");
+        assert_eq!(result["interfaces"][1]["mtu"].is_u64(), at == 6, "{version}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn sixteen_adds_at_once_get_sixteen_addresses() {
+    let node = Node::new();
+    let pods: Vec<Netns> = (0..16).map(|_| Netns::new("pod")).collect();
+    let results: Vec<Value> = std::thread::scope(|scope| {
+        let start = |(at, pod)| {
+            let node = &node;
+            scope.spawn(move || node.add(&format!("c{at}"), pod).ok())
+        };
+        let threads: Vec<_> = pods.iter().enumerate().map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let given: BTreeSet<String> = results.iter().flat_map(addresses).collect();
+    assert_eq!(given.len(), 32);
+    assert_eq!(node.entries().len(), 32);
+    for pod in &pods {
+        assert!(pod.can_ping(NODE[0]));
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_interfaces_of_one_container_are_two_attachments() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let first = node.add("abc", &pod).ok();
+    let mut conf = node.conf();
+    // Two default routes of one family would clash.
+    conf["ipam"]["routes"] = json!([{ "dst": "198.51.100.0/24" }]);
+    let path = pod.path();
+    let second = node.call_with("ADD", "abc", path.to_str().unwrap(), &conf, &[("CNI_IFNAME", "net1")]).ok();
+    assert_ne!(addresses(&first), addresses(&second));
+    assert_eq!(second["routes"], json!([{ "dst": "198.51.100.0/24", "gw": "169.254.1.1" }]));
+    node.call_with("DEL", "abc", "", &conf, &[("CNI_IFNAME", "net1")]).ok();
+    assert!(pod.can_ping(NODE[0]), "the first one stays");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_the_container_has_already_is_refused_and_kept() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    pod.run("ip", &["link", "add", "eth0", "type", "dummy"]);
+    let (code, msg) = node.add("abc", &pod).error();
+    assert_eq!(code, 100, "{msg}");
+    assert!(msg.contains("pod default/web-0") && msg.contains("eth0"), "{msg}");
+    node.assert_clean();
+    assert!(pod.succeeds("ip", &["link", "show", "eth0"]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn mac_address_mtu_and_address_may_be_asked_for() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let mut conf = node.conf();
+    conf["mtu"] = json!(1400);
+    conf["runtimeConfig"] = json!({ "mac": "02:11:22:33:44:55", "ips": ["10.77.0.99/24"] });
+    let result = node.call("ADD", "abc", pod.path().to_str().unwrap(), &conf).ok();
+    assert_eq!(addresses(&result)[0], "10.77.0.99");
+    let link = &pod.ip(&["link", "show", "eth0"])[0];
+    assert_eq!((&link["mtu"], &link["address"]), (&json!(1400), &json!("02:11:22:33:44:55")));
+    let other = Netns::new("other");
+    conf["runtimeConfig"] = json!({ "ips": ["10.77.0.99"] });
+    assert_eq!(node.call("ADD", "other", other.path().to_str().unwrap(), &conf).error().0, 11);
+    conf["runtimeConfig"] = json!({ "ips": ["10.99.0.1"] });
+    assert_eq!(node.call("ADD", "other", other.path().to_str().unwrap(), &conf).error().0, 7);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_namespace_that_is_not_there_or_is_no_namespace_is_said_to_be_so() {
+    let node = Node::new();
+    let (code, msg) = node.call("ADD", "abc", "/run/netns/naru-is-not-there", &node.conf()).error();
+    assert_eq!(code, 3, "{msg}");
+    let (code, msg) = node.call("ADD", "abc", "/etc/hostname", &node.conf()).error();
+    assert_eq!(code, 4, "{msg}");
+    node.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn check_names_the_first_difference() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let path = pod.path();
+    let check = |conf: &Value| node.call("CHECK", "abc", path.to_str().unwrap(), conf);
+    let (code, msg) = {
+        node.add("other", &Netns::new("other")).ok();
+        check(&node.conf()).error()
+    };
+    assert_eq!(code, 101 + 1, "{msg}");
+    let result = node.add("abc", &pod).ok();
+    let mut conf = node.conf();
+    conf["prevResult"] = result.clone();
+    check(&conf).ok();
+    pod.run("ip", &["route", "add", "203.0.113.0/24", "dev", "eth0"]);
+    check(&conf).ok();
+
+    let veth = result["interfaces"][0]["name"].as_str().unwrap();
+    let breaks: [(&Netns, Vec<&str>, &str); 4] = [
+        (&node.netns, vec!["ip", "route", "del", "10.77.0.1/32"], "route 10.77.0.1"),
+        (&pod, vec!["ip", "route", "del", "default"], "route 0.0.0.0/0"),
+        (&pod, vec!["ip", "address", "flush", "dev", "eth0"], "address 10.77.0.1"),
+        (&node.netns, vec!["tc", "qdisc", "del", "dev", veth, "clsact"], "filters"),
+    ];
+    for (at, (netns, command, names)) in breaks.into_iter().enumerate() {
+        netns.run(command[0], &command[1..]);
+        let (code, msg) = check(&conf).error();
+        assert_eq!(code, 102);
+        assert!(msg.contains(names), "{names}: {msg}");
+        node.del("abc").ok();
+        let mut again = node.conf();
+        again["runtimeConfig"] = json!({ "ips": addresses(&result) });
+        assert_eq!(
+            node.call("ADD", "abc", path.to_str().unwrap(), &again).ok()["ips"],
+            result["ips"],
+            "round {at}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn gc_removes_what_the_runtime_does_not_list() {
+    let (node, kept, stale) = (Node::new(), Netns::new("kept"), Netns::new("stale"));
+    node.add("kept", &kept).ok();
+    node.add("stale", &stale).ok();
+    let mut conf = node.conf();
+    conf["cniVersion"] = json!("1.1.0");
+    conf["cni.dev/valid-attachments"] = json!([{ "containerID": "kept", "ifname": "eth0" }]);
+    node.call("GC", "", "", &conf).ok();
+    assert_eq!((node.veths().len(), node.held().len(), node.entries().len()), (1, 2, 2));
+    assert!(kept.can_ping(NODE[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn status_says_when_no_address_is_left() {
+    let node = Node::new();
+    let mut conf = node.conf();
+    conf["cniVersion"] = json!("1.1.0");
+    conf["ipam"] = json!({ "subnet": "10.78.0.0/31" });
+    let status = || node.call("STATUS", "", "", &conf);
+    status().ok();
+    let pods = [Netns::new("one"), Netns::new("two"), Netns::new("three")];
+    for (at, pod) in pods.iter().enumerate().take(2) {
+        node.call("ADD", &format!("c{at}"), pod.path().to_str().unwrap(), &conf).ok();
+    }
+    let (code, msg) = status().error();
+    assert_eq!(code, 50, "{msg}");
+    let (code, msg) = node.call("ADD", "c2", pods[2].path().to_str().unwrap(), &conf).error();
+    assert_eq!(code, 11, "{msg}");
+    node.call("DEL", "c0", "", &conf).ok();
+    status().ok();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn as_loopback_it_brings_lo_up() {
+    let pod = Netns::new("pod");
+    let directory = tempfile::tempdir().unwrap();
+    let name = directory.path().join("loopback");
+    std::os::unix::fs::symlink(harness::PLUGIN, &name).unwrap();
+    let path = pod.path();
+    let environment = |verb| {
+        [
+            ("CNI_COMMAND", verb),
+            ("CNI_CONTAINERID", "c"),
+            ("CNI_IFNAME", "lo"),
+            ("CNI_NETNS", path.to_str().unwrap()),
+        ]
+    };
+    let conf = br#"{"cniVersion":"0.3.1","name":"cni-loopback","type":"loopback"}"#;
+    let result = harness::call(name.to_str().unwrap(), &environment("ADD"), conf).ok();
+    assert_eq!(result["ips"][0], json!({ "version": "4", "interface": 0, "address": "127.0.0.1/8" }));
+    assert!(pod.can_ping("127.0.0.1"));
+    harness::call(name.to_str().unwrap(), &environment("CHECK"), conf).ok();
+    harness::call(name.to_str().unwrap(), &environment("DEL"), conf).ok();
+}

@@ -1,0 +1,224 @@
+//! What is left when a step fails, when the process dies in it, and when state or kernel objects go away.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod harness;
+
+use std::{fs, path::Path};
+
+use harness::{NODE, Netns, Node, addresses};
+use naru_core::reconcile::{Pass, Policy};
+use naru_node::{endpoint::reconcile, init};
+use serde_json::json;
+
+const STEPS: [&str; 7] =
+    ["reserve", "create-pair", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
+const ENDS: [&str; 3] = ["detach-maps", "detach-link", "detach-release"];
+
+fn path(pod: &Netns) -> String {
+    pod.path().to_str().unwrap().to_owned()
+}
+
+/// As many passes of the reconciler as there are, with no time between them.
+fn reconcile(node: &Node, passes: usize) {
+    let facts = init::current(&node.paths).unwrap();
+    node.netns.inside(|| {
+        let mut tools = node.tools();
+        let facts = facts.unwrap();
+        let policy = Policy { gap: 0, unconfirmed_age: 0 };
+        let mut memory = Pass::default();
+        for now in 0..passes {
+            let now = u64::MAX / 2 + u64::try_from(now).unwrap();
+            let (report, next) = reconcile::pass(&mut tools, &facts, policy, &memory, now).unwrap();
+            assert!(report.failed.is_empty(), "{:?}", report.failed);
+            memory = next;
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_step_that_fails_leaves_nothing() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    // The first ADD makes the node ready.
+    node.add("first", &pod).ok();
+    node.del("first").ok();
+    for step in STEPS {
+        let asked = format!("fail:{step}");
+        let said = node.call_with("ADD", "abc", &path(&pod), &node.conf(), &[("NARU_FAILPOINT", &asked)]);
+        let (code, msg) = said.error();
+        assert_eq!(code, 100, "{step}");
+        assert!(msg.contains(step), "{msg}");
+        node.assert_clean();
+        assert_eq!(pod.ip(&["link", "show", "type", "veth"]), json!([]), "{step}");
+        node.del("abc").ok();
+    }
+    node.add("abc", &pod).ok();
+    assert!(pod.can_ping(NODE[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_kill_in_any_step_of_add_is_healed_by_the_next_add() {
+    let node = Node::new();
+    node.add("first", &Netns::new("first")).ok();
+    node.del("first").ok();
+    for step in STEPS {
+        let pod = Netns::new("pod");
+        let asked = format!("kill:{step}");
+        let said = node.call_with("ADD", "abc", &path(&pod), &node.conf(), &[("NARU_FAILPOINT", &asked)]);
+        assert!(said.signal, "{step}: {said:?}");
+        let result = node.add("abc", &pod).ok();
+        assert_eq!((node.veths().len(), node.entries().len(), node.held().len()), (1, 2, 2), "{step}");
+        assert_eq!(addresses(&result).len(), 2);
+        assert!(pod.can_ping(NODE[0]) && pod.can_ping(NODE[1]), "{step}");
+        node.del("abc").ok();
+        node.assert_clean();
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_kill_in_any_step_leaves_no_duplicate_and_after_two_passes_no_leak() {
+    let (node, other) = (Node::new(), Netns::new("other"));
+    let other_addresses = addresses(&node.add("other", &other).ok());
+    for step in STEPS {
+        let pod = Netns::new("pod");
+        let asked = format!("kill:{step}");
+        let said = node.call_with("ADD", "abc", &path(&pod), &node.conf(), &[("NARU_FAILPOINT", &asked)]);
+        assert!(said.signal, "{step}");
+        drop(pod);
+        reconcile(&node, 3);
+        assert_eq!((node.veths().len(), node.entries().len(), node.held().len()), (1, 2, 2), "{step}");
+        let held: Vec<String> = node.held().iter().map(ToString::to_string).collect();
+        assert_eq!(held, other_addresses, "{step}");
+    }
+    assert!(other.can_ping(NODE[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_kill_in_any_step_of_del_is_healed_by_the_next_del() {
+    let node = Node::new();
+    for step in ENDS {
+        let pod = Netns::new("pod");
+        node.add("abc", &pod).ok();
+        let asked = format!("kill:{step}");
+        let said = node.call_with("DEL", "abc", "", &node.conf(), &[("NARU_FAILPOINT", &asked)]);
+        assert!(said.signal, "{step}");
+        node.del("abc").ok();
+        node.assert_clean();
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn after_a_reboot_the_next_add_makes_the_node_ready() {
+    let mut node = Node::new();
+    node.add("abc", &Netns::new("before")).ok();
+    node.unmount();
+    fs::remove_dir_all(&node.paths.run).unwrap();
+    for veth in node.veths() {
+        node.netns.run("ip", &["link", "del", &veth]);
+    }
+    node.boot = "boot-2".to_owned();
+    let pod = Netns::new("pod");
+    node.add("abc", &pod).ok();
+    assert_eq!((node.entries().len(), node.held().len()), (2, 2));
+    assert!(pod.can_ping(NODE[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn pods_live_on_when_bpffs_and_run_directory_go_away() {
+    let mut node = Node::new();
+    let (old, new) = (Netns::new("old"), Netns::new("new"));
+    let kept = addresses(&node.add("old", &old).ok());
+    node.unmount();
+    fs::remove_dir_all(&node.paths.run).unwrap();
+    node.boot = "boot-2".to_owned();
+    let given = addresses(&node.add("new", &new).ok());
+    assert!(kept.iter().all(|address| !given.contains(address)), "{kept:?} {given:?}");
+    for address in &kept {
+        assert!(new.can_ping(address), "{address}");
+    }
+    assert!(old.can_ping(NODE[0]));
+    node.del("old").ok();
+    node.del("new").ok();
+    node.assert_clean();
+}
+
+fn spoil(store: &Path) {
+    fs::write(store, b"this is no database, however long one looks at it").unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", store.display()));
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_damaged_store_is_rebuilt_from_the_kernel_before_the_next_address() {
+    let (node, old, new) = (Node::new(), Netns::new("old"), Netns::new("new"));
+    let kept = addresses(&node.add("old", &old).ok());
+    spoil(&node.paths.lease_store());
+    let given = addresses(&node.add("new", &new).ok());
+    assert!(kept.iter().all(|address| !given.contains(address)), "{kept:?} {given:?}");
+    assert_eq!(node.held().len(), 4);
+    assert_eq!(addresses(&node.add("old", &old).ok()), kept, "adopted with its namespace");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_del_without_store_and_maps_removes_the_interface_and_succeeds() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    spoil(&node.paths.lease_store());
+    node.unmount();
+    node.del("abc").ok();
+    assert_eq!(node.veths(), [] as [&str; 0]);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_del_with_a_damaged_store_also_clears_the_map() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    spoil(&node.paths.lease_store());
+    node.del("abc").ok();
+    assert_eq!(node.veths(), [] as [&str; 0]);
+    assert_eq!(node.entries(), [] as [std::net::IpAddr; 0]);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn with_a_full_disk_add_says_try_again_and_del_succeeds() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    let run = node.paths.run.to_str().unwrap();
+    let read_only = Remount::new(run);
+    let (code, msg) = node.add("new", &Netns::new("new")).error();
+    assert_eq!(code, 11, "{msg}");
+    node.del("abc").ok();
+    drop(read_only);
+    assert_eq!(node.veths(), [] as [&str; 0]);
+    assert_eq!(node.held().len(), 2, "the address waits for the reconciler");
+    reconcile(&node, 3);
+    node.assert_clean();
+}
+
+/// The directory read-only while the guard lives.
+struct Remount<'a>(&'a str);
+
+impl<'a> Remount<'a> {
+    fn new(directory: &'a str) -> Self {
+        harness::run("mount", &["--bind", directory, directory]);
+        harness::run("mount", &["-o", "remount,bind,ro", directory]);
+        Self(directory)
+    }
+}
+
+impl Drop for Remount<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
