@@ -17,7 +17,8 @@ mod stats;
 pub use addr::{Addr, Prefix};
 pub use config::{Config, features};
 pub use names::{
-    ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_PODS, MAX_ROUTES, ROUTE_PROTOCOL, maps, programs,
+    ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_PODS, MAX_ROUTES,
+    ROUTE_PROTOCOL, maps, programs,
 };
 pub use outcome::{DropReason, Hook, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};
 pub use plain::Plain;

@@ -17,14 +17,7 @@ pub struct PodValue {
     /// MAC address of the host end, which the pod uses as its gateway's.
     pub host_mac: [u8; 6],
 }
-plain!(PodValue {
-    generation: u64,
-    ifindex: u32,
-    flags: u32,
-    mtu: u32,
-    pod_mac: [u8; 6],
-    host_mac: [u8; 6],
-});
+plain!(PodValue { generation: u64, ifindex: u32, flags: u32, mtu: u32, pod_mac: [u8; 6], host_mac: [u8; 6] });
 
 /// Value of `INTERFACES`; the key is the ifindex of a pod's host veth. What holds for whatever the pod sends,
 /// also from an address that is not in `PODS`.

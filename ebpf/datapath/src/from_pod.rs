@@ -2,7 +2,8 @@
 
 use naru_abi::{Addr, Config, DropReason, Outcome, RouteKind, StackReason};
 use naru_packet::{
-    Content, Ip, Macs, Malformed, discovery, is_link_local, is_link_multicast, is_multicast, protocol, udp_port,
+    Content, Ip, Macs, Malformed, discovery, is_link_local, is_link_multicast, is_multicast, protocol,
+    udp_port,
 };
 
 use crate::{

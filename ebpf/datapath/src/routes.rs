@@ -6,7 +6,8 @@ use aya_ebpf::{
 use naru_abi::{Addr, MAX_ROUTES, RouteKind, RouteValue};
 
 #[btf_map]
-static ROUTES: LpmTrie<Addr, RouteValue, { MAX_ROUTES as usize }, { BPF_F_NO_PREALLOC as usize }> = LpmTrie::new();
+static ROUTES: LpmTrie<Addr, RouteValue, { MAX_ROUTES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
 
 /// A route and its kind.
 #[derive(Clone, Copy)]

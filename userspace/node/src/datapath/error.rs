@@ -102,6 +102,16 @@ pub enum Error {
         /// What aya or the kernel said.
         source: TcError,
     },
+    /// A program could not be attached to an interface or link.
+    #[error("{interface}: {action}: {source}")]
+    Attach {
+        /// Name of the interface, or the link's pin.
+        interface: String,
+        /// What was tried.
+        action: &'static str,
+        /// What aya or the kernel said.
+        source: Box<ProgramError>,
+    },
     /// This kernel cannot attach by tcx, and the mode was forced.
     #[error("{0}: this kernel has no tcx links (6.6 and newer)")]
     NoTcx(String),
@@ -112,5 +122,16 @@ impl Error {
     #[must_use]
     pub fn is_not_installed(&self) -> bool {
         matches!(self, Self::NotInstalled(_))
+    }
+
+    /// Whether it failed because there is no such interface.
+    #[must_use]
+    pub fn is_no_device(&self) -> bool {
+        match self {
+            Self::Interface { source, .. } | Self::Tc { source: TcError::IoError(source), .. } => {
+                source.raw_os_error() == Some(libc::ENODEV)
+            }
+            _ => false,
+        }
     }
 }

@@ -1,4 +1,12 @@
-use super::{Pins, Result};
+use std::io;
+
+use aya::programs::{
+    ProgramError, SchedClassifier, TcAttachType, TcHandle,
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, qdisc_add_clsact},
+};
+use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY, programs};
+
+use super::{Error, Pins, Result, program, tc};
 
 /// Which of a pod's two filters are attached, with the programs that are pinned now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -21,10 +29,13 @@ impl PodFilters {
 /// Idempotent: filters that are there are replaced without a gap.
 ///
 /// # Errors
-/// [`super::Error::NotInstalled`], and the kernel's.
+/// [`Error::NotInstalled`], and the kernel's.
 pub fn attach_pod(pins: &Pins, interface: &str) -> Result<()> {
-    let _ = (pins, interface);
-    todo!()
+    let mut from_pod = program::open(pins, programs::FROM_POD)?;
+    let mut to_pod = program::open(pins, programs::TO_POD)?;
+    add_clsact(interface)?;
+    put(&mut from_pod, interface, TcAttachType::Ingress)?;
+    put(&mut to_pod, interface, TcAttachType::Egress)
 }
 
 /// Which filters of ours are on `interface`.
@@ -32,6 +43,105 @@ pub fn attach_pod(pins: &Pins, interface: &str) -> Result<()> {
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.
 pub fn pod_filters(pins: &Pins, interface: &str) -> Result<PodFilters> {
-    let _ = (pins, interface);
-    todo!()
+    Ok(PodFilters {
+        from_pod: is_put(pins, programs::FROM_POD, interface, TcAttachType::Ingress)?,
+        to_pod: is_put(pins, programs::TO_POD, interface, TcAttachType::Egress)?,
+    })
+}
+
+/// Gives `interface` a clsact qdisc, unless it has one.
+pub(super) fn add_clsact(interface: &str) -> Result<()> {
+    match qdisc_add_clsact(interface) {
+        Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),
+        result => result.map_err(|source| tc_error(interface, "add clsact qdisc", source)),
+    }
+}
+
+/// Attaches `program` as our one filter of that direction, in place of what we had there.
+pub(super) fn put(program: &mut SchedClassifier, interface: &str, direction: TcAttachType) -> Result<()> {
+    let options = NlOptions { priority: FILTER_PRIORITY, handle: handle(), classid: None };
+    match program.attach_with_options(interface, direction, TcAttachOptions::Netlink(options)) {
+        Ok(link) => keep(program, link).map_err(|source| program_error(interface, "attach filter", source)),
+        Err(ProgramError::TcError(error)) if errno(&error) == Some(libc::EEXIST) => {
+            exchange(program, interface, direction)
+        }
+        Err(source) => Err(program_error(interface, "attach filter", source)),
+    }
+}
+
+fn exchange(program: &mut SchedClassifier, interface: &str, direction: TcAttachType) -> Result<()> {
+    let old = our_link(interface, direction)?;
+    program
+        .attach_to_link(old)
+        .and_then(|link| keep(program, link))
+        .map_err(|source| program_error(interface, "replace filter", source))
+}
+
+/// Removes our filter of that direction, if it is there.
+pub(super) fn take_off(interface: &str, direction: TcAttachType) -> Result<()> {
+    use aya::programs::Link as _;
+    if ours(interface, direction)?.is_none() {
+        return Ok(());
+    }
+    let link = our_link(interface, direction)?;
+    link.detach().map_err(|source| program_error(interface, "remove filter", source))
+}
+
+/// Whether our filter of that direction runs the program that is pinned as `name`.
+pub(super) fn is_put(
+    pins: &Pins,
+    name: &'static str,
+    interface: &str,
+    direction: TcAttachType,
+) -> Result<bool> {
+    let pinned = program::id(pins, name)?;
+    Ok(ours(interface, direction)? == Some(pinned))
+}
+
+/// The program of our filter of that direction.
+pub(super) fn ours(interface: &str, direction: TcAttachType) -> Result<Option<u32>> {
+    let list = || tc::filters(tc::ifindex(interface)?, direction);
+    let filters = list().map_err(|source| io_error(interface, "list filters", source))?;
+    let own =
+        filters.iter().find(|filter| filter.priority == FILTER_PRIORITY && filter.handle == FILTER_HANDLE);
+    Ok(own.map(|filter| filter.program))
+}
+
+/// aya detaches a link with the value that stands for it; ours stay.
+fn keep(
+    program: &mut SchedClassifier,
+    link: aya::programs::tc::SchedClassifierLinkId,
+) -> std::result::Result<(), ProgramError> {
+    std::mem::forget(program.take_link(link)?);
+    Ok(())
+}
+
+fn our_link(interface: &str, direction: TcAttachType) -> Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface, direction, FILTER_PRIORITY, handle(), None)
+        .map_err(|source| io_error(interface, "find filter", source))
+}
+
+fn handle() -> TcHandle {
+    TcHandle::from(FILTER_HANDLE)
+}
+
+fn errno(error: &TcError) -> Option<i32> {
+    match error {
+        TcError::NetlinkError(error) => error.raw_os_error(),
+        TcError::IoError(error) => error.raw_os_error(),
+        TcError::AlreadyAttached => Some(libc::EEXIST),
+        _ => None,
+    }
+}
+
+fn tc_error(interface: &str, action: &'static str, source: TcError) -> Error {
+    Error::Tc { interface: interface.to_owned(), action, source }
+}
+
+pub(super) fn program_error(interface: &str, action: &'static str, source: ProgramError) -> Error {
+    Error::Attach { interface: interface.to_owned(), action, source: Box::new(source) }
+}
+
+fn io_error(interface: &str, action: &'static str, source: io::Error) -> Error {
+    Error::Interface { interface: interface.to_owned(), action, source }
 }

@@ -1,4 +1,12 @@
-use super::{Pins, Result};
+use std::{collections::BTreeSet, fs, io, path::Path};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{ProgramError, ProgramInfo, SchedClassifier},
+};
+use naru_abi::{maps, programs};
+
+use super::{Error, Pins, Result, layout, object};
 
 /// Capacities of the maps; fixed from the first install on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,17 +33,99 @@ pub struct Installed {
 }
 
 /// Loads the embedded object and pins its maps and programs, keeping what is pinned already. Idempotent; a kill at
-/// any point leaves a state from which the next call completes. The directory must be on a bpffs.
+/// any point leaves a state from which the next call completes. The directory must be on a bpffs, and the caller sees
+/// to it that no two calls run at once.
 ///
 /// # Errors
-/// [`super::Error::NoObject`], [`super::Error::Mismatch`] where a pinned map has another layout or size, and the kernel's.
+/// [`Error::NoObject`], [`Error::Mismatch`] where a pinned map has another layout or size, and the kernel's.
 pub fn install(pins: &Pins, sizes: Sizes) -> Result<Installed> {
-    let _ = (pins, sizes);
-    todo!()
+    install_object(pins, sizes, object().ok_or(Error::NoObject)?)
+}
+
+/// [`install`] of any object with the same maps and programs.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Installed> {
+    for directory in [pins.root().to_owned(), pins.programs(), pins.links()] {
+        fs::create_dir_all(&directory).map_err(failed(&directory, "create directory"))?;
+    }
+    let maps_created = layout::check(pins, sizes)?;
+    raise_memlock();
+    let mut ebpf = load(pins, sizes, object)?;
+    let mut programs_replaced = Vec::new();
+    for name in programs::ALL {
+        if replace(pins, &mut ebpf, name)? {
+            programs_replaced.push(name);
+        }
+    }
+    Ok(Installed { maps_created, programs_replaced })
 }
 
 /// Whether every map and program is pinned.
 #[must_use]
 pub fn is_installed(pins: &Pins) -> bool {
     pins.first_missing().is_none()
+}
+
+/// Kernels before 5.11 charge maps to the process's locked memory. Newer ones ignore it, and where the limit cannot be
+/// raised and matters, creating the maps says so.
+fn raise_memlock() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// Creates and pins the maps that are missing, and opens the others.
+fn load(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    for name in maps::ALL {
+        loader.map_pin_path(name, pins.map(name));
+        loader.map_max_entries(name, layout::capacity(name, sizes));
+    }
+    loader.load(object).map_err(|source| Error::Object(Box::new(source)))
+}
+
+/// Puts the object's program in place of the pinned one if they differ.
+fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str) -> Result<bool> {
+    let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
+    let program: &mut SchedClassifier = program.try_into().map_err(refused(name, "open"))?;
+    program.load().map_err(refused(name, "load"))?;
+    let pin = pins.program(name);
+    let wanted = identity(&program.info().map_err(refused(name, "read"))?).map_err(refused(name, "read"))?;
+    if pin.exists() && pinned_identity(&pin, name)? == wanted {
+        return Ok(false);
+    }
+    let new = pins.program(&format!("{name}_new"));
+    remove(&new)?;
+    program.pin(&new).map_err(|source| Error::PinObject { path: new.clone(), source })?;
+    fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
+    Ok(true)
+}
+
+/// What makes two loaded programs the same: the instructions as written, and the maps they use.
+type Identity = (u64, BTreeSet<u32>);
+
+fn identity(info: &ProgramInfo) -> std::result::Result<Identity, ProgramError> {
+    Ok((info.tag(), info.map_ids()?.unwrap_or_default().into_iter().collect()))
+}
+
+fn pinned_identity(pin: &Path, name: &'static str) -> Result<Identity> {
+    ProgramInfo::from_pin(pin).and_then(|info| identity(&info)).map_err(refused(name, "read pin"))
+}
+
+/// Removes a pin; one that is not there is no error.
+pub(super) fn remove(pin: &Path) -> Result<()> {
+    match fs::remove_file(pin) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(pin, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Pin { path: path.to_owned(), action, source }
+}
+
+/// Wraps aya's error for `map_err`.
+pub(super) fn refused(program: &'static str, action: &'static str) -> impl FnOnce(ProgramError) -> Error {
+    move |source| Error::Program { program, action, source: Box::new(source) }
 }

@@ -41,9 +41,11 @@ impl Interfaces {
     /// # Errors
     /// The kernel's; `E2BIG` when a map is full.
     pub fn add(&mut self, ifindex: u32, value: InterfaceValue) -> Result<()> {
-        let cpus = nr_cpus().map_err(|(path, source)| Error::Pin { path: path.into(), action: "read", source })?;
-        let zero = PerCpuValues::try_from(vec![Raw(PodCounters::ZERO); cpus])
-            .map_err(|source| Error::Pin { path: maps::POD_STATS.into(), action: "prepare counters", source })?;
+        let cpus =
+            nr_cpus().map_err(|(path, source)| Error::Pin { path: path.into(), action: "read", source })?;
+        let zero = PerCpuValues::try_from(vec![Raw(PodCounters::ZERO); cpus]).map_err(|source| {
+            Error::Pin { path: maps::POD_STATS.into(), action: "prepare counters", source }
+        })?;
         self.counters.insert(ifindex, zero, 0).map_err(failed(maps::POD_STATS, "insert"))?;
         self.settings.insert(ifindex, Raw(value), 0).map_err(failed(maps::INTERFACES, "insert"))
     }
@@ -100,6 +102,11 @@ fn totals<'a>(values: impl Iterator<Item = &'a PodCounters>) -> PodTotals {
         }
         sum
     });
-    let named = sum.outcomes.iter().enumerate().filter_map(|(index, counter)| Some((Outcome::at(index)?, *counter)));
-    PodTotals { tx: sum.tx, rx: sum.rx, outcomes: named.filter(|(_, counter)| counter.packets != 0).collect() }
+    let named =
+        sum.outcomes.iter().enumerate().filter_map(|(index, counter)| Some((Outcome::at(index)?, *counter)));
+    PodTotals {
+        tx: sum.tx,
+        rx: sum.rx,
+        outcomes: named.filter(|(_, counter)| counter.packets != 0).collect(),
+    }
 }

@@ -38,7 +38,9 @@ pub(super) fn failed(map: &'static str, action: &'static str) -> impl FnOnce(Map
 }
 
 /// Turns "no such key" into `None`.
-pub(super) fn present<T>(result: std::result::Result<T, MapError>) -> std::result::Result<Option<T>, MapError> {
+pub(super) fn present<T>(
+    result: std::result::Result<T, MapError>,
+) -> std::result::Result<Option<T>, MapError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if is_absent(&error) => Ok(None),

@@ -1,4 +1,7 @@
-use super::{Pins, Result};
+use aya::programs::TcAttachType::{self, Egress, Ingress};
+use naru_abi::programs::{FROM_OVERLAY, TO_OVERLAY};
+
+use super::{Error, Pins, Result, filters, install::remove, program, tcx};
 
 /// How the programs are attached to a long-lived device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,14 +34,37 @@ impl OverlayAttachment {
     }
 }
 
+const PLACES: [(&str, TcAttachType); 2] = [(FROM_OVERLAY, Ingress), (TO_OVERLAY, Egress)];
+
 /// Attaches the pinned programs to the vxlan device `interface`; what is attached already is replaced without a gap,
 /// links left of a dead device are discarded, the other mode's attachment is removed. Answers the mode used.
 ///
 /// # Errors
-/// [`super::Error::NotInstalled`], [`super::Error::NoTcx`] where tcx is forced and missing, and the kernel's.
+/// [`Error::NotInstalled`], [`Error::NoTcx`] where tcx is forced and missing, and the kernel's.
 pub fn attach_overlay(pins: &Pins, interface: &str, mode: AttachMode) -> Result<AttachMode> {
-    let _ = (pins, interface, mode);
-    todo!()
+    let has_tcx = tcx::is_supported(interface);
+    match mode {
+        AttachMode::Tcx if !has_tcx => Err(Error::NoTcx(interface.to_owned())),
+        AttachMode::Tcx | AttachMode::Auto if has_tcx => by_tcx(pins, interface),
+        _ => by_clsact(pins, interface),
+    }
+}
+
+fn by_tcx(pins: &Pins, interface: &str) -> Result<AttachMode> {
+    for (name, direction) in PLACES {
+        tcx::put(pins, name, interface, direction)?;
+        filters::take_off(interface, direction)?;
+    }
+    Ok(AttachMode::Tcx)
+}
+
+fn by_clsact(pins: &Pins, interface: &str) -> Result<AttachMode> {
+    filters::add_clsact(interface)?;
+    for (name, direction) in PLACES {
+        filters::put(&mut program::open(pins, name)?, interface, direction)?;
+        remove(&pins.link(name))?;
+    }
+    Ok(AttachMode::Clsact)
 }
 
 /// Detaches from `interface` in whatever mode; nothing attached, or no such device, is no error.
@@ -46,8 +72,14 @@ pub fn attach_overlay(pins: &Pins, interface: &str, mode: AttachMode) -> Result<
 /// # Errors
 /// The kernel's.
 pub fn detach_overlay(pins: &Pins, interface: &str) -> Result<()> {
-    let _ = (pins, interface);
-    todo!()
+    for (name, direction) in PLACES {
+        remove(&pins.link(name))?;
+        match filters::take_off(interface, direction) {
+            Err(error) if error.is_no_device() => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// What of ours is attached to `interface`.
@@ -55,6 +87,14 @@ pub fn detach_overlay(pins: &Pins, interface: &str) -> Result<()> {
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.
 pub fn overlay_attachment(pins: &Pins, interface: &str) -> Result<OverlayAttachment> {
-    let _ = (pins, interface);
-    todo!()
+    let by_filter = |name, direction| filters::is_put(pins, name, interface, direction);
+    let by_link = |name, direction| tcx::is_put(pins, name, interface, direction);
+    let filters = (by_filter(FROM_OVERLAY, Ingress)?, by_filter(TO_OVERLAY, Egress)?);
+    let links = (by_link(FROM_OVERLAY, Ingress)?, by_link(TO_OVERLAY, Egress)?);
+    let mode = match (filters, links) {
+        (_, (true, _) | (_, true)) => Some(AttachMode::Tcx),
+        ((true, _) | (_, true), _) => Some(AttachMode::Clsact),
+        _ => None,
+    };
+    Ok(OverlayAttachment { mode, from_overlay: filters.0 || links.0, to_overlay: filters.1 || links.1 })
 }

@@ -45,15 +45,14 @@ impl Stats {
     /// # Errors
     /// The kernel's.
     pub fn totals(&self) -> Result<Vec<Total>> {
-        let ends = Hook::ALL.iter().flat_map(|hook| (0..OUTCOMES).filter_map(|index| Some((*hook, Outcome::at(index)?))));
+        let ends = Hook::ALL
+            .iter()
+            .flat_map(|hook| (0..OUTCOMES).filter_map(|index| Some((*hook, Outcome::at(index)?))));
         ends.map(|(hook, outcome)| Ok(Total { hook, outcome, counter: self.get(hook, outcome)? })).collect()
     }
 }
 
 /// The sum of two counters.
 pub(super) fn add(one: Counter, other: Counter) -> Counter {
-    Counter {
-        packets: one.packets.wrapping_add(other.packets),
-        bytes: one.bytes.wrapping_add(other.bytes),
-    }
+    Counter { packets: one.packets.wrapping_add(other.packets), bytes: one.bytes.wrapping_add(other.bytes) }
 }

@@ -1,0 +1,80 @@
+//! tcx links, pinned: they outlive the process that made them, and the program behind one is exchanged in place.
+
+use std::path::Path;
+
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    links::{FdLink, LinkError, PinnedLink},
+    tc::{SchedClassifierLink, TcAttachOptions},
+};
+
+use super::{Error, Pins, Result, filters::program_error, install::remove, program};
+
+/// Whether this kernel knows tcx. `interface` is any interface of this thread's namespace.
+pub(super) fn is_supported(interface: &str) -> bool {
+    SchedClassifier::query_tcx(interface, TcAttachType::Ingress).is_ok()
+}
+
+/// Attaches the pinned program `name` last in the chain of that direction, or in place of the one that is there.
+pub(super) fn put(pins: &Pins, name: &'static str, interface: &str, direction: TcAttachType) -> Result<()> {
+    if is_put(pins, name, interface, direction)? {
+        return Ok(());
+    }
+    let mut program = program::open(pins, name)?;
+    let pin = pins.link(name);
+    if pin.exists() && exchange(&mut program, &pin)? && is_put(pins, name, interface, direction)? {
+        return Ok(());
+    }
+    remove(&pin)?;
+    create(&mut program, &pin, interface, direction)
+}
+
+/// Whether the pinned link runs the program that is pinned as `name`, in the chain of `interface`.
+pub(super) fn is_put(
+    pins: &Pins,
+    name: &'static str,
+    interface: &str,
+    direction: TcAttachType,
+) -> Result<bool> {
+    let pin = pins.link(name);
+    if !pin.exists() || !is_supported(interface) {
+        return Ok(false);
+    }
+    let wanted = program::id(pins, name)?;
+    let link = open(&pin)?;
+    let behind = link.info().map_err(|source| link_error(&pin, "read", source))?.program_id();
+    let chain = SchedClassifier::query_tcx(interface, direction)
+        .map_err(|source| program_error(interface, "list tcx programs", source))?;
+    Ok(behind == wanted && chain.1.iter().any(|program| program.id() == wanted))
+}
+
+/// Puts `program` behind the pinned link; `false` where its device is gone.
+fn exchange(program: &mut SchedClassifier, pin: &Path) -> Result<bool> {
+    let link = SchedClassifierLink::try_from(open(pin)?).map_err(|source| link_error(pin, "open", source))?;
+    match program.attach_to_link(link) {
+        Ok(link) => program.take_link(link).map(|_| true),
+        Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOLINK) => {
+            Ok(false)
+        }
+        Err(source) => Err(source),
+    }
+    .map_err(|source| program_error(&pin.display().to_string(), "update link", source))
+}
+
+fn create(program: &mut SchedClassifier, pin: &Path, interface: &str, direction: TcAttachType) -> Result<()> {
+    let options = TcAttachOptions::TcxOrder(LinkOrder::last());
+    let link = program
+        .attach_with_options(interface, direction, options)
+        .and_then(|id| program.take_link(id))
+        .map_err(|source| program_error(interface, "attach by tcx", source))?;
+    let link = FdLink::try_from(link).map_err(|source| link_error(pin, "take", source))?;
+    link.pin(pin).map(drop).map_err(|source| Error::PinObject { path: pin.to_owned(), source })
+}
+
+fn open(pin: &Path) -> Result<FdLink> {
+    PinnedLink::from_pin(pin).map(FdLink::from).map_err(|source| link_error(pin, "open pin", source))
+}
+
+fn link_error(pin: &Path, action: &'static str, source: LinkError) -> Error {
+    Error::Link { path: pin.to_owned(), action, source }
+}
