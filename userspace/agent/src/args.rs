@@ -92,6 +92,9 @@ pub struct InitArgs {
     /// Subnet for the pods of a single machine without cluster.toml; may be repeated (one a family).
     #[arg(long, value_name = "CIDR")]
     pub subnet: Vec<IpNet>,
+    /// Range of Service addresses, which pods must not use; may be repeated.
+    #[arg(long, value_name = "CIDR")]
+    pub service_range: Vec<IpNet>,
     /// The cluster file, in place of CONFIG_DIR/cluster.toml.
     #[arg(long, value_name = "FILE")]
     pub cluster: Option<PathBuf>,

@@ -2,7 +2,9 @@
 
 mod args;
 mod command;
+mod follow;
 mod lab;
+mod report;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! The node's adapters: links (netlink), datapath (aya), store (SQLite), host (sysctl, nftables), and the plans over them.
 
 mod errno;
+pub mod health;
 pub mod host;
 pub mod datapath;
 pub mod endpoint;

@@ -1,8 +1,21 @@
+use std::time::Duration;
+
 use naru_node::paths::Paths;
+use tracing_subscriber::EnvFilter;
 
-use crate::args::AgentArgs;
+use super::init::{request, source};
+use crate::{
+    args::AgentArgs,
+    follow::{Mirror, Wake, follow},
+};
 
-/// Not yet there.
-pub fn run(_paths: &Paths, _args: &AgentArgs) -> anyhow::Result<()> {
-    anyhow::bail!("agent: under construction")
+/// Init, then follow the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.
+pub fn run(paths: &Paths, args: &AgentArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("NARU_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let source = Box::new(source(paths, &args.init));
+    let mut mirror = Mirror::new(paths.clone(), request(&args.init, None), source);
+    mirror.pass(Wake::Everything);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(follow(mirror, Duration::from_secs(args.interval)))
 }

@@ -1,8 +1,17 @@
-use naru_node::paths::Paths;
+use naru_node::{paths::Paths, uninstall::uninstall};
 
 use crate::args::UninstallArgs;
 
-/// Not yet there.
-pub fn run(_paths: &Paths, _args: &UninstallArgs) -> anyhow::Result<()> {
-    anyhow::bail!("uninstall: under construction")
+/// Undoes init.
+pub fn run(paths: &Paths, args: &UninstallArgs) -> anyhow::Result<()> {
+    let removed = uninstall(paths, args.force)?;
+    if !removed.was_initialised {
+        println!("nothing to undo: this machine is not a node");
+        return Ok(());
+    }
+    for pod in &removed.pods {
+        println!("detached {pod}");
+    }
+    println!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
+    Ok(())
 }

@@ -24,12 +24,13 @@ pub use facts::{NodeFacts, pool_name};
 pub use memory::{Memory, Pool, PoolSubnets};
 pub use overlay::{DEVICE, overlay_mac};
 pub use request::Request;
-pub use run::{Ready, run};
+pub use run::{Ready, now, run};
 pub use survey::Survey;
 
 pub(crate) use conflist::remove as remove_conflist;
 pub(crate) use directories::DIRECTORY;
 pub(crate) use files::{lock, remove, write_json};
+pub(crate) use run::overlaps;
 
 use crate::{datapath::Pins, host, paths::Paths};
 

@@ -10,8 +10,9 @@ use naru_core::desired::{Command, desired, diff};
 use crate::{
     datapath::Pins,
     host::firewall::{self, Firewall},
-    init::{InitError, Memory, Survey},
+    init::{DEVICE, InitError, Memory, Survey},
     links::Links,
+    paths::Paths,
 };
 
 /// What a sync changed.
@@ -29,6 +30,21 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty() && !self.firewall
     }
+}
+
+/// Looks at the machine and applies what follows, for a node that is initialised; `None` when its pins or its tunnel
+/// device are gone and only init helps.
+///
+/// # Errors
+/// As [`apply`].
+pub fn refresh(paths: &Paths, memory: &Memory) -> Result<Option<Changes>, InitError> {
+    let (links, pins) = (Links::open()?, Pins::new(paths));
+    let has_tunnel = !memory.is_clustered() || links.link(DEVICE)?.is_some_and(|link| link.up);
+    if pins.first_missing().is_some() || !has_tunnel {
+        return Ok(None);
+    }
+    let survey = Survey::take(&links, memory)?;
+    apply(&links, &pins, memory, &survey).map(Some)
 }
 
 /// Makes maps, kernel routes, rules and the nftables table be what `memory` and the machine ask for.

@@ -1,0 +1,110 @@
+use std::{path::Path, time::Duration};
+
+use naru_node::{
+    init::DEVICE,
+    links::{Change, Watch},
+};
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// What a pass has to look at; the later the more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Wake {
+    /// Routes, rules, addresses.
+    Routes,
+    /// The cluster file too.
+    Cluster,
+    /// Everything that init makes.
+    Everything,
+}
+
+/// Wakes for changes of the cluster file and of the network namespace, from threads of their own.
+pub fn watch(file: Option<&Path>) -> anyhow::Result<Receiver<Wake>> {
+    let (sender, receiver) = channel(16);
+    if let Some(file) = file {
+        watch_file(file, sender.clone())?;
+    }
+    let mut watch = Watch::open()?;
+    std::thread::Builder::new().name("netlink".into()).spawn(move || {
+        loop {
+            match watch.next(None) {
+                Ok(Some(change)) => tell(&sender, concern(&change)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!("netlink: {error}: only the periodic pass sees changes from here on");
+                    return;
+                }
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// A full channel has a pass coming anyway.
+fn tell(sender: &Sender<Wake>, wake: Option<Wake>) {
+    if let Some(wake) = wake {
+        let _ = sender.try_send(wake);
+    }
+}
+
+/// Watches the file's directory, because editors and config maps replace the file; the thread lives as long as the process.
+fn watch_file(file: &Path, sender: Sender<Wake>) -> anyhow::Result<()> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let take = move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            tell(&sender, Some(Wake::Cluster));
+        }
+    };
+    let mut watcher = notify::recommended_watcher(take)?;
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
+    std::thread::Builder::new().name("file".into()).spawn(move || {
+        let _watcher = watcher;
+        loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
+    })?;
+    Ok(())
+}
+
+/// What a change is to us: attachments' own routes and interfaces come and go without our doing.
+fn concern(change: &Change) -> Option<Wake> {
+    match change {
+        Change::LinkGone { name, .. } if name == DEVICE => Some(Wake::Everything),
+        Change::Link { name, up, .. } if name == DEVICE => {
+            Some(if *up { Wake::Routes } else { Wake::Everything })
+        }
+        Change::Link { .. } | Change::LinkGone { .. } => None,
+        Change::Route { ours, gone } => (*gone || !*ours).then_some(Wake::Routes),
+        Change::Address { .. } | Change::Rule => Some(Wake::Routes),
+        Change::Lost => Some(Wake::Everything),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str, up: bool) -> Change {
+        Change::Link { index: 2, name: name.into(), mac: None, up }
+    }
+
+    #[test]
+    fn a_tunnel_device_that_goes_wakes_everything() {
+        assert_eq!(concern(&Change::LinkGone { index: 2, name: DEVICE.into() }), Some(Wake::Everything));
+        assert_eq!(concern(&link(DEVICE, false)), Some(Wake::Everything));
+        assert_eq!(concern(&link(DEVICE, true)), Some(Wake::Routes));
+    }
+
+    #[test]
+    fn pods_that_are_attached_wake_nobody() {
+        assert_eq!(concern(&link("naru0123456789a", true)), None);
+        assert_eq!(concern(&Change::Route { ours: true, gone: false }), None);
+    }
+
+    #[test]
+    fn a_route_of_ours_that_goes_or_anothers_that_comes_is_looked_at() {
+        assert_eq!(concern(&Change::Route { ours: true, gone: true }), Some(Wake::Routes));
+        assert_eq!(concern(&Change::Route { ours: false, gone: false }), Some(Wake::Routes));
+    }
+}

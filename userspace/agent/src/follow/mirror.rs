@@ -1,0 +1,141 @@
+use std::path::Path;
+
+use naru_cluster::Source;
+use naru_core::{
+    cluster::ClusterSpec,
+    reconcile::{Pass, Policy},
+};
+use naru_node::{
+    datapath::Pins,
+    endpoint::{Maps, Tools, reconcile},
+    init::{self, InitError, Memory, NodeFacts, Request},
+    links::Links,
+    paths::Paths,
+    store::StateStore,
+    sync,
+};
+
+use super::Wake;
+
+/// Keeps the node like the cluster. Whatever fails is logged and tried again at the next pass.
+pub struct Mirror {
+    paths: Paths,
+    request: Request,
+    source: Box<dyn Source>,
+    /// What was said of the source last, so that it is not said again every pass.
+    complaint: Option<String>,
+    remembered: Pass,
+}
+
+impl Mirror {
+    /// A mirror of `source`; `request` is what the command line asks of init.
+    pub fn new(paths: Paths, request: Request, source: Box<dyn Source>) -> Self {
+        Self { paths, request, source, complaint: None, remembered: Pass::default() }
+    }
+
+    /// The file to watch.
+    pub fn file(&self) -> Option<&Path> {
+        self.source.file()
+    }
+
+    /// One pass, as large as `wake` asks.
+    pub fn pass(&mut self, wake: Wake) {
+        let result = match wake {
+            Wake::Routes => self.routes(),
+            Wake::Cluster => self.cluster(),
+            Wake::Everything => self.everything(),
+        };
+        if let Err(error) = result {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// Routes, rules, map entries; all that init makes if they hang in the air.
+    fn routes(&mut self) -> Result<(), InitError> {
+        let Some(memory) = Memory::load(&self.paths)? else { return self.everything() };
+        match sync::refresh(&self.paths, &memory)? {
+            Some(changes) => {
+                report(&changes);
+                Ok(())
+            }
+            None => self.everything(),
+        }
+    }
+
+    /// A new cluster, if the source says one.
+    fn cluster(&mut self) -> Result<(), InitError> {
+        let known = Memory::load(&self.paths)?.map(|memory| memory.cluster);
+        match self.load() {
+            Some(cluster) if known.as_ref() != Some(&cluster) => self.init(Some(cluster)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything that init makes, then the pods.
+    fn everything(&mut self) -> Result<(), InitError> {
+        let cluster = self.load();
+        self.init(cluster)?;
+        self.pods()
+    }
+
+    fn init(&mut self, cluster: Option<ClusterSpec>) -> Result<(), InitError> {
+        let ready = init::run(&self.paths, &Request { cluster, ..self.request.clone() })?;
+        if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
+            for line in crate::command::init::summary(&ready) {
+                tracing::info!("{line}");
+            }
+        }
+        report(&ready.changes);
+        Ok(())
+    }
+
+    /// The cluster as the source has it; `None` when it has none or an invalid one, then the last good one stays.
+    fn load(&mut self) -> Option<ClusterSpec> {
+        let loaded = match self.source.load() {
+            Err(_) if self.source.file().is_some_and(|file| !file.exists()) => return None,
+            loaded => loaded,
+        };
+        let complaint = loaded.as_ref().err().map(|error| format!("{error}: the last good cluster stays"));
+        if let Some(text) = complaint.as_ref().filter(|text| self.complaint.as_ref() != Some(*text)) {
+            tracing::error!("{text}");
+        }
+        self.complaint = complaint;
+        loaded.ok()
+    }
+
+    /// Pods against store, maps and routes.
+    fn pods(&mut self) -> Result<(), InitError> {
+        let Some(facts) = init::current(&self.paths)? else { return Ok(()) };
+        let mut tools = tools(&self.paths, &facts)?;
+        let now = init::now();
+        let (report, next) = reconcile::pass(&mut tools, &facts, Policy::default(), &self.remembered, now)?;
+        self.remembered = next;
+        for action in &report.done {
+            tracing::info!("put right: {action:?}");
+        }
+        for (action, cause) in &report.failed {
+            tracing::error!("{action:?}: {cause}");
+        }
+        for interface in &report.filters {
+            tracing::info!("{interface}: programs attached again");
+        }
+        Ok(())
+    }
+}
+
+fn tools(paths: &Paths, facts: &NodeFacts) -> Result<Tools, InitError> {
+    Ok(Tools {
+        links: Links::open()?,
+        store: StateStore::open(&paths.lease_store(), &facts.boot_id)?,
+        maps: Maps::open(Pins::new(paths))?,
+    })
+}
+
+fn report(changes: &sync::Changes) {
+    for command in &changes.commands {
+        tracing::debug!("{command:?}");
+    }
+    if !changes.commands.is_empty() {
+        tracing::info!(changes = changes.commands.len(), "maps, routes and rules follow the cluster");
+    }
+}

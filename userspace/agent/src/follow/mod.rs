@@ -1,0 +1,69 @@
+//! Following the cluster: what the agent does after init. It owns nothing the datapath needs; killed at any moment it
+//! leaves a node that works, and started again it finds the way from what is to what should be.
+
+mod changes;
+mod mirror;
+
+use std::time::Duration;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+pub use changes::Wake;
+pub use mirror::Mirror;
+
+/// How long changes are gathered before a pass: an editor writes a file in several steps.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Follows until SIGTERM or SIGINT.
+pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> {
+    let mut wakes = changes::watch(mirror.file())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut due: Option<(Instant, Wake)> = None;
+    loop {
+        let settled = async {
+            match due {
+                Some((at, _)) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = ticks.tick() => mirror.pass(Wake::Everything),
+            Some(wake) = wakes.recv() => due = Some(merge(due, wake)),
+            () = settled => {
+                if let Some((_, wake)) = due.take() {
+                    mirror.pass(wake);
+                }
+            }
+        }
+    }
+    tracing::info!("stopped; the datapath goes on without the agent");
+    Ok(())
+}
+
+/// The earlier time and the larger pass: a stream of changes cannot put a pass off.
+fn merge(due: Option<(Instant, Wake)>, wake: Wake) -> (Instant, Wake) {
+    let (at, before) = due.unwrap_or_else(|| (Instant::now() + SETTLE, wake));
+    (at, before.max(wake))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_of_changes_keeps_the_first_ones_time_and_the_largest_pass() {
+        let first = Instant::now();
+        let merged = merge(Some((first, Wake::Everything)), Wake::Routes);
+        assert_eq!(merged, (first, Wake::Everything));
+        assert_eq!(merge(Some((first, Wake::Routes)), Wake::Cluster).1, Wake::Cluster);
+    }
+}

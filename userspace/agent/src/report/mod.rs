@@ -1,0 +1,15 @@
+//! What commands print: plain rows for JSON and for tables.
+
+mod counters;
+mod pods;
+mod table;
+
+pub use counters::{HookRow, PodRow, Tally, hooks, pods};
+pub use pods::Owners;
+pub use table::Table;
+
+/// Prints `rows` as indented JSON.
+pub fn print_json(rows: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(rows)?);
+    Ok(())
+}

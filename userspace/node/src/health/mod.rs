@@ -1,0 +1,84 @@
+//! What is wrong with a running node, in words: looked at, never changed.
+
+use std::net::IpAddr;
+
+use crate::{
+    datapath::{Pins, overlay_attachment, pod_filters},
+    init::{self, DEVICE, InitError, Memory, Survey},
+    links::Links,
+    paths::Paths,
+};
+
+/// Everything that is not as it should be; empty on a healthy node.
+///
+/// # Errors
+/// The machine cannot be looked at.
+pub fn warnings(paths: &Paths, memory: &Memory) -> Result<Vec<String>, InitError> {
+    let links = Links::open()?;
+    let survey = Survey::take(&links, memory)?;
+    let pins = Pins::new(paths);
+    let mut warnings: Vec<String> =
+        init::overlaps(memory, &survey, |_| true).iter().map(ToString::to_string).collect();
+    warnings.extend(pins.first_missing().map(|pin| format!("{}: not pinned", pin.display())));
+    warnings.extend(own_addresses(memory, &survey));
+    warnings.extend(unreachable_nodes(memory, &survey));
+    warnings.extend(overlay(&links, &pins, memory)?);
+    warnings.extend(pods(&links, &pins)?);
+    warnings.extend(runtime(paths, memory));
+    Ok(warnings)
+}
+
+/// Addresses that the cluster says are this node's, but the machine does not have.
+fn own_addresses(memory: &Memory, survey: &Survey) -> Vec<String> {
+    let Some(own) = memory.cluster.node(&memory.node) else { return Vec::new() };
+    let missing = |address: &&IpAddr| !survey.addresses.contains(address);
+    own.addresses
+        .iter()
+        .filter(missing)
+        .map(|address| format!("{address}: not an address of this machine"))
+        .collect()
+}
+
+fn unreachable_nodes(memory: &Memory, survey: &Survey) -> Vec<String> {
+    let remotes = memory.cluster.remotes(&memory.node);
+    let lost =
+        remotes.filter(|node| node.underlay().is_some_and(|end| !survey.underlay_mtu.contains_key(&end)));
+    lost.map(|node| format!("node {}: no route to its first address", node.name)).collect()
+}
+
+fn overlay(links: &Links, pins: &Pins, memory: &Memory) -> Result<Option<String>, InitError> {
+    if !memory.is_clustered() {
+        return Ok(None);
+    }
+    let Some(link) = links.link(DEVICE)? else {
+        return Ok(Some(format!("{DEVICE}: the tunnel device is gone")));
+    };
+    if !link.up {
+        return Ok(Some(format!("{DEVICE}: down")));
+    }
+    let attached = overlay_attachment(pins, DEVICE).is_ok_and(|attachment| attachment.is_complete());
+    Ok((!attached).then(|| format!("{DEVICE}: programs are not attached")))
+}
+
+/// Pods' interfaces without our filters.
+fn pods(links: &Links, pins: &Pins) -> Result<Vec<String>, InitError> {
+    let is_bare = |name: &str| !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete());
+    let veths = links.host_veths()?;
+    let bare = veths.iter().filter(|veth| is_bare(&veth.name));
+    Ok(bare.map(|veth| format!("{}: programs are not attached", veth.name)).collect())
+}
+
+/// What the container runtime will not find.
+fn runtime(paths: &Paths, memory: &Memory) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if memory.conflist && paths.cni_conf.is_dir() {
+        if !paths.conflist().exists() {
+            warnings.push(format!("{}: not there", paths.conflist().display()));
+        }
+        let plugin = paths.cni_bin.join("naru-cni");
+        if !plugin.exists() {
+            warnings.push(format!("{}: not there", plugin.display()));
+        }
+    }
+    warnings
+}
