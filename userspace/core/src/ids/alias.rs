@@ -53,6 +53,12 @@ impl Alias {
         self.generation
     }
 
+    /// The alias of the same attachment in another generation.
+    #[must_use]
+    pub fn with_generation(&self, generation: Generation) -> Self {
+        Self { generation, ..self.clone() }
+    }
+
     /// The attachment's network as written: its name, or the hash of a long one.
     #[must_use]
     pub fn network(&self) -> &str {
@@ -161,5 +167,9 @@ mod tests {
         let other = AttachmentId::new("n", "c", "eth1").unwrap();
         assert!(!Alias::new(&id, Generation(1)).belongs_to(&other));
         assert_eq!(Alias::new(&id, Generation(3)).generation(), Generation(3));
+        assert_eq!(
+            Alias::new(&id, Generation(3)).with_generation(Generation(4)),
+            Alias::new(&id, Generation(4))
+        );
     }
 }

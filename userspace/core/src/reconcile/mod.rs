@@ -2,17 +2,125 @@
 //! before two passes saw it dead, and what the kernel holds alive is written back into the store.
 
 mod facts;
+mod pass;
+#[cfg(test)]
+mod tests;
+mod view;
 
 pub use facts::{Action, Facts, HostRoute, LiveLink, MapEntry, Policy};
+pub use pass::Pass;
 
-use crate::ipam::Millis;
+use pass::{Suspect, Watch};
+use view::{Standing, View};
 
-/// What a pass remembers for the next one. A process that starts afresh begins with the default.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Pass {}
+use crate::ipam::{Millis, Row, State};
 
 /// The actions that are due, and what to remember for the next pass.
 #[must_use]
-pub fn reconcile(_facts: &Facts, _policy: Policy, previous: &Pass, _now: Millis) -> (Vec<Action>, Pass) {
-    (Vec::new(), previous.clone())
+pub fn reconcile(facts: &Facts, policy: Policy, previous: &Pass, now: Millis) -> (Vec<Action>, Pass) {
+    let view = View::new(facts);
+    let mut watch = Watch::new(previous, policy.gap, now);
+    let mut actions = Vec::new();
+    for link in &facts.links {
+        actions.extend(quarantines(&view, link));
+        actions.extend(adoption(&view, link));
+    }
+    for row in &facts.rows {
+        actions.extend(restored(&view, facts, row));
+        if is_dead(&view, policy, row, now)
+            && watch.confirms(Suspect::Row(row.domain.clone(), row.address, row.generation))
+        {
+            let (domain, address, generation) = (row.domain.clone(), row.address, row.generation);
+            actions.push(Action::Free { domain, address, generation });
+        }
+    }
+    actions.extend(remains(&view, facts, &mut watch));
+    (actions, watch.next)
+}
+
+/// Addresses of a live veth that no attachment may have: another veth has them too, or the veth's alias
+/// does not tell whose it is. Named once, by the first of the holders.
+fn quarantines(view: &View<'_>, link: &LiveLink) -> Vec<Action> {
+    let unclear = |holders: &[&LiveLink]| match holders {
+        [] => false,
+        [only] => only.alias.attachment().is_none() && view.standing(only) == Standing::Unknown,
+        _ => true,
+    };
+    let open = |row: Option<&Row>| row.is_none_or(|row| row.state == State::Cooling);
+    let mut actions = Vec::new();
+    for &address in &link.addresses {
+        let holders = view.holders(address);
+        let first = holders.first().is_some_and(|first| first.ifindex == link.ifindex);
+        if first && unclear(holders) && open(view.row(address)) {
+            let mut holders: Vec<_> = holders.iter().map(|holder| holder.alias.clone()).collect();
+            holders.sort_unstable();
+            actions.push(Action::Quarantine { address, holders });
+        }
+    }
+    actions
+}
+
+/// A live veth of which the store knows nothing, with the addresses that it alone has.
+fn adoption(view: &View<'_>, link: &LiveLink) -> Option<Action> {
+    let owner = link.alias.attachment().filter(|_| view.standing(link) == Standing::Unknown)?;
+    let open =
+        |row: Option<&Row>| row.is_none_or(|row| matches!(row.state, State::Cooling | State::Quarantined));
+    let mut addresses = link.addresses.clone();
+    addresses.retain(|address| view.holders(*address).len() == 1 && open(view.row(*address)));
+    let (netns, ifindex, generation) = (link.netns, link.ifindex, link.alias.generation());
+    (!addresses.is_empty()).then_some(Action::Adopt { owner, addresses, netns, ifindex, generation })
+}
+
+/// What the kernel lacks of an attachment that is wired.
+fn restored(view: &View<'_>, facts: &Facts, row: &Row) -> Vec<Action> {
+    let wired = row.state == State::Assigned && row.confirmed;
+    let Some(link) = view.link_of(row).filter(|_| wired) else { return Vec::new() };
+    let (address, ifindex, generation) = (row.address, link.ifindex, row.generation);
+    let mut actions = Vec::new();
+    if !facts.entries.contains(&MapEntry { address, ifindex, generation }) {
+        actions.push(Action::RestoreEntry { address, ifindex, generation });
+    }
+    if !facts.routes.contains(&HostRoute { address, ifindex }) {
+        actions.push(Action::RestoreRoute { address, ifindex });
+    }
+    actions
+}
+
+fn is_dead(view: &View<'_>, policy: Policy, row: &Row, now: Millis) -> bool {
+    let held = matches!(row.state, State::Assigned | State::Quarantined);
+    let under_way =
+        row.state == State::Assigned && !row.confirmed && now.abs_diff(row.since) < policy.unconfirmed_age;
+    held && !under_way && !view.lives(row)
+}
+
+/// What is left in the kernel of attachments that are gone: entries and routes first, so that
+/// nothing leads to a veth any more when it goes.
+fn remains(view: &View<'_>, facts: &Facts, watch: &mut Watch<'_>) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for entry in &facts.entries {
+        let link = view.link_at(entry.ifindex);
+        let of_link = |link: &LiveLink| {
+            link.alias.generation() == entry.generation && view.belongs(entry.address, link)
+        };
+        if !link.is_some_and(of_link) && watch.confirms(Suspect::Entry(*entry)) {
+            actions.push(Action::DeleteEntry(*entry));
+        }
+    }
+    for route in &facts.routes {
+        let link = view.link_at(route.ifindex);
+        if !link.is_some_and(|link| view.belongs(route.address, link))
+            && watch.confirms(Suspect::Route(*route))
+        {
+            actions.push(Action::DeleteRoute(*route));
+        }
+    }
+    for link in &facts.links {
+        let bare = view.standing(link) == Standing::Unknown && link.addresses.is_empty();
+        let dead = bare || view.standing(link) == Standing::Ended;
+        if dead && watch.confirms(Suspect::Link(link.ifindex, link.alias.clone())) {
+            let (ifindex, name, alias) = (link.ifindex, link.name.clone(), link.alias.clone());
+            actions.push(Action::DeleteLink { ifindex, name, alias });
+        }
+    }
+    actions
 }
