@@ -1,2 +1,63 @@
-//! Placeholder.
-fn main() {}
+//! The project's own tool: `cargo xtask setup | build | check | test | lab | bench`.
+//!
+//! Needs nothing but cargo to start; each command installs what it needs and is missing.
+
+mod bench;
+mod build;
+mod check;
+mod lab;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Set up, build, check and test naru")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building and testing need (Debian packages, bpf-linker, cargo-deny); nothing when all is there
+    Setup(setup::SetupArgs),
+    /// Build the eBPF object and the static binaries in target/dist
+    Build,
+    /// Format, lints, dependency direction, house rules, licences and sources of dependencies
+    Check,
+    /// Run the tests: ring 0, then ring 1 as root on network namespaces
+    Test(test::TestArgs),
+    /// Bring up two nodes with pods, run the traffic matrix, show addresses and maps, take everything down
+    Lab(lab::LabArgs),
+    /// Measure ADD and DEL against the reference plugins in interleaved rounds
+    Bench(bench::BenchArgs),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Setup(args) => setup::run(&workspace, &args),
+        Command::Build => build::run(&workspace),
+        Command::Check => check::run(&workspace),
+        Command::Test(args) => test::run(&workspace, &args),
+        Command::Lab(args) => lab::run(&workspace, &args),
+        Command::Bench(args) => bench::run(&workspace, &args),
+    }
+}

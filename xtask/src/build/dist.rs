@@ -1,0 +1,73 @@
+//! The binaries to install.
+
+use std::{fs, path::Path};
+
+use anyhow::Context;
+
+use crate::{
+    run::{self, step},
+    workspace::Workspace,
+};
+
+/// Programs that are built.
+const BUILT: [&str; 2] = ["naru", "naru-cni"];
+/// Other names of naru-cni, told apart by the name it is started under.
+const ALIASES: [&str; 2] = ["naru-ipam", "loopback"];
+
+/// Builds the binaries, statically linked, and puts them into the dist directory.
+///
+/// # Errors
+/// Cargo fails, or a file cannot be written.
+pub fn build(workspace: &Workspace) -> anyhow::Result<()> {
+    let host = host()?;
+    let mut command = run::cargo();
+    command.current_dir(&workspace.root).args(["build", "--release", "--target", &host]);
+    command.args(["--package", "naru-agent", "--package", "naru-plugin"]);
+    // With --target the flag reaches the binaries only: build scripts and procedural macros stay dynamic.
+    command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    step("static binaries", &mut command)?;
+    let dist = workspace.dist();
+    fs::create_dir_all(&dist).with_context(|| format!("create {}", dist.display()))?;
+    for name in BUILT {
+        install(&workspace.target.join(&host).join("release").join(name), &dist.join(name))?;
+    }
+    ALIASES.iter().try_for_each(|alias| link(&dist.join("naru-cni"), &dist.join(alias)))
+}
+
+/// A line for each file: name, size.
+///
+/// # Errors
+/// A file is missing.
+pub fn listing(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let line = |name: &&str| {
+        let path = workspace.dist().join(name);
+        let size = fs::metadata(&path).with_context(|| path.display().to_string())?.len();
+        Ok(format!("{} ({:.1} MB)", path.display(), size as f64 / 1e6))
+    };
+    BUILT.iter().chain(&ALIASES).map(line).collect()
+}
+
+/// The host's triple.
+fn host() -> anyhow::Result<String> {
+    let version = run::output(run::cargo().arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("cargo -vV: no host")?.to_owned())
+}
+
+/// Copies by rename: a running program keeps its file.
+fn install(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let staged = to.with_extension("new");
+    fs::copy(from, &staged).with_context(|| format!("copy {} to {}", from.display(), staged.display()))?;
+    fs::rename(&staged, to).with_context(|| format!("rename to {}", to.display()))
+}
+
+/// Makes `alias` the same file as `of`.
+fn link(of: &Path, alias: &Path) -> anyhow::Result<()> {
+    let staged = alias.with_extension("new");
+    let _ = fs::remove_file(&staged);
+    fs::hard_link(of, &staged).with_context(|| format!("link {}", staged.display()))?;
+    // Renaming one link of a file over another does nothing and leaves both: remove what stays.
+    fs::rename(&staged, alias).with_context(|| format!("rename to {}", alias.display()))?;
+    let _ = fs::remove_file(&staged);
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! `cargo xtask check`: everything that can be known without running the product.
+
+mod direction;
+mod tidy;
+
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::{
+    build,
+    run::{self, say, step},
+    setup::{Needs, Tool},
+    workspace::Workspace,
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// Something is found, or a tool cannot be run.
+pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
+    Needs::check().install()?;
+    none_of("house rules", &tidy::complaints(workspace)?)?;
+    none_of("dependency direction", &direction::complaints(&workspace.metadata()?)?)?;
+    step("format", cargo(workspace).args(["fmt", "--all", "--check"]))?;
+    step("licences, bans and sources of dependencies", &mut deny(workspace)?)?;
+    step("clippy", cargo(workspace).args(CLIPPY))?;
+    step("clippy of the datapath", build::cargo(workspace, "clippy")?.args(["--", "-D", "warnings"]))
+}
+
+const CLIPPY: [&str; 9] = [
+    "clippy",
+    "--workspace",
+    "--exclude",
+    "naru-datapath",
+    "--all-targets",
+    "--quiet",
+    "--",
+    "-D",
+    "warnings",
+];
+
+fn cargo(workspace: &Workspace) -> Command {
+    let mut command = run::cargo();
+    command.current_dir(&workspace.root);
+    command
+}
+
+fn deny(workspace: &Workspace) -> anyhow::Result<Command> {
+    let mut command = Command::new(Tool::CARGO_DENY.program()?);
+    command.current_dir(&workspace.root).args(["check", "bans", "licenses", "sources"]);
+    Ok(command)
+}
+
+fn none_of(what: &str, complaints: &[String]) -> anyhow::Result<()> {
+    for complaint in complaints {
+        say(complaint);
+    }
+    if !complaints.is_empty() {
+        bail!("{what}: {} found", complaints.len());
+    }
+    say(&format!("{what}: kept"));
+    Ok(())
+}

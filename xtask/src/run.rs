@@ -1,0 +1,67 @@
+//! Running programs: announced, timed, and with the command line in the error.
+
+use std::{
+    env,
+    ffi::OsStr,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, bail};
+
+/// The cargo that runs us.
+#[must_use]
+pub fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Announces `what`, runs `command` with our own output and says how long it took.
+///
+/// # Errors
+/// It cannot be run, or fails.
+pub fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
+    say(what);
+    let start = Instant::now();
+    let status = command.stdin(Stdio::null()).status().with_context(|| line(command))?;
+    if !status.success() {
+        bail!("{what}: {status}: {}", line(command));
+    }
+    say(&format!("{what}: done in {:.1} s", start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// What a successful `command` prints.
+///
+/// # Errors
+/// It cannot be run, or fails: with what it said.
+pub fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| line(command))?;
+    if !output.status.success() {
+        bail!("{}: {}: {}", line(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether `command` runs and succeeds; its output is not shown.
+pub fn succeeds(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+/// One line of progress.
+pub fn say(text: &str) {
+    println!("xtask: {text}");
+}
+
+/// Whether we are root.
+///
+/// # Errors
+/// `id` cannot be run.
+pub fn is_root() -> anyhow::Result<bool> {
+    Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}

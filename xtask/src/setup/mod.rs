@@ -1,0 +1,109 @@
+//! `cargo xtask setup`: what building, checking and testing need, installed where it is missing.
+
+mod packages;
+mod rust;
+mod tools;
+
+use anyhow::bail;
+use clap::Args;
+
+pub use self::{packages::Group, rust::Bpf, tools::Tool};
+use crate::{run::say, workspace::Workspace};
+
+/// Options of `setup`.
+#[derive(Args)]
+pub struct SetupArgs {
+    /// Only look: print what is missing, exit 1 if anything is
+    #[arg(long)]
+    check: bool,
+    /// Also what `test --vm` needs (qemu)
+    #[arg(long)]
+    vm: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Something is missing and cannot be installed, or `--check` found something missing.
+pub fn run(_workspace: &Workspace, args: &SetupArgs) -> anyhow::Result<()> {
+    let needs = Needs::all(args.vm);
+    if !args.check {
+        needs.install()?;
+        say("setup: everything is there");
+        return Ok(());
+    }
+    let missing = needs.missing()?;
+    if missing.is_empty() {
+        say("setup: everything is there");
+        return Ok(());
+    }
+    for line in &missing {
+        say(&format!("missing: {line}"));
+    }
+    bail!("setup: {} missing; `cargo xtask setup` installs them", missing.len())
+}
+
+/// What a command needs.
+#[derive(Clone)]
+pub struct Needs {
+    groups: Vec<Group>,
+    tools: Vec<Tool>,
+    components: bool,
+}
+
+impl Needs {
+    fn all(vm: bool) -> Self {
+        let mut groups = vec![Group::Build, Group::Test];
+        groups.extend(vm.then_some(Group::Vm));
+        Self { groups, tools: vec![Tool::BPF_LINKER, Tool::CARGO_DENY], components: true }
+    }
+
+    /// What `build` needs.
+    #[must_use]
+    pub fn build() -> Self {
+        Self { groups: vec![Group::Build], tools: vec![Tool::BPF_LINKER], components: false }
+    }
+
+    /// What `check` needs.
+    #[must_use]
+    pub fn check() -> Self {
+        Self { groups: vec![Group::Build], tools: vec![Tool::CARGO_DENY], components: true }
+    }
+
+    /// What `test`, `lab` and `bench` need.
+    #[must_use]
+    pub fn test() -> Self {
+        Self { groups: vec![Group::Build, Group::Test], tools: vec![Tool::BPF_LINKER], components: false }
+    }
+
+    /// Installs what is missing; silent and quick when nothing is.
+    ///
+    /// # Errors
+    /// Something cannot be installed.
+    pub fn install(&self) -> anyhow::Result<()> {
+        packages::install(&self.groups)?;
+        if self.components {
+            rust::install_components()?;
+        }
+        for tool in &self.tools {
+            tool.install()?;
+        }
+        Ok(())
+    }
+
+    fn missing(&self) -> anyhow::Result<Vec<String>> {
+        let mut missing = Vec::new();
+        for package in packages::missing(&self.groups)? {
+            missing.push(format!("package {package}"));
+        }
+        if self.components {
+            missing.extend(rust::missing_components().into_iter().map(|name| format!("cargo {name}")));
+        }
+        for tool in &self.tools {
+            if !tool.is_installed()? {
+                missing.push(tool.to_string());
+            }
+        }
+        Ok(missing)
+    }
+}

@@ -1,0 +1,126 @@
+//! Debian packages, through apt.
+
+use std::process::Command;
+
+use anyhow::bail;
+
+use super::rust::Bpf;
+use crate::run::{self, say, step};
+
+/// What a set of packages is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The BPF compiler, and what bpf-linker and the bundled SQLite are built with.
+    Build,
+    /// What the lab and the tests run.
+    Test,
+    /// The other kernel.
+    Vm,
+}
+
+impl Group {
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            // core for the BPF target comes compiled; clippy of the same version checks the datapath.
+            Self::Build => &[
+                "gcc",
+                "libc6-dev",
+                "rustc-web",
+                "cargo-web",
+                "rust-web-clippy",
+                "libstd-rust-web-dev-bpf",
+                "llvm-22-dev",
+                "libpolly-22-dev",
+            ],
+            Self::Test => &[
+                "bpftool",
+                "containernetworking-plugins",
+                "iproute2",
+                "iptables",
+                "iputils-ping",
+                "nftables",
+                "util-linux",
+            ],
+            Self::Vm => &["cpio", "kmod", "qemu-system-x86", "xz-utils"],
+        }
+    }
+}
+
+/// The packages of `groups` that are not installed.
+///
+/// # Errors
+/// This is not Debian, and the group cannot be had otherwise.
+pub fn missing(groups: &[Group]) -> anyhow::Result<Vec<&'static str>> {
+    let groups =
+        groups.iter().filter(|group| **group != Group::Build || Bpf::present() != Some(Bpf::Nightly));
+    let wanted: Vec<_> = groups.flat_map(|group| group.packages()).copied().collect();
+    if wanted.is_empty() {
+        return Ok(wanted);
+    }
+    let installed = installed(&wanted)?;
+    Ok(wanted.into_iter().filter(|name| !installed.iter().any(|have| have == name)).collect())
+}
+
+/// Installs the packages of `groups` that are missing.
+///
+/// # Errors
+/// apt fails, or we are not root.
+pub fn install(groups: &[Group]) -> anyhow::Result<()> {
+    let missing = missing(groups)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !run::is_root()? {
+        bail!("packages are missing: run as root: apt-get install --no-install-recommends {names}");
+    }
+    if !all_known(&missing) {
+        update();
+    }
+    let what = format!("install {names}");
+    if step(&what, apt("install").arg("--no-install-recommends").args(&missing)).is_ok() {
+        return Ok(());
+    }
+    // Lists that are too old name versions the archive no longer has.
+    update();
+    step(&what, apt("install").arg("--no-install-recommends").args(&missing))
+}
+
+/// Names of `wanted` that dpkg has installed.
+fn installed(wanted: &[&str]) -> anyhow::Result<Vec<String>> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat=${Package} ${db:Status-Status}\n"]).args(wanted);
+    let Ok(output) = query.output() else {
+        bail!("dpkg-query cannot be run: set-up knows Debian only; needed are {}", wanted.join(" "));
+    };
+    // It fails when it does not know one of the names; the others are printed all the same.
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect())
+}
+
+/// Whether apt's lists have a version of every package.
+fn all_known(names: &[&str]) -> bool {
+    names.iter().all(|name| {
+        let policy = run::output(Command::new("apt-cache").args(["policy", name])).unwrap_or_default();
+        policy.lines().any(|line| line.trim_start().starts_with("Candidate:") && !line.ends_with("(none)"))
+    })
+}
+
+/// Fetches apt's lists. A source that does not answer is no reason to stop: the installation tells.
+fn update() {
+    if let Err(error) = step("apt-get update", &mut apt("update")) {
+        say(&format!("{error}; going on with the lists there are"));
+    }
+}
+
+fn apt(verb: &str) -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args([
+        "-y",
+        "-q",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+        verb,
+    ]);
+    command
+}

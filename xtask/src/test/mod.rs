@@ -1,0 +1,75 @@
+//! `cargo xtask test`: ring 0 without root, then ring 1 on network namespaces, or another kernel's core run.
+
+mod ring;
+mod tally;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use self::tally::Tally;
+use crate::{
+    build,
+    run::{self, say},
+    setup::Needs,
+    workspace::Workspace,
+};
+
+/// Options of `test`.
+#[derive(Args)]
+pub struct TestArgs {
+    /// Only this ring: 0 needs neither root nor set-up, 1 needs root
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1))]
+    ring: Option<u8>,
+    /// The full product of the traffic matrix, and more rounds
+    #[arg(long)]
+    soak: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A test fails, or tests that should run cannot.
+pub fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<()> {
+    let wanted = |ring: u8| args.ring.is_none_or(|only| only == ring);
+    if wanted(1) {
+        if !run::is_root()? {
+            bail!("ring 1 needs root: run as root, or `cargo xtask test --ring 0`");
+        }
+        Needs::test().install()?;
+        build::run(workspace)?;
+    }
+    let mut tallies = Vec::new();
+    if wanted(0) {
+        tallies.push(ring::zero(workspace)?);
+    }
+    if wanted(1) {
+        tallies.extend(ring::one(workspace, args.soak)?);
+    }
+    conclude(&tallies)
+}
+
+/// Prints a line a run and fails if one failed.
+fn conclude(tallies: &[Tally]) -> anyhow::Result<()> {
+    for tally in tallies {
+        say(&tally.to_string());
+    }
+    let failed = tallies.iter().filter(|tally| tally.failed()).count();
+    if failed > 0 {
+        bail!("test: {failed} of {} runs failed", tallies.len());
+    }
+    let passed: u32 = tallies.iter().map(|tally| tally.passed).sum();
+    say(&format!("test: {passed} tests passed, none failed, none skipped"));
+    Ok(())
+}
+
+/// Names of the end-to-end test files, the serial ones last.
+fn end_to_end(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let metadata = workspace.metadata()?;
+    let packages = metadata["packages"].as_array().context("cargo metadata: no packages")?;
+    let package = packages.iter().find(|package| package["name"] == ring::END_TO_END);
+    let targets = package.and_then(|package| package["targets"].as_array()).context("no end-to-end crate")?;
+    let tests = targets.iter().filter(|target| target["kind"][0] == "test");
+    let mut names: Vec<_> = tests.filter_map(|target| target["name"].as_str().map(str::to_owned)).collect();
+    names.sort_by_key(|name| (ring::is_serial(name), name.clone()));
+    Ok(names)
+}

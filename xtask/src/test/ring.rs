@@ -1,0 +1,76 @@
+//! The runs of cargo that make up a ring.
+
+use std::process::Command;
+
+use anyhow::bail;
+
+use super::tally::Tally;
+use crate::{
+    run::{self, say},
+    workspace::Workspace,
+};
+
+/// The crate of the end-to-end tests.
+pub const END_TO_END: &str = "naru-e2e";
+const DATAPATH: &str = "naru-datapath";
+
+/// Whether the tests of this file change what all namespaces share, or are disturbed by load: one at a time, last.
+#[must_use]
+pub fn is_serial(file: &str) -> bool {
+    file.starts_with("serial")
+}
+
+/// Ring 0: whatever needs no root. Built first, so that the time is the tests' own.
+///
+/// # Errors
+/// Something does not compile, or cargo cannot be run.
+pub fn zero(workspace: &Workspace) -> anyhow::Result<Tally> {
+    let all = ["--workspace", "--exclude", DATAPATH];
+    run::step("build tests", cargo_test(workspace).args(all).arg("--no-run"))?;
+    say("ring 0");
+    Tally::of("ring 0", cargo_test(workspace).args(all))
+}
+
+/// Ring 1: the tests that ring 0 ignores because they need root.
+///
+/// # Errors
+/// Cargo cannot be run, or there is nothing to run.
+pub fn one(workspace: &Workspace, soak: bool) -> anyhow::Result<Vec<Tally>> {
+    let mut crates = cargo_test(workspace);
+    crates.args(["--workspace", "--exclude", DATAPATH, "--exclude", END_TO_END, "--tests"]);
+    let mut tallies = vec![root_tests(workspace, "ring 1: crates", crates, soak, false)?];
+    for file in super::end_to_end(workspace)? {
+        let mut tests = cargo_test(workspace);
+        tests.args(["--package", END_TO_END, "--test", &file]);
+        tallies.push(root_tests(workspace, &format!("ring 1: {file}"), tests, soak, is_serial(&file))?);
+    }
+    if tallies.iter().all(|tally| tally.passed == 0) {
+        bail!("ring 1: no test ran");
+    }
+    Ok(tallies)
+}
+
+fn root_tests(
+    workspace: &Workspace,
+    what: &str,
+    mut command: Command,
+    soak: bool,
+    serial: bool,
+) -> anyhow::Result<Tally> {
+    command.env("NARU_DIST", workspace.dist());
+    if soak {
+        command.env("NARU_SOAK", "1");
+    }
+    command.args(["--", "--ignored"]);
+    if serial {
+        command.arg("--test-threads=1");
+    }
+    say(what);
+    Tally::of(what, &mut command)
+}
+
+fn cargo_test(workspace: &Workspace) -> Command {
+    let mut command = run::cargo();
+    command.current_dir(&workspace.root).args(["test", "--no-fail-fast"]);
+    command
+}

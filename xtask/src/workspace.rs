@@ -1,0 +1,76 @@
+//! Where things are, and what the workspace consists of, as cargo tells it.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::run;
+
+/// The workspace.
+pub struct Workspace {
+    /// Directory of the virtual manifest.
+    pub root: PathBuf,
+    /// Cargo's target directory, `CARGO_TARGET_DIR` included.
+    pub target: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace around the current directory.
+    ///
+    /// # Errors
+    /// There is none, or cargo cannot read it.
+    pub fn find() -> anyhow::Result<Self> {
+        let metadata = metadata(&env::current_dir()?, &["--no-deps"])?;
+        let path = |key: &str| {
+            metadata[key].as_str().map(PathBuf::from).with_context(|| format!("cargo metadata: no {key}"))
+        };
+        Ok(Self { root: path("workspace_root")?, target: path("target_directory")? })
+    }
+
+    /// `cargo metadata` of the workspace, resolved dependencies included.
+    ///
+    /// # Errors
+    /// Cargo fails.
+    pub fn metadata(&self) -> anyhow::Result<Value> {
+        metadata(&self.root, &[])
+    }
+
+    /// Where the binaries to install are left.
+    #[must_use]
+    pub fn dist(&self) -> PathBuf {
+        self.target.join("dist")
+    }
+
+    /// The eBPF object that the binaries embed. In the workspace itself, as `userspace/node/build.rs` looks there.
+    #[must_use]
+    pub fn object(&self) -> PathBuf {
+        self.root.join("target/bpf/naru-datapath.o")
+    }
+}
+
+/// Where project tools (bpf-linker, cargo-deny) are installed: outside the target directory, so that `cargo clean`
+/// and further clones keep them.
+///
+/// # Errors
+/// Neither `NARU_TOOLS`, `XDG_CACHE_HOME` nor `HOME` is set.
+pub fn tools() -> anyhow::Result<PathBuf> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(given) = set("NARU_TOOLS") {
+        return Ok(given);
+    }
+    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    match cache {
+        Some(cache) => Ok(cache.join("naru-tools")),
+        None => bail!("no place for tools: set HOME or NARU_TOOLS"),
+    }
+}
+
+fn metadata(directory: &Path, options: &[&str]) -> anyhow::Result<Value> {
+    let mut command = run::cargo();
+    command.current_dir(directory).args(["metadata", "--format-version", "1"]).args(options);
+    serde_json::from_str(&run::output(&mut command)?).context("cargo metadata: not JSON")
+}
