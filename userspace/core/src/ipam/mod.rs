@@ -13,11 +13,15 @@ mod list;
 #[cfg(test)]
 pub(crate) mod memory;
 mod pick;
+#[cfg(test)]
+mod properties;
 mod range;
 mod ranges;
 mod release;
 mod request;
 mod row;
+#[cfg(test)]
+mod tests;
 
 pub use adopt::{Adoption, adopt};
 pub use assign::{assign, confirm, usage};

@@ -27,9 +27,10 @@ pub fn set_ranges<L: Ledger>(ledger: &mut L, spec: &PoolSpec, now: Millis) -> Re
             ledger.set_range(*id, Some(&Range { draining, ..range.clone() }))?;
         }
     }
+    let ranges = Ranges::read(ledger, &spec.domain)?;
+    let conflicts = reserve(ledger, &ranges, spec, now)?;
     drop_drained(ledger, &spec.domain)?;
     let after = Ranges::read(ledger, &spec.domain)?;
-    let conflicts = reserve(ledger, &after, spec, now)?;
     Ok(RangeChanges { added, conflicts, ..changes(&before, &after, &spec.pool) })
 }
 

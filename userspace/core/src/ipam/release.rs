@@ -21,7 +21,8 @@ pub fn release<L: Ledger>(
     Ok(held)
 }
 
-/// Gives back one address if its assignment is still of this generation; returns whether it was.
+/// Gives back an address if its assignment is still of this generation, and with it whatever else the
+/// assignment holds: both families or none. Returns whether it was.
 pub fn free_if_generation<L: Ledger>(
     ledger: &mut L,
     (domain, address): (&Domain, IpAddr),
@@ -30,10 +31,16 @@ pub fn free_if_generation<L: Ledger>(
 ) -> Result<bool, L::Error> {
     let held = |row: &Row| matches!(row.state, State::Assigned | State::Quarantined);
     let row = ledger.row(domain, address)?.filter(|row| held(row) && row.generation == generation);
-    if let Some(row) = &row {
-        cool(ledger, row, now)?;
+    let Some(row) = row else { return Ok(false) };
+    if let Some(owner) = &row.owner {
+        let others = ledger.held_by(domain, owner)?;
+        for other in others.iter().filter(|other| other.generation == generation) {
+            cool(ledger, other, now)?;
+        }
+    } else {
+        cool(ledger, &row, now)?;
     }
-    Ok(row.is_some())
+    Ok(true)
 }
 
 /// Keeps an address from everybody because more than one live veth has it, unless an attachment holds

@@ -107,7 +107,8 @@ impl StateStore {
         self.transact(|ledger| ipam::adopt(ledger, adoption, now))
     }
 
-    /// Gives back one address if its assignment is still of this generation. Returns whether it was.
+    /// Gives back an address if its assignment is still of this generation, and with it whatever else the
+    /// assignment holds. Returns whether it was.
     pub fn free_if_generation(
         &mut self,
         domain: &Domain,
