@@ -24,6 +24,12 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// Addresses of node 1, and the machine's.
+const OWN: [IpAddr; 2] = [
+    IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1)),
+    IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
+
 /// Node `number` of a dual-stack cluster.
 fn node(number: u8) -> NodeSpec {
     NodeSpec {
@@ -47,7 +53,15 @@ fn inputs<'a>(
     underlay_mtu: &'a BTreeMap<IpAddr, u32>,
     pods: &'a [Pod],
 ) -> Inputs<'a> {
-    Inputs { cluster, node: "node1", subnets: &[], masqueraded: &[], host_addresses: &[], underlay_mtu, pods }
+    Inputs {
+        cluster,
+        node: "node1",
+        subnets: &[],
+        masqueraded: &[],
+        host_addresses: &OWN,
+        underlay_mtu,
+        pods,
+    }
 }
 
 fn main_route(destination: &str) -> RouteKey {
@@ -81,6 +95,14 @@ fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_sou
     let v6 = Route { source: Some(ip("2001:db8::1")), ..v4 };
     assert_eq!(state.routes[&main_route("10.32.2.0/24")], v4);
     assert_eq!(state.routes[&main_route("fd10:32::2:0/112")], v6);
+}
+
+#[test]
+fn an_address_that_the_machine_does_not_have_yet_is_no_source() {
+    let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
+    let state = desired(&Inputs { host_addresses: &OWN[..1], ..inputs(&cluster, &mtu, &[]) }).state;
+    assert_eq!(state.routes[&main_route("10.32.2.0/24")].source, Some(OWN[0]));
+    assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].source, None);
 }
 
 #[test]

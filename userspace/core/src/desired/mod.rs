@@ -42,7 +42,8 @@ pub struct Inputs<'a> {
     pub subnets: &'a [IpNet],
     /// Those of `subnets` whose packets take the machine's address when they leave it.
     pub masqueraded: &'a [IpNet],
-    /// This machine's own addresses, used where the cluster does not name this node.
+    /// The addresses that this machine has now. They are the node's where the cluster does not name it, and what the
+    /// cluster says is the node's counts as source only if it is among them.
     pub host_addresses: &'a [IpAddr],
     /// MTU of the underlay towards each remote node's first address, where one is known.
     pub underlay_mtu: &'a BTreeMap<IpAddr, u32>,
@@ -71,7 +72,9 @@ impl Inputs<'_> {
 
     /// Source of the node's own packets to addresses of the family of `towards`.
     fn source(&self, towards: IpAddr) -> Option<IpAddr> {
-        self.own_addresses().iter().copied().find(|own| own.is_ipv4() == towards.is_ipv4())
+        let is_usable =
+            |own: &IpAddr| own.is_ipv4() == towards.is_ipv4() && self.host_addresses.contains(own);
+        self.own_addresses().iter().copied().find(is_usable)
     }
 
     /// The remote nodes: each with the end of its tunnel and the path MTU towards its pods.

@@ -15,7 +15,7 @@ pub struct NodeFacts {
     pub abi: u32,
     /// This node's name.
     pub node: String,
-    /// This node's addresses, its underlay address first; what pods see as source of the node's own packets.
+    /// Those of this node's addresses that the machine has, its underlay address first; what pods see as source of the node's own packets.
     pub addresses: Vec<IpAddr>,
     /// Blocks that pods without a `subnet` in their configuration take addresses from (the cluster's).
     pub blocks: Vec<IpNet>,

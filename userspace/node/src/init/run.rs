@@ -1,4 +1,5 @@
 use std::{
+    net::IpAddr,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -94,6 +95,9 @@ fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Memory, 
     let memory = Memory::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &memory)?;
     refuse_overlap(before.as_ref(), &memory, &survey)?;
+    if before.is_none() {
+        refuse_other_machine(&memory, &survey)?;
+    }
     Ok((memory, survey))
 }
 
@@ -143,11 +147,16 @@ pub fn now() -> u64 {
 
 fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitError> {
     let own = memory.cluster.node(&memory.node);
+    let is_here = |address: &IpAddr| survey.addresses.contains(address);
+    let addresses = match own {
+        Some(own) => own.addresses.iter().copied().filter(is_here).collect(),
+        None => survey.addresses.clone(),
+    };
     Ok(NodeFacts {
         boot_id: host::boot_id()?,
         abi: naru_abi::ABI_VERSION,
         node: memory.node.clone(),
-        addresses: own.map_or_else(|| survey.addresses.clone(), |own| own.addresses.clone()),
+        addresses,
         blocks: memory.blocks().to_vec(),
         subnets: memory.pools.iter().map(|pool| pool.subnets.clone()).collect(),
         pod_mtu: survey.pod_mtu(memory),
@@ -159,6 +168,17 @@ fn refuse_overlap(before: Option<&Memory>, memory: &Memory, survey: &Survey) -> 
     let accepted = before.map(Memory::ranges).unwrap_or_default();
     let clashes = overlaps(memory, survey, |range| !accepted.contains(range));
     if clashes.is_empty() { Ok(()) } else { Err(InitError::Overlap(clashes)) }
+}
+
+/// A node none of whose addresses is here is most likely another one: a wrong name, or a wrong file.
+fn refuse_other_machine(memory: &Memory, survey: &Survey) -> Result<(), InitError> {
+    let Some(own) = memory.cluster.node(&memory.node) else { return Ok(()) };
+    match own.addresses.first() {
+        Some(first) if !own.addresses.iter().any(|address| survey.addresses.contains(address)) => {
+            Err(InitError::NotThisMachine { node: own.name.clone(), first: *first })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The clashes of those ranges that `concerns` chooses.
