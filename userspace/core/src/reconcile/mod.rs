@@ -4,6 +4,8 @@
 mod facts;
 mod pass;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod view;
 
