@@ -1,17 +1,28 @@
-use std::path::Path;
+use std::{fs, io, path::Path};
 
-use super::{HostError, Journal};
+use rustix::{
+    fs::statfs,
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+};
+
+use super::{HostError, Journal, journal};
 
 /// First word of a mount's key in the journal.
 pub(super) const KEY: &str = "bpffs";
+/// `BPF_FS_MAGIC`.
+const MAGIC: i64 = 0xcafe_4a11;
 
 /// Whether the directory lies on a bpffs; `false` when it is not there.
 ///
 /// # Errors
 /// It cannot be looked at.
 pub fn is_bpffs(directory: &Path) -> Result<bool, HostError> {
-    let _ = directory;
-    todo!()
+    match statfs(directory) {
+        #[allow(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
+        Ok(system) => Ok(system.f_type as i64 == MAGIC),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(errno) => Err(HostError::file(directory, "look at", errno)),
+    }
 }
 
 /// Makes the directory and mounts a bpffs on it unless it is on one already; `true` when it was mounted.
@@ -19,8 +30,15 @@ pub fn is_bpffs(directory: &Path) -> Result<bool, HostError> {
 /// # Errors
 /// The directory cannot be made, remembered or mounted.
 pub fn ensure_bpffs(directory: &Path, journal: &mut dyn Journal) -> Result<bool, HostError> {
-    let _ = (directory, journal);
-    todo!()
+    fs::create_dir_all(directory).map_err(|error| HostError::file(directory, "make", error))?;
+    if is_bpffs(directory)? {
+        return Ok(false);
+    }
+    journal::remember(journal, &format!("{KEY} {}", directory.display()), "")?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
+    mount("bpf", directory, "bpf", flags, Some(c"mode=0700"))
+        .map_err(|errno| HostError::file(directory, "mount bpffs", errno))?;
+    Ok(true)
 }
 
 /// Unmounts the bpffs whose root the directory is; `false` when there is none.
@@ -28,6 +46,19 @@ pub fn ensure_bpffs(directory: &Path, journal: &mut dyn Journal) -> Result<bool,
 /// # Errors
 /// The kernel refuses.
 pub fn unmount_bpffs(directory: &Path) -> Result<bool, HostError> {
-    let _ = directory;
-    todo!()
+    if !is_bpffs(directory)? || !is_mount_point(directory)? {
+        return Ok(false);
+    }
+    unmount(directory, UnmountFlags::NOFOLLOW)
+        .map(|()| true)
+        .map_err(|errno| HostError::file(directory, "unmount bpffs", errno))
+}
+
+/// Whether the directory is the root of its file system, told by its parent lying on another one.
+fn is_mount_point(directory: &Path) -> Result<bool, HostError> {
+    let look = |path: &Path| -> Result<u64, HostError> {
+        let failed = |error: io::Error| HostError::file(path, "look at", error);
+        fs::metadata(path).map(|found| std::os::unix::fs::MetadataExt::dev(&found)).map_err(failed)
+    };
+    Ok(look(directory)? != look(&directory.join(".."))?)
 }

@@ -31,13 +31,19 @@ pub enum HostError {
         /// What the system said.
         source: io::Error,
     },
-    /// A tool failed or is missing.
+    /// A tool failed.
     #[error("{tool}: {reason}")]
     Tool {
         /// The command as called.
         tool: String,
-        /// What it wrote to its error output, or why it could not run.
+        /// What it wrote to its error output, or why it could not be run.
         reason: String,
+    },
+    /// A tool that is needed is not installed.
+    #[error("{tool}: not found in PATH or the system's directories; is it installed?")]
+    ToolMissing {
+        /// The tool.
+        tool: String,
     },
     /// The former value could not be remembered, so nothing was changed.
     #[error("{key}: remember the former value: {source}")]

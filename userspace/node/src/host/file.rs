@@ -1,4 +1,11 @@
-use std::path::Path;
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use super::HostError;
 
@@ -9,8 +16,20 @@ use super::HostError;
 /// # Errors
 /// One of the steps fails; the old file is untouched and the temporary one removed.
 pub fn install_file(path: &Path, content: &[u8], mode: u32) -> Result<bool, HostError> {
-    let _ = (path, content, mode);
-    todo!()
+    if is_so(path, content, mode) {
+        return Ok(false);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(|error| HostError::file(directory, "make", error))?;
+    let temporary = temporary_name(path);
+    let replaced = write(&temporary, content, mode).and_then(|()| rename(&temporary, path));
+    if replaced.is_err() {
+        // The step that failed is the error worth telling.
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced?;
+    sync(directory)?;
+    Ok(true)
 }
 
 /// Removes the file; `false` when it was gone already.
@@ -18,6 +37,99 @@ pub fn install_file(path: &Path, content: &[u8], mode: u32) -> Result<bool, Host
 /// # Errors
 /// The system refuses for another reason.
 pub fn remove_file(path: &Path) -> Result<bool, HostError> {
-    let _ = path;
-    todo!()
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(HostError::file(path, "remove", error)),
+    }
+}
+
+/// Whether the file holds `content` with `mode`; one that cannot be read does not.
+fn is_so(path: &Path, content: &[u8], mode: u32) -> bool {
+    let plain = fs::symlink_metadata(path).is_ok_and(|found| {
+        found.is_file() && found.permissions().mode() & 0o7777 == mode && found.len() == content.len() as u64
+    });
+    plain && fs::read(path).is_ok_and(|found| found == content)
+}
+
+/// A name beside `path` that no other process and no other call uses, hidden, and of no suffix that anybody looks for.
+fn temporary_name(path: &Path) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{name}.{}-{count}.tmp", process::id()))
+}
+
+/// Writes the temporary file through to the disk. One of that name is of a process long gone.
+fn write(temporary: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+    remove_file(temporary)?;
+    let failed = |error: io::Error| HostError::file(temporary, "write", error);
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary).map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    // The mask of the process took bits from the mode at creation.
+    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+    file.sync_all().map_err(failed)
+}
+
+/// Puts the temporary file in its place.
+fn rename(temporary: &Path, path: &Path) -> Result<(), HostError> {
+    fs::rename(temporary, path).map_err(|error| HostError::file(path, "replace", error))
+}
+
+/// Makes the rename durable.
+fn sync(directory: &Path) -> Result<(), HostError> {
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(|error| HostError::file(directory, "sync", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_installed_with_its_mode_once_and_nothing_else_stays_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("net.d/05-naru.conflist");
+        assert!(install_file(&path, b"{}", 0o644).unwrap());
+        assert!(!install_file(&path, b"{}", 0o644).unwrap());
+        assert!(install_file(&path, b"{}", 0o600).unwrap());
+        assert!(install_file(&path, b"[]", 0o600).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"[]");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_running_binary_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sleep");
+        fs::copy("/bin/sleep", &path).unwrap();
+        let mut running = process::Command::new(&path).arg("30").spawn().unwrap();
+        let replaced = install_file(&path, b"#!/bin/sh\n", 0o755);
+        running.kill().unwrap();
+        running.wait().unwrap();
+        assert!(replaced.unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"#!/bin/sh\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_in_place_leaves_no_temporary_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), "").unwrap();
+        assert!(install_file(&path, b"x", 0o644).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn removing_twice_is_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        fs::write(&path, "").unwrap();
+        assert!(remove_file(&path).unwrap());
+        assert!(!remove_file(&path).unwrap());
+    }
 }

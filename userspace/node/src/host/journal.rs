@@ -43,6 +43,7 @@ pub(super) fn remember(journal: &mut dyn Journal, key: &str, former: &str) -> Re
 pub fn undo(key: &str, former: &str) -> Result<(), HostError> {
     match key.split_once(' ') {
         Some((sysctl::KEY, name)) => sysctl::restore(name, former),
+        Some((sysctl::FORWARDING, root)) => sysctl::restore_forwarding(root, former),
         Some((forward::KEY, chain)) => forward::close(chain),
         Some((bpffs::KEY, directory)) => bpffs::unmount_bpffs(directory.as_ref()).map(drop),
         _ => Err(HostError::UnknownKey { key: key.to_owned() }),

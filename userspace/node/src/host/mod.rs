@@ -15,6 +15,7 @@ mod file;
 mod identity;
 mod journal;
 mod netns;
+mod nft_json;
 
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
 pub use error::HostError;

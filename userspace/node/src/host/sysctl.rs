@@ -73,32 +73,54 @@ pub fn forward_packets(
     journal: &mut dyn Journal,
 ) -> Result<(), HostError> {
     if families.v4 {
-        set("net/ipv4/ip_forward", "1", journal)?;
+        switch_forwarding_on("net/ipv4/conf", journal)?;
     }
     if families.v6 {
         for device in advertised {
             set(&format!("net/ipv6/conf/{device}/accept_ra"), "2", journal)?;
         }
-        forward_v6(journal)?;
+        switch_forwarding_on("net/ipv6/conf", journal)?;
     }
     Ok(())
 }
 
-/// Writing `all` sets every device and `default` too, so each value of before is remembered for itself.
-fn forward_v6(journal: &mut dyn Journal) -> Result<(), HostError> {
-    let root = path("net/ipv6/conf");
-    if read("net/ipv6/conf/all/forwarding")?.as_deref() == Some("1") {
+/// First word of a family's forwarding in the journal.
+pub(super) const FORWARDING: &str = "forwarding";
+
+/// Switches a family's forwarding on. Writing `all` writes `default` and every device as well, and for IPv4
+/// `all/accept_redirects` too (`inet_forward_change`), so the values of before are remembered together.
+fn switch_forwarding_on(root: &str, journal: &mut dyn Journal) -> Result<(), HostError> {
+    let all = format!("{root}/all/forwarding");
+    if read(&all)?.as_deref() == Some("1") {
         return Ok(());
     }
-    let list = fs::read_dir(&root).map_err(|error| HostError::file(&root, "list", error))?;
-    for entry in list {
-        let device = entry.map_err(|error| HostError::file(&root, "list", error))?.file_name();
-        let name = format!("net/ipv6/conf/{}/forwarding", device.to_string_lossy());
-        if let Some(former) = read(&name)?.filter(|former| former != "1") {
-            journal::remember(journal, &format!("{KEY} {name}"), &former)?;
-        }
+    journal::remember(journal, &format!("{FORWARDING} {root}"), &forwarding_values(root)?)?;
+    set_own(&all, "1")
+}
+
+/// What [`switch_forwarding_on`] will change, as `name=value` with names below `root`, separated by blanks.
+fn forwarding_values(root: &str) -> Result<String, HostError> {
+    let failed = |error: io::Error| HostError::file(path(root), "list", error);
+    let mut names = vec!["all/accept_redirects".to_owned()];
+    for entry in fs::read_dir(path(root)).map_err(failed)? {
+        names.push(format!("{}/forwarding", entry.map_err(failed)?.file_name().to_string_lossy()));
     }
-    set("net/ipv6/conf/all/forwarding", "1", journal).map(drop)
+    names.sort_unstable();
+    let mut values = Vec::new();
+    for name in names {
+        values.extend(read(&format!("{root}/{name}"))?.map(|value| format!("{name}={value}")));
+    }
+    Ok(values.join(" "))
+}
+
+/// Gives a family's forwarding its former values: `all` first, as it writes the others.
+///
+/// # Errors
+/// The kernel refuses.
+pub(super) fn restore_forwarding(root: &str, former: &str) -> Result<(), HostError> {
+    let values = || former.split(' ').filter_map(|value| value.rsplit_once('='));
+    let (first, rest): (Vec<_>, Vec<_>) = values().partition(|(name, _)| *name == "all/forwarding");
+    first.into_iter().chain(rest).try_for_each(|(name, value)| restore(&format!("{root}/{name}"), value))
 }
 
 /// Prepares a device of ours (host veth, overlay): loose reverse path filter, forwarding, and IPv6 switched on where served.

@@ -89,7 +89,7 @@ impl Link {
 }
 
 /// A question about links that leaves the counters out of the answer.
-fn question() -> LinkMessage {
+pub fn question() -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     message

@@ -18,6 +18,7 @@ mod pod_facts;
 mod reply;
 mod route;
 mod rule;
+mod running;
 mod socket;
 mod watch;
 

@@ -1,10 +1,16 @@
 //! The nftables table `inet naru`: rendered as text, applied in one transaction by `nft -f -`.
 
+mod live;
+mod text;
+
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::HostError;
+use super::{HostError, command};
+use live::Live;
+
+pub use text::render;
 
 /// What the table is made of.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,12 +38,19 @@ pub const FORWARDED: &str = "forwarded";
 pub const INVALID_TO_OUTSIDE: &str = "invalid_to_outside";
 
 /// Makes the live table be what `firewall` says; `false` when it was already. Counters keep their values.
+/// A table that somebody took rules out of, or added rules to, is made anew.
 ///
 /// # Errors
 /// `nft` is missing or refuses; the table is as it was.
 pub fn apply(firewall: &Firewall) -> Result<bool, HostError> {
-    let _ = firewall;
-    todo!()
+    let wanted = text::Mark::of(firewall);
+    let live = live::read()?;
+    if live.as_ref().is_some_and(|live| live.mark.as_ref() == Some(&wanted)) {
+        return Ok(false);
+    }
+    let counters = live.map(|live| live.counters).unwrap_or_default();
+    command::run("nft", &["-f", "-"], &render(firewall, &counters))?;
+    Ok(true)
 }
 
 /// The table's named counters; `None` when there is no table.
@@ -45,7 +58,7 @@ pub fn apply(firewall: &Firewall) -> Result<bool, HostError> {
 /// # Errors
 /// `nft` is missing or refuses.
 pub fn counters() -> Result<Option<BTreeMap<String, CounterValue>>, HostError> {
-    todo!()
+    Ok(live::read()?.map(|Live { counters, .. }| counters))
 }
 
 /// Deletes the table; `false` when it was gone already.
@@ -53,5 +66,11 @@ pub fn counters() -> Result<Option<BTreeMap<String, CounterValue>>, HostError> {
 /// # Errors
 /// `nft` is missing or refuses.
 pub fn delete() -> Result<bool, HostError> {
-    todo!()
+    if live::read()?.is_none() {
+        return Ok(false);
+    }
+    command::run("nft", &["delete", "table", "inet", TABLE], "").map(|_| true)
 }
+
+/// The table's name; its family is `inet`.
+const TABLE: &str = "naru";

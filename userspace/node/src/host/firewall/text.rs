@@ -1,0 +1,208 @@
+use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{CounterValue, FORWARDED, Firewall, INVALID_TO_OUTSIDE, TABLE};
+
+/// What a live table is recognised by: the hash of its text, kept as a rule's comment, and how many rules it has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// The comment.
+    pub comment: String,
+    /// Number of rules.
+    pub rules: usize,
+}
+
+/// What our comment starts with.
+pub const MARK: &str = "naru:";
+/// Our devices, as nftables names them.
+const OURS: &str = "\"naru*\"";
+
+impl Mark {
+    /// The mark of the table for `firewall`.
+    pub fn of(firewall: &Firewall) -> Self {
+        let chains = chains(firewall, "");
+        let rules = chains.iter().map(|chain| chain.rules.len()).sum();
+        let text = format!("{}{}", sets(firewall), chains.iter().map(Chain::text).collect::<String>());
+        Self { comment: format!("{MARK}{:016x}", hash(&text)), rules }
+    }
+}
+
+/// The table as the text of one transaction that replaces it, its counters starting at `counters`.
+#[must_use]
+pub fn render(firewall: &Firewall, counters: &BTreeMap<String, CounterValue>) -> String {
+    let mut text = format!("table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
+    for name in [FORWARDED, INVALID_TO_OUTSIDE] {
+        let CounterValue { packets, bytes } = counters.get(name).copied().unwrap_or_default();
+        let _ = writeln!(text, "\tcounter {name} {{ packets {packets} bytes {bytes} }}");
+    }
+    text.push_str(&sets(firewall));
+    for chain in chains(firewall, &Mark::of(firewall).comment) {
+        text.push_str(&chain.text());
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// A family as nftables spells it.
+struct Family {
+    suffix: &'static str,
+    kind: &'static str,
+    header: &'static str,
+    holds: fn(&IpAddr) -> bool,
+}
+
+/// Both of them.
+const FAMILIES: [Family; 2] = [
+    Family { suffix: "v4", kind: "ipv4_addr", header: "ip", holds: IpAddr::is_ipv4 },
+    Family { suffix: "v6", kind: "ipv6_addr", header: "ip6", holds: IpAddr::is_ipv6 },
+];
+
+/// The prefixes of both lists, a set for each list and family.
+fn sets(firewall: &Firewall) -> String {
+    let mut text = String::new();
+    for (name, prefixes) in [("masquerade", &firewall.masquerade), ("direct", &firewall.direct)] {
+        for Family { suffix, kind, holds, .. } in FAMILIES {
+            let merged = IpNet::aggregate(prefixes);
+            let mut members: Vec<IpNet> = merged.into_iter().filter(|prefix| holds(&prefix.addr())).collect();
+            members.sort_unstable();
+            let members: Vec<String> = members.iter().map(ToString::to_string).collect();
+            let _ = write!(text, "\tset {name}_{suffix} {{ type {kind}; flags interval;");
+            if !members.is_empty() {
+                let _ = write!(text, " elements = {{ {} }}", members.join(", "));
+            }
+            text.push_str(" }\n");
+        }
+    }
+    text
+}
+
+/// A base chain.
+struct Chain {
+    name: &'static str,
+    hook: &'static str,
+    rules: Vec<String>,
+}
+
+impl Chain {
+    /// The chain as text.
+    fn text(&self) -> String {
+        let rules: String = self.rules.iter().map(|rule| format!("\t\t{rule}\n")).collect();
+        format!("\tchain {} {{\n\t\ttype {}; policy accept;\n{rules}\t}}\n", self.name, self.hook)
+    }
+}
+
+/// The chains, with `mark` as comment of the one rule that is always there.
+fn chains(firewall: &Firewall, mark: &str) -> Vec<Chain> {
+    let mut chains = Vec::new();
+    if let Some(port) = firewall.tunnel_port {
+        let in_rule = format!("fib daddr type local udp dport {port} notrack");
+        let out_rule = format!("udp dport {port} notrack");
+        chains.push(chain("tunnel_in", "filter hook prerouting priority raw", vec![in_rule]));
+        chains.push(chain("tunnel_out", "filter hook output priority raw", vec![out_rule]));
+    }
+    let mut forward: Vec<String> = FAMILIES.iter().map(invalid_to_outside).collect();
+    forward.push(format!("iifname {OURS} counter name {FORWARDED} accept comment \"{mark}\""));
+    forward.push(format!("oifname {OURS} counter name {FORWARDED} accept"));
+    chains.push(chain("forward", "filter hook forward priority filter", forward));
+    let masquerade = FAMILIES.iter().map(masquerade).collect();
+    chains.push(chain("postrouting", "nat hook postrouting priority srcnat", masquerade));
+    chains
+}
+
+/// A chain of these parts.
+fn chain(name: &'static str, hook: &'static str, rules: Vec<String>) -> Chain {
+    Chain { name, hook, rules }
+}
+
+/// Matches packets that masquerade is due for.
+fn to_outside(Family { suffix, header, .. }: &Family) -> String {
+    format!("oifname != {OURS} {header} saddr @masquerade_{suffix} {header} daddr != @direct_{suffix}")
+}
+
+/// Drops what conntrack has no flow for: it would leave with the pod's address.
+fn invalid_to_outside(family: &Family) -> String {
+    format!("{} ct state invalid,untracked counter name {INVALID_TO_OUTSIDE} drop", to_outside(family))
+}
+
+/// Gives the node's address; random ports, so that flows racing for one do not lose packets.
+fn masquerade(family: &Family) -> String {
+    format!("{} masquerade fully-random", to_outside(family))
+}
+
+/// FNV-1a, the same in every build.
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn firewall() -> Firewall {
+        Firewall {
+            masquerade: vec!["10.32.0.0/24".parse().unwrap(), "fd10:32::/112".parse().unwrap()],
+            direct: ["192.0.2.0/24", "10.32.0.0/12", "10.32.1.0/24", "fd10:32::/48"]
+                .map(|p| p.parse().unwrap())
+                .into(),
+            tunnel_port: Some(8472),
+        }
+    }
+
+    const GOLDEN: &str = r#"table inet naru
+delete table inet naru
+table inet naru {
+	counter forwarded { packets 0 bytes 0 }
+	counter invalid_to_outside { packets 3 bytes 180 }
+	set masquerade_v4 { type ipv4_addr; flags interval; elements = { 10.32.0.0/24 } }
+	set masquerade_v6 { type ipv6_addr; flags interval; elements = { fd10:32::/112 } }
+	set direct_v4 { type ipv4_addr; flags interval; elements = { 10.32.0.0/12, 192.0.2.0/24 } }
+	set direct_v6 { type ipv6_addr; flags interval; elements = { fd10:32::/48 } }
+	chain tunnel_in {
+		type filter hook prerouting priority raw; policy accept;
+		fib daddr type local udp dport 8472 notrack
+	}
+	chain tunnel_out {
+		type filter hook output priority raw; policy accept;
+		udp dport 8472 notrack
+	}
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		oifname != "naru*" ip saddr @masquerade_v4 ip daddr != @direct_v4 ct state invalid,untracked counter name invalid_to_outside drop
+		oifname != "naru*" ip6 saddr @masquerade_v6 ip6 daddr != @direct_v6 ct state invalid,untracked counter name invalid_to_outside drop
+		iifname "naru*" counter name forwarded accept comment "MARK"
+		oifname "naru*" counter name forwarded accept
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname != "naru*" ip saddr @masquerade_v4 ip daddr != @direct_v4 masquerade fully-random
+		oifname != "naru*" ip6 saddr @masquerade_v6 ip6 daddr != @direct_v6 masquerade fully-random
+	}
+}
+"#;
+
+    #[test]
+    fn the_table_is_rendered_with_merged_prefixes_and_kept_counters() {
+        let counters = [(INVALID_TO_OUTSIDE.to_owned(), CounterValue { packets: 3, bytes: 180 })].into();
+        let mark = Mark::of(&firewall());
+        assert_eq!(render(&firewall(), &counters).replace(&mark.comment, "MARK"), GOLDEN);
+        assert_eq!(mark.rules, 8);
+    }
+
+    #[test]
+    fn without_a_tunnel_there_are_no_tunnel_chains() {
+        let text = render(&Firewall { tunnel_port: None, ..firewall() }, &BTreeMap::new());
+        assert!(!text.contains("notrack"), "{text}");
+    }
+
+    #[test]
+    fn the_mark_depends_on_the_content_and_not_on_its_order() {
+        let mut other = firewall();
+        other.direct.reverse();
+        assert_eq!(Mark::of(&other), Mark::of(&firewall()));
+        other.direct.pop();
+        assert_ne!(Mark::of(&other), Mark::of(&firewall()));
+        assert_ne!(Mark::of(&Firewall { tunnel_port: Some(4789), ..firewall() }), Mark::of(&firewall()));
+    }
+}
