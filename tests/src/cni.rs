@@ -98,8 +98,15 @@ impl TestPod {
     /// # Errors
     /// ADD fails.
     pub fn add(lab: &Lab, node: &str, name: &str, changes: &Value) -> anyhow::Result<Self> {
-        let node = lab.node(node)?.clone();
-        let container = format!("{}-p{}-{name}", lab.name, node.name.trim_start_matches('n'));
+        Self::add_to(&lab.name, lab.node(node)?.clone(), name, changes)
+    }
+
+    /// [`TestPod::add`] to a node of the lab `lab` as it is given.
+    ///
+    /// # Errors
+    /// ADD fails.
+    pub fn add_to(lab: &str, node: Node, name: &str, changes: &Value) -> anyhow::Result<Self> {
+        let container = format!("{lab}-p{}-{name}", node.name.trim_start_matches('n'));
         let conf = conf(&node, changes)?;
         let scratch = Scratch::create(&container)?;
         let mut pod = Self { node, container, conf, scratch, addresses: Vec::new() };

@@ -33,20 +33,14 @@ pub struct Counters(BTreeMap<Key, Count>);
 
 #[derive(Deserialize)]
 struct Stats {
-    hooks: Vec<HookStats>,
+    hooks: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
-struct HookStats {
+struct Entry {
     hook: String,
-    outcomes: Vec<OutcomeStats>,
-}
-
-#[derive(Deserialize)]
-struct OutcomeStats {
     class: String,
-    #[serde(alias = "outcome", alias = "name")]
-    label: String,
+    outcome: String,
     #[serde(flatten)]
     count: Count,
 }
@@ -60,13 +54,10 @@ impl Counters {
         let json = node.naru_json("stats")?;
         let stats: Stats = serde_json::from_value(json.clone())
             .with_context(|| format!("node {}: stats: {json}", node.name))?;
-        let mut all = BTreeMap::new();
-        for HookStats { hook, outcomes } in stats.hooks {
-            for OutcomeStats { class, label, count } in outcomes {
-                all.insert(Key { hook: hook.clone(), class, label }, count);
-            }
-        }
-        Ok(Self(all))
+        let entries = stats.hooks.into_iter();
+        let all = entries
+            .map(|entry| (Key { hook: entry.hook, class: entry.class, label: entry.outcome }, entry.count));
+        Ok(Self(all.collect()))
     }
 
     /// The sum over all of `nodes`.

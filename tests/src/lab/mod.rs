@@ -166,7 +166,8 @@ impl Node {
     /// The environment that makes the binaries work on this node.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, std::path::PathBuf)> {
-        vec![
+        let boot_id = self.boot_id.iter().map(|id| ("NARU_BOOT_ID", id.into()));
+        let directories = [
             ("NARU_NODE", self.name.as_str().into()),
             ("NARU_RUN_DIR", self.root.join("run")),
             ("NARU_STATE_DIR", self.root.join("state")),
@@ -174,7 +175,8 @@ impl Node {
             ("NARU_CONFIG_DIR", self.root.join("config")),
             ("NARU_CNI_CONF_DIR", self.root.join("cni/conf")),
             ("NARU_CNI_BIN_DIR", self.root.join("cni/bin")),
-        ]
+        ];
+        boot_id.chain(directories).collect()
     }
 
     /// Runs `naru` with the arguments of `line` on this node and returns what it prints.

@@ -53,6 +53,9 @@ pub struct Node {
     pub root: PathBuf,
     /// Process of its agent, if one runs.
     pub agent_pid: Option<i32>,
+    /// What its binaries take for the kernel's boot id; the kernel's own if `None`.
+    #[serde(skip)]
+    pub boot_id: Option<String>,
 }
 
 /// A pod.

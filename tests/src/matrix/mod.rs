@@ -36,10 +36,20 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Streams of `bytes` and one small ping a path: what a variant of the set-up has to carry.
+    /// Streams of `bytes` and small pings over every path.
     #[must_use]
     pub fn streams(bytes: u64) -> Self {
         Self { stream: bytes, checks: vec![Check::Ping, Check::Tcp], paths: Path::ALL.to_vec() }
+    }
+
+    /// What a variant of the set-up has to carry: 64 MiB a path; with `NARU_SOAK` set, everything with 1 GiB.
+    #[must_use]
+    pub fn variant() -> Self {
+        if std::env::var_os("NARU_SOAK").is_some_and(|value| !value.is_empty() && value != "0") {
+            Self { stream: 1 << 30, ..Self::default() }
+        } else {
+            Self::streams(64 << 20)
+        }
     }
 }
 

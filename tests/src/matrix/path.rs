@@ -79,6 +79,12 @@ impl Path {
         matches!(self, Self::PodToPod | Self::PodToRemotePod)
     }
 
+    /// Whether it leaves the cluster.
+    #[must_use]
+    pub const fn is_outward(self) -> bool {
+        matches!(self, Self::PodToOutside | Self::PodToListed)
+    }
+
     /// Whether a pod is the client.
     #[must_use]
     pub fn is_from_pod(self) -> bool {
@@ -101,7 +107,7 @@ impl Path {
     pub fn mtu(self, lab: &Lab) -> Option<u32> {
         match self {
             Self::PodToNode => None,
-            Self::PodToOutside | Self::PodToListed => Some(lab.mtu),
+            _ if self.is_outward() => Some(lab.mtu),
             _ => Some(lab.mtu - overhead(lab)),
         }
     }

@@ -31,9 +31,12 @@ fn quiet() -> anyhow::Result<()> {
     netns::set_sysctl("net/ipv6/conf/all/forwarding", "0")
 }
 
-/// A node as a machine boots: forwarding off, so that init has to switch it on.
+/// A node as a machine boots: forwarding off, so that init has to switch it on. Only ICMP errors are not limited
+/// to one a second and peer: whoever tries things out asks for more.
 fn fresh_host() -> anyhow::Result<()> {
     quiet()?;
+    netns::set_sysctl("net/ipv4/icmp_ratelimit", "0")?;
+    netns::set_sysctl("net/ipv6/icmp/ratelimit", "0")?;
     Netlink::open()?.set_up("lo")
 }
 

@@ -1,0 +1,12 @@
+//! The eBPF programs on this machine's kernel: every outcome by one table, real packets, and how programs are attached.
+
+mod attach;
+mod cases;
+mod frames;
+mod install;
+mod node;
+mod overlay;
+mod run;
+mod table;
+mod traffic;
+mod world;

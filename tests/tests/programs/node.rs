@@ -1,0 +1,112 @@
+//! A node of nothing but a namespace, a bpffs and the datapath.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use naru_abi::{ABI_VERSION, Config};
+use naru_e2e::{
+    netns::{Netns, Scratch},
+    tool,
+};
+use naru_node::datapath::{Datapath, Pins, Sizes, install};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+pub const VNI: u32 = 5230;
+pub const PORT: u16 = 8472;
+
+/// A mounted bpffs, gone with the value.
+pub struct BpfFs {
+    path: PathBuf,
+}
+
+impl BpfFs {
+    pub fn mount(name: &str) -> Self {
+        let path = PathBuf::from(format!("/run/{name}"));
+        fs::create_dir_all(&path).unwrap();
+        mount("bpf", &path, "bpf", MountFlags::empty(), None).unwrap();
+        Self { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for BpfFs {
+    fn drop(&mut self) {
+        let _ = unmount(&self.path, UnmountFlags::DETACH);
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// A name that no other test of this machine has.
+pub fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("naru-prog-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub struct Node {
+    pub pins: Pins,
+    scratch: Scratch,
+    _bpffs: BpfFs,
+}
+
+impl Node {
+    /// A node with the datapath installed and configured, and no interface but loopback.
+    pub fn new() -> Self {
+        let name = unique();
+        let bpffs = BpfFs::mount(&name);
+        let pins = Pins::at(bpffs.path().join(format!("abi{ABI_VERSION}")));
+        install(&pins, Sizes { pods: 64, routes: 64 }).unwrap();
+        let node = Self { pins, scratch: Scratch::create(&name).unwrap(), _bpffs: bpffs };
+        node.datapath().config().unwrap().set(config(0)).unwrap();
+        node.ip("link set lo up");
+        node
+    }
+
+    pub fn netns(&self) -> &Netns {
+        self.scratch.netns()
+    }
+
+    pub fn datapath(&self) -> Datapath {
+        Datapath::open(&self.pins).unwrap()
+    }
+
+    /// Runs `ip` in the node.
+    pub fn ip(&self, arguments: &str) {
+        ip(self.netns(), arguments);
+    }
+
+    /// Runs `work` on a thread inside the node.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.netns().run(|| Ok(work())).unwrap()
+    }
+
+    pub fn ifindex(&self, interface: &str) -> u32 {
+        ifindex(self.netns(), interface)
+    }
+}
+
+pub fn config(overlay_ifindex: u32) -> Config {
+    Config {
+        abi: ABI_VERSION,
+        features: 0,
+        overlay_ifindex,
+        tunnel_port: u32::from(PORT),
+        vni: VNI,
+        reserved: 0,
+    }
+}
+
+pub fn ip(netns: &Netns, arguments: &str) {
+    tool::run(netns, &format!("ip {arguments}")).unwrap();
+}
+
+pub fn ifindex(netns: &Netns, interface: &str) -> u32 {
+    let shown = tool::run(netns, &format!("ip -o link show dev {interface}")).unwrap();
+    shown.split(':').next().unwrap().trim().parse().unwrap()
+}

@@ -1,0 +1,108 @@
+use naru_abi::{Config, Counter, DropReason, Hook, OUTCOMES, Outcome};
+use naru_node::datapath::Stats;
+
+use crate::{
+    cases::{Case, cases},
+    node::{Node, config},
+    overlay::BY_WIRE,
+    run::{action, growth, run},
+    world::{FAMILIES, PODS, populate},
+};
+
+#[test]
+fn the_tables_together_cover_every_outcome_in_both_families() {
+    for family in FAMILIES {
+        let by_table: Vec<Outcome> = cases(family).iter().map(|case| case.outcome).collect();
+        for index in 0..OUTCOMES {
+            let outcome = Outcome::at(index).unwrap();
+            assert!(by_table.contains(&outcome) || BY_WIRE.contains(&outcome), "{family:?} {outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn what_only_a_real_tunnel_can_show_is_no_more_than_its_refusals() {
+    // A test run carries no tunnel key, so `from_overlay` cannot get past it there.
+    use DropReason::{ForeignInnerSource, ForeignKey, ForeignOuterSource, NotForThisNode};
+    let refusals = [ForeignOuterSource, ForeignInnerSource, ForeignKey, NotForThisNode];
+    assert_eq!(BY_WIRE, refusals.map(Outcome::Drop));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn every_packet_of_the_table_comes_to_its_one_end_and_the_sums_are_exact() {
+    let node = Node::new();
+    populate(&node);
+    let stats = node.datapath().stats().unwrap();
+    let mut sent = Sums::default();
+    for family in FAMILIES {
+        for case in cases(family) {
+            check(&node, &stats, &case, &format!("{family:?}: {}", case.name));
+            sent.add(&case);
+        }
+    }
+    sent.compare_hooks(&stats);
+    compare_pods(&node, &sent);
+}
+
+fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
+    let empty = Config { abi: 0, ..config(0) };
+    let overlay = node.ifindex("e");
+    let set = if case.is_ready { config(overlay) } else { empty };
+    node.datapath().config().unwrap().set(set).unwrap();
+    let before = stats.totals().unwrap();
+    let ran = run(node, case.hook, node.ifindex(case.pod.interface), &case.frame, case.gso);
+    let ends: Vec<_> = growth(stats, &before).iter().map(|end| (end.hook, end.outcome, end.counter)).collect();
+    assert_eq!(ends, [(case.hook, case.outcome, amount(case))], "{name}");
+    assert_eq!(ran.action, action(case.hook, case.outcome), "{name}");
+    assert_eq!(ran.frame, *case.output.as_ref().unwrap_or(&case.frame), "{name}: bytes");
+}
+
+fn amount(case: &Case) -> Counter {
+    Counter { packets: case.gso.map_or(1, |gso| u64::from(gso.segments)), bytes: case.frame.len() as u64 }
+}
+
+/// What the table put into each hook, and into `from_pod` by pod.
+#[derive(Default)]
+struct Sums {
+    hooks: [Counter; 4],
+    pods: [Counter; 5],
+}
+
+impl Sums {
+    fn add(&mut self, case: &Case) {
+        add(&mut self.hooks[case.hook as usize], amount(case));
+        if case.hook == Hook::FromPod {
+            let pod = PODS.iter().position(|pod| *pod == case.pod).unwrap();
+            add(&mut self.pods[pod], amount(case));
+        }
+    }
+
+    fn compare_hooks(&self, stats: &Stats) {
+        for hook in Hook::ALL {
+            let mut counted = Counter::default();
+            for total in stats.totals().unwrap().iter().filter(|total| total.hook == *hook) {
+                add(&mut counted, total.counter);
+            }
+            assert_eq!(counted, self.hooks[*hook as usize], "{hook:?}: in = sum of outcomes");
+        }
+    }
+}
+
+fn compare_pods(node: &Node, sent: &Sums) {
+    let interfaces = node.datapath().interfaces().unwrap();
+    for (pod, sent) in PODS.iter().zip(sent.pods) {
+        let totals = interfaces.counters(node.ifindex(pod.interface)).unwrap().unwrap();
+        let mut ends = Counter::default();
+        for (_, counter) in &totals.outcomes {
+            add(&mut ends, *counter);
+        }
+        assert_eq!(totals.tx, sent, "pod {}: sent", pod.number);
+        assert_eq!(ends, sent, "pod {}: sum of ends", pod.number);
+    }
+}
+
+fn add(sum: &mut Counter, more: Counter) {
+    sum.packets += more.packets;
+    sum.bytes += more.bytes;
+}

@@ -1,0 +1,148 @@
+//! Who is where in the table's node.
+
+use std::net::IpAddr;
+
+use naru_abi::{InterfaceValue, PodValue, Prefix, RouteKind, RouteValue, pod_flags};
+
+use crate::{
+    frames::{Mac, Packet},
+    node::Node,
+};
+
+pub const POD_MTU: u32 = 1400;
+pub const PATH_MTU: u32 = 1350;
+pub const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The address of this family.
+    pub fn pick(self, v4: &str, v6: &str) -> IpAddr {
+        if self == Self::V4 { v4.parse().unwrap() } else { v6.parse().unwrap() }
+    }
+
+    /// Bytes of its IP header.
+    pub fn header(self) -> usize {
+        if self == Self::V4 { 20 } else { 40 }
+    }
+
+    pub fn gateway(self) -> IpAddr {
+        self.pick("169.254.1.1", "fe80::1")
+    }
+
+    pub fn remote_pod(self) -> IpAddr {
+        self.pick("10.2.0.9", "fd00:2::9")
+    }
+
+    pub fn remote_node(self) -> IpAddr {
+        self.pick("192.0.2.2", "2001:db8::2")
+    }
+
+    pub fn local_node(self) -> IpAddr {
+        self.pick("192.0.2.1", "2001:db8::1")
+    }
+
+    pub fn unassigned(self) -> IpAddr {
+        self.pick("10.1.0.200", "fd00:1::c8")
+    }
+
+    pub fn outside(self) -> IpAddr {
+        self.pick("198.51.100.7", "2001:db8:ffff::7")
+    }
+}
+
+/// A pod of the node, with the same number in both families.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pod {
+    pub number: u8,
+    pub interface: &'static str,
+    pub flags: u32,
+}
+
+pub const A: Pod = Pod { number: 1, interface: "a", flags: 0 };
+pub const B: Pod = Pod { number: 2, interface: "b", flags: 0 };
+pub const BY_STACK: Pod = Pod { number: 3, interface: "c", flags: pod_flags::NO_SHORTCUT };
+pub const FIXED_MAC: Pod = Pod { number: 4, interface: "d", flags: pod_flags::CHECK_MAC };
+pub const ANY_SOURCE: Pod = Pod { number: 5, interface: "e", flags: pod_flags::ANY_SOURCE };
+pub const PODS: [Pod; 5] = [A, B, BY_STACK, FIXED_MAC, ANY_SOURCE];
+
+impl Pod {
+    pub fn address(self, family: Family) -> IpAddr {
+        let number = self.number;
+        family.pick(&format!("10.1.0.{number}"), &format!("fd00:1::{number:x}"))
+    }
+
+    pub fn mac(self) -> Mac {
+        [2, 0, 0, 0, 1, self.number]
+    }
+
+    pub fn host_mac(self) -> Mac {
+        [2, 0, 0, 0, 2, self.number]
+    }
+
+    /// A UDP packet of this pod to its gateway's MAC address.
+    pub fn sends(self, family: Family, destination: IpAddr) -> Packet {
+        Packet {
+            destination_mac: self.host_mac(),
+            source_mac: self.mac(),
+            source: self.address(family),
+            destination,
+            hops: 64,
+            protocol: 0,
+            payload: Vec::new(),
+            extension: None,
+            fragment: None,
+        }
+        .udp(53)
+    }
+}
+
+/// Makes the interfaces and fills the maps.
+pub fn populate(node: &Node) {
+    for pod in PODS {
+        let name = pod.interface;
+        node.ip(&format!("link add name {name} type veth peer name {name}-pod"));
+        add_pod(node, pod);
+    }
+    add_routes(node);
+}
+
+fn add_pod(node: &Node, pod: Pod) {
+    let ifindex = node.ifindex(pod.interface);
+    let datapath = node.datapath();
+    let value = InterfaceValue { flags: pod.flags, host_mac: pod.host_mac(), pod_mac: pod.mac() };
+    datapath.interfaces().unwrap().add(ifindex, value).unwrap();
+    for family in FAMILIES {
+        let value = PodValue {
+            generation: 1,
+            ifindex,
+            flags: pod.flags,
+            mtu: POD_MTU,
+            pod_mac: pod.mac(),
+            host_mac: pod.host_mac(),
+        };
+        datapath.pods().unwrap().insert(pod.address(family), value).unwrap();
+    }
+}
+
+fn add_routes(node: &Node) {
+    let mut routes = node.datapath().routes().unwrap();
+    let none = naru_abi::Addr::UNSPECIFIED;
+    for family in FAMILIES {
+        let (block, full) = if family == Family::V4 { (24, 32) } else { (64, 128) };
+        let far = family.remote_node();
+        let entries = [
+            (family.pick("10.1.0.0", "fd00:1::"), block, RouteKind::LocalBlock, none, 0),
+            (family.pick("10.2.0.0", "fd00:2::"), block, RouteKind::Tunnel, far.into(), PATH_MTU),
+            (far, full, RouteKind::RemoteNode, far.into(), PATH_MTU),
+            (family.local_node(), full, RouteKind::LocalNode, none, 0),
+        ];
+        for (ip, length, kind, node, mtu) in entries {
+            routes.insert(Prefix::new(ip, length), RouteValue { kind: kind as u32, mtu, node }).unwrap();
+        }
+    }
+}
