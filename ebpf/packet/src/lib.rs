@@ -15,9 +15,6 @@ mod scope;
 mod size;
 mod wire;
 
-#[cfg(test)]
-mod samples;
-
 pub use bytes::{Bytes, Frame};
 pub use neighbour::{Discovery, answer, discovery};
 pub use parse::{Content, Family, Ip, Parsed, parse};

@@ -116,8 +116,13 @@ fn answer_icmpv6(bytes: &mut impl Bytes, ip: &Ip, mac: Mac) -> Result<(), Malfor
         _ => return Err(Malformed),
     };
     let header = Ipv6 { source: question.target, destination: header.source, hop_limit: 255, ..header };
-    let mut message =
-        Neighbour { kind: ADVERTISEMENT, code: 0, checksum: [0; 2], flags: ANSWER_FLAGS, target: question.target };
+    let mut message = Neighbour {
+        kind: ADVERTISEMENT,
+        code: 0,
+        checksum: [0; 2],
+        flags: ANSWER_FLAGS,
+        target: question.target,
+    };
     let option = LinkAddress { kind: TARGET_LINK_ADDRESS, length: 1, mac };
     message.checksum = checksum(&header, &message, with_option.then_some(&option));
     if with_option {

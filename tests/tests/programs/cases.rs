@@ -122,7 +122,8 @@ fn sizes(family: Family) -> Vec<Case> {
         from_pod("segments larger than the pod takes", &stream, Stack::TooBig).gso(3, room + 1),
         to_peer("UDP segments as large as the pod takes", &datagrams).gso(2, room + 12),
         from_pod("UDP segments larger than the pod takes", &datagrams, Stack::TooBig).gso(2, room + 13),
-        from_pod("segments of a protocol unknown", &to_b.carrying(132, vec![0; 2000]), Stack::TooBig).gso(2, 100),
+        from_pod("segments of a protocol unknown", &to_b.carrying(132, vec![0; 2000]), Stack::TooBig)
+            .gso(2, 100),
     ]
 }
 
@@ -138,7 +139,11 @@ fn left_to_stack(family: Family) -> Vec<Case> {
         from_pod("to an address no pod holds", &to_b.clone().to(family.unassigned()), Stack::Unassigned),
         from_pod("the last hop", &to_b.clone().hops(1), Stack::TtlExpired),
         from_pod("no hop left", &to_b.clone().hops(0), Stack::TtlExpired),
-        from_pod("the last hop to a remote pod", &to_b.clone().to(family.remote_pod()).hops(1), Stack::TtlExpired),
+        from_pod(
+            "the last hop to a remote pod",
+            &to_b.clone().to(family.remote_pod()).hops(1),
+            Stack::TtlExpired,
+        ),
         from_pod("options", &to_b.clone().extended(), Stack::Options),
         from_pod("options to a remote pod", &to_b.clone().to(family.remote_pod()).extended(), Stack::Options),
         from_pod("to a group", &to_b.clone().to(group), Stack::Multicast),
@@ -157,10 +162,16 @@ fn sources(family: Family) -> Vec<Case> {
         from_pod("another pod's source", &to_b.clone().from(B.address(family)), Drop::SpoofedSource),
         from_pod("a source from outside", &to_b.clone().from(family.outside()), Drop::SpoofedSource),
         from_pod("the node's source", &to_b.clone().from(family.local_node()), Drop::SpoofedSource),
-        from_pod("a forged source to the outside", &to_b.from(family.outside()).to(family.outside()), Drop::SpoofedSource),
-        Case::new("the assigned MAC", FromPod, FIXED_MAC, fixed.frame(), Verdict::Peer).forwarded(peer.0, peer.1),
+        from_pod(
+            "a forged source to the outside",
+            &to_b.from(family.outside()).to(family.outside()),
+            Drop::SpoofedSource,
+        ),
+        Case::new("the assigned MAC", FromPod, FIXED_MAC, fixed.frame(), Verdict::Peer)
+            .forwarded(peer.0, peer.1),
         Case::new("another MAC", FromPod, FIXED_MAC, fixed.source_mac(STRANGER).frame(), Drop::SpoofedMac),
-        Case::new("any source permitted", FromPod, ANY_SOURCE, any.frame(), Verdict::Peer).forwarded(peer.0, peer.1),
+        Case::new("any source permitted", FromPod, ANY_SOURCE, any.frame(), Verdict::Peer)
+            .forwarded(peer.0, peer.1),
     ]
 }
 
@@ -194,9 +205,25 @@ fn links(family: Family) -> Vec<Case> {
         from_pod("a link-local source", &to_b.clone().from(local), Drop::LinkLocal),
         from_pod("no source", &to_b.clone().from(unspecified), Drop::LinkLocal),
         from_pod("a membership report", &to_b.clone().to(reports).hops(1).extended(), Drop::LinkLocal),
-        from_pod("a report without a source", &to_b.from(unspecified).to(reports).extended(), Drop::LinkLocal),
-        Case::new("LLDP", FromPod, A, ethernet::frame([1; 6], A.mac(), 0x88cc, &[0; 46]), Drop::UnknownEthertype),
-        Case::new("a VLAN tag", FromPod, A, ethernet::frame([2; 6], A.mac(), 0x88a8, &[0; 46]), Drop::UnknownEthertype),
+        from_pod(
+            "a report without a source",
+            &to_b.from(unspecified).to(reports).extended(),
+            Drop::LinkLocal,
+        ),
+        Case::new(
+            "LLDP",
+            FromPod,
+            A,
+            ethernet::frame([1; 6], A.mac(), 0x88cc, &[0; 46]),
+            Drop::UnknownEthertype,
+        ),
+        Case::new(
+            "a VLAN tag",
+            FromPod,
+            A,
+            ethernet::frame([2; 6], A.mac(), 0x88a8, &[0; 46]),
+            Drop::UnknownEthertype,
+        ),
     ]
 }
 
@@ -213,19 +240,35 @@ fn arp_messages() -> Vec<Case> {
     let mut cut = arp(1, A.mac(), own, [0; 6], gateway);
     cut.truncate(40);
     vec![
-        case("ARP for the gateway", arp(1, A.mac(), own, [0; 6], gateway), Verdict::Answer.into()).leaves_as(answer),
+        case("ARP for the gateway", arp(1, A.mac(), own, [0; 6], gateway), Verdict::Answer.into())
+            .leaves_as(answer),
         case("ARP for another pod", arp(1, A.mac(), own, [0; 6], other), foreign),
         case("ARP for the gateway in another's name", arp(1, A.mac(), other, [0; 6], gateway), foreign),
         case("gratuitous ARP", arp(1, A.mac(), own, [0; 6], own), Drop::NeighbourAnnouncement.into()),
-        case("a gratuitous ARP reply", arp(2, A.mac(), own, A.mac(), own), Drop::NeighbourAnnouncement.into()),
+        case(
+            "a gratuitous ARP reply",
+            arp(2, A.mac(), own, A.mac(), own),
+            Drop::NeighbourAnnouncement.into(),
+        ),
         case("gratuitous ARP for another pod", arp(1, A.mac(), other, [0; 6], other), foreign),
         case("gratuitous ARP for the gateway", arp(2, A.mac(), gateway, [0; 6], gateway), foreign),
-        case("a probe for the own address", arp(1, A.mac(), none, [0; 6], own), Drop::NeighbourAnnouncement.into()),
+        case(
+            "a probe for the own address",
+            arp(1, A.mac(), none, [0; 6], own),
+            Drop::NeighbourAnnouncement.into(),
+        ),
         case("a probe for the gateway", arp(1, A.mac(), none, [0; 6], gateway), foreign),
         case("ARP cut short", cut, Drop::Malformed.into()),
         case("ARP of an unknown operation", arp(9, A.mac(), own, [0; 6], gateway), Drop::Malformed.into()),
-        Case::new("ARP from another MAC", FromPod, FIXED_MAC, arp(1, STRANGER, fixed, [0; 6], gateway), Drop::SpoofedMac),
-        Case::new("ARP from a permitted source", FromPod, ANY_SOURCE, any, Verdict::Answer).leaves_as(any_answer),
+        Case::new(
+            "ARP from another MAC",
+            FromPod,
+            FIXED_MAC,
+            arp(1, STRANGER, fixed, [0; 6], gateway),
+            Drop::SpoofedMac,
+        ),
+        Case::new("ARP from a permitted source", FromPod, ANY_SOURCE, any, Verdict::Answer)
+            .leaves_as(any_answer),
     ]
 }
 
@@ -249,7 +292,8 @@ fn discovery_messages() -> Vec<Case> {
     let mut odd = ask(own, gateway);
     odd[14 + 40 + 24] = 14;
     vec![
-        case("NS for the gateway", ask(own, gateway), Verdict::Answer.into()).leaves_as(answer_option(answer(own))),
+        case("NS for the gateway", ask(own, gateway), Verdict::Answer.into())
+            .leaves_as(answer_option(answer(own))),
         case("NS from a link-local address", ask(local, gateway), Verdict::Answer.into())
             .leaves_as(answer_option(answer(local))),
         case("NS for another pod", ask(own, other), foreign),
@@ -265,9 +309,17 @@ fn discovery_messages() -> Vec<Case> {
         case("NS cut short", cut, Drop::Malformed.into()),
         case("NS with another option", odd, Drop::Malformed.into()),
         Case::new("NS from another MAC", FromPod, FIXED_MAC, fixed, Drop::SpoofedMac),
-        from_pod("RS", &A.sends(v6, v6.pick("", "ff02::2")).from(local).carrying(58, vec![133; 8]), Drop::LinkLocal),
+        from_pod(
+            "RS",
+            &A.sends(v6, v6.pick("", "ff02::2")).from(local).carrying(58, vec![133; 8]),
+            Drop::LinkLocal,
+        ),
         from_pod("to the gateway itself", &A.sends(v6, gateway), Drop::LinkLocal),
-        from_pod("a mapped source", &A.sends(v6, other).from(v6.pick("", "::ffff:10.1.0.1")), Drop::Malformed),
+        from_pod(
+            "a mapped source",
+            &A.sends(v6, other).from(v6.pick("", "::ffff:10.1.0.1")),
+            Drop::Malformed,
+        ),
         from_pod("a mapped destination", &A.sends(v6, v6.pick("", "::ffff:10.1.0.2")), Drop::Malformed),
         from_pod("an echo request", &A.sends(v6, other).carrying(58, vec![128; 16]), Verdict::Peer)
             .forwarded(B.mac(), B.host_mac()),
@@ -281,8 +333,9 @@ fn answer_option(frame: Vec<u8>) -> Vec<u8> {
 
 fn malformed(family: Family) -> Vec<Case> {
     let whole = A.sends(family, B.address(family)).frame();
+    // A test run takes no frame without a whole IP header; those are for the tests of the packet crate.
     let mut cases = Vec::new();
-    for length in [15, 33, whole.len() - 1] {
+    for length in [14 + family.header(), whole.len() - 1] {
         cases.push(Case::new("cut short", FromPod, A, whole[..length].to_vec(), Drop::Malformed));
     }
     let mut version = whole.clone();
@@ -310,16 +363,17 @@ fn other_hooks(family: Family) -> Vec<Case> {
     let ask = arp(1, A.mac(), Family::V4.local_node(), [0; 6], Family::V4.remote_pod());
     vec![
         Case::new("by the stack, current MAC", ToPod, B, current, Verdict::Deliver),
-        Case::new("by the stack, stale MAC", ToPod, B, stale.clone(), Verdict::Deliver).leaves_as(readdressed),
+        Case::new("by the stack, stale MAC", ToPod, B, stale.clone(), Verdict::Deliver)
+            .leaves_as(readdressed),
         Case::new("by the stack, last hop", ToPod, A, to_b.clone().hops(1).frame(), Verdict::Deliver),
-        Case::new("by the stack, cut short", ToPod, B, stale[..20].to_vec(), Drop::Malformed),
+        Case::new("by the stack, cut short", ToPod, B, stale[..stale.len() - 1].to_vec(), Drop::Malformed),
         Case::new("ARP by the stack", ToPod, A, ask.clone(), Verdict::Deliver),
         Case::new("the node to a remote pod", ToOverlay, A, node.clone(), Verdict::Tunnel),
         Case::new("no route to a node", ToOverlay, A, lost, Drop::NoTunnelRoute),
         Case::new("a group on the overlay", ToOverlay, A, group, Drop::LinkLocal),
         Case::new("LLDP on the overlay", ToOverlay, A, lldp, Drop::UnknownEthertype),
         Case::new("ARP on the overlay", ToOverlay, A, ask, Drop::ForeignNeighbour),
-        Case::new("cut short on the overlay", ToOverlay, A, node[..20].to_vec(), Drop::Malformed),
+        Case::new("cut short on the overlay", ToOverlay, A, node[..node.len() - 1].to_vec(), Drop::Malformed),
         Case::new("without a tunnel key", FromOverlay, A, stale.clone(), Drop::HelperFailed),
         Case::new("not ready, from a pod", FromPod, A, stale.clone(), Drop::NotReady).unready(),
         Case::new("not ready, from the overlay", FromOverlay, A, stale, Drop::NotReady).unready(),

@@ -73,8 +73,11 @@ impl Packet {
 
     /// A record-route option, or a destination options header of eight bytes.
     pub fn extended(mut self) -> Self {
-        self.extension =
-            Some(if self.source.is_ipv4() { vec![7, 3, 4, 0] } else { vec![self.protocol, 0, 1, 4, 0, 0, 0, 0] });
+        self.extension = Some(if self.source.is_ipv4() {
+            vec![7, 3, 4, 0]
+        } else {
+            vec![self.protocol, 0, 1, 4, 0, 0, 0, 0]
+        });
         self
     }
 

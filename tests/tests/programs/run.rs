@@ -42,7 +42,8 @@ pub fn run(node: &Node, hook: Hook, ifindex: u32, frame: &[u8], gso: Option<Gso>
         };
         SchedClassifier::from_pin(pin).unwrap().test_run(options)
     });
-    let result = result.unwrap_or_else(|error| panic!("{hook:?}, {} bytes, {frame:02x?}: {error:?}", frame.len()));
+    let result =
+        result.unwrap_or_else(|error| panic!("{hook:?}, {} bytes, {frame:02x?}: {error:?}", frame.len()));
     assert_eq!(result.data_size_out as usize, out.len());
     Ran { action: result.return_value, frame: out }
 }

@@ -52,7 +52,8 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     node.datapath().config().unwrap().set(set).unwrap();
     let before = stats.totals().unwrap();
     let ran = run(node, case.hook, node.ifindex(case.pod.interface), &case.frame, case.gso);
-    let ends: Vec<_> = growth(stats, &before).iter().map(|end| (end.hook, end.outcome, end.counter)).collect();
+    let ends: Vec<_> =
+        growth(stats, &before).iter().map(|end| (end.hook, end.outcome, end.counter)).collect();
     assert_eq!(ends, [(case.hook, case.outcome, amount(case))], "{name}");
     assert_eq!(ran.action, action(case.hook, case.outcome), "{name}");
     assert_eq!(ran.frame, *case.output.as_ref().unwrap_or(&case.frame), "{name}: bytes");
