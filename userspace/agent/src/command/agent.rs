@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
 use naru_node::paths::Paths;
 use tracing_subscriber::EnvFilter;
@@ -6,16 +6,16 @@ use tracing_subscriber::EnvFilter;
 use super::init::{request, source};
 use crate::{
     args::AgentArgs,
-    follow::{Mirror, Wake, follow},
+    follow::{Mirror, follow},
 };
 
 /// Init, then follow the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.
 pub fn run(paths: &Paths, args: &AgentArgs) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("NARU_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let source = Box::new(source(paths, &args.init));
-    let mut mirror = Mirror::new(paths.clone(), request(&args.init, None), source);
-    mirror.pass(Wake::Everything);
+    let mirror = Mirror::new(paths.clone(), request(&args.init, None), source);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(follow(mirror, Duration::from_secs(args.interval)))
 }

@@ -33,6 +33,11 @@ impl Mirror {
         Self { paths, request, source, complaint: None, remembered: Pass::default() }
     }
 
+    /// What is followed, for the log.
+    pub fn describe(&self) -> String {
+        self.source.describe()
+    }
+
     /// The file to watch.
     pub fn file(&self) -> Option<&Path> {
         self.source.file()

@@ -4,28 +4,28 @@
 mod changes;
 mod mirror;
 
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-pub use changes::Wake;
+use changes::Wake;
 pub use mirror::Mirror;
 
 /// How long changes are gathered before a pass: an editor writes a file in several steps.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Follows until SIGTERM or SIGINT.
+/// Makes the node, then follows until SIGTERM or SIGINT. Watches before it looks, so that no change falls in between.
 pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> {
     let mut wakes = changes::watch(mirror.file())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
     let mut due: Option<(Instant, Wake)> = None;
+    let say_once = Once::new();
     loop {
         let settled = async {
             match due {
@@ -36,7 +36,10 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = ticks.tick() => mirror.pass(Wake::Everything),
+            _ = ticks.tick() => {
+                mirror.pass(Wake::Everything);
+                say_once.call_once(|| tracing::info!("following {}", mirror.describe()));
+            }
             Some(wake) = wakes.recv() => due = Some(merge(due, wake)),
             () = settled => {
                 if let Some((_, wake)) = due.take() {

@@ -1,0 +1,153 @@
+//! `naru agent` on a machine of its own: follows the cluster, repairs the node, and is not needed by it.
+
+mod machine;
+
+use std::{fs, time::Duration};
+
+use machine::{CLUSTER, Machine, NODE3, wait};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn has_node3(machine: &Machine) -> bool {
+    let entries = machine.entries();
+    let is_there = |prefix: &str| entries.iter().any(|entry| entry.starts_with(prefix));
+    let routes = machine.kernel_routes();
+    let is_routed = |prefix: &str| routes.iter().any(|route| route.starts_with(prefix));
+    [
+        "10.32.2.0/24 tunnel",
+        "fd10:32::2:0/112 tunnel",
+        "198.51.100.3/32 remote-node",
+        "2001:db8::3/128 remote-node",
+    ]
+    .into_iter()
+    .all(is_there)
+        && ["10.32.2.0/24 via", "fd10:32::2:0/112 via", "198.51.100.3 via", "2001:db8::3 via"]
+            .into_iter()
+            .all(is_routed)
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_node_that_joins_is_in_maps_and_routes_within_a_second_and_leaves_no_trace_when_it_goes() {
+    let machine = Machine::clustered();
+    let _agent = machine.agent();
+    let before = (machine.entries(), machine.kernel_routes());
+    machine.write_cluster(&format!("{CLUSTER}{NODE3}"));
+    wait("node3 in maps and routes", SECOND, || has_node3(&machine));
+    machine.write_cluster(CLUSTER);
+    wait("node3 to be gone", SECOND, || (machine.entries(), machine.kernel_routes()) == before);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_file_written_in_place_is_followed_too() {
+    let machine = Machine::clustered();
+    let _agent = machine.agent();
+    fs::write(machine.path("config/cluster.toml"), format!("{CLUSTER}{NODE3}")).unwrap();
+    wait("node3 in maps and routes", SECOND, || has_node3(&machine));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_invalid_file_is_named_with_line_and_key_and_the_old_state_stays() {
+    let machine = Machine::clustered();
+    let _agent = machine.agent();
+    let before = (machine.entries(), machine.kernel_routes());
+    machine.write_cluster(&format!("{CLUSTER}{}", NODE3.replace("10.32.2.0/24", "10.32.1.0/24")));
+    let complaint = "cluster.toml:16: node.blocks: 10.32.1.0/24 overlaps 10.32.1.0/24 of node node2";
+    wait("the complaint", SECOND, || machine.agent_log().contains(complaint));
+    assert_eq!((machine.entries(), machine.kernel_routes()), before);
+    machine.write_cluster(&format!("{CLUSTER}{NODE3}"));
+    wait("the good file to be followed", SECOND, || has_node3(&machine));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_agent_that_starts_with_an_invalid_file_serves_the_cluster_accepted_last() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let before = machine.entries();
+    machine.write_cluster("ranges = 7\n");
+    let _agent = machine.agent();
+    wait("the complaint", SECOND, || machine.agent_log().contains("cluster.toml:1: ranges: invalid type"));
+    assert_eq!(machine.entries(), before);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_others_remove_is_put_back() {
+    let machine = Machine::clustered();
+    let _agent = machine.agent();
+    let before = machine.kernel_routes();
+    let is_restored = || machine.kernel_routes() == before;
+    machine.ip("route del 10.32.1.0/24");
+    wait("the route", SECOND, is_restored);
+    machine.ip("rule del pref 5230 from 10.32.0.0/24");
+    wait("the rule", SECOND, || machine.ip("rule show").contains("from 10.32.0.0/24 lookup 5230"));
+    machine.ip("link del naru-vx");
+    wait("the tunnel device and its routes", 2 * SECOND, is_restored);
+    wait("the programs", SECOND, || !machine.ok(&["status"]).contains("naru-vx: "));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_others_add_to_our_routes_is_removed() {
+    let machine = Machine::clustered();
+    let _agent = machine.agent();
+    let before = machine.kernel_routes();
+    machine.ip("route add 10.33.0.0/24 via 169.254.1.1 dev naru-vx onlink proto 150");
+    machine.ip("addr add 203.0.113.9/32 dev up0");
+    wait("the foreign route to go", SECOND, || machine.kernel_routes() == before);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_agent_that_is_killed_leaves_everything() {
+    let machine = Machine::clustered();
+    let agent = machine.agent();
+    wait("the first pass", SECOND, || !machine.entries().is_empty());
+    let before = (machine.entries(), machine.kernel_routes(), machine.tool("nft list ruleset"));
+    agent.kill();
+    assert_eq!((machine.entries(), machine.kernel_routes(), machine.tool("nft list ruleset")), before);
+    let agent = machine.agent();
+    assert!(agent.terminate(), "SIGTERM ends the agent well");
+    assert_eq!((machine.entries(), machine.kernel_routes(), machine.tool("nft list ruleset")), before);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_agent_that_starts_late_makes_good_what_it_missed() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let wanted = (machine.entries(), machine.kernel_routes());
+    machine.write_cluster(&format!("{CLUSTER}{NODE3}"));
+    machine.ok(&["init"]);
+    machine.write_cluster(CLUSTER);
+    machine.ip("route del 10.32.1.0/24");
+    let _agent = machine.agent();
+    wait("the state of the file", SECOND, || (machine.entries(), machine.kernel_routes()) == wanted);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_agent_waits_for_a_cluster_file_that_comes_later() {
+    let machine = Machine::new();
+    let log = fs::File::create(machine.path("agent.log")).unwrap();
+    let mut child = machine.naru(&["agent"]).stderr(log).spawn().unwrap();
+    wait("the complaint", 5 * SECOND, || machine.agent_log().contains("no cluster was accepted yet"));
+    machine.write_cluster(CLUSTER);
+    wait("the node", 2 * SECOND, || machine.path("run/node.json").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_agent_stays_below_twenty_megabytes() {
+    let machine = Machine::clustered();
+    let agent = machine.agent();
+    machine.write_cluster(&format!("{CLUSTER}{NODE3}"));
+    wait("node3", SECOND, || has_node3(&machine));
+    let resident = agent.resident();
+    assert!(resident < 20 << 20, "{resident} bytes");
+}
