@@ -34,11 +34,15 @@ pub fn set(name: &str, value: &str, journal: &mut dyn Journal) -> Result<bool, H
     Ok(true)
 }
 
-/// Sets a sysctl of a device of ours, which nobody needs to restore.
+/// Sets a sysctl of a device of ours, which nobody needs to restore. One that is set already is not written: some writes
+/// take the lock of the whole network configuration.
 ///
 /// # Errors
 /// There is no such sysctl, or the kernel refuses.
 pub fn set_own(name: &str, value: &str) -> Result<(), HostError> {
+    if read(name)?.as_deref() == Some(value) {
+        return Ok(());
+    }
     fs::write(path(name), value).map_err(|error| HostError::file(path(name), format!("write {value}"), error))
 }
 

@@ -47,7 +47,11 @@ pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>) -> Result<(), LinkErr
         let found = links.link(side.name)?;
         let found = found.ok_or_else(|| LinkError::kernel(format!("{}: look", side.name), libc::ENODEV))?;
         prepare(side).map_err(|error| refused(&error))?;
-        links.socket().apply(requests(found.index, side))
+        links.socket().apply(requests(found.index, side))?;
+        side.addresses.iter().try_for_each(|ip| match ip {
+            IpAddr::V4(_) => Ok(()),
+            IpAddr::V6(ip) => links.await_local(*ip).map(drop),
+        })
     })
 }
 

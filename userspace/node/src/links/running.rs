@@ -1,15 +1,17 @@
-use std::{thread::sleep, time::Duration};
+use std::{net::Ipv6Addr, thread::sleep, time::Duration};
 
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     link::{LinkAttribute, State},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 
 use super::{LinkError, Links, link::question, socket::Request};
 
-/// How often and how far apart the state is asked for: 100 ms in all.
-const ATTEMPTS: u32 = 200;
-const PAUSE: Duration = Duration::from_micros(500);
+/// The pause after the first answer; each later one is half as long again. A work queue that is idle is done by then.
+const FIRST_PAUSE: Duration = Duration::from_micros(30);
+/// How long is waited in all.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Links {
     /// Waits until the interface really sends; `false` when it does not within 100 ms.
@@ -21,13 +23,18 @@ impl Links {
     /// # Errors
     /// The interface is gone or the kernel refuses.
     pub fn await_running(&self, index: u32) -> Result<bool, LinkError> {
-        for _ in 0..ATTEMPTS {
-            if self.is_running(index)? {
-                return Ok(true);
-            }
-            sleep(PAUSE);
-        }
-        Ok(false)
+        until(|| self.is_running(index))
+    }
+
+    /// Waits until packets to the address of this namespace are taken in; `false` when they are not within 100 ms.
+    ///
+    /// The kernel puts the local route of an IPv6 address in from a work queue, also without duplicate address
+    /// detection (`addrconf_dad_work`), so an answer that comes at once would find no route.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn await_local(&self, ip: Ipv6Addr) -> Result<bool, LinkError> {
+        until(|| self.is_local(ip))
     }
 
     fn is_running(&self, index: u32) -> Result<bool, LinkError> {
@@ -37,4 +44,30 @@ impl Links {
         let Some(RouteNetlinkMessage::NewLink(answer)) = self.ask(request)? else { return Ok(false) };
         Ok(answer.attributes.contains(&LinkAttribute::OperState(State::Up)))
     }
+
+    fn is_local(&self, ip: Ipv6Addr) -> Result<bool, LinkError> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet6;
+        message.header.destination_prefix_length = 128;
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet6(ip)));
+        match self.ask(Request::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))) {
+            Ok(Some(RouteNetlinkMessage::NewRoute(answer))) => Ok(answer.header.kind == RouteType::Local),
+            Err(error) if error.errno() != Some(libc::ENETUNREACH) => Err(error),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Asks again and again until the answer is yes, or patience is at its end.
+fn until(mut holds: impl FnMut() -> Result<bool, LinkError>) -> Result<bool, LinkError> {
+    let (mut pause, mut waited) = (FIRST_PAUSE, Duration::ZERO);
+    while !holds()? {
+        if waited > PATIENCE {
+            return Ok(false);
+        }
+        sleep(pause);
+        waited += pause;
+        pause += pause / 2;
+    }
+    Ok(true)
 }

@@ -1,0 +1,157 @@
+//! Routes, rules, neighbours and paths.
+
+use std::net::IpAddr;
+
+use naru_node::links::{GATEWAY_V4, GATEWAY_V6, Links, Neighbour, PairSpec, Route, RouteTarget, Rule};
+
+use super::scene::{HOST_MAC, NODE, Netns, POD, POD_MAC, ip, node, overlay, spec};
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn every_form_of_route_comes_back_as_it_was_made_and_goes_again() {
+    let node = node();
+    node.run(|| {
+        let links = Links::open().unwrap();
+        let index = links.ensure_overlay(&overlay(8472)).unwrap().index;
+        let mut routes = Vec::new();
+        for (number, family) in
+            ["10.33.0.0/24 10.32.0.0/24 198.51.100.7", "fd10:33::/112 fd10:32::/112 2001:db8::7"]
+                .iter()
+                .enumerate()
+        {
+            let parts: Vec<&str> = family.split(' ').collect();
+            routes.push(Route::to_block(parts[0].parse().unwrap(), index, Some(ip(NODE[number])), 1450));
+            routes.push(Route::unreachable(parts[1].parse().unwrap()));
+            routes.push(Route::to_node(ip(parts[2]), index, 1450));
+            routes.push(Route::to_pod(ip(POD[number]), index, Some(ip(NODE[number])), 1400));
+        }
+        routes.sort_unstable();
+        links.ensure_routes(&routes).unwrap();
+        assert_eq!(links.routes().unwrap(), routes);
+        links.ensure_routes(&routes).unwrap();
+        assert_eq!(links.routes().unwrap(), routes);
+
+        let changed = Route { mtu: Some(1380), ..routes[0] };
+        links.ensure_routes(&[changed]).unwrap();
+        assert!(links.routes().unwrap().contains(&changed));
+        assert_eq!(links.routes().unwrap().len(), routes.len());
+
+        links.delete_routes(&routes).unwrap();
+        assert_eq!(links.routes().unwrap(), []);
+        links.delete_routes(&routes).unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_refused_route_is_named_and_the_others_are_in_place() {
+    let node = node();
+    node.run(|| {
+        let links = Links::open().unwrap();
+        let index = links.ensure_overlay(&overlay(8472)).unwrap().index;
+        let good = Route::to_block("10.34.0.0/24".parse().unwrap(), index, None, 1450);
+        let target = RouteTarget::Gateway { index: 4711, via: GATEWAY_V4 };
+        let bad = Route { destination: "10.33.0.0/24".parse().unwrap(), target, ..good };
+        let error = links.ensure_routes(&[bad, good]).unwrap_err();
+        assert!(error.to_string().starts_with("route 10.33.0.0/24: add: "), "{error}");
+        assert_eq!(links.routes().unwrap(), [good]);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn thousands_of_routes_go_in_and_out_in_one_call() {
+    let node = node();
+    node.run(|| {
+        let links = Links::open().unwrap();
+        let index = links.ensure_overlay(&overlay(8472)).unwrap().index;
+        let block = |n: u32| format!("10.{}.{}.0/24", 64 + n / 256, n % 256).parse().unwrap();
+        let routes: Vec<Route> = (0..3000).map(|n| Route::to_block(block(n), index, None, 1450)).collect();
+        links.ensure_routes(&routes).unwrap();
+        assert_eq!(links.routes().unwrap().len(), 3000);
+        links.delete_routes(&routes).unwrap();
+        assert_eq!(links.routes().unwrap().len(), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_rule_is_there_once_and_goes_exactly() {
+    let node = node();
+    let before = node.sh("ip rule; ip -6 rule");
+    node.run(|| {
+        let links = Links::open().unwrap();
+        let rules = ["10.32.0.0/24", "fd10:32::/112"].map(|from| Rule { from: from.parse().unwrap() });
+        for rule in rules.into_iter().chain(rules) {
+            links.ensure_rule(rule).unwrap();
+        }
+        assert_eq!(links.rules().unwrap(), rules);
+        for rule in rules {
+            assert!(links.delete_rule(rule).unwrap());
+            assert!(!links.delete_rule(rule).unwrap());
+        }
+    });
+    assert_eq!(node.sh("ip rule; ip -6 rule"), before);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_neighbour_takes_the_latest_mac_and_goes() {
+    let node = node();
+    node.run(|| {
+        let links = Links::open().unwrap();
+        let index = links.ensure_overlay(&overlay(8472)).unwrap().index;
+        for gateway in [GATEWAY_V4, GATEWAY_V6] {
+            links.ensure_neighbour(&Neighbour { index, ip: gateway, mac: HOST_MAC }).unwrap();
+            let latest = Neighbour { index, ip: gateway, mac: POD_MAC };
+            links.ensure_neighbour(&latest).unwrap();
+            assert_eq!(links.neighbours(index).unwrap(), [latest]);
+            assert!(links.delete_neighbour(index, gateway).unwrap());
+            assert!(!links.delete_neighbour(index, gateway).unwrap());
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_path_to_an_address_has_the_devices_or_the_routes_mtu() {
+    let (node, peer) = (Netns::new(), Netns::new());
+    node.run(|| {
+        Links::open().unwrap().create_pair(&PairSpec { mtu: 1400, ..spec("under") }, peer.fd()).unwrap()
+    });
+    peer.sh("ip link set eth0 up");
+    node.sh("ip link set under up; ip addr add 198.51.100.1/24 dev under; ip addr add 2001:db8:5::1/64 dev under nodad");
+    node.sh("ip route add 203.0.113.0/24 via 198.51.100.2 mtu 1300");
+    node.sh("ip route add default via 198.51.100.2; ip -6 route add default via 2001:db8:5::2 proto ra");
+    node.run(|| {
+        let links = Links::open().unwrap();
+        for (to, mtu, source) in [
+            ("198.51.100.9", 1400, "198.51.100.1"),
+            ("2001:db8:5::9", 1400, "2001:db8:5::1"),
+            ("203.0.113.1", 1300, "198.51.100.1"),
+        ] {
+            let path = links.path_to(ip(to)).unwrap();
+            assert_eq!(
+                (path.device.as_str(), path.mtu, path.source),
+                ("under", mtu, Some(ip(source))),
+                "{to}"
+            );
+        }
+        let defaults: Vec<_> = links
+            .default_routes()
+            .unwrap()
+            .iter()
+            .map(|route| (route.v6, route.from_router_advertisement))
+            .collect();
+        assert_eq!(defaults, [(false, false), (true, true)]);
+        let foreign = links.foreign_routes().unwrap();
+        let expected =
+            ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:5::/64"].map(|prefix| prefix.parse().unwrap());
+        assert_eq!(foreign, expected);
+        let held: Vec<IpAddr> = links.addresses().unwrap().iter().map(|address| address.ip).collect();
+        assert!(held.contains(&ip("198.51.100.1")) && held.contains(&ip("2001:db8:5::1")), "{held:?}");
+    });
+    node.sh("ip route del default");
+    let error = node.run(|| Links::open().unwrap().path_to(ip("8.8.8.8")).unwrap_err());
+    assert_eq!(error.errno(), Some(libc::ENETUNREACH), "{error}");
+}
