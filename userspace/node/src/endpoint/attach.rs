@@ -72,7 +72,7 @@ pub fn attach(
 }
 
 fn failed(spec: &Spec, cause: Cause, undo: Vec<Cause>) -> AttachError {
-    AttachError { subject: spec.subject(), cause, undo }
+    AttachError { subject: spec.subject(), cause: Box::new(cause), undo }
 }
 
 fn explain(spec: &Spec, failure: Failure<Cause>) -> AttachError {
@@ -251,7 +251,10 @@ fn wire_pod(work: &mut Work<'_>) -> Result<(), Cause> {
         addresses: &work.assignment.addresses,
         routes: &work.attached.routes,
     };
-    Ok(links::wire_pod(work.netns.as_fd(), &side)?)
+    links::wire_pod(work.netns.as_fd(), &side)?;
+    // The runtime may send to the pod as soon as we answer.
+    work.tools.links.await_running(work.ifindex)?;
+    Ok(())
 }
 
 fn confirm(work: &mut Work<'_>) -> Result<(), Cause> {

@@ -45,7 +45,7 @@ pub struct AttachError {
     /// Whose it was: `pod default/web-0`.
     pub subject: String,
     /// What failed.
-    pub cause: Cause,
+    pub cause: Box<Cause>,
     /// What could not be taken back.
     pub undo: Vec<Cause>,
 }
@@ -59,6 +59,6 @@ impl fmt::Display for AttachError {
 
 impl std::error::Error for AttachError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
+        Some(&*self.cause)
     }
 }

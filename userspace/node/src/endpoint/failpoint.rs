@@ -6,6 +6,7 @@ pub(super) enum Whim {
     /// Nothing.
     Go,
     /// `fail`: the step counts as failed after it was done.
+    #[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "asked for only with the feature"))]
     Fail,
 }
 

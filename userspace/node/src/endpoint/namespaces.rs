@@ -11,7 +11,7 @@ use naru_core::ids::NetnsId;
 
 use crate::{
     host::{self, NetnsIdentity},
-    links,
+    links::{self, LinkError, Links, Mac},
 };
 
 /// The identity that is written down: the cookie where the kernel has it, else the inode.
@@ -56,12 +56,20 @@ fn identify(path: &Path) -> Option<NetnsId> {
     host::netns_identity(netns.as_fd()).ok().map(id)
 }
 
-/// The namespace among `alive` in which `ifname` is the other end of the host's interface `index`.
-pub(super) fn holder(alive: &BTreeMap<NetnsId, PathBuf>, ifname: &str, index: u32) -> Option<NetnsId> {
+/// The namespace among `alive` in which `ifname` is the other end of the host's interface `index`. Indexes repeat from
+/// namespace to namespace, so the pod's MAC address must be the one that the host knows over that interface.
+pub(super) fn holder(
+    alive: &BTreeMap<NetnsId, PathBuf>,
+    links: &Links,
+    ifname: &str,
+    index: u32,
+) -> Result<Option<NetnsId>, LinkError> {
+    let macs: Vec<Mac> = links.neighbours(index)?.into_iter().map(|neighbour| neighbour.mac).collect();
     let holds = |path: &Path| {
         let netns = host::open_netns(path).ok()?;
-        let facts = links::pod_facts(netns.as_fd(), ifname).ok()??;
-        (facts.link.peer_index == Some(index)).then_some(())
+        let link = links::pod_facts(netns.as_fd(), ifname).ok()??.link;
+        let same = link.peer_index == Some(index) && link.mac.is_some_and(|mac| macs.contains(&mac));
+        same.then_some(())
     };
-    alive.iter().find(|(_, path)| holds(path).is_some()).map(|(id, _)| *id)
+    Ok(alive.iter().find(|(_, path)| holds(path).is_some()).map(|(id, _)| *id))
 }

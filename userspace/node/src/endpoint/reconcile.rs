@@ -59,7 +59,10 @@ pub fn pass(
 fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Result<(), Cause> {
     match action {
         Action::Adopt { owner, addresses, netns, ifindex, generation } => {
-            let netns = netns.or_else(|| namespaces::holder(&namespaces::alive(), owner.ifname(), *ifindex));
+            let netns = match netns {
+                Some(known) => Some(*known),
+                None => namespaces::holder(&namespaces::alive(), &tools.links, owner.ifname(), *ifindex)?,
+            };
             let adoption = Adoption {
                 domain: Domain::naru(),
                 owner: owner.clone(),
@@ -159,13 +162,14 @@ pub fn adopt(store: &mut StateStore, links: &Links, now: Millis) -> Result<usize
     let live = facts::live_links(links, &routes)?;
     let namespaces = if live.is_empty() { BTreeMap::new() } else { namespaces::alive() };
     for link in &live {
-        adopt_one(store, link, &namespaces, now)?;
+        adopt_one(store, links, link, &namespaces, now)?;
     }
     Ok(live.len())
 }
 
 fn adopt_one(
     store: &mut StateStore,
+    links: &Links,
     link: &LiveLink,
     namespaces: &BTreeMap<naru_core::ids::NetnsId, std::path::PathBuf>,
     now: Millis,
@@ -178,7 +182,7 @@ fn adopt_one(
     };
     let adoption = Adoption {
         domain: Domain::naru(),
-        netns: namespaces::holder(namespaces, owner.ifname(), link.ifindex),
+        netns: namespaces::holder(namespaces, links, owner.ifname(), link.ifindex)?,
         owner,
         pod: PodName::default(),
         addresses: link.addresses.clone(),

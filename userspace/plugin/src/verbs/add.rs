@@ -29,7 +29,7 @@ pub(super) fn add(conf: &NetworkConf, target: &Target, netns: PathBuf) -> Result
 fn attach(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<Attached, AttachError> {
     let mut tools = tools(paths, node).map_err(|cause| AttachError {
         subject: spec.subject(),
-        cause,
+        cause: Box::new(cause),
         undo: Vec::new(),
     })?;
     endpoint::attach(&mut tools, node, spec, clock::now())

@@ -168,7 +168,7 @@ impl Node {
         let root = tempfile::Builder::new().prefix("naru-plugin-").tempdir().unwrap();
         let netns = Netns::new("node");
         netns.run("ip", &["link", "set", "lo", "up"]);
-        netns.run("ip", &["link", "add", "up0", "type", "dummy"]);
+        netns.run("ip", &["link", "add", "up0", "type", "bridge"]);
         netns.run("ip", &["address", "add", &format!("{}/24", NODE[0]), "dev", "up0"]);
         netns.run("ip", &["address", "add", &format!("{}/64", NODE[1]), "dev", "up0", "nodad"]);
         netns.run("ip", &["link", "set", "up0", "up"]);
