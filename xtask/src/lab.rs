@@ -93,7 +93,7 @@ impl Lab<'_> {
     fn matrix(&self) -> Command {
         let mut command = run::cargo();
         command.current_dir(&self.workspace.root).env("NARU_DIST", self.workspace.dist());
-        command.args(["run", "--quiet", "--release", "--package", "naru-e2e", "--bin", "matrix"]);
+        command.args(["run", "--release", "--package", "naru-e2e", "--bin", "matrix"]);
         command
     }
 }

@@ -1,0 +1,46 @@
+//! Addresses in use, put into a store without making their pods.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use ipnet::IpNet;
+use naru_core::{
+    ids::AttachmentId,
+    ipam::{Domain, Request},
+};
+use naru_node::{host, init::pool_name, paths::Paths, store::StateStore};
+
+/// Assigns `count` addresses of `subnet` in naru's store.
+///
+/// # Errors
+/// The store refuses.
+pub fn in_naru(paths: &Paths, subnet: IpNet, count: u32) -> anyhow::Result<()> {
+    let mut store = StateStore::open(&paths.lease_store(), &host::boot_id()?)?;
+    let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    for number in 0..count {
+        let owner = AttachmentId::new("bench", format!("used{number}"), "eth0")?;
+        store.reserve(&Request::new(Domain::naru(), pool_name(&[subnet]), owner), now)?;
+    }
+    Ok(())
+}
+
+/// Writes the files that host-local keeps for `addresses` into `directory`.
+///
+/// # Errors
+/// They cannot be written.
+pub fn in_host_local(directory: &Path, addresses: impl Iterator<Item = IpAddr>) -> anyhow::Result<()> {
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    let mut last = None;
+    for (number, address) in addresses.enumerate() {
+        let path = directory.join(address.to_string());
+        fs::write(&path, format!("used{number}\r\neth0")).with_context(|| path.display().to_string())?;
+        last = Some(address);
+    }
+    let last = last.context("no address to write")?;
+    fs::write(directory.join("last_reserved_ip.0"), last.to_string()).context("last_reserved_ip.0")
+}
