@@ -34,7 +34,7 @@ impl Links {
     /// The kernel refuses; what was added before stays and goes with the veth.
     pub fn activate(&self, side: &HostSide<'_>) -> Result<(), LinkError> {
         let device = format!("veth {}", side.name);
-        let mut requests = vec![link::up(side.index, &device)];
+        let mut requests = vec![link::up_without_neighbour_discovery(side.index, &device)];
         for &PodAddress { ip, source } in side.addresses {
             requests.push(neighbour::add(&Neighbour { index: side.index, ip, mac: side.pod_mac }, &device));
             requests.push(route::add(&Route::to_pod(ip, side.index, source, side.mtu)));

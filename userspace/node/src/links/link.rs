@@ -111,6 +111,17 @@ pub fn up(index: u32, name: &str) -> Request {
     Request::new(RouteNetlinkMessage::SetLink(message), format!("{name}: set up"))
 }
 
+/// The request that brings a pod's host veth up, without ARP and neighbour discovery of its own: a change of its MAC
+/// flushes its neighbours, permanent ones too, and those the kernel then makes need no answer from the pod, as
+/// `to_pod` writes the pod's MAC.
+pub fn up_without_neighbour_discovery(index: u32, name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.header.flags = LinkFlags::Up | LinkFlags::Noarp;
+    message.header.change_mask = LinkFlags::Up | LinkFlags::Noarp;
+    Request::new(RouteNetlinkMessage::SetLink(message), format!("{name}: set up"))
+}
+
 /// The request that sets attributes of the link.
 pub fn set(index: u32, attributes: Vec<LinkAttribute>, what: String) -> Request {
     let mut message = LinkMessage::default();
