@@ -119,6 +119,11 @@ impl Machine {
         text(&output.stderr)
     }
 
+    /// Whether `naru` prints `words`, however it ends.
+    pub fn says(&self, arguments: &[&str], words: &str) -> bool {
+        text(&self.naru(arguments).output().unwrap().stdout).contains(words)
+    }
+
     /// `ip <line>` inside the namespace.
     pub fn ip(&self, line: &str) -> String {
         run(Command::new("ip").args(["-n", &self.name]).args(line.split_whitespace()))
