@@ -66,7 +66,8 @@ impl fmt::Display for Suggested {
 /// The ranges that clash with claims, each with its first clash and with a range that is free.
 #[must_use]
 pub fn clashes(ranges: &[IpNet], claims: &[Claim]) -> Vec<Clash> {
-    let mut taken: Vec<IpNet> = claims.iter().map(|claim| claim.network).chain(standards().map(|s| s.0)).collect();
+    let mut taken: Vec<IpNet> =
+        claims.iter().map(|claim| claim.network).chain(standards().map(|s| s.0)).collect();
     taken.extend(ranges.iter().copied());
     let mut clashes = Vec::new();
     for range in ranges {
@@ -93,8 +94,11 @@ fn standards() -> impl Iterator<Item = (IpNet, &'static str)> {
         ([224, 0, 0, 0], 4, "multicast"),
         ([240, 0, 0, 0], 4, "reserved addresses"),
     ];
-    const LIST6: [(u16, u8, &str); 3] =
-        [(0, 64, "loopback and mapped addresses"), (0xfe80, 10, "link-local addresses"), (0xff00, 8, "multicast")];
+    const LIST6: [(u16, u8, &str); 3] = [
+        (0, 64, "loopback and mapped addresses"),
+        (0xfe80, 10, "link-local addresses"),
+        (0xff00, 8, "multicast"),
+    ];
     let v4 = LIST.into_iter().map(|(ip, len, purpose)| (IpAddr::from(ip), len, purpose));
     let v6 = LIST6.into_iter().map(|(high, len, purpose)| (first_of(high), len, purpose));
     v4.chain(v6).filter_map(|(ip, len, purpose)| Some((IpNet::new(ip, len).ok()?, purpose)))
@@ -115,15 +119,16 @@ fn private(like: IpAddr) -> impl Iterator<Item = IpNet> {
     let v4 = [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([100, 64, 0, 0], 10)];
     let v4 = v4.into_iter().map(|(ip, len)| (IpAddr::from(ip), len));
     let all = v4.chain([(first_of(0xfd00), 8)]);
-    all.filter(move |(ip, _)| ip.is_ipv4() == like.is_ipv4())
-        .filter_map(|(ip, len)| IpNet::new(ip, len).ok())
+    all.filter(move |(ip, _)| ip.is_ipv4() == like.is_ipv4()).filter_map(|(ip, len)| IpNet::new(ip, len).ok())
 }
 
 /// The first network of length `len` in `space` that is free: behind each taken network starts the next candidate.
 fn free_in(space: IpNet, len: u8, taken: &[IpNet]) -> Option<IpNet> {
     let mut candidate = IpNet::new(space.addr(), len).ok()?;
     while space.contains(&candidate) {
-        let Some(blocker) = taken.iter().find(|taken| overlap(**taken, candidate)) else { return Some(candidate) };
+        let Some(blocker) = taken.iter().find(|taken| overlap(**taken, candidate)) else {
+            return Some(candidate);
+        };
         let last = blocker.broadcast().max(candidate.broadcast());
         candidate = IpNet::new(successor(last)?, len).ok()?;
         candidate = if candidate.addr() == candidate.network() { candidate } else { next(candidate)? };
