@@ -35,7 +35,7 @@ pub use pod::{PodRoute, PodSide, loopback_up, wire_pod};
 pub use pod_facts::{PodFacts, PodRouteFact, pod_facts};
 pub use route::{Route, RouteTarget, UNREACHABLE_METRIC};
 pub use rule::{RULE_PREFERENCE, Rule, TABLE};
-pub use watch::{Change, Watch, watch};
+pub use watch::{Change, Watch};
 
 use std::{
     net::IpAddr,

@@ -1,7 +1,6 @@
 use std::{
     collections::VecDeque,
     os::fd::{AsFd, BorrowedFd},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -117,20 +116,6 @@ impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Subscribes in the calling thread's network namespace and hands every change to `take` on a thread of its own,
-/// until `take` returns `false` or the socket fails. `take` fits any channel: `watch(move |change| sender.send(change).is_ok())`.
-///
-/// # Errors
-/// The socket or the thread cannot be made.
-pub fn watch(mut take: impl FnMut(Change) -> bool + Send + 'static) -> Result<(), LinkError> {
-    let mut watch = Watch::open()?;
-    let run = move || while watch.next(None).is_ok_and(|change| change.is_none_or(&mut take)) {};
-    let failed = |error: std::io::Error| {
-        LinkError::kernel("watch: thread", error.raw_os_error().unwrap_or(libc::EAGAIN))
-    };
-    thread::Builder::new().name("naru-watch".to_owned()).spawn(run).map(drop).map_err(failed)
 }
 
 /// What a notification tells; `None` for one of no interest. One that cannot be read may have told anything.

@@ -33,16 +33,3 @@ fn a_deleted_link_and_a_changed_route_are_noticed() {
         assert!(changes.contains(&expected), "{expected:?} in {changes:?}");
     }
 }
-
-#[test]
-#[ignore = "needs root: cargo xtask test"]
-fn the_watching_thread_hands_changes_over_until_nobody_listens() {
-    let node = node();
-    node.run(|| {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        naru_node::links::watch(move |change| sender.send(change).is_ok()).unwrap();
-        Links::open().unwrap().ensure_rule(Rule { from: "10.32.0.0/24".parse().unwrap() }).unwrap();
-        // The end of the duplicate detection on the node's own address may come first.
-        while receiver.recv_timeout(Duration::from_secs(2)).unwrap() != Change::Rule {}
-    });
-}

@@ -51,25 +51,25 @@ pub fn dropping() -> Result<Vec<Chain>, HostError> {
     Ok(found)
 }
 
-/// The chain by the tool that owns it, if it drops.
+/// The chain by the tool that owns it, if it drops. A chain with the names of iptables-nft is that tool's if it can
+/// read the table.
 fn examine(chain: ListedChain) -> Result<Option<Chain>, HostError> {
-    if let Some(tool) = owner(&chain) {
-        return Ok(iptables::drops(tool)?.then(|| Chain::Iptables { tool: tool.to_owned() }));
+    if let Some((tool, Ok(drops))) = namesake(&chain).map(|tool| (tool, iptables::drops(tool))) {
+        return Ok(drops.then(|| Chain::Iptables { tool: tool.to_owned() }));
     }
     let ListedChain { family, table, name, policy, .. } = chain;
     let drops = policy.as_deref() == Some("drop") || is_dropping(&rules(&family, &table)?, &name);
     Ok(drops.then_some(Chain::Nft { family, table, chain: name }))
 }
 
-/// The iptables tool that owns the chain: it has the tool's names and the tool can read it.
-fn owner(chain: &ListedChain) -> Option<&'static str> {
-    let tool = match chain.family.as_str() {
-        "ip" => iptables::NFT[0],
-        "ip6" => iptables::NFT[1],
-        _ => return None,
-    };
-    let named = chain.table == "filter" && chain.name == "FORWARD";
-    (named && iptables::drops(tool).is_ok()).then_some(tool)
+/// The iptables tool whose chain has these names.
+fn namesake(chain: &ListedChain) -> Option<&'static str> {
+    let [v4, v6] = iptables::NFT;
+    match (chain.family.as_str(), chain.table.as_str(), chain.name.as_str()) {
+        ("ip", "filter", "FORWARD") => Some(v4),
+        ("ip6", "filter", "FORWARD") => Some(v6),
+        _ => None,
+    }
 }
 
 /// All rules of the table, in their order.
