@@ -3,7 +3,10 @@
 
 mod store {
     mod contents;
+    mod cost;
+    mod disks;
     mod files;
     mod identity;
+    mod processes;
     mod scene;
 }

@@ -418,3 +418,39 @@ fn a_quarantine_keeps_an_address_that_nobody_holds() {
     assert!(free_if_generation(&mut ledger, (&naru, ip("10.0.0.1")), generation, 0).unwrap());
     assert_eq!(ledger.add("b", 0), ["10.0.0.1"]);
 }
+
+#[test]
+fn a_pool_goes_on_in_the_range_it_gave_out_from_last() {
+    let mut ledger = ledger(&["10.0.0.0/31", "10.0.1.0/31"]);
+    for container in ["a", "b", "c"] {
+        ledger.add(container, 0);
+    }
+    ledger.del("a", 0);
+    assert_eq!(ledger.add("d", 60_000), ["10.0.1.1"]);
+    assert_eq!(ledger.add("e", 60_000), ["10.0.0.0"]);
+}
+
+#[test]
+fn the_oldest_cooling_address_of_all_ranges_is_used_first() {
+    let mut ledger = ledger(&["10.0.0.0/32", "10.0.1.0/32", "10.0.2.0/32"]);
+    for container in ["a", "b", "c"] {
+        ledger.add(container, 0);
+    }
+    ledger.del("b", 1);
+    ledger.del("c", 2);
+    ledger.del("a", 3);
+    let order: Vec<_> = ["d", "e", "f"].iter().flat_map(|container| ledger.add(container, 4)).collect();
+    assert_eq!(order, ["10.0.1.0", "10.0.2.0", "10.0.0.0"]);
+}
+
+#[test]
+fn a_pool_leaves_the_reservations_of_a_pool_it_overlaps_alone() {
+    let mut ledger = MemoryLedger::default();
+    let other = PoolSpec { pool: "other".into(), ..spec(&["10.0.0.0/29"]) };
+    set_ranges(&mut ledger, &other.reserve(ip("10.0.0.1"), "gateway"), 0).unwrap();
+    set_ranges(&mut ledger, &spec(&["10.0.0.0/30"]), 0).unwrap();
+    set_ranges(&mut ledger, &spec(&["10.0.0.0/30"]), 0).unwrap();
+    assert_eq!([ledger.add("a", 0), ledger.add("b", 0)], [["10.0.0.0"], ["10.0.0.2"]]);
+    set_ranges(&mut ledger, &spec(&["10.0.8.0/30"]), 0).unwrap();
+    assert_eq!(ledger.row(&Domain::naru(), ip("10.0.0.1")).unwrap().unwrap().note, "gateway");
+}

@@ -82,7 +82,7 @@ impl StateStore {
 
     /// Every address of every domain that is not free.
     pub fn rows(&self) -> Result<Vec<Row>, StoreError> {
-        self.view().rows("true ORDER BY domain, address", [])
+        self.view().rows("ORDER BY domain, address", [])
     }
 
     /// Gives a pool these ranges and reservations in place of those it has.
