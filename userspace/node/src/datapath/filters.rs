@@ -6,7 +6,7 @@ use aya::programs::{
 };
 use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY, programs};
 
-use super::{Error, Pins, Result, program, tc};
+use super::{Error, Pins, Result, pod_attach, program, tc};
 
 /// Which of a pod's two filters are attached, with the programs that are pinned now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,11 +31,7 @@ impl PodFilters {
 /// # Errors
 /// [`Error::NotInstalled`], and the kernel's.
 pub fn attach_pod(pins: &Pins, interface: &str) -> Result<()> {
-    let mut from_pod = program::open(pins, programs::FROM_POD)?;
-    let mut to_pod = program::open(pins, programs::TO_POD)?;
-    add_clsact(interface)?;
-    put(&mut from_pod, interface, TcAttachType::Ingress)?;
-    put(&mut to_pod, interface, TcAttachType::Egress)
+    pod_attach::attach(pins, interface)
 }
 
 /// Which filters of ours are on `interface`.

@@ -13,6 +13,7 @@ mod map;
 mod object;
 mod overlay;
 mod pins;
+mod pod_attach;
 mod pods;
 mod probe;
 mod program;
