@@ -206,7 +206,9 @@ impl Node {
     /// There are none, or of several versions.
     pub fn pins(&self) -> anyhow::Result<std::path::PathBuf> {
         let entries = std::fs::read_dir(self.root.join("bpf")).context("read the pin directory")?;
-        let found: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        // The kernel's own `*.debug` files lie beside them.
+        let pins = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("abi"));
+        let found: Vec<_> = pins.map(|entry| entry.path()).collect();
         match found.as_slice() {
             [only] => Ok(only.clone()),
             other => bail!("node {}: pin directories: {other:?}", self.name),

@@ -29,7 +29,7 @@ impl Raw {
         Self::ip(v6, 255)
     }
 
-    /// A socket for whole frames on the interface `name`.
+    /// A socket for whole frames on the interface `name`; it hears only what arrives.
     pub fn frames(name: &str) -> io::Result<Self> {
         const ALL: u16 = 3;
         let socket =
@@ -47,7 +47,11 @@ impl Raw {
                 mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t,
             )
         };
-        if result == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        set_option(&socket.0, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
+        Ok(socket)
     }
 
     /// Sends from, and receives at, `address` alone.

@@ -1,1 +1,207 @@
+use std::fs;
 
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
+use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, TO_OVERLAY, TO_POD};
+use naru_e2e::tool;
+use naru_node::datapath::{
+    AttachMode, Error, OverlayAttachment, PodFilters, Sizes, attach_overlay, attach_pod, detach_overlay,
+    install, overlay_attachment, pod_filters, probe,
+};
+
+use crate::node::Node;
+
+const NONE: OverlayAttachment = OverlayAttachment { mode: None, from_overlay: false, to_overlay: false };
+
+fn both(mode: AttachMode) -> OverlayAttachment {
+    OverlayAttachment { mode: Some(mode), from_overlay: true, to_overlay: true }
+}
+
+fn with_device() -> Node {
+    let node = Node::new();
+    node.ip("link add name v0 type veth peer name v1");
+    node
+}
+
+/// How many filters of any kind are on the device, both ways.
+fn filter_count(node: &Node) -> usize {
+    let list = |way| tool::run(node.netns(), &format!("tc filter show dev v0 {way}")).unwrap();
+    ["ingress", "egress"].into_iter().map(|way| list(way).matches(" handle ").count()).sum()
+}
+
+fn chain(node: &Node, direction: TcAttachType) -> Vec<u32> {
+    node.run(|| SchedClassifier::query_tcx("v0", direction).unwrap().1.iter().map(ProgramInfo::id).collect())
+}
+
+fn pinned(node: &Node, name: &str) -> u32 {
+    ProgramInfo::from_pin(node.pins.program(name)).unwrap().id()
+}
+
+/// Makes the pinned program another one, as an upgrade would.
+fn upgrade(node: &Node) {
+    for name in programs::ALL {
+        fs::remove_file(node.pins.program(name)).unwrap();
+    }
+    install(&node.pins, Sizes { pods: 64, routes: 64 }).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pod_has_one_filter_each_way_however_often_it_is_attached() {
+    let node = with_device();
+    node.run(|| {
+        assert_eq!(pod_filters(&node.pins, "v0").unwrap(), PodFilters::default());
+        for _ in 0..3 {
+            attach_pod(&node.pins, "v0").unwrap();
+            assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
+        }
+    });
+    assert_eq!(filter_count(&node), 2);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_upgrade_shows_as_missing_filters_until_the_pod_is_attached_again() {
+    let node = with_device();
+    node.run(|| attach_pod(&node.pins, "v0").unwrap());
+    upgrade(&node);
+    node.run(|| {
+        assert_eq!(pod_filters(&node.pins, "v0").unwrap(), PodFilters::default());
+        attach_pod(&node.pins, "v0").unwrap();
+        assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
+    });
+    assert_eq!(filter_count(&node), 2);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn foreign_filters_stay_where_they_are() {
+    let node = with_device();
+    tool::run(node.netns(), "tc qdisc add dev v0 clsact").unwrap();
+    let foreign = node.pins.program(TO_OVERLAY);
+    tool::run(node.netns(), &format!("tc filter add dev v0 ingress prio 1 bpf da pinned {}", foreign.display()))
+        .unwrap();
+    node.run(|| attach_pod(&node.pins, "v0").unwrap());
+    let list = tool::run(node.netns(), "tc filter show dev v0 ingress").unwrap();
+    assert!(list.contains("pref 1 ") && list.contains("pref 5230 ") && list.contains("from_pod"), "{list}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_filter_that_is_removed_is_seen_by_name_and_put_back() {
+    let node = with_device();
+    node.run(|| attach_pod(&node.pins, "v0").unwrap());
+    tool::run(node.netns(), "tc filter del dev v0 egress").unwrap();
+    node.run(|| {
+        let filters = pod_filters(&node.pins, "v0").unwrap();
+        assert_eq!(filters, PodFilters { from_pod: true, to_pod: false });
+        attach_pod(&node.pins, "v0").unwrap();
+        assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_device_that_is_not_there_is_named() {
+    let node = with_device();
+    node.run(|| {
+        for refused in
+            [attach_pod(&node.pins, "gone").unwrap_err(), pod_filters(&node.pins, "gone").unwrap_err()]
+        {
+            assert!(refused.is_no_device() && refused.to_string().starts_with("gone: "), "{refused}");
+        }
+        detach_overlay(&node.pins, "gone").unwrap();
+    });
+}
+
+fn modes() -> Vec<AttachMode> {
+    let has_tcx = probe().has(naru_node::datapath::TCX);
+    if has_tcx { vec![AttachMode::Tcx, AttachMode::Clsact] } else { vec![AttachMode::Clsact] }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_overlay_is_attached_once_in_either_mode_and_detached_without_trace() {
+    for mode in modes() {
+        let node = with_device();
+        node.run(|| {
+            assert_eq!(overlay_attachment(&node.pins, "v0").unwrap(), NONE);
+            for _ in 0..3 {
+                assert_eq!(attach_overlay(&node.pins, "v0", mode).unwrap(), mode);
+                assert_eq!(overlay_attachment(&node.pins, "v0").unwrap(), both(mode));
+            }
+        });
+        let by_tcx = mode == AttachMode::Tcx;
+        assert_eq!(filter_count(&node), if by_tcx { 0 } else { 2 });
+        assert_eq!(node.pins.link(FROM_OVERLAY).exists(), by_tcx);
+        if by_tcx {
+            assert_eq!(chain(&node, TcAttachType::Ingress), [pinned(&node, FROM_OVERLAY)]);
+            assert_eq!(chain(&node, TcAttachType::Egress), [pinned(&node, TO_OVERLAY)]);
+        }
+        node.run(|| {
+            detach_overlay(&node.pins, "v0").unwrap();
+            detach_overlay(&node.pins, "v0").unwrap();
+            assert_eq!(overlay_attachment(&node.pins, "v0").unwrap(), NONE);
+        });
+        assert_eq!(filter_count(&node), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_change_of_mode_leaves_only_the_new_one() {
+    let node = with_device();
+    let modes = modes();
+    node.run(|| {
+        for mode in modes.iter().chain(modes.iter().rev()) {
+            attach_overlay(&node.pins, "v0", *mode).unwrap();
+            assert_eq!(overlay_attachment(&node.pins, "v0").unwrap(), both(*mode));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_upgrade_exchanges_the_program_behind_the_same_link() {
+    let node = with_device();
+    node.run(|| attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap());
+    upgrade(&node);
+    node.run(|| {
+        assert!(!overlay_attachment(&node.pins, "v0").unwrap().is_complete());
+        let mode = attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap();
+        assert_eq!(overlay_attachment(&node.pins, "v0").unwrap(), both(mode));
+        if mode == AttachMode::Tcx {
+            assert_eq!(chain(&node, TcAttachType::Ingress), [pinned(&node, FROM_OVERLAY)]);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn links_of_a_dead_device_are_replaced() {
+    let node = with_device();
+    node.run(|| attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap());
+    node.ip("link del v0");
+    node.ip("link add name v0 type veth peer name v1");
+    node.run(|| {
+        assert!(!overlay_attachment(&node.pins, "v0").unwrap().is_complete());
+        let mode = attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap();
+        assert_eq!(overlay_attachment(&node.pins, "v0").unwrap(), both(mode));
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn without_pins_every_attachment_says_what_is_missing() {
+    let node = with_device();
+    for name in [FROM_POD, TO_POD, FROM_OVERLAY, TO_OVERLAY] {
+        fs::remove_file(node.pins.program(name)).unwrap();
+    }
+    node.run(|| {
+        let refused = [
+            attach_pod(&node.pins, "v0").unwrap_err(),
+            attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap_err(),
+            pod_filters(&node.pins, "v0").unwrap_err(),
+        ];
+        assert!(refused.iter().all(Error::is_not_installed), "{refused:?}");
+    });
+}

@@ -51,6 +51,15 @@ impl Packet {
         self.carrying(ip::UDP, vec![0x30, 0x39, high, low, 0, 12, 0, 0, b'n', b'a', b'r', b'u'])
     }
 
+    /// Fills in the UDP checksum, now that the addresses are known.
+    pub fn checked(mut self) -> Self {
+        self.payload[6..8].fill(0);
+        let pseudo = pseudo_header(self.source, self.destination, ip::UDP, self.payload.len());
+        let sum = internet(&[&pseudo, &self.payload]).to_be_bytes();
+        self.payload[6..8].copy_from_slice(&sum);
+        self
+    }
+
     /// A TCP header without options, and `length` bytes.
     pub fn tcp(self, length: usize) -> Self {
         let mut payload = vec![0; 20 + length];

@@ -47,7 +47,7 @@ fn every_packet_of_the_table_comes_to_its_one_end_and_the_sums_are_exact() {
 
 fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     let empty = Config { abi: 0, ..config(0) };
-    let overlay = node.ifindex("e");
+    let overlay = node.ifindex("pod5");
     let set = if case.is_ready { config(overlay) } else { empty };
     node.datapath().config().unwrap().set(set).unwrap();
     let before = stats.totals().unwrap();

@@ -63,11 +63,11 @@ pub struct Pod {
     pub flags: u32,
 }
 
-pub const A: Pod = Pod { number: 1, interface: "a", flags: 0 };
-pub const B: Pod = Pod { number: 2, interface: "b", flags: 0 };
-pub const BY_STACK: Pod = Pod { number: 3, interface: "c", flags: pod_flags::NO_SHORTCUT };
-pub const FIXED_MAC: Pod = Pod { number: 4, interface: "d", flags: pod_flags::CHECK_MAC };
-pub const ANY_SOURCE: Pod = Pod { number: 5, interface: "e", flags: pod_flags::ANY_SOURCE };
+pub const A: Pod = Pod { number: 1, interface: "pod1", flags: 0 };
+pub const B: Pod = Pod { number: 2, interface: "pod2", flags: 0 };
+pub const BY_STACK: Pod = Pod { number: 3, interface: "pod3", flags: pod_flags::NO_SHORTCUT };
+pub const FIXED_MAC: Pod = Pod { number: 4, interface: "pod4", flags: pod_flags::CHECK_MAC };
+pub const ANY_SOURCE: Pod = Pod { number: 5, interface: "pod5", flags: pod_flags::ANY_SOURCE };
 pub const PODS: [Pod; 5] = [A, B, BY_STACK, FIXED_MAC, ANY_SOURCE];
 
 impl Pod {
@@ -105,13 +105,14 @@ impl Pod {
 pub fn populate(node: &Node) {
     for pod in PODS {
         let name = pod.interface;
-        node.ip(&format!("link add name {name} type veth peer name {name}-pod"));
+        node.ip(&format!("link add name {name} type veth peer name {name}p"));
         add_pod(node, pod);
     }
-    add_routes(node);
+    add_routes(node, |family| family);
 }
 
-fn add_pod(node: &Node, pod: Pod) {
+/// Writes the map entries of a pod whose host veth is there.
+pub fn add_pod(node: &Node, pod: Pod) {
     let ifindex = node.ifindex(pod.interface);
     let datapath = node.datapath();
     let value = InterfaceValue { flags: pod.flags, host_mac: pod.host_mac(), pod_mac: pod.mac() };
@@ -129,16 +130,17 @@ fn add_pod(node: &Node, pod: Pod) {
     }
 }
 
-fn add_routes(node: &Node) {
+/// Writes the map entries of blocks and nodes; `underlay` is the family of the tunnel for packets of a family.
+pub fn add_routes(node: &Node, underlay: impl Fn(Family) -> Family) {
     let mut routes = node.datapath().routes().unwrap();
     let none = naru_abi::Addr::UNSPECIFIED;
     for family in FAMILIES {
         let (block, full) = if family == Family::V4 { (24, 32) } else { (64, 128) };
-        let far = family.remote_node();
+        let far = underlay(family).remote_node();
         let entries = [
             (family.pick("10.1.0.0", "fd00:1::"), block, RouteKind::LocalBlock, none, 0),
             (family.pick("10.2.0.0", "fd00:2::"), block, RouteKind::Tunnel, far.into(), PATH_MTU),
-            (far, full, RouteKind::RemoteNode, far.into(), PATH_MTU),
+            (family.remote_node(), full, RouteKind::RemoteNode, far.into(), PATH_MTU),
             (family.local_node(), full, RouteKind::LocalNode, none, 0),
         ];
         for (ip, length, kind, node, mtu) in entries {
