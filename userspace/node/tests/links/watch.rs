@@ -13,7 +13,8 @@ fn a_deleted_link_and_a_changed_route_are_noticed() {
     let changes = node.run(|| {
         let links = Links::open().unwrap();
         let mut watch = Watch::open().unwrap();
-        assert_eq!(watch.next(Some(Duration::from_millis(1))).unwrap(), None);
+        // The end of the duplicate detection on the node's own address may still come.
+        while watch.next(Some(Duration::from_millis(50))).unwrap().is_some() {}
         let index = attach(&links, &pod, "naruaa").unwrap();
         links.delete_routes(&links.routes().unwrap()).unwrap();
         links.ensure_rule(Rule { from: "10.32.0.0/24".parse().unwrap() }).unwrap();
