@@ -28,26 +28,43 @@ pub struct Identity {
 pub struct NodeStore {
     connection: Connection,
     path: PathBuf,
+    replaced: Option<PathBuf>,
 }
 
 impl NodeStore {
-    /// Opens the store, and makes it when it is missing. A damaged one is an error: nothing else knows what
-    /// it said.
+    /// Opens the store, and makes it when it is missing. A damaged one is moved aside and made anew, as a node
+    /// that cannot start is worse than one that forgot; see [`NodeStore::replaced`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let _lock = open::creation_lock(path)?;
-        let connection = match open::open_existing(path, &LAYOUT) {
-            Err(StoreError::Missing(_)) => {
-                open::make(path, &LAYOUT, |_| Ok(()))?;
-                open::open_existing(path, &LAYOUT)?
+        let mut replaced = None;
+        let found = open::open_existing(path, &LAYOUT)
+            .and_then(|connection| open::check_pages(&connection, path).map(|()| connection));
+        let connection = match found {
+            Err(StoreError::Missing(_)) => Self::make(path)?,
+            Err(StoreError::Corrupt { .. }) => {
+                replaced = Some(open::set_aside(path, &random_uid(path)?)?);
+                Self::make(path)?
             }
             other => other?,
         };
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), replaced })
+    }
+
+    fn make(path: &Path) -> Result<Connection, StoreError> {
+        open::make(path, &LAYOUT, |_| Ok(()))?;
+        open::open_existing(path, &LAYOUT)
+    }
+
+    /// Where the damaged store went that this one stands for: the node has a new uid, and what the host was
+    /// before naru came can no longer be told from this store alone.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&Path> {
+        self.replaced.as_deref()
     }
 
     /// Who the node is; makes the identity at the first call and keeps the name up to date.
     pub fn identity(&mut self, name: &str) -> Result<Identity, StoreError> {
-        let fresh = random_uid().map_err(|error| StoreError::io(&self.path, "make a node uid", error))?;
+        let fresh = random_uid(&self.path)?;
         self.transact(|transaction| {
             let uid = fact(transaction, UID)?.unwrap_or(fresh);
             let known = fact(transaction, NAME)?;
@@ -162,6 +179,8 @@ fn set_fact(connection: &Connection, key: &str, value: &str) -> SqlResult<()> {
 }
 
 /// A UUID of version 4 (RFC 9562, section 5.4) from the kernel's random numbers.
-fn random_uid() -> std::io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned())
+fn random_uid(path: &Path) -> Result<String, StoreError> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/uuid");
+    let text = text.map_err(|error| StoreError::io(path, "make a random name", error))?;
+    Ok(text.trim().to_owned())
 }

@@ -88,7 +88,18 @@ pub(super) fn make(
     };
     build().map_err(|error| StoreError::sqlite(&new, error))?;
     connection.close().map_err(|(_, error)| StoreError::sqlite(&new, error))?;
-    fs::rename(&new, path).map_err(|error| StoreError::io(path, "move it into place", error))
+    fs::rename(&new, path).map_err(|error| StoreError::io(path, "move it into place", error))?;
+    match layout.durability {
+        Durability::Boot => Ok(()),
+        Durability::Disk => sync_directory(path),
+    }
+}
+
+/// Until its directory is on the disk a file may lose its name when the power goes.
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let directory = File::open(path.parent().unwrap_or(Path::new("/")));
+    let synced = directory.and_then(|directory| directory.sync_all());
+    synced.map_err(|error| StoreError::io(path, "sync its directory", error))
 }
 
 /// Moves a damaged database with its log to another name; returns that name.

@@ -59,3 +59,18 @@ fn values_are_replaced() {
     store.put("tunnel.port", "8473").unwrap();
     assert_eq!(store.value("tunnel.port").unwrap().as_deref(), Some("8473"));
 }
+
+#[test]
+fn a_damaged_store_is_moved_aside_and_the_node_starts_as_a_new_one() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("node.db");
+    let mut store = NodeStore::open(&path).unwrap();
+    assert_eq!(store.replaced(), None);
+    let before = store.identity("node1").unwrap();
+    drop(store);
+    std::fs::write(&path, "this is no database").unwrap();
+    let mut store = NodeStore::open(&path).unwrap();
+    assert_eq!(std::fs::read(store.replaced().unwrap()).unwrap(), b"this is no database");
+    assert_ne!(store.identity("node1").unwrap().uid, before.uid);
+    assert_eq!(NodeStore::open(&path).unwrap().replaced(), None);
+}

@@ -19,7 +19,8 @@ use super::scene::{BOOT, POOL, Scene, request, spec};
 const WORKER: &str = "NARU_TEST_STORE_WORKER";
 /// Attachments that one process makes and takes down.
 const CONTAINERS: u64 = 3;
-const RANGES: [&str; 2] = ["10.0.0.0/25", "fd00::/120"];
+/// Fewer addresses than attachments, so that what one process gives back another gets at once.
+const RANGES: [&str; 2] = ["10.0.0.0/28", "fd00::/124"];
 
 #[test]
 fn processes_that_add_delete_and_die_never_share_an_address_and_leak_none() {
@@ -141,7 +142,7 @@ fn number_of(id: &AttachmentId) -> u64 {
 
 fn worker(task: &str) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "store::processes::one_of_many"]);
+    command.args(["--ignored", "--exact", "--nocapture", "store::processes::one_of_many"]);
     command.env(WORKER, task).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
 }
 
