@@ -1,4 +1,5 @@
 //! Labs come up quickly, and leave nothing behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,5 @@
 //! What dies, and what goes on: agents killed, pins and run directories wiped; what maps and counters tell meanwhile.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,5 @@
 //! The traffic matrix over every combination of families, and a gigabyte over every path.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use naru_e2e::{
     lab::Lab,

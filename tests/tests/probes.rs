@@ -1,4 +1,5 @@
 //! The probes themselves, over a plain Linux router: they pass where they should, and fail where they should.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{net::IpAddr, thread, time::Duration};
 

@@ -1,4 +1,5 @@
 //! Settings of the whole machine: one at a time, restored whatever happens.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,5 @@
 //! The same traffic over hosts that others have set up differently, or change while it runs.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{process::Command, thread};
 

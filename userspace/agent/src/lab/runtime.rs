@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     layout::{node_environment, node_paths},
     model::{Node, Pod},
+    netlink::Netlink,
     netns,
 };
 
@@ -53,9 +54,9 @@ fn first_conflist(directory: &Path) -> anyhow::Result<PathBuf> {
     lists.into_iter().next().with_context(|| format!("{}: init left no conflist", directory.display()))
 }
 
-/// ADD of `pod` on `node`; fills in the addresses.
+/// Makes the sandbox of `pod`, loopback up as runtimes leave it, and attaches it to `node`; fills in the addresses.
 pub fn add(node: &Node, plugin: &Path, network: &Value, pod: &mut Pod) -> anyhow::Result<()> {
-    netns::create(&pod.netns, || Ok(()))?;
+    netns::create(&pod.netns, || Netlink::open()?.set_up("lo"))?;
     let result = netns::inside(&node.netns, || run(node, plugin, network, pod))
         .with_context(|| format!("pod {}: ADD", pod.name))?;
     pod.addresses =
