@@ -1,6 +1,10 @@
 //! The binaries to install.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Context;
 
@@ -20,11 +24,8 @@ const ALIASES: [&str; 2] = ["naru-ipam", "loopback"];
 /// Cargo fails, or a file cannot be written.
 pub fn build(workspace: &Workspace) -> anyhow::Result<()> {
     let host = host()?;
-    let mut command = run::cargo();
-    command.current_dir(&workspace.root).args(["build", "--release", "--target", &host]);
-    command.args(["--package", "naru-agent", "--package", "naru-plugin"]);
-    // With --target the flag reaches the binaries only: build scripts and procedural macros stay dynamic.
-    command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    let mut command = static_build(workspace, &host);
+    command.args(["--release", "--package", "naru-agent", "--package", "naru-plugin"]);
     step("static binaries", &mut command)?;
     let dist = workspace.dist();
     fs::create_dir_all(&dist).with_context(|| format!("create {}", dist.display()))?;
@@ -32,6 +33,25 @@ pub fn build(workspace: &Workspace) -> anyhow::Result<()> {
         install(&workspace.target.join(&host).join("release").join(name), &dist.join(name))?;
     }
     ALIASES.iter().try_for_each(|alias| link(&dist.join("naru-cni"), &dist.join(alias)))
+}
+
+/// Builds the first process of test machines and returns its file.
+///
+/// # Errors
+/// Cargo fails.
+pub fn guest(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let host = host()?;
+    let mut command = static_build(workspace, &host);
+    step("guest", command.args(["--package", "naru-e2e", "--bin", "guest"]))?;
+    Ok(workspace.target.join(host).join("debug/guest"))
+}
+
+/// With a target given the flag reaches the binaries only: build scripts and procedural macros stay dynamic.
+fn static_build(workspace: &Workspace, target: &str) -> Command {
+    let mut command = run::cargo();
+    command.current_dir(&workspace.root).args(["build", "--target", target]);
+    command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    command
 }
 
 /// A line for each file: name, size.

@@ -3,7 +3,7 @@
 mod dist;
 mod object;
 
-pub use self::object::cargo;
+pub use self::{dist::guest, object::cargo};
 use crate::{run::say, setup::Needs, workspace::Workspace};
 
 /// Runs the command.

@@ -13,7 +13,8 @@ use crate::workspace::Workspace;
 const ROOTS: [&str; 4] = ["ebpf", "userspace", "tests", "xtask"];
 /// Most lines of a Rust file.
 const FILE_LINES: usize = 500;
-/// Most lines of ARCHITECTURE.md.
+const ARCHITECTURE: &str = "ARCHITECTURE.md";
+/// Most lines of it.
 const ARCHITECTURE_LINES: usize = 250;
 /// Names that say nothing of what is inside.
 const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "misc", "shared"];
@@ -24,18 +25,27 @@ const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "helpers", 
 /// A file cannot be read.
 pub fn complaints(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut complaints = Vec::new();
-    for file in ROOTS
-        .iter()
-        .map(|root| rust_files(&workspace.root.join(root)))
-        .collect::<Result<Vec<_>, _>>()?
-        .concat()
-    {
-        let name = file.strip_prefix(&workspace.root).unwrap_or(&file).to_path_buf();
-        complaints.extend(of_file(&name, &read(&file)?));
+    let mut sources = String::new();
+    for root in ROOTS {
+        for file in rust_files(&workspace.root.join(root))? {
+            let text = read(&file)?;
+            complaints.extend(of_file(file.strip_prefix(&workspace.root).unwrap_or(&file), &text));
+            sources.push_str(&text);
+        }
     }
-    let architecture = "ARCHITECTURE.md";
-    complaints.extend(too_long(architecture, &read(&workspace.root.join(architecture))?, ARCHITECTURE_LINES));
+    let architecture = read(&workspace.root.join(ARCHITECTURE))?;
+    complaints.extend(too_long(ARCHITECTURE, &architecture, ARCHITECTURE_LINES));
+    complaints.extend(unheld(&architecture, &sources));
     Ok(complaints)
+}
+
+/// Tests that the architecture's invariants rest on, and that are nowhere: quoted sentences of five words and more.
+fn unheld(architecture: &str, sources: &str) -> Vec<String> {
+    let quoted = architecture.split('`').skip(1).step_by(2);
+    let sentences =
+        quoted.filter(|text| text.matches('_').count() >= 4 && !text.contains(char::is_whitespace));
+    let missing = sentences.filter(|name| !sources.contains(&format!("fn {name}(")));
+    missing.map(|name| format!("{ARCHITECTURE}: no test is called {name}")).collect()
 }
 
 fn of_file(name: &Path, text: &str) -> Vec<String> {
@@ -90,6 +100,13 @@ mod tests {
         let text = "\n".repeat(501);
         assert_eq!(of_file(Path::new("a/b.rs"), &text), ["a/b.rs: 501 lines, 500 at most"]);
         assert!(of_file(Path::new("a/b.rs"), &"\n".repeat(500)).is_empty());
+    }
+
+    #[test]
+    fn an_invariant_whose_test_is_gone_is_named() {
+        let text = "| it holds | `this_is_held_by_it`, `not_by_this_one_here` | `two words_of_a_b_c` |";
+        let sources = "fn this_is_held_by_it() {}";
+        assert_eq!(unheld(text, sources), ["ARCHITECTURE.md: no test is called not_by_this_one_here"]);
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl Needs {
         Self { groups: vec![Group::Build, Group::Test], tools: vec![Tool::BPF_LINKER], components: false }
     }
 
+    /// What `test --vm` needs.
+    #[must_use]
+    pub fn vm() -> Self {
+        Self { groups: vec![Group::Build, Group::Test, Group::Vm], ..Self::test() }
+    }
+
     /// Installs what is missing; silent and quick when nothing is.
     ///
     /// # Errors

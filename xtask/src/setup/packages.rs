@@ -39,9 +39,10 @@ impl Group {
                 "iptables",
                 "iputils-ping",
                 "nftables",
+                "procps",
                 "util-linux",
             ],
-            Self::Vm => &["cpio", "kmod", "qemu-system-x86", "xz-utils"],
+            Self::Vm => &["kmod", "qemu-system-x86"],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod ring;
 mod tally;
+mod vm;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -23,6 +24,9 @@ pub struct TestArgs {
     /// The full product of the traffic matrix, and more rounds
     #[arg(long)]
     soak: bool,
+    /// Only the core of ring 1, on Debian's newest kernel of this version (6.1) in qemu
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["ring", "soak"])]
+    vm: Option<String>,
 }
 
 /// Runs the command.
@@ -30,6 +34,9 @@ pub struct TestArgs {
 /// # Errors
 /// A test fails, or tests that should run cannot.
 pub fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<()> {
+    if let Some(version) = &args.vm {
+        return vm::run(workspace, version);
+    }
     let wanted = |ring: u8| args.ring.is_none_or(|only| only == ring);
     if wanted(1) {
         if !run::is_root()? {
