@@ -78,8 +78,11 @@ fn foreign_filters_stay_where_they_are() {
     let node = with_device();
     tool::run(node.netns(), "tc qdisc add dev v0 clsact").unwrap();
     let foreign = node.pins.program(TO_OVERLAY);
-    tool::run(node.netns(), &format!("tc filter add dev v0 ingress prio 1 bpf da pinned {}", foreign.display()))
-        .unwrap();
+    tool::run(
+        node.netns(),
+        &format!("tc filter add dev v0 ingress prio 1 bpf da pinned {}", foreign.display()),
+    )
+    .unwrap();
     node.run(|| attach_pod(&node.pins, "v0").unwrap());
     let list = tool::run(node.netns(), "tc filter show dev v0 ingress").unwrap();
     assert!(list.contains("pref 1 ") && list.contains("pref 5230 ") && list.contains("from_pod"), "{list}");

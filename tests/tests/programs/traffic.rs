@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -17,7 +18,11 @@ use crate::{
     world::{A, B, FAMILIES, Family, POD_MTU, Pod, add_pod, add_routes},
 };
 
-const PORT: u16 = 4242;
+/// A port for one exchange: a process being started elsewhere may hold a closed socket open for a moment.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(4242);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A pod with a namespace, an interface as the plugin makes it, and no permanent neighbour.
 pub struct LivePod {
@@ -53,6 +58,10 @@ impl LivePod {
         ip(netns, "route add 169.254.1.1 dev eth0 scope link");
         ip(netns, "route add default via 169.254.1.1 dev eth0 onlink");
         ip(netns, "route add default via fe80::1 dev eth0");
+        // The kernel makes even a NODAD address its own only later, from a work queue.
+        let own = format!("local {} ", self.pod.address(Family::V6));
+        let local = || tool::run(netns, "ip -6 route show table local").unwrap();
+        assert!(tool::holds_within(Duration::from_secs(5), || local().contains(&own)), "{own}: {}", local());
     }
 
     pub fn netns(&self) -> &Netns {
@@ -65,10 +74,10 @@ pub fn text(mac: [u8; 6]) -> String {
 }
 
 /// Answers one datagram in `netns` with its own bytes.
-fn echo(netns: &Netns, address: IpAddr) -> naru_e2e::netns::Task<SocketAddr> {
+fn echo(netns: &Netns, address: IpAddr, port: u16) -> naru_e2e::netns::Task<SocketAddr> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let task = netns.spawn(move || {
-        let socket = bind(address, PORT);
+        let socket = bind(address, port);
         ready.send(()).unwrap();
         let mut bytes = [0; 2000];
         let (length, from) = socket.recv_from(&mut bytes)?;
@@ -88,13 +97,14 @@ pub fn bind(address: IpAddr, port: u16) -> UdpSocket {
 /// Sends a datagram of `length` bytes from one pod and waits for its echo from the other.
 fn exchange(from: &LivePod, to: &LivePod, family: Family, length: usize) {
     let (own, other) = (from.pod.address(family), to.pod.address(family));
-    let echo = echo(to.netns(), other);
+    let port = port();
+    let echo = echo(to.netns(), other, port);
     let sent: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
     let received = from
         .netns()
         .run(|| {
             let socket = bind(own, 0);
-            socket.send_to(&sent, (other, PORT))?;
+            socket.send_to(&sent, (other, port))?;
             let mut bytes = vec![0; length + 1];
             let read = socket.recv(&mut bytes)?;
             Ok(bytes[..read].to_vec())
@@ -112,7 +122,11 @@ fn count(datapath: &Datapath, hook: Hook, outcome: impl Into<Outcome>) -> u64 {
 fn left(datapath: &Datapath, hook: Hook) -> u64 {
     let totals = datapath.stats().unwrap().totals().unwrap();
     let stack = |outcome| matches!(outcome, Outcome::Stack(_));
-    totals.iter().filter(|total| total.hook == hook && stack(total.outcome)).map(|total| total.counter.packets).sum()
+    totals
+        .iter()
+        .filter(|total| total.hook == hook && stack(total.outcome))
+        .map(|total| total.counter.packets)
+        .sum()
 }
 
 #[test]
@@ -130,11 +144,16 @@ fn two_pods_talk_through_redirect_peer_and_find_their_gateway_by_its_answer() {
         let peers = count(&datapath, Hook::FromPod, Verdict::Peer) - before;
         assert!(peers >= 6, "{family:?}: {peers} packets by redirect_peer");
     }
-    assert!(count(&datapath, Hook::FromPod, Verdict::Answer) >= 4, "each pod asked for the gateway in each family");
+    assert!(
+        count(&datapath, Hook::FromPod, Verdict::Answer) >= 4,
+        "each pod asked for the gateway in each family"
+    );
     assert_eq!(left(&datapath, Hook::FromPod), 0);
     let interfaces = datapath.interfaces().unwrap();
-    let received = |pod: &LivePod| interfaces.counters(node.ifindex(pod.pod.interface)).unwrap().unwrap().rx.packets;
-    let handed = count(&datapath, Hook::FromPod, Verdict::Peer) + count(&datapath, Hook::ToPod, Verdict::Deliver);
+    let received =
+        |pod: &LivePod| interfaces.counters(node.ifindex(pod.pod.interface)).unwrap().unwrap().rx.packets;
+    let handed =
+        count(&datapath, Hook::FromPod, Verdict::Peer) + count(&datapath, Hook::ToPod, Verdict::Deliver);
     assert_eq!(received(&a) + received(&b), handed);
 }
 

@@ -1,7 +1,7 @@
 use aya::programs::TcAttachType::{self, Egress, Ingress};
 use naru_abi::programs::{FROM_OVERLAY, TO_OVERLAY};
 
-use super::{Error, Pins, Result, filters, install::remove, program, tcx};
+use super::{Error, Pins, Result, filters, program, tcx};
 
 /// How the programs are attached to a long-lived device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,7 +62,7 @@ fn by_clsact(pins: &Pins, interface: &str) -> Result<AttachMode> {
     filters::add_clsact(interface)?;
     for (name, direction) in PLACES {
         filters::put(&mut program::open(pins, name)?, interface, direction)?;
-        remove(&pins.link(name))?;
+        tcx::take_off(pins, name, interface, direction)?;
     }
     Ok(AttachMode::Clsact)
 }
@@ -73,7 +73,7 @@ fn by_clsact(pins: &Pins, interface: &str) -> Result<AttachMode> {
 /// The kernel's.
 pub fn detach_overlay(pins: &Pins, interface: &str) -> Result<()> {
     for (name, direction) in PLACES {
-        remove(&pins.link(name))?;
+        tcx::take_off(pins, name, interface, direction)?;
         match filters::take_off(interface, direction) {
             Err(error) if error.is_no_device() => {}
             result => result?,

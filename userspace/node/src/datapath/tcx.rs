@@ -1,6 +1,10 @@
 //! tcx links, pinned: they outlive the process that made them, and the program behind one is exchanged in place.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType,
@@ -9,6 +13,10 @@ use aya::programs::{
 };
 
 use super::{Error, Pins, Result, filters::program_error, install::remove, program};
+
+/// How long a released link may stay attached, and how often to look.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+const RELEASE_STEP: Duration = Duration::from_millis(2);
 
 /// Whether this kernel knows tcx. `interface` is any interface of this thread's namespace.
 pub(super) fn is_supported(interface: &str) -> bool {
@@ -25,8 +33,30 @@ pub(super) fn put(pins: &Pins, name: &'static str, interface: &str, direction: T
     if pin.exists() && exchange(&mut program, &pin)? && is_put(pins, name, interface, direction)? {
         return Ok(());
     }
-    remove(&pin)?;
+    take_off(pins, name, interface, direction)?;
     create(&mut program, &pin, interface, direction)
+}
+
+/// Detaches what is pinned as the link of `name`, and waits until it is gone from the chain of `interface`: the kernel
+/// releases a link some time after its last reference.
+pub(super) fn take_off(pins: &Pins, name: &str, interface: &str, direction: TcAttachType) -> Result<()> {
+    let pin = pins.link(name);
+    if !pin.exists() {
+        return Ok(());
+    }
+    let program = open(&pin)?.info().map_err(|source| link_error(&pin, "read", source))?.program_id();
+    remove(&pin)?;
+    let deadline = Instant::now() + RELEASE_LIMIT;
+    while is_in_chain(program, interface, direction) && Instant::now() < deadline {
+        thread::sleep(RELEASE_STEP);
+    }
+    Ok(())
+}
+
+/// Whether a program is in the chain; it is not where there is no such interface.
+fn is_in_chain(program: u32, interface: &str, direction: TcAttachType) -> bool {
+    let chain = SchedClassifier::query_tcx(interface, direction);
+    chain.is_ok_and(|(_, chain)| chain.iter().any(|one| one.id() == program))
 }
 
 /// Whether the pinned link runs the program that is pinned as `name`, in the chain of `interface`.
@@ -43,9 +73,7 @@ pub(super) fn is_put(
     let wanted = program::id(pins, name)?;
     let link = open(&pin)?;
     let behind = link.info().map_err(|source| link_error(&pin, "read", source))?.program_id();
-    let chain = SchedClassifier::query_tcx(interface, direction)
-        .map_err(|source| program_error(interface, "list tcx programs", source))?;
-    Ok(behind == wanted && chain.1.iter().any(|program| program.id() == wanted))
+    Ok(behind == wanted && is_in_chain(wanted, interface, direction))
 }
 
 /// Puts `program` behind the pinned link; `false` where its device is gone.
