@@ -1,5 +1,7 @@
 //! `naru agent` on a machine of its own: follows the cluster, repairs the node, and is not needed by it.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 mod machine;
 
 use std::{fs, time::Duration};
@@ -150,4 +152,17 @@ fn the_agent_stays_below_twenty_megabytes() {
     wait("node3", SECOND, || has_node3(&machine));
     let resident = agent.resident();
     assert!(resident < 20 << 20, "{resident} bytes");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn uninstall_refuses_while_the_agent_runs() {
+    let machine = Machine::clustered();
+    let agent = machine.agent();
+    let error = machine.refused(&["uninstall", "--force"]);
+    assert!(error.contains(&format!("the agent of this node runs, process {}", agent.pid())), "{error}");
+    assert!(machine.says(&["status"], "node1"), "nothing was touched");
+    agent.kill();
+    machine.ok(&["uninstall"]);
+    assert!(!machine.path("run").exists());
 }

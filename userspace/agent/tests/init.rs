@@ -1,8 +1,14 @@
 //! `naru init` and `naru uninstall` on a machine of their own.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 mod machine;
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use machine::{CLUSTER, Machine, run};
 
@@ -173,5 +179,28 @@ fn each_attach_mode_can_be_forced_and_changed() {
         let status: serde_json::Value = serde_json::from_str(&machine.ok(&["status", "--json"])).unwrap();
         let expected = if mode == "auto" { "tcx" } else { mode };
         assert_eq!(status["attach"], expected, "forced {mode}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_init_killed_at_any_moment_is_completed_by_the_next_and_undone_by_uninstall() {
+    let machine = Machine::clustered();
+    let before = machine.snapshot();
+    for round in 0..12 {
+        let mut init = machine.naru(&["init"]).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(15 * round));
+        init.kill().unwrap();
+        init.wait().unwrap();
+        if round % 2 == 0 {
+            machine.ok(&["init"]);
+            assert_eq!(machine.entries().len(), 8, "round {round}");
+        }
+        let mut uninstall = machine.naru(&["uninstall"]).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(10 * round));
+        uninstall.kill().unwrap();
+        uninstall.wait().unwrap();
+        machine.ok(&["uninstall"]);
+        assert_same(&before, &machine.snapshot());
     }
 }

@@ -18,6 +18,8 @@ pub struct Claim {
 pub enum Holder {
     /// An address of this machine.
     NodeAddress,
+    /// An address of another node.
+    RemoteNode,
     /// A route of this machine.
     HostRoute,
     /// The range of Service addresses.
@@ -32,6 +34,7 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NodeAddress => "an address of this machine",
+            Self::RemoteNode => "an address of another node",
             Self::HostRoute => "a route of this machine",
             Self::Services => "the service range",
             Self::PodRange => "another pod range",

@@ -1,5 +1,7 @@
 //! The desired state of a node by example and by property, and the way there.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,

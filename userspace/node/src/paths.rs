@@ -90,6 +90,12 @@ impl Paths {
         self.run.join("lock")
     }
 
+    /// Held by the agent while it runs: `<run>/agent.lock`.
+    #[must_use]
+    pub fn agent_lock(&self) -> PathBuf {
+        self.run.join("agent.lock")
+    }
+
     /// What init found and set in this boot: `<run>/node.json`.
     #[must_use]
     pub fn node_facts(&self) -> PathBuf {

@@ -50,7 +50,10 @@ fn tell(sender: &Sender<Wake>, wake: Option<Wake>) {
 /// Watches the file's directory, because editors and config maps replace the file; the thread lives as long as the process.
 fn watch_file(file: &Path, sender: Sender<Wake>) -> anyhow::Result<()> {
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
+    if !directory.is_dir() {
+        tracing::warn!("{}: not there: only the periodic pass looks for it", directory.display());
+        return Ok(());
+    }
     let take = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             tell(&sender, Some(Wake::Cluster));

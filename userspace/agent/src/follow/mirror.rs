@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use naru_cluster::Source;
 use naru_core::{
@@ -25,12 +25,14 @@ pub struct Mirror {
     /// What was said of the source last, so that it is not said again every pass.
     complaint: Option<String>,
     remembered: Pass,
+    /// Held from the first init on: one agent a node, and no uninstall meanwhile.
+    place: Option<File>,
 }
 
 impl Mirror {
     /// A mirror of `source`; `request` is what the command line asks of init.
     pub fn new(paths: Paths, request: Request, source: Box<dyn Source>) -> Self {
-        Self { paths, request, source, complaint: None, remembered: Pass::default() }
+        Self { paths, request, source, complaint: None, remembered: Pass::default(), place: None }
     }
 
     /// What is followed, for the log.
@@ -85,6 +87,9 @@ impl Mirror {
 
     fn init(&mut self, cluster: Option<ClusterSpec>) -> Result<(), InitError> {
         let ready = init::run(&self.paths, &Request { cluster, ..self.request.clone() })?;
+        if self.place.is_none() {
+            self.place = Some(init::agent_lock(&self.paths)?);
+        }
         if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
             for line in crate::command::init::summary(&ready) {
                 tracing::info!("{line}");
@@ -96,10 +101,7 @@ impl Mirror {
 
     /// The cluster as the source has it; `None` when it has none or an invalid one, then the last good one stays.
     fn load(&mut self) -> Option<ClusterSpec> {
-        let loaded = match self.source.load() {
-            Err(_) if self.source.file().is_some_and(|file| !file.exists()) => return None,
-            loaded => loaded,
-        };
+        let loaded = self.source.load();
         let complaint = loaded.as_ref().err().map(|error| format!("{error}: the last good cluster stays"));
         if let Some(text) = complaint.as_ref().filter(|text| self.complaint.as_ref() != Some(*text)) {
             tracing::error!("{text}");

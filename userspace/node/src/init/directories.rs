@@ -13,26 +13,52 @@ use crate::{
 /// First word of a directory's key in the journal: init made it, so uninstall removes it when it is empty.
 pub(crate) const DIRECTORY: &str = "directory";
 
-/// Makes the directories the node keeps its files in; returns those that were not there, the outer ones first.
-pub(super) fn make(paths: &Paths) -> Result<Vec<PathBuf>, InitError> {
-    let mut made = Vec::new();
-    for directory in [&paths.state, &paths.run, &paths.bpf] {
-        for path in missing(directory) {
-            create(&path)?;
-            made.push(path);
-        }
-    }
-    Ok(made)
+/// Name of the list, in the state directory, of directories that init made but that no journal has: because there is none
+/// yet, or none any more.
+const MARK: &str = "directories.made";
+
+/// Where that list is.
+pub(crate) fn mark(paths: &Paths) -> PathBuf {
+    paths.state.join(MARK)
 }
 
-/// Notes the directories that were made, for uninstall.
-pub(super) fn remember(made: &[PathBuf], journal: &mut dyn Journal) -> Result<(), InitError> {
-    for directory in made {
-        let key = format!("{DIRECTORY} {}", directory.display());
-        let noted = journal.remember(&key, "absent");
-        noted.map_err(|source| HostError::Journal { key, source })?;
+/// Writes that list.
+pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), InitError> {
+    let list: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
+    std::fs::write(mark(paths), list.join("\n")).map_err(InitError::file(mark(paths), "write"))
+}
+
+/// Makes the state directory, in which the journal will be.
+pub(super) fn make_state(paths: &Paths) -> Result<(), InitError> {
+    let made = missing(&paths.state);
+    made.iter().try_for_each(|path| create(path))?;
+    if made.is_empty() { Ok(()) } else { write_mark(paths, &made.iter().collect::<Vec<_>>()) }
+}
+
+/// Makes the other directories the node keeps its files in, each noted first.
+pub(super) fn make(paths: &Paths, journal: &mut dyn Journal) -> Result<(), InitError> {
+    recall(paths, journal)?;
+    for directory in [&paths.run, &paths.bpf] {
+        for path in missing(directory) {
+            remember(&path, journal)?;
+            create(&path)?;
+        }
     }
     Ok(())
+}
+
+/// Notes what [`make_state`] made, in this process or in one that was killed.
+pub(crate) fn recall(paths: &Paths, journal: &mut dyn Journal) -> Result<(), InitError> {
+    let Ok(list) = std::fs::read_to_string(mark(paths)) else { return Ok(()) };
+    list.lines().try_for_each(|line| remember(Path::new(line), journal))?;
+    super::remove(&mark(paths))
+}
+
+/// Notes a directory of ours, for uninstall.
+fn remember(directory: &Path, journal: &mut dyn Journal) -> Result<(), InitError> {
+    let key = format!("{DIRECTORY} {}", directory.display());
+    let noted = journal.remember(&key, "absent");
+    Ok(noted.map_err(|source| HostError::Journal { key, source })?)
 }
 
 fn create(path: &Path) -> Result<(), InitError> {

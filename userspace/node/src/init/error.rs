@@ -42,6 +42,12 @@ pub enum InitError {
         /// The first one.
         first: String,
     },
+    /// The node's agent runs: it would undo what is undone.
+    #[error("the agent of this node runs, process {pid}: stop it first")]
+    AgentRuns {
+        /// Its process id.
+        pid: String,
+    },
     /// A file of ours could not be read or written.
     #[error("{}: {action}: {source}", path.display())]
     File {

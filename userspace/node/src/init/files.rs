@@ -1,6 +1,6 @@
 use std::{
     fs::{File, OpenOptions},
-    io::ErrorKind,
+    io::{ErrorKind, Read, Write},
     path::Path,
 };
 
@@ -11,11 +11,28 @@ use crate::{host, paths::Paths};
 
 /// Holds the node's init lock until it is dropped; waits for whoever holds it now.
 pub(crate) fn lock(paths: &Paths) -> Result<File, InitError> {
-    std::fs::create_dir_all(&paths.run).map_err(InitError::file(&paths.run, "create"))?;
     let path = paths.init_lock();
     let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(InitError::file(&path, "open"))?;
     file.lock().map_err(InitError::file(&path, "lock"))?;
+    Ok(file)
+}
+
+/// Takes the place of the node's agent until the file is dropped. The node must be initialised.
+///
+/// # Errors
+/// [`InitError::AgentRuns`] while another process has it.
+pub fn agent_lock(paths: &Paths) -> Result<File, InitError> {
+    let path = paths.agent_lock();
+    let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = open.map_err(InitError::file(&path, "open"))?;
+    if file.try_lock().is_err() {
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).map_err(InitError::file(&path, "read"))?;
+        return Err(InitError::AgentRuns { pid: holder.trim().to_owned() });
+    }
+    file.set_len(0).map_err(InitError::file(&path, "write"))?;
+    writeln!(file, "{}", std::process::id()).map_err(InitError::file(&path, "write"))?;
     Ok(file)
 }
 

@@ -21,6 +21,7 @@ use ipnet::IpNet;
 
 pub use error::InitError;
 pub use facts::{NodeFacts, pool_name};
+pub use files::agent_lock;
 pub use memory::{Memory, Pool, PoolSubnets};
 pub use overlay::{DEVICE, overlay_mac};
 pub use request::Request;
@@ -28,7 +29,7 @@ pub use run::{Ready, now, run};
 pub use survey::Survey;
 
 pub(crate) use conflist::remove as remove_conflist;
-pub(crate) use directories::DIRECTORY;
+pub(crate) use directories::{DIRECTORY, mark as directories_mark, recall as recall_directories, write_mark};
 pub(crate) use files::{lock, remove, write_json};
 pub(crate) use run::overlaps;
 

@@ -1,6 +1,5 @@
 use std::{
     net::IpAddr,
-    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -43,9 +42,9 @@ pub struct Ready {
 pub fn run(paths: &Paths, request: &Request) -> Result<Ready, InitError> {
     let links = Links::open()?;
     check(paths, request, &links)?;
-    let made = directories::make(paths)?;
+    let mut node = open_store(paths)?;
     let _lock = files::lock(paths)?;
-    locked(paths, request, links, &made)
+    locked(paths, request, links, &mut node)
 }
 
 /// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says.
@@ -56,12 +55,12 @@ pub(super) fn run_unless(
 ) -> Result<NodeFacts, InitError> {
     let links = Links::open()?;
     check(paths, request, &links)?;
-    let made = directories::make(paths)?;
+    let mut node = open_store(paths)?;
     let _lock = files::lock(paths)?;
     if let Some(facts) = super::current(paths)?.filter(is_enough) {
         return Ok(facts);
     }
-    Ok(locked(paths, request, links, &made)?.facts)
+    Ok(locked(paths, request, links, &mut node)?.facts)
 }
 
 /// Refuses what can be refused before anything is changed.
@@ -73,16 +72,22 @@ fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), InitErro
     consider(paths, request, links).map(drop)
 }
 
+/// The directories, and in them the store with the journal.
+fn open_store(paths: &Paths) -> Result<NodeStore, InitError> {
+    directories::make_state(paths)?;
+    let mut node = NodeStore::open(&paths.node_store())?;
+    directories::make(paths, &mut node)?;
+    Ok(node)
+}
+
 /// The plan itself; the caller holds the lock.
-fn locked(paths: &Paths, request: &Request, links: Links, made: &[PathBuf]) -> Result<Ready, InitError> {
+fn locked(paths: &Paths, request: &Request, links: Links, node: &mut NodeStore) -> Result<Ready, InitError> {
     // Somebody else may have had the lock since the check.
     let (memory, survey) = consider(paths, request, &links)?;
-    let mut node = NodeStore::open(&paths.node_store())?;
-    directories::remember(made, &mut node)?;
     memory.save(paths)?;
     node.identity(&memory.node)?;
-    let ready = prepare(paths, memory, &survey, links, &mut node)?;
-    forward::open(&mut node)?;
+    let ready = prepare(paths, memory, &survey, links, node)?;
+    forward::open(node)?;
     node.set_last_boot(&ready.facts.boot_id)?;
     files::write_json(&paths.node_facts(), &ready.facts)?;
     conflist::ensure(paths, &ready.memory)?;
@@ -192,7 +197,7 @@ pub(crate) fn overlaps(
     for (at, range) in ranges.iter().enumerate().filter(|(_, range)| concerns(range)) {
         let mut others = ranges.clone();
         others.remove(at);
-        clashes.extend(survey.clashes(&[*range], &others, &memory.services));
+        clashes.extend(survey.clash(memory, *range, &others));
     }
     clashes
 }

@@ -57,16 +57,24 @@ impl Survey {
         pod_mtu(&memory.cluster, &memory.node, &self.underlay_mtu, self.uplink_mtu)
     }
 
-    /// Those of `ranges` that somebody else uses. `others` are pod ranges that the node has beside them.
+    /// Whether somebody else uses `range`. `others` are pod ranges that the node has beside it.
     #[must_use]
-    pub fn clashes(&self, ranges: &[IpNet], others: &[IpNet], services: &[IpNet]) -> Vec<Clash> {
+    pub fn clash(&self, memory: &Memory, range: IpNet, others: &[IpNet]) -> Option<Clash> {
         let claim = |holder: Holder| move |network: IpNet| Claim { network, holder: holder.clone() };
-        let addresses = self.addresses.iter().copied().map(IpNet::from).map(claim(Holder::NodeAddress));
-        let routes = self.foreign.iter().copied().map(claim(Holder::HostRoute));
-        let services = services.iter().copied().map(claim(Holder::Services));
-        let others = others.iter().copied().map(claim(Holder::PodRange));
-        let claims: Vec<Claim> = addresses.chain(routes).chain(services).chain(others).collect();
-        clashes(ranges, &claims)
+        let remotes = memory.cluster.remotes(&memory.node).flat_map(|node| &node.addresses);
+        let claims = [
+            self.addresses
+                .iter()
+                .copied()
+                .map(IpNet::from)
+                .map(claim(Holder::NodeAddress))
+                .collect::<Vec<_>>(),
+            remotes.copied().map(IpNet::from).map(claim(Holder::RemoteNode)).collect(),
+            self.foreign.iter().copied().map(claim(Holder::HostRoute)).collect(),
+            memory.services.iter().copied().map(claim(Holder::Services)).collect(),
+            others.iter().copied().map(claim(Holder::PodRange)).collect(),
+        ];
+        clashes(&[range], &claims.concat()).pop()
     }
 
     /// What the desired state follows from; `pools` as [`Memory::pool_subnets`] says.

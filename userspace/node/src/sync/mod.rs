@@ -5,7 +5,7 @@
 mod actual;
 mod write;
 
-use naru_core::desired::{Command, desired, diff};
+use naru_core::desired::{Command, Nat, desired, diff};
 
 use crate::{
     datapath::Pins,
@@ -32,8 +32,8 @@ impl Changes {
     }
 }
 
-/// Looks at the machine and applies what follows, for a node that is initialised; `None` when its pins or its tunnel
-/// device are gone and only init helps.
+/// Looks at the machine and applies what follows for maps, routes and rules, on a node that is initialised; `None` when
+/// its pins or its tunnel device are gone and only init helps.
 ///
 /// # Errors
 /// As [`apply`].
@@ -44,7 +44,12 @@ pub fn refresh(paths: &Paths, memory: &Memory) -> Result<Option<Changes>, InitEr
         return Ok(None);
     }
     let survey = Survey::take(&links, memory)?;
-    apply(&links, &pins, memory, &survey).map(Some)
+    let (commands, refused, _) = mirror(&links, &pins, memory, &survey)?;
+    if refused.is_empty() {
+        Ok(Some(Changes { commands, firewall: false }))
+    } else {
+        Err(InitError::Refused(refused))
+    }
 }
 
 /// Makes maps, kernel routes, rules and the nftables table be what `memory` and the machine ask for.
@@ -53,19 +58,30 @@ pub fn refresh(paths: &Paths, memory: &Memory) -> Result<Option<Changes>, InitEr
 /// The actual state cannot be read ([`InitError::Links`], [`InitError::Datapath`]), or changes were refused
 /// ([`InitError::Refused`]); the others are made then.
 pub fn apply(links: &Links, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<Changes, InitError> {
-    let actual = actual::read(links, pins)?;
-    let pools = memory.pool_subnets();
-    let desired = desired(&survey.inputs(memory, &pools, &actual.pods));
-    let commands = diff(&desired.state, &actual.state);
-    let mut refused = write::all(links, pins, actual.overlay, &commands)?;
+    let (commands, mut refused, nat) = mirror(links, pins, memory, survey)?;
     let table = Firewall {
-        masquerade: desired.nat.sources.into_iter().collect(),
-        direct: desired.nat.exempt.into_iter().collect(),
-        tunnel_port: memory.is_clustered().then_some(desired.nat.tunnel_port),
+        masquerade: nat.sources.into_iter().collect(),
+        direct: nat.exempt.into_iter().collect(),
+        tunnel_port: memory.is_clustered().then_some(nat.tunnel_port),
     };
     let firewall = firewall::apply(&table).unwrap_or_else(|error| {
         refused.push(error.to_string());
         false
     });
     if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(InitError::Refused(refused)) }
+}
+
+/// Maps, routes and rules: the changes that were due, what of them was refused, and what the firewall should be.
+fn mirror(
+    links: &Links,
+    pins: &Pins,
+    memory: &Memory,
+    survey: &Survey,
+) -> Result<(Vec<Command>, Vec<String>, Nat), InitError> {
+    let actual = actual::read(links, pins)?;
+    let pools = memory.pool_subnets();
+    let desired = desired(&survey.inputs(memory, &pools, &actual.pods));
+    let commands = diff(&desired.state, &actual.state);
+    let refused = write::all(links, pins, actual.overlay, &commands)?;
+    Ok((commands, refused, desired.nat))
 }

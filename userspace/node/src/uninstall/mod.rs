@@ -27,21 +27,23 @@ pub struct Removed {
 /// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
 ///
 /// # Errors
-/// [`InitError::PodsAttached`] without `force`, nothing is changed then; [`InitError::Refused`] with all that could
+/// [`InitError::PodsAttached`] without `force` and [`InitError::AgentRuns`], nothing is changed then; [`InitError::Refused`] with all that could
 /// not be taken back.
 pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
-    if !paths.node_store().exists() && !paths.init_memory().exists() {
-        return Ok(Removed::default());
+    if !paths.node_store().exists() {
+        let was_initialised = traces::remove_remnants(paths)?;
+        return Ok(Removed { was_initialised, ..Removed::default() });
     }
     let links = Links::open()?;
     let pods = links.host_veths()?;
     if let Some(first) = pods.first().filter(|_| !force) {
         return Err(InitError::PodsAttached { count: pods.len(), first: owner(first) });
     }
-    let lock = init::lock(paths)?;
+    let locks = if paths.run.exists() { Some((init::agent_lock(paths)?, init::lock(paths)?)) } else { None };
     let mut work = Work { paths, links, refused: Vec::new() };
     work.kernel(&pods);
     let mut store = NodeStore::open(&paths.node_store())?;
+    init::recall_directories(paths, &mut store)?;
     let directories = directories(&store)?;
     let restored = work.restore(&mut store)?;
     drop(store);
@@ -49,7 +51,7 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
         return Err(InitError::Refused(work.refused));
     }
     traces::remove(paths, &directories)?;
-    drop(lock);
+    drop(locks);
     Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored })
 }
 

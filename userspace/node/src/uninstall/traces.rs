@@ -10,18 +10,42 @@ use crate::{
 };
 
 /// Beginnings of the names of our files in the run directory; the store's companions (`-wal`) begin with its name.
-const RUN_FILES: [&str; 3] = ["state.db", "node.json", "lock"];
+const RUN_FILES: [&str; 4] = ["state.db", "node.json", "lock", "agent.lock"];
 /// The same in the state directory.
 const STATE_FILES: [&str; 2] = ["node.db", "init.json"];
 
-/// Removes our files, then those directories that init made and that are empty now.
+/// Removes our files, and those directories that init made and that are empty now; last what says which these are.
 pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), InitError> {
     remove_files(&paths.run, &RUN_FILES)?;
+    let (state, others): (Vec<_>, Vec<_>) = made.iter().partition(|made| paths.state.starts_with(made));
+    remove_directories(others)?;
+    if !state.is_empty() {
+        init::write_mark(paths, &state)?;
+    }
+    init::remove(&paths.node_store())?;
     remove_files(&paths.state, &STATE_FILES)?;
-    let mut made = made.to_vec();
-    made.sort_by_key(|directory| std::cmp::Reverse(directory.components().count()));
-    for directory in made {
-        match std::fs::remove_dir(&directory) {
+    init::remove(&init::directories_mark(paths))?;
+    remove_directories(state)
+}
+
+/// Removes what an init left that was killed before it could note what it did, or an uninstall at its very end.
+/// Whether there was anything.
+pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, InitError> {
+    let files = remove_files(&paths.run, &RUN_FILES)? + remove_files(&paths.state, &STATE_FILES)?;
+    let mark = init::directories_mark(paths);
+    if files == 0 && !mark.exists() {
+        return Ok(false);
+    }
+    init::remove(&mark)?;
+    remove_directories(vec![&paths.bpf, &paths.run, &paths.state])?;
+    Ok(true)
+}
+
+/// Removes the directories, the inner ones first, but none that somebody put a file into.
+fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), InitError> {
+    directories.sort_by_key(|directory| std::cmp::Reverse(directory.components().count()));
+    for directory in directories {
+        match std::fs::remove_dir(directory) {
             Err(error) if !is_left_alone(&error) => return Err(InitError::file(directory, "remove")(error)),
             _ => {}
         }
@@ -44,13 +68,14 @@ fn is_left_alone(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound)
 }
 
-fn remove_files(directory: &Path, beginnings: &[&str]) -> Result<(), InitError> {
-    for entry in entries(directory)? {
-        if name_begins(&entry, beginnings) {
-            init::remove(&entry)?;
-        }
+/// Removes the files in the directory whose names begin so; returns how many there were.
+fn remove_files(directory: &Path, beginnings: &[&str]) -> Result<usize, InitError> {
+    let ours: Vec<PathBuf> =
+        entries(directory)?.into_iter().filter(|entry| name_begins(entry, beginnings)).collect();
+    for file in &ours {
+        init::remove(file)?;
     }
-    Ok(())
+    Ok(ours.len())
 }
 
 /// Whether the file's name begins so, a temporary file's leading dot aside.
