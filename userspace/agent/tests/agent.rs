@@ -156,6 +156,45 @@ fn the_agent_stays_below_twenty_megabytes() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_smaller_mtu_of_the_uplink_is_in_maps_and_routes_within_a_second() {
+    let machine = Machine::clustered();
+    let _agent = machine.agent();
+    machine.ip("link set up0 mtu 1400");
+    wait("the smaller path mtu", SECOND, || {
+        let has_mtu = |routes: &[String]| {
+            routes.iter().any(|route| route.starts_with("10.32.1.0/24") && route.contains("mtu 1350"))
+        };
+        has_mtu(&machine.kernel_routes()) && machine.ok(&["routes"]).contains("198.51.100.2  1350")
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_thousand_nodes_are_in_maps_and_routes_within_a_second() {
+    use std::fmt::Write as _;
+    let machine = Machine::clustered();
+    let _agent = machine.agent();
+    let mut text = CLUSTER.to_owned();
+    for number in 3..1003 {
+        let (high, low) = (number / 256, number % 256);
+        let _ = write!(
+            text,
+            "[[node]]\nname = \"node{number}\"\naddresses = [\"198.51.{}.{low}\"]\nblocks = [\"10.{}.{low}.0/24\"]\n",
+            110 + high,
+            33 + high,
+        );
+    }
+    machine.write_cluster(&text);
+    let last = |routes: &str| routes.contains("10.36.234.0/24") && routes.contains("198.51.113.234");
+    wait("the last node", SECOND, || {
+        last(&machine.ok(&["routes"])) && last(&machine.kernel_routes().join(" "))
+    });
+    machine.write_cluster(CLUSTER);
+    wait("a small cluster again", SECOND, || machine.entries().len() == 8);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn uninstall_refuses_while_the_agent_runs() {
     let machine = Machine::clustered();
     let agent = machine.agent();

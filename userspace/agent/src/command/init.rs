@@ -46,7 +46,7 @@ pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
         attach,
         standalone,
         services: args.service_range.clone(),
-        conflist: args.no_conflist.then_some(false),
+        conflist: Some(!args.no_conflist),
     }
 }
 

@@ -77,7 +77,9 @@ fn concern(change: &Change) -> Option<Wake> {
         Change::Link { name, up, .. } if name == DEVICE => {
             Some(if *up { Wake::Routes } else { Wake::Everything })
         }
-        Change::Link { .. } | Change::LinkGone { .. } => None,
+        Change::Link { name, .. } | Change::LinkGone { name, .. } => {
+            (!name.starts_with("naru")).then_some(Wake::Routes)
+        }
         Change::Route { ours, gone } => (*gone || !*ours).then_some(Wake::Routes),
         Change::Address { .. } | Change::Rule => Some(Wake::Routes),
         Change::Lost => Some(Wake::Everything),
@@ -103,6 +105,11 @@ mod tests {
     fn pods_that_are_attached_wake_nobody() {
         assert_eq!(concern(&link("naru0123456789a", true)), None);
         assert_eq!(concern(&Change::Route { ours: true, gone: false }), None);
+    }
+
+    #[test]
+    fn an_uplink_that_changes_is_looked_at_for_its_mtu() {
+        assert_eq!(concern(&link("eth0", true)), Some(Wake::Routes));
     }
 
     #[test]

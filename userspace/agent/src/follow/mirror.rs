@@ -59,8 +59,7 @@ impl Mirror {
 
     /// Routes, rules, map entries; all that init makes if they hang in the air.
     fn routes(&mut self) -> Result<(), InitError> {
-        let Some(memory) = Memory::load(&self.paths)? else { return self.everything() };
-        match sync::refresh(&self.paths, &memory)? {
+        match sync::refresh(&self.paths)? {
             Some(changes) => {
                 report(&changes);
                 Ok(())

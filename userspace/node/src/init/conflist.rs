@@ -9,7 +9,10 @@ use crate::{
 /// Installs the runtime's network configuration, if there is a directory for it: the last thing init does, because a
 /// runtime starts pods as soon as it sees the file. Other files are not touched.
 pub(super) fn ensure(paths: &Paths, memory: &Memory) -> Result<bool, InitError> {
-    if !memory.conflist || !paths.cni_conf.is_dir() {
+    if !memory.conflist {
+        return remove(paths).map(|()| false);
+    }
+    if !paths.cni_conf.is_dir() {
         return Ok(false);
     }
     super::write_json(&paths.conflist(), &content(paths, memory))

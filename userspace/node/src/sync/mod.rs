@@ -10,7 +10,7 @@ use naru_core::desired::{Command, Nat, desired, diff};
 use crate::{
     datapath::Pins,
     host::firewall::{self, Firewall},
-    init::{DEVICE, InitError, Memory, Survey},
+    init::{self, DEVICE, InitError, Memory, Survey},
     links::Links,
     paths::Paths,
 };
@@ -32,19 +32,24 @@ impl Changes {
     }
 }
 
-/// Looks at the machine and applies what follows for maps, routes and rules, on a node that is initialised; `None` when
-/// its pins or its tunnel device are gone and only init helps.
+/// Looks at the machine and applies what follows for maps, routes and rules, under the init lock; `None` where there is
+/// no node, or its pins or its tunnel device are gone, and only init helps.
 ///
 /// # Errors
 /// As [`apply`].
-pub fn refresh(paths: &Paths, memory: &Memory) -> Result<Option<Changes>, InitError> {
+pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
     let (links, pins) = (Links::open()?, Pins::new(paths));
-    let has_tunnel = !memory.is_clustered() || links.link(DEVICE)?.is_some_and(|link| link.up);
-    if pins.first_missing().is_some() || !has_tunnel {
+    if pins.first_missing().is_some() || !paths.run.exists() {
         return Ok(None);
     }
-    let survey = Survey::take(&links, memory)?;
-    let (commands, refused, _) = mirror(&links, &pins, memory, &survey)?;
+    let _lock = init::lock(paths)?;
+    let Some(memory) = Memory::load(paths)? else { return Ok(None) };
+    let has_tunnel = !memory.is_clustered() || links.link(DEVICE)?.is_some_and(|link| link.up);
+    if !has_tunnel {
+        return Ok(None);
+    }
+    let survey = Survey::take(&links, &memory)?;
+    let (commands, refused, _) = mirror(&links, &pins, &memory, &survey)?;
     if refused.is_empty() {
         Ok(Some(Changes { commands, firewall: false }))
     } else {
