@@ -190,7 +190,7 @@ fn tunnel_port(family: Family) -> Vec<Case> {
     ];
     if family == Family::V6 {
         // Nine destination option headers, each naming the next one.
-        let chain = vec![60, 0, 1, 4, 0, 0, 0, 0].repeat(9);
+        let chain = [60, 0, 1, 4, 0, 0, 0, 0].repeat(9);
         cases.push(from_pod("a chain of headers without end", &own.carrying(60, chain), Drop::Malformed));
     }
     cases
@@ -292,10 +292,9 @@ fn discovery_messages() -> Vec<Case> {
     let mut odd = ask(own, gateway);
     odd[14 + 40 + 24] = 14;
     vec![
-        case("NS for the gateway", ask(own, gateway), Verdict::Answer.into())
-            .leaves_as(answer_option(answer(own))),
+        case("NS for the gateway", ask(own, gateway), Verdict::Answer.into()).leaves_as(answer(own)),
         case("NS from a link-local address", ask(local, gateway), Verdict::Answer.into())
-            .leaves_as(answer_option(answer(local))),
+            .leaves_as(answer(local)),
         case("NS for another pod", ask(own, other), foreign),
         case("NS for the gateway in another's name", ask(other, gateway), foreign),
         case("NA for the own address", tell(own), Drop::NeighbourAnnouncement.into()),
@@ -324,11 +323,6 @@ fn discovery_messages() -> Vec<Case> {
         from_pod("an echo request", &A.sends(v6, other).carrying(58, vec![128; 16]), Verdict::Peer)
             .forwarded(B.mac(), B.host_mac()),
     ]
-}
-
-/// `discovery` writes the option with the frame's source, which is the answer's own.
-fn answer_option(frame: Vec<u8>) -> Vec<u8> {
-    frame
 }
 
 fn malformed(family: Family) -> Vec<Case> {

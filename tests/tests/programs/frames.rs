@@ -111,7 +111,7 @@ impl Packet {
         packet[0] = 0x45 + u8::try_from(options.len() / 4).unwrap();
         packet[2..4].copy_from_slice(&length);
         if let Some(offset) = self.fragment {
-            packet[6..8].copy_from_slice(&(0x2000 | offset / 8).to_be_bytes());
+            packet[6..8].copy_from_slice(&(0x2000 | (offset / 8)).to_be_bytes());
         }
         packet[8] = self.hops;
         fix_checksum(&mut packet);
