@@ -1,7 +1,7 @@
 //! The virtual machine.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -68,8 +68,9 @@ impl Machine<'_> {
         let modules = self.kernel.modules();
         let environment = format!("NARU_SCRIPT={} NARU_MODULES={}", self.script.display(), modules.display());
         let mut command = Command::new("qemu-system-x86_64");
-        // Hardware help where there is some.
-        command.args(["-accel", "kvm", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3G"]);
+        // A /dev/kvm inside a virtual machine may take the guest and never run it, so kvm is for who asks for it.
+        let accelerator = env::var("NARU_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_owned());
+        command.args(["-accel", &accelerator, "-cpu", "max", "-smp", "2", "-m", "3G"]);
         command.args([
             "-nodefaults",
             "-no-reboot",
