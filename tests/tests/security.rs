@@ -107,6 +107,86 @@ fn a_forged_source_address_gets_nothing_through() {
     }
 }
 
+/// `packet` with four bytes of IPv4 options, or an empty IPv6 destination options header.
+fn with_options(packet: &[u8]) -> Vec<u8> {
+    let mut changed = packet.to_vec();
+    if packet[0] >> 4 == 6 {
+        changed[6] = 60;
+        let length = u16::try_from(packet.len() - 40 + 8).unwrap();
+        changed[4..6].copy_from_slice(&length.to_be_bytes());
+        changed.splice(40..40, [packet[6], 0, 1, 4, 0, 0, 0, 0]);
+    } else {
+        changed[0] = 0x46;
+        let length = u16::try_from(packet.len() + 4).unwrap();
+        changed[2..4].copy_from_slice(&length.to_be_bytes());
+        changed.splice(20..20, [1, 1, 1, 0]);
+        changed[10..12].fill(0);
+        let sum = checksum::internet(&[&changed[..24]]).to_be_bytes();
+        changed[10..12].copy_from_slice(&sum);
+    }
+    changed
+}
+
+/// `frame` with a VLAN tag.
+fn tagged(frame: &[u8], tag: u16) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0], &tag.to_be_bytes(), &frame[12..]].concat()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_forged_source_address_gets_nothing_through_however_it_is_wrapped() {
+    let lab = lab();
+    for v6 in [false, true] {
+        let host = |name: &str| lab.must_host(name, v6).unwrap();
+        let (pod, neighbour, remote, out) = (host("p1-1"), host("p1-2"), host("p2-1"), host("out"));
+        let node = lab.node("n1").unwrap();
+        let own = endpoint(node, pod.address);
+        let frame = |packet: &[u8]| {
+            ethernet::frame(mac(&own, "host_mac"), mac(&own, "pod_mac"), ethernet::ethertype(packet), packet)
+        };
+        let forged: Vec<Vec<u8>> = [&neighbour, &remote, &out]
+            .iter()
+            .filter(|target| target.address != remote.address)
+            .map(|target| udp(remote.address, target.address, MARK))
+            .collect();
+        let plain = forged.iter().map(|packet| frame(packet));
+        let frames: Vec<Vec<u8>> = plain
+            .clone()
+            .flat_map(|frame| [tagged(&frame, 0), tagged(&frame, 5), tagged(&tagged(&frame, 5), 6)])
+            .chain(forged.iter().map(|packet| frame(&with_options(packet))))
+            .chain(plain.map(|mut frame| {
+                // To everybody on the link.
+                frame[..6].fill(0xff);
+                frame
+            }))
+            .collect();
+        let netns = node.open().unwrap();
+        let victims =
+            [(&neighbour.netns, "eth0"), (&remote.netns, "eth0"), (&netns, "eth0"), (&out.netns, "eth0")];
+        let moved = nothing_arrives(&lab, &victims, || send_frames(&pod.netns, "eth0", &frames).unwrap());
+        let reasons = ["spoofed-source", "unknown-ethertype"];
+        let dropped: u64 = reasons.iter().map(|reason| moved.at("from_pod", "drop", reason).packets).sum();
+        assert_eq!(dropped, frames.len() as u64, "{moved:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn options_and_extension_headers_reach_their_pod() {
+    let lab = lab();
+    for v6 in [false, true] {
+        let host = |name: &str| lab.must_host(name, v6).unwrap();
+        for to in ["p1-2", "p2-1"] {
+            let (pod, to) = (host("p1-1"), host(to));
+            let packet = with_options(&udp(pod.address, to.address, MARK));
+            let send = || send_packets(&pod.netns, to.address, &repeated(packet)).unwrap();
+            let (moved, seen) = watched(&lab, &[(&to.netns, "eth0")], send);
+            assert_eq!(seen, TRIES, "{moved:?}");
+            assert!(moved.at("from_pod", "stack", "options").packets >= TRIES as u64, "{moved:?}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn what_a_pod_may_send_does_arrive() {

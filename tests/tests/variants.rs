@@ -5,8 +5,9 @@ use std::{process::Command, thread};
 
 use naru_e2e::{
     cni::TestPod,
+    counters::Counters,
     lab::{Lab, Node},
-    matrix::{self, Path, Plan},
+    matrix::{self, Check, Path, Plan},
     netns::Netns,
     probe::{
         ping::{self, Answer, Ping},
@@ -200,13 +201,46 @@ fn a_pod_with_the_shortcut_off_is_reached_through_the_stack() {
     let lab = lab();
     let pod = TestPod::add(&lab, "n1", "slow", &json!({"naru": {"shortcut": "off"}})).unwrap();
     for v6 in [false, true] {
-        let before = naru_e2e::counters::Counters::sum(&lab.nodes).unwrap();
+        let before = Counters::sum(&lab.nodes).unwrap();
         for place in ["p1-1", "p2-1", "n2", "out"] {
             let place = lab.must_host(place, v6).unwrap();
             tcp::stream(&pod.host(v6).unwrap(), &place, 1 << 20, 1 << 20).unwrap();
         }
-        let moved = naru_e2e::counters::Counters::sum(&lab.nodes).unwrap().since(&before);
+        let moved = Counters::sum(&lab.nodes).unwrap().since(&before);
         assert!(moved.packets("stack", "no-shortcut") > 100, "{moved:?}");
         assert_eq!(moved.at("from_pod", "verdict", "peer").packets, 0, "{moved:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_matrix_passes_over_jumbo_frames() {
+    let lab = Lab::up("--families dual --underlay dual --mtu 9000").unwrap();
+    // Pings of 8000 bytes go whole here; nothing of the matrix depends on the size but the expected MTU.
+    matrix::must_pass(&lab, &Plan { checks: without_too_big(), ..Plan::default() }).unwrap();
+}
+
+/// The pod that sends what is too big is made for links of 1500 bytes.
+fn without_too_big() -> Vec<Check> {
+    Check::ALL.into_iter().filter(|check| *check != Check::TooBig).collect()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn streams_between_pods_whose_mtu_is_above_the_path_adapt() {
+    let lab = lab();
+    let big = |node: &str| TestPod::add(&lab, node, "big", &json!({"mtu": 1600})).unwrap();
+    let (near, far) = (big("n1"), big("n2"));
+    for v6 in [false, true] {
+        let before = Counters::sum(&lab.nodes).unwrap();
+        let (from, to) = (near.host(v6).unwrap(), far.host(v6).unwrap());
+        tcp::stream(&from, &to, 16 << 20, 16 << 20).unwrap();
+        let moved = Counters::sum(&lab.nodes).unwrap().since(&before);
+        // A few were refused, then the pods knew; what came after took the tunnel.
+        assert!(moved.at("from_pod", "stack", "too-big").packets > 0, "{moved:?}");
+        assert!(moved.at("from_pod", "verdict", "tunnel").packets > 10_000, "{moved:?}");
+        tcp::stream(&from, &lab.must_host("p1-1", v6).unwrap(), 4 << 20, 4 << 20).unwrap();
+        tcp::stream(&from, &lab.must_host("out", v6).unwrap(), 4 << 20, 4 << 20).unwrap();
+        ping::all_return(&from, &to, 8000, 3).unwrap();
     }
 }

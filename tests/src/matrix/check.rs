@@ -106,9 +106,15 @@ impl Check {
         let Question { from, to, .. } = question;
         match self {
             Self::Ping => ping::all_return(from, to, 56, 5).map(|()| 2 * 5 * 56),
-            Self::BigPing => big_ping(question),
+            Self::BigPing => {
+                teach_path_mtu(question)?;
+                ping::all_return(from, to, 8000, 3).map(|()| 2 * 3 * 8000)
+            }
             Self::Tcp => stream(question),
-            Self::Udp => udp::echo(from, to, &[1, 512, 1400, 1473, 8000, 20_000]),
+            Self::Udp => {
+                teach_path_mtu(question)?;
+                udp::echo(from, to, &[1, 512, 1400, 1473, 8000, 20_000])
+            }
             Self::Shuffled => fragments::echo_shuffled(from, to),
             Self::Sctp => raw::sctp(from, to, fidelity(question.path)),
             Self::Gre => raw::gre(from, to),
@@ -119,14 +125,13 @@ impl Check {
     }
 }
 
-/// No IPv6 router fragments: the first answer from beyond the cluster, cut for the wider link there, is spent on
-/// telling its sender the pod's MTU. All after it must arrive.
-fn big_ping(question: &Question<'_>) -> anyhow::Result<u64> {
-    let Question { from, to, .. } = question;
+/// No IPv6 router fragments: the first large answer from beyond the cluster, cut for the wider link there, is spent
+/// on telling its sender the pod's MTU. All after it must arrive.
+fn teach_path_mtu(question: &Question<'_>) -> anyhow::Result<()> {
     if question.v6 && question.path.is_outward() {
-        ping::once(&from.netns, to.address, Ping { data: 8000, ..Ping::default() })?;
+        ping::once(&question.from.netns, question.to.address, Ping { data: 20_000, ..Ping::default() })?;
     }
-    ping::all_return(from, to, 8000, 3).map(|()| 2 * 3 * 8000)
+    Ok(())
 }
 
 fn stream(question: &Question<'_>) -> anyhow::Result<u64> {
