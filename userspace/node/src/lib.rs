@@ -1,10 +1,10 @@
 //! The node's adapters: links (netlink), datapath (aya), store (SQLite), host (sysctl, nftables), and the plans over them.
 
+pub mod datapath;
+pub mod endpoint;
 mod errno;
 pub mod health;
 pub mod host;
-pub mod datapath;
-pub mod endpoint;
 pub mod init;
 pub mod links;
 pub mod paths;
