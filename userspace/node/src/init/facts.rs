@@ -66,3 +66,44 @@ pub fn pool_name(subnets: &[IpNet]) -> String {
     let names: Vec<String> = subnets.iter().map(ToString::to_string).collect();
     names.join(",")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(blocks: &[&str], subnets: &[&[&str]]) -> NodeFacts {
+        let networks = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
+        NodeFacts {
+            boot_id: "boot".into(),
+            abi: 1,
+            node: "node1".into(),
+            addresses: vec!["2001:db8::1".parse().unwrap(), "198.51.100.1".parse().unwrap()],
+            blocks: networks(blocks),
+            subnets: subnets.iter().map(|list| networks(list)).collect(),
+            pod_mtu: 1450,
+        }
+    }
+
+    #[test]
+    fn a_configuration_without_subnet_needs_blocks() {
+        assert!(facts(&["10.32.0.0/24"], &[]).serves(&[]));
+        assert!(!facts(&[], &[&["10.22.0.0/16"]]).serves(&[]));
+    }
+
+    #[test]
+    fn a_list_of_subnets_is_served_as_a_whole() {
+        let facts = facts(&[], &[&["10.22.0.0/16", "fd22::/64"]]);
+        let (v4, v6) = ("10.22.0.0/16".parse().unwrap(), "fd22::/64".parse().unwrap());
+        assert!(facts.serves(&[v4, v6]));
+        assert!(!facts.serves(&[v4]));
+        assert_eq!(pool_name(&[v4, v6]), "10.22.0.0/16,fd22::/64");
+        assert_eq!(pool_name(&[]), "node");
+    }
+
+    #[test]
+    fn the_source_is_the_first_address_of_the_pods_family() {
+        let facts = facts(&[], &[]);
+        assert_eq!(facts.source_for("10.0.0.1".parse().unwrap()), Some("198.51.100.1".parse().unwrap()));
+        assert_eq!(facts.source_for("fd00::1".parse().unwrap()), Some("2001:db8::1".parse().unwrap()));
+    }
+}

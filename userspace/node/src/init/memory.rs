@@ -173,3 +173,63 @@ const fn name_of(attach: AttachMode) -> &'static str {
         AttachMode::Clsact => "clsact",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use naru_core::cluster::NodeSpec;
+
+    use super::*;
+
+    fn cluster(names: &[&str]) -> ClusterSpec {
+        let node = |name: &&str| NodeSpec {
+            name: (*name).to_owned(),
+            addresses: vec!["198.51.100.1".parse().unwrap()],
+            blocks: vec!["10.32.0.0/24".parse().unwrap()],
+        };
+        ClusterSpec { nodes: names.iter().map(node).collect(), ..ClusterSpec::default() }
+    }
+
+    fn request(node: &str, cluster: Option<ClusterSpec>) -> Request {
+        Request { node: Some(node.to_owned()), cluster, ..Request::default() }
+    }
+
+    fn standalone(subnet: &str, masquerade: bool) -> Request {
+        let standalone =
+            Standalone { subnets: vec![subnet.parse().unwrap()], reserved: Vec::new(), masquerade };
+        Request { standalone: Some(standalone), ..Request::default() }
+    }
+
+    #[test]
+    fn what_a_request_leaves_out_is_as_it_was() {
+        let first =
+            Request { attach: Some(AttachMode::Clsact), ..request("node1", Some(cluster(&["node1"]))) };
+        let before = Memory::merge(None, &first).unwrap();
+        let after = Memory::merge(Some(&before), &Request::default()).unwrap();
+        assert_eq!(after, before);
+        assert_eq!(after.attach_mode(), AttachMode::Clsact);
+    }
+
+    #[test]
+    fn a_node_that_the_cluster_does_not_name_is_refused_by_name() {
+        let error = Memory::merge(None, &request("node9", Some(cluster(&["node1", "node2"])))).unwrap_err();
+        let text = "the cluster has no node node9; it has node1, node2: set --node or NARU_NODE";
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn without_cluster_and_subnet_there_is_no_node() {
+        assert!(matches!(Memory::merge(None, &Request::default()), Err(InitError::NotConfigured)));
+    }
+
+    #[test]
+    fn the_same_subnets_are_one_pool_and_others_are_another() {
+        let one = Memory::merge(None, &standalone("10.22.0.0/16", true)).unwrap();
+        let same = Memory::merge(Some(&one), &standalone("10.22.0.0/16", false)).unwrap();
+        assert_eq!(same.pools.len(), 1);
+        assert!(!same.pools[0].masquerade, "the later configuration counts");
+        let two = Memory::merge(Some(&same), &standalone("10.23.0.0/16", true)).unwrap();
+        let subnets = two.pool_subnets();
+        assert_eq!(subnets.all.len(), 2);
+        assert_eq!(subnets.masqueraded, ["10.23.0.0/16".parse().unwrap()]);
+    }
+}

@@ -79,3 +79,36 @@ fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, Route) {
 fn is_ours(destination: IpNet, via: IpAddr) -> bool {
     via == links::gateway_for(destination.addr())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TUNNEL: Option<u32> = Some(7);
+
+    fn hop(target: RouteTarget) -> (bool, Hop) {
+        let route = links::Route {
+            destination: "10.32.1.0/24".parse().unwrap(),
+            table: 254,
+            target,
+            source: None,
+            mtu: None,
+        };
+        let (key, route) = core_route(&route, TUNNEL);
+        (key.unreachable, route.hop)
+    }
+
+    #[test]
+    fn only_our_gateway_on_our_tunnel_device_is_the_overlay() {
+        let gateway = |index, via: &str| hop(RouteTarget::Gateway { index, via: via.parse().unwrap() });
+        assert_eq!(gateway(7, "169.254.1.1"), (false, Hop::Overlay));
+        assert_eq!(gateway(8, "169.254.1.1"), (false, Hop::Elsewhere));
+        assert_eq!(gateway(7, "169.254.1.2"), (false, Hop::Elsewhere));
+    }
+
+    #[test]
+    fn an_unreachable_route_stands_beside_another_to_the_same_prefix() {
+        assert_eq!(hop(RouteTarget::Unreachable), (true, Hop::Unreachable));
+        assert_eq!(hop(RouteTarget::Device { index: 9 }), (false, Hop::Pod { ifindex: 9 }));
+    }
+}

@@ -92,3 +92,18 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, InitError> {
         Err(error) => Err(InitError::file(directory, "list")(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stores_companions_and_temporary_files_are_ours_and_others_are_not() {
+        for ours in ["state.db", "state.db-wal", ".state.db.1234", "lock", "node.json"] {
+            assert!(name_begins(Path::new(ours), &RUN_FILES), "{ours}");
+        }
+        for other in ["other.db", "bpf", "README"] {
+            assert!(!name_begins(Path::new(other), &RUN_FILES), "{other}");
+        }
+    }
+}
