@@ -33,9 +33,10 @@ fn built(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     if path.exists() {
         return read(path);
     }
-    // Cargo looks at a directory's own time of change, and repeats the build for ever while a named file is absent.
-    let nearest = path.ancestors().skip(1).find(|dir| dir.exists()).ok_or("no workspace directory")?;
-    println!("cargo::rerun-if-changed={}", nearest.display());
+    // Cargo repeats a build for ever while a file that it shall watch is absent, so it watches the directory.
+    if let Some(directory) = path.parent().filter(|directory| fs::create_dir_all(directory).is_ok()) {
+        println!("cargo::rerun-if-changed={}", directory.display());
+    }
     Ok(Vec::new())
 }
 

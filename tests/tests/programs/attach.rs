@@ -1,6 +1,6 @@
 use std::fs;
 
-use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
+use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions};
 use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, TO_OVERLAY, TO_POD};
 use naru_e2e::tool;
 use naru_node::datapath::{
@@ -147,6 +147,28 @@ fn the_overlay_is_attached_once_in_either_mode_and_detached_without_trace() {
         });
         assert_eq!(filter_count(&node), 0);
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn ours_comes_last_in_a_chain_with_a_foreign_program_and_leaves_it_there() {
+    if !probe().has(naru_node::datapath::TCX) {
+        return;
+    }
+    let node = with_device();
+    let mut foreign = SchedClassifier::from_pin(node.pins.program(TO_POD)).unwrap();
+    node.run(|| {
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        foreign.attach_with_options("v0", TcAttachType::Ingress, first).unwrap();
+        attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap();
+    });
+    let (theirs, ours) = (pinned(&node, TO_POD), pinned(&node, FROM_OVERLAY));
+    assert_eq!(chain(&node, TcAttachType::Ingress), [theirs, ours]);
+    upgrade(&node);
+    node.run(|| attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap());
+    assert_eq!(chain(&node, TcAttachType::Ingress), [theirs, pinned(&node, FROM_OVERLAY)]);
+    node.run(|| detach_overlay(&node.pins, "v0").unwrap());
+    assert_eq!(chain(&node, TcAttachType::Ingress), [theirs]);
 }
 
 #[test]

@@ -45,6 +45,11 @@ pub fn pod_filters(pins: &Pins, interface: &str) -> Result<PodFilters> {
     })
 }
 
+/// Fails by name where there is no such interface.
+pub(super) fn must_exist(interface: &str) -> Result<()> {
+    tc::ifindex(interface).map(drop).map_err(|source| io_error(interface, "find", source))
+}
+
 /// Gives `interface` a clsact qdisc, unless it has one.
 pub(super) fn add_clsact(interface: &str) -> Result<()> {
     match qdisc_add_clsact(interface) {

@@ -42,6 +42,7 @@ const PLACES: [(&str, TcAttachType); 2] = [(FROM_OVERLAY, Ingress), (TO_OVERLAY,
 /// # Errors
 /// [`Error::NotInstalled`], [`Error::NoTcx`] where tcx is forced and missing, and the kernel's.
 pub fn attach_overlay(pins: &Pins, interface: &str, mode: AttachMode) -> Result<AttachMode> {
+    filters::must_exist(interface)?;
     let has_tcx = tcx::is_supported(interface);
     match mode {
         AttachMode::Tcx if !has_tcx => Err(Error::NoTcx(interface.to_owned())),
