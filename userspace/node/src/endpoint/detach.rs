@@ -45,7 +45,7 @@ pub fn detach(
     }
     reach("detach-link");
     if let Some(link) = link {
-        match links.delete_host_veth(&link.name) {
+        match links.delete_seen_veth(&link) {
             Ok(there) => done.link = there,
             Err(error) => done.kernel.push(error.into()),
         }

@@ -70,14 +70,20 @@ impl Links {
     /// # Errors
     /// [`LinkError::Foreign`] when the alias is not ours; the kernel refuses.
     pub fn delete_host_veth(&self, name: &str) -> Result<bool, LinkError> {
-        match self.link(name)? {
-            None => Ok(false),
-            Some(link) if link.is_host_veth() => self.removed(delete(link.index, name)),
-            Some(link) => {
-                let reason = format!("a {} link with alias {:?}", link.kind, link.alias);
-                Err(LinkError::Foreign { device: name.to_owned(), reason })
-            }
+        self.link(name)?.map_or(Ok(false), |link| self.delete_seen_veth(&link))
+    }
+
+    /// [`Links::delete_host_veth`] of a link that was looked at already: the kernel's lock, for which others may make us
+    /// wait long, is then taken once less.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete_seen_veth(&self, link: &Link) -> Result<bool, LinkError> {
+        if link.is_host_veth() {
+            return self.removed(delete(link.index, &link.name));
         }
+        let reason = format!("a {} link with alias {:?}", link.kind, link.alias);
+        Err(LinkError::Foreign { device: link.name.clone(), reason })
     }
 }
 
