@@ -1,9 +1,9 @@
 //! ARP and neighbour discovery: what a message says, and how it is answered.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod frames;
 
-use common::{addr, ethernet, internet, ip, ipv6_between, v6};
+use frames::{addr, ethernet, internet, ip, ipv6_between, v6};
 use naru_packet::{Discovery, Frame, Ip, Malformed, answer, discovery};
 use proptest::prelude::*;
 
@@ -67,7 +67,7 @@ fn other_icmpv6_and_other_protocols_say_nothing() {
         let frame = icmpv6(kind, "fd00::1", "fe80::1", &[]);
         assert_eq!(says(&frame, Some(ip(&frame))), Ok(None), "{kind}");
     }
-    let frame = common::ipv6(17, &common::udp(53));
+    let frame = frames::ipv6(17, &frames::udp(53));
     assert_eq!(says(&frame, Some(ip(&frame))), Ok(None));
 }
 

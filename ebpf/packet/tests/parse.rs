@@ -1,9 +1,9 @@
 //! Reading headers: what is seen, and that nothing beyond the frame is.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod frames;
 
-use common::{addr, ethernet, ip, ipv4, ipv6, ipv6_between, read_all, udp, v6};
+use frames::{addr, ethernet, ip, ipv4, ipv6, ipv6_between, read_all, udp, v6};
 use naru_packet::{Content, Family, Frame, Malformed, parse, protocol};
 use proptest::prelude::*;
 

@@ -1,9 +1,9 @@
 //! Forwarding, sizes and ports.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod frames;
 
-use common::{internet, ip, ipv4, ipv6, udp};
+use frames::{internet, ip, ipv4, ipv6, udp};
 use naru_packet::{Frame, Macs, forward, packet_size, protocol, readdress, udp_port};
 use proptest::prelude::*;
 
