@@ -26,6 +26,8 @@ pub(crate) fn result(
     let ip = |ip: &_| Ip { interface: Some(1), address: IpNet::from(*ip), gateway: Some(gateway_for(*ip)) };
     let route = |route: &naru_node::links::PodRoute| Route {
         mtu: route.mtu,
+        advmss: route.advmss,
+        priority: route.priority,
         ..Route::new(route.destination, Some(route.gateway.unwrap_or(gateway_for(route.destination.addr()))))
     };
     let own = CniResult {

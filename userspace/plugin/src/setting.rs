@@ -127,12 +127,15 @@ fn pod_route(route: &Route) -> Result<PodRoute, Error> {
         let msg = format!("ipam.routes: {}: {key} {value} is not supported", route.dst);
         Err(Error::new(Code::UnsupportedField, msg))
     };
-    match (route.advmss, route.priority, route.table, route.scope) {
-        (Some(value), ..) => unsupported("advmss", value),
-        (_, Some(value), ..) => unsupported("priority", value),
-        (_, _, Some(value), _) => unsupported("table", value),
-        (.., Some(value)) => unsupported("scope", value),
-        _ => Ok(PodRoute { destination: route.dst.trunc(), gateway: route.gw, mtu: route.mtu }),
+    match (route.table, route.scope) {
+        (Some(value), _) => unsupported("table", value),
+        (_, Some(value)) => unsupported("scope", value),
+        _ => Ok(PodRoute {
+            mtu: route.mtu,
+            advmss: route.advmss,
+            priority: route.priority,
+            ..PodRoute::new(route.dst.trunc(), route.gw)
+        }),
     }
 }
 

@@ -176,6 +176,28 @@ fn mac_address_mtu_and_address_may_be_asked_for() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn routes_of_the_configuration_are_set_with_their_metrics() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let mut conf = node.conf();
+    conf["cniVersion"] = json!("1.1.0");
+    conf["ipam"]["routes"] = json!([
+        { "dst": "198.51.100.0/24", "mtu": 1300, "advmss": 1200, "priority": 7 },
+        { "dst": "2001:db8:51::/48", "priority": 9 },
+    ]);
+    let add = || node.call("ADD", "abc", pod.path().to_str().unwrap(), &conf).ok();
+    let result = add();
+    assert_eq!(result["routes"][0]["advmss"], 1200);
+    assert_eq!(result["routes"][1]["priority"], 9);
+    assert_eq!(add(), result, "a second ADD");
+    let route = &pod.ip(&["route", "show", "198.51.100.0/24"])[0];
+    assert_eq!((&route["gateway"], &route["metric"]), (&json!("169.254.1.1"), &json!(7)));
+    assert_eq!(route["metrics"][0], json!({ "mtu": 1300, "advmss": 1200 }));
+    assert_eq!(pod.ip(&["-6", "route", "show", "2001:db8:51::/48"])[0]["metric"], 9);
+    assert_eq!(pod.ip(&["route", "show", "default"]), json!([]), "only what the configuration names");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_namespace_that_is_not_there_or_is_no_namespace_is_said_to_be_so() {
     let node = Node::new();
     let (code, msg) = node.call("ADD", "abc", "/run/netns/naru-is-not-there", &node.conf()).error();

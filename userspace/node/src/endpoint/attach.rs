@@ -105,14 +105,21 @@ impl<'a> Work<'a> {
 
     /// Whether the kernel shows the attachment as an earlier ADD left it; then takes over what it was given.
     fn is_standing(&mut self) -> bool {
-        let expected = Expected { addresses: self.assignment.addresses.clone(), routes: Vec::new() };
+        let routes = std::mem::take(&mut self.attached.routes);
+        let expected = Expected {
+            addresses: self.assignment.addresses.clone(),
+            routes: routes.iter().map(|route| route.destination).collect(),
+        };
         match check::find(self.tools, &self.spec.id, self.netns.as_fd(), &expected) {
             Ok((attached, ifindex)) => {
-                self.attached = attached;
+                self.attached = Attached { routes, ..attached };
                 self.ifindex = ifindex;
                 true
             }
-            Err(_) => false,
+            Err(_) => {
+                self.attached.routes = routes;
+                false
+            }
         }
     }
 

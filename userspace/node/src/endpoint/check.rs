@@ -9,7 +9,7 @@ use naru_core::{
 use super::{Attached, Cause, Tools, namespaces};
 use crate::{
     datapath, host,
-    links::{self, Link, Mac, PodFacts, PodRoute, RouteTarget},
+    links::{self, Link, Mac, PodFacts, RouteTarget},
 };
 
 /// What the caller knows an attachment to have; routes that are not named are other people's business.
@@ -77,7 +77,7 @@ pub fn check(
     find(tools, id, netns, &expected).map(|(attached, _)| attached)
 }
 
-/// Compares the kernel's side; returns what stands and the interface's index.
+/// Compares the kernel's side; returns what stands, but for the pod's routes, and the interface's index.
 pub(super) fn find(
     tools: &Tools,
     id: &AttachmentId,
@@ -96,7 +96,7 @@ pub(super) fn find(
         pod_mac: mac_of(&pod.link)?,
         mtu: pod.link.mtu,
         addresses: expected.addresses.clone(),
-        routes: routes_of(&pod),
+        routes: Vec::new(),
         host_name: link.name,
     };
     Ok((attached, link.index))
@@ -182,16 +182,4 @@ fn map_entries(
 
 fn mac_of(link: &Link) -> Result<Mac, Difference> {
     link.mac.ok_or_else(|| Difference::Found(format!("{}: no mac address", link.name)))
-}
-
-/// The routes a result names: all but the one to the gateway, whose hop is given only where it is another.
-fn routes_of(pod: &PodFacts) -> Vec<PodRoute> {
-    let beyond = pod.routes.iter().filter(|route| route.gateway.is_some());
-    beyond
-        .map(|route| PodRoute {
-            destination: route.destination,
-            gateway: route.gateway.filter(|gateway| *gateway != links::gateway_for(*gateway)),
-            mtu: route.mtu,
-        })
-        .collect()
 }

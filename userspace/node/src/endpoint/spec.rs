@@ -80,7 +80,7 @@ fn default_route(ip: IpAddr) -> PodRoute {
         IpAddr::V4(_) => ipnet::IpNet::V4(ipnet::Ipv4Net::default()),
         IpAddr::V6(_) => ipnet::IpNet::V6(ipnet::Ipv6Net::default()),
     };
-    PodRoute { destination: everywhere, gateway: None, mtu: None }
+    PodRoute::new(everywhere, None)
 }
 
 #[cfg(test)]
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn spec(routes: &[&str]) -> Spec {
-        let route = |text: &&str| PodRoute { destination: text.parse().unwrap(), gateway: None, mtu: None };
+        let route = |text: &&str| PodRoute::new(text.parse().unwrap(), None);
         Spec {
             id: AttachmentId::new("naru", "4f2c", "eth0").unwrap(),
             pod: PodName::default(),

@@ -23,6 +23,18 @@ pub struct PodRoute {
     pub gateway: Option<IpAddr>,
     /// MTU of the route in bytes; the interface's where absent.
     pub mtu: Option<u32>,
+    /// Largest TCP segment to announce, in bytes; derived from the MTU where absent.
+    pub advmss: Option<u32>,
+    /// Metric, the smaller the better; the kernel's default where absent.
+    pub priority: Option<u32>,
+}
+
+impl PodRoute {
+    /// A plain route.
+    #[must_use]
+    pub const fn new(destination: IpNet, gateway: Option<IpAddr>) -> Self {
+        Self { destination, gateway, mtu: None, advmss: None, priority: None }
+    }
 }
 
 /// The pod's end of a pair, as it should be.
@@ -109,7 +121,7 @@ fn requests(index: u32, side: &PodSide<'_>) -> Vec<Request> {
     for gateway in gateways(side) {
         let mac = side.gateway_mac;
         requests.push(neighbour::add(&Neighbour { index, ip: gateway, mac }, name));
-        let on_link = PodRoute { destination: IpNet::from(gateway), gateway: None, mtu: None };
+        let on_link = PodRoute::new(IpNet::from(gateway), None);
         requests.push(route(index, name, &on_link, None));
     }
     requests.extend(side.routes.iter().map(|wanted| {
@@ -149,7 +161,12 @@ fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -
         message.header.flags = RouteFlags::Onlink;
         message.attributes.push(RouteAttribute::Gateway(gateway.into()));
     }
-    message.attributes.extend(wanted.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    let metrics = [wanted.mtu.map(RouteMetric::Mtu), wanted.advmss.map(RouteMetric::Advmss)];
+    let metrics: Vec<RouteMetric> = metrics.into_iter().flatten().collect();
+    if !metrics.is_empty() {
+        message.attributes.push(RouteAttribute::Metrics(metrics));
+    }
+    message.attributes.extend(wanted.priority.map(RouteAttribute::Priority));
     Request::new(RouteNetlinkMessage::NewRoute(message), format!("{device}: add route {destination}"))
         .with(NLM_F_CREATE | NLM_F_REPLACE)
 }

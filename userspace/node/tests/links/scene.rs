@@ -37,11 +37,8 @@ pub fn spec(name: &str) -> PairSpec<'_> {
 }
 
 pub fn default_routes() -> [PodRoute; 2] {
-    ["0.0.0.0/0", "::/0"].map(|text| PodRoute {
-        destination: text.parse().unwrap(),
-        gateway: None,
-        mtu: Some(1430),
-    })
+    ["0.0.0.0/0", "::/0"]
+        .map(|text| PodRoute { mtu: Some(1430), ..PodRoute::new(text.parse().unwrap(), None) })
 }
 
 /// A pod of both families on the node, as the plugin wires it.
