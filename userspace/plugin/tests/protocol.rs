@@ -72,6 +72,17 @@ fn another_ipam_plugin_is_refused_by_name() {
 }
 
 #[test]
+fn a_command_that_the_version_does_not_have_is_code_1() {
+    for (verb, version) in [("CHECK", "0.3.1"), ("GC", "1.0.0"), ("STATUS", "1.0.0")] {
+        let conf = json!({ "cniVersion": version, "name": "n" }).to_string();
+        let environment = [&[("CNI_COMMAND", verb)], &ADD[1..]].concat();
+        let (code, msg) = call(PLUGIN, &environment, conf.as_bytes()).error();
+        assert_eq!(code, 1);
+        assert!(msg.contains(verb) && msg.contains(version), "{msg}");
+    }
+}
+
+#[test]
 fn as_naru_ipam_it_says_that_it_is_not_one_yet() {
     let directory = tempfile::tempdir().unwrap();
     let name = directory.path().join("naru-ipam");

@@ -42,18 +42,15 @@ fn stale(
     valid: &HashSet<&Attachment>,
     began: Millis,
 ) -> Result<Vec<AttachmentId>, Cause> {
-    let mut all: BTreeMap<AttachmentId, Millis> = BTreeMap::new();
+    // Links before rows: an attachment under way then shows its row too, which says that it is new.
+    let links = links.host_veths()?;
+    let owners = links.iter().filter_map(|link| link.alias.parse::<Alias>().ok()?.attachment());
+    let mut all: BTreeMap<AttachmentId, Millis> = owners.map(|owner| (owner, 0)).collect();
     let rows = store.rows()?;
     for row in rows.into_iter().filter(|row| row.state == State::Assigned && row.domain == Domain::naru()) {
         if let Some(owner) = row.owner {
             let newest = all.entry(owner).or_default();
             *newest = row.since.max(*newest);
-        }
-    }
-    for link in links.host_veths()? {
-        let alias = link.alias.parse::<Alias>().ok();
-        if let Some(owner) = alias.and_then(|alias| alias.attachment()) {
-            all.entry(owner).or_default();
         }
     }
     let is_valid = |id: &AttachmentId| {

@@ -6,7 +6,7 @@ mod del;
 mod gc;
 mod status;
 
-use naru_cni_types::{Call, Code, Error, Network, NetworkConf};
+use naru_cni_types::{Call, Code, Error, Network, NetworkConf, Version};
 use naru_node::{
     datapath::Pins,
     endpoint::{Cause, Maps, Tools},
@@ -25,6 +25,7 @@ pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
         return del::del(&network, target).map_err(|error| (Some(network.version), error));
     }
     let conf = NetworkConf::parse(stdin)?;
+    allow(&call, conf.network.version).map_err(|error| (Some(conf.network.version), error))?;
     let answered = match call {
         Call::Add(target, netns) => add::add(&conf, &target, netns),
         Call::Check(target, netns) => check::check(&conf, &target, &netns),
@@ -35,6 +36,21 @@ pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
         }
     };
     answered.map_err(|error| (Some(conf.network.version), error))
+}
+
+/// Refuses a command that the configuration's version does not have.
+fn allow(call: &Call, version: Version) -> Result<(), Error> {
+    let (name, since) = match call {
+        Call::Check(..) => ("CHECK", Version::V0_4_0),
+        Call::Gc => ("GC", Version::V1_1_0),
+        Call::Status => ("STATUS", Version::V1_1_0),
+        Call::Add(..) | Call::Del(..) | Call::Version => return Ok(()),
+    };
+    if version >= since {
+        return Ok(());
+    }
+    let msg = format!("cniVersion: {version} has no {name}, which came with {since}");
+    Err(Error::new(Code::IncompatibleVersion, msg))
 }
 
 /// Opens everything an attachment goes through.
