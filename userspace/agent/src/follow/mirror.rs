@@ -1,4 +1,8 @@
-use std::{fs::File, path::Path};
+use std::{
+    fs::{File, Metadata},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
 use naru_cluster::Source;
 use naru_core::{
@@ -72,7 +76,15 @@ impl Mirror {
     fn cluster(&mut self) -> Result<(), InitError> {
         let known = Memory::load(&self.paths)?.map(|memory| memory.cluster);
         match self.load() {
-            Some(cluster) if known.as_ref() != Some(&cluster) => self.init(Some(cluster)),
+            Some(cluster) if known.as_ref() != Some(&cluster) => {
+                match init::follow(&self.paths, cluster.clone())? {
+                    Some(changes) => {
+                        report(&changes);
+                        Ok(())
+                    }
+                    None => self.init(Some(cluster)),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -86,7 +98,7 @@ impl Mirror {
 
     fn init(&mut self, cluster: Option<ClusterSpec>) -> Result<(), InitError> {
         let ready = init::run(&self.paths, &Request { cluster, ..self.request.clone() })?;
-        if self.place.is_none() {
+        if !self.has_place() {
             self.place = Some(init::agent_lock(&self.paths)?);
         }
         if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
@@ -96,6 +108,14 @@ impl Mirror {
         }
         report(&ready.changes);
         Ok(())
+    }
+
+    /// Whether the lock is held, on the file that is there now: the run directory may have been wiped.
+    fn has_place(&self) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let held = self.place.as_ref().and_then(|file| file.metadata().ok()).map(identity);
+        let there = std::fs::metadata(self.paths.agent_lock()).ok().map(identity);
+        held.is_some() && held == there
     }
 
     /// The cluster as the source has it; `None` when it has none or an invalid one, then the last good one stays.

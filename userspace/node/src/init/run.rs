@@ -84,11 +84,14 @@ fn open_store(paths: &Paths) -> Result<NodeStore, InitError> {
 fn locked(paths: &Paths, request: &Request, links: Links, node: &mut NodeStore) -> Result<Ready, InitError> {
     // Somebody else may have had the lock since the check.
     let (memory, survey) = consider(paths, request, &links)?;
-    memory.save(paths)?;
-    node.identity(&memory.node)?;
     let ready = prepare(paths, memory, &survey, links, node)?;
+    // Traffic first: what follows waits for the disk.
+    ready.memory.save(paths)?;
+    node.identity(&ready.facts.node)?;
+    if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
+        node.set_last_boot(&ready.facts.boot_id)?;
+    }
     forward::open(node)?;
-    node.set_last_boot(&ready.facts.boot_id)?;
     files::write_json(&paths.node_facts(), &ready.facts)?;
     conflist::ensure(paths, &ready.memory)?;
     Ok(ready)
@@ -150,7 +153,7 @@ pub fn now() -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitError> {
+pub(super) fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitError> {
     let own = memory.cluster.node(&memory.node);
     let is_here = |address: &IpAddr| survey.addresses.contains(address);
     let addresses = match own {

@@ -14,9 +14,13 @@ const RUN_FILES: [&str; 4] = ["state.db", "node.json", "lock", "agent.lock"];
 /// The same in the state directory.
 const STATE_FILES: [&str; 2] = ["node.db", "init.json"];
 
+/// The same of what a killed init left beside the runtime's network configuration; not of the configuration itself.
+const CONFLIST_REST: &str = "05-naru.conflist.";
+
 /// Removes our files, and those directories that init made and that are empty now; last what says which these are.
 pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), InitError> {
     remove_files(&paths.run, &RUN_FILES)?;
+    remove_files(&paths.cni_conf, &[CONFLIST_REST])?;
     let (state, others): (Vec<_>, Vec<_>) = made.iter().partition(|made| paths.state.starts_with(made));
     remove_directories(others)?;
     if !state.is_empty() {
@@ -105,5 +109,7 @@ mod tests {
         for other in ["other.db", "bpf", "README"] {
             assert!(!name_begins(Path::new(other), &RUN_FILES), "{other}");
         }
+        assert!(name_begins(Path::new(".05-naru.conflist.77-0.tmp"), &[CONFLIST_REST]));
+        assert!(!name_begins(Path::new("05-naru.conflist"), &[CONFLIST_REST]));
     }
 }
