@@ -4,7 +4,7 @@ mod ring;
 mod tally;
 mod vm;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 
 use self::tally::Tally;
@@ -67,16 +67,4 @@ fn conclude(tallies: &[Tally]) -> anyhow::Result<()> {
     let passed: u32 = tallies.iter().map(|tally| tally.passed).sum();
     say(&format!("test: {passed} tests passed, none failed, none skipped"));
     Ok(())
-}
-
-/// Names of the end-to-end test files, the serial ones last.
-fn end_to_end(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
-    let metadata = workspace.metadata()?;
-    let packages = metadata["packages"].as_array().context("cargo metadata: no packages")?;
-    let package = packages.iter().find(|package| package["name"] == ring::END_TO_END);
-    let targets = package.and_then(|package| package["targets"].as_array()).context("no end-to-end crate")?;
-    let tests = targets.iter().filter(|target| target["kind"][0] == "test");
-    let mut names: Vec<_> = tests.filter_map(|target| target["name"].as_str().map(str::to_owned)).collect();
-    names.sort_by_key(|name| (ring::is_serial(name), name.clone()));
-    Ok(names)
 }

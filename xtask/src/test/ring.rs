@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::tally::Tally;
 use crate::{
@@ -15,8 +15,7 @@ pub const END_TO_END: &str = "naru-e2e";
 const DATAPATH: &str = "naru-datapath";
 
 /// Whether the tests of this file change what all namespaces share, or are disturbed by load: one at a time, last.
-#[must_use]
-pub fn is_serial(file: &str) -> bool {
+fn is_serial(file: &str) -> bool {
     file.starts_with("serial")
 }
 
@@ -39,7 +38,7 @@ pub fn one(workspace: &Workspace, soak: bool) -> anyhow::Result<Vec<Tally>> {
     let mut crates = cargo_test(workspace);
     crates.args(["--workspace", "--exclude", DATAPATH, "--exclude", END_TO_END, "--tests"]);
     let mut tallies = vec![root_tests(workspace, "ring 1: crates", crates, soak, false)?];
-    for file in super::end_to_end(workspace)? {
+    for file in end_to_end(workspace)? {
         let mut tests = cargo_test(workspace);
         tests.args(["--package", END_TO_END, "--test", &file]);
         tallies.push(root_tests(workspace, &format!("ring 1: {file}"), tests, soak, is_serial(&file))?);
@@ -67,6 +66,18 @@ fn root_tests(
     }
     say(what);
     Tally::of(what, &mut command)
+}
+
+/// Names of the end-to-end test files, the serial ones last.
+fn end_to_end(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let metadata = workspace.metadata()?;
+    let packages = metadata["packages"].as_array().context("cargo metadata: no packages")?;
+    let package = packages.iter().find(|package| package["name"] == END_TO_END);
+    let targets = package.and_then(|package| package["targets"].as_array()).context("no end-to-end crate")?;
+    let tests = targets.iter().filter(|target| target["kind"][0] == "test");
+    let mut names: Vec<_> = tests.filter_map(|target| target["name"].as_str().map(str::to_owned)).collect();
+    names.sort_by_key(|name| (is_serial(name), name.clone()));
+    Ok(names)
 }
 
 fn cargo_test(workspace: &Workspace) -> Command {
