@@ -65,7 +65,7 @@ fn trace(packet: &Packet, hook: Hook, outcome: Outcome) {
     // SAFETY: three integers for three conversions.
     unsafe {
         aya_ebpf::bpf_printk!(
-            b"naru: hook %u if %u outcome %u",
+            c"naru: hook %u if %u outcome %u",
             hook as u32,
             packet.ifindex(),
             outcome.index() as u32
