@@ -13,7 +13,10 @@ use naru_e2e::{
     tool,
 };
 use naru_node::datapath::{Datapath, Pins, Sizes, install};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::{
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+    net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
+};
 
 pub const VNI: u32 = 5230;
 pub const PORT: u16 = 8472;
@@ -107,6 +110,6 @@ pub fn ip(netns: &Netns, arguments: &str) {
 }
 
 pub fn ifindex(netns: &Netns, interface: &str) -> u32 {
-    let shown = tool::run(netns, &format!("ip -o link show dev {interface}")).unwrap();
-    shown.split(':').next().unwrap().trim().parse().unwrap()
+    let index = || Ok(name_to_index(socket(AddressFamily::INET, SocketType::DGRAM, None)?, interface)?);
+    netns.run(index).unwrap()
 }
