@@ -145,6 +145,17 @@ fn a_subnet_alone_makes_a_single_machine() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_network_configuration_of_somebody_else_under_our_name_survives_init_and_uninstall() {
+    let machine = Machine::clustered();
+    fs::write(machine.path("cni/conf/05-naru.conflist"), "{\"mine\": true}").unwrap();
+    let before = machine.snapshot();
+    machine.ok(&["init"]);
+    machine.ok(&["uninstall"]);
+    assert_same(&before, &machine.snapshot());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_machine_without_cluster_and_subnet_is_told_what_is_missing() {
     let machine = Machine::new();
     let error = machine.refused(&["init"]);

@@ -4,24 +4,47 @@ use super::{InitError, Memory};
 use crate::{
     host,
     paths::{GivenPaths, Paths},
+    store::NodeStore,
 };
 
+/// Where the node's store keeps the content that init wrote last.
+const KEY: &str = "conflist";
+
 /// Installs the runtime's network configuration, if there is a directory for it: the last thing init does, because a
-/// runtime starts pods as soon as it sees the file. Other files are not touched.
-pub(super) fn ensure(paths: &Paths, memory: &Memory) -> Result<bool, InitError> {
+/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not touched.
+pub(super) fn ensure(paths: &Paths, memory: &Memory, store: &mut NodeStore) -> Result<(), InitError> {
     if !memory.conflist {
-        return remove(paths).map(|()| false);
+        return remove(paths, Some(memory), store);
     }
-    if !paths.cni_conf.is_dir() {
-        return Ok(false);
+    let path = paths.conflist();
+    if !paths.cni_conf.is_dir() || (path.exists() && !is_ours(paths, Some(memory), store)?) {
+        return Ok(());
     }
-    super::write_json(&paths.conflist(), &content(paths, memory))
+    let content = text(paths, memory);
+    host::install_file(&path, content.as_bytes(), 0o644)?;
+    if store.value(KEY)?.as_ref() != Some(&content) {
+        store.put(KEY, &content)?;
+    }
+    Ok(())
 }
 
-/// Whether the file at `path` is one that init wrote, so that uninstall may remove it.
-pub(crate) fn is_ours(content: &[u8]) -> bool {
-    let list: Value = serde_json::from_slice(content).unwrap_or_default();
-    list["plugins"][0]["type"] == "naru-cni"
+/// Removes the file if init wrote it.
+pub(crate) fn remove(paths: &Paths, memory: Option<&Memory>, store: &NodeStore) -> Result<(), InitError> {
+    if is_ours(paths, memory, store)? {
+        host::remove_file(&paths.conflist())?;
+    }
+    Ok(())
+}
+
+/// Whether the file is what init wrote last, or was writing when it was killed.
+fn is_ours(paths: &Paths, memory: Option<&Memory>, store: &NodeStore) -> Result<bool, InitError> {
+    let Ok(found) = std::fs::read_to_string(paths.conflist()) else { return Ok(false) };
+    Ok(store.value(KEY)?.as_ref() == Some(&found)
+        || memory.is_some_and(|memory| text(paths, memory) == found))
+}
+
+fn text(paths: &Paths, memory: &Memory) -> String {
+    format!("{:#}\n", content(paths, memory))
 }
 
 /// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do.
@@ -61,15 +84,6 @@ fn directories(paths: &Paths) -> Value {
     ];
     let other = all.into_iter().filter(|(_, path, default)| *path != default);
     other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect::<serde_json::Map<_, _>>().into()
-}
-
-/// Removes the file if init wrote it.
-pub(crate) fn remove(paths: &Paths) -> Result<(), InitError> {
-    let path = paths.conflist();
-    if std::fs::read(&path).is_ok_and(|content| is_ours(&content)) {
-        host::remove_file(&path)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -115,10 +129,29 @@ mod tests {
     }
 
     #[test]
-    fn only_what_init_wrote_is_ours() {
-        let paths = Paths::under(Path::new("/x"));
-        assert!(is_ours(content(&paths, &memory(vec![])).to_string().as_bytes()));
-        assert!(!is_ours(br#"{"plugins":[{"type":"bridge"}]}"#));
-        assert!(!is_ours(b"half a fi"));
+    fn a_file_of_our_name_that_somebody_else_wrote_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::under(root.path());
+        std::fs::create_dir_all(&paths.cni_conf).unwrap();
+        std::fs::create_dir_all(&paths.state).unwrap();
+        let mut store = NodeStore::open(&paths.node_store()).unwrap();
+        std::fs::write(paths.conflist(), "theirs").unwrap();
+        ensure(&paths, &memory(vec![]), &mut store).unwrap();
+        remove(&paths, None, &store).unwrap();
+        assert_eq!(std::fs::read_to_string(paths.conflist()).unwrap(), "theirs");
+    }
+
+    #[test]
+    fn a_file_that_init_wrote_is_replaced_and_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::under(root.path());
+        std::fs::create_dir_all(&paths.cni_conf).unwrap();
+        std::fs::create_dir_all(&paths.state).unwrap();
+        let mut store = NodeStore::open(&paths.node_store()).unwrap();
+        ensure(&paths, &memory(vec![]), &mut store).unwrap();
+        ensure(&paths, &memory(vec![pool(&["10.22.0.0/16"])]), &mut store).unwrap();
+        assert!(std::fs::read_to_string(paths.conflist()).unwrap().contains("10.22.0.0/16"));
+        remove(&paths, None, &store).unwrap();
+        assert!(!paths.conflist().exists());
     }
 }

@@ -140,7 +140,8 @@ impl Memory {
             pools: Vec::new(),
             services: Vec::new(),
             attach: name_of(AttachMode::Auto).to_owned(),
-            conflist: true,
+            // A plugin that makes the node was called by a configuration that is there.
+            conflist: false,
         }
     }
 

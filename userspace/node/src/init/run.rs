@@ -93,7 +93,7 @@ fn locked(paths: &Paths, request: &Request, links: Links, node: &mut NodeStore) 
     }
     forward::open(node)?;
     files::write_json(&paths.node_facts(), &ready.facts)?;
-    conflist::ensure(paths, &ready.memory)?;
+    conflist::ensure(paths, &ready.memory, node)?;
     Ok(ready)
 }
 

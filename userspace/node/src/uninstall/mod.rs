@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::{
     datapath::{self, Pins},
     host::{self, firewall},
-    init::{self, DEVICE, DIRECTORY, InitError},
+    init::{self, DEVICE, DIRECTORY, InitError, Memory},
     links::{HostVeth, Links},
     paths::Paths,
     store::NodeStore,
@@ -41,8 +41,10 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
     }
     let locks = if paths.run.exists() { Some((init::agent_lock(paths)?, init::lock(paths)?)) } else { None };
     let mut work = Work { paths, links, refused: Vec::new() };
-    work.kernel(&pods);
     let mut store = NodeStore::open(&paths.node_store())?;
+    let result = init::remove_conflist(paths, Memory::load(paths)?.as_ref(), &store);
+    work.note(result);
+    work.kernel(&pods);
     init::recall_directories(paths, &mut store)?;
     let directories = directories(&store)?;
     let restored = work.restore(&mut store)?;
@@ -76,8 +78,6 @@ impl Work<'_> {
     /// Everything of ours in the kernel, in the order in which nothing falls back to something half there.
     fn kernel(&mut self, pods: &[HostVeth]) {
         let pins = Pins::new(self.paths);
-        let result = init::remove_conflist(self.paths);
-        self.note(result);
         for pod in pods {
             let result = self.links.delete_host_veth(&pod.name);
             self.note(result);
