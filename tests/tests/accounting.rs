@@ -30,29 +30,31 @@ fn overflowed() -> u64 {
     text.lines().map(|line| u64::from_str_radix(line.split(' ').nth(1).unwrap(), 16).unwrap()).sum()
 }
 
-/// The row of `naru stats` about the pod `name`.
-fn row(lab: &Lab, name: &str) -> Value {
-    let node = lab.node(&lab.pod(name).unwrap().node).unwrap();
-    let stats = node.naru_json("stats").unwrap();
-    let mut pods = stats["pods"].as_array().unwrap().iter();
-    pods.find(|pod| pod["pod"] == format!("default/{name}").as_str()).unwrap().clone()
+/// Packets of one pod, of one reading: between two of them it may send something.
+#[derive(Clone, Copy)]
+struct Tally {
+    sent: u64,
+    received: u64,
+    outcomes: u64,
+    dropped: u64,
 }
 
-/// Packets sent (`tx`) or received (`rx`) by the pod `name`.
-fn by_pod(lab: &Lab, name: &str, direction: &str) -> u64 {
-    row(lab, name)[direction]["packets"].as_u64().unwrap()
-}
-
-/// Packets that the pod `name` sent, over all outcomes.
-fn outcomes(lab: &Lab, name: &str) -> u64 {
-    row(lab, name)["outcomes"].as_array().unwrap().iter().map(|one| one["packets"].as_u64().unwrap()).sum()
-}
-
-/// Packets that the pod `name` sent and that were dropped by name where it sent them.
-fn dropped_at_once(lab: &Lab, name: &str) -> u64 {
-    let row = row(lab, name);
-    let outcomes = row["outcomes"].as_array().unwrap().iter();
-    outcomes.filter(|one| one["class"] == "drop").map(|one| one["packets"].as_u64().unwrap()).sum()
+impl Tally {
+    /// The row of `naru stats` about the pod `name`.
+    fn read(lab: &Lab, name: &str) -> Self {
+        let node = lab.node(&lab.pod(name).unwrap().node).unwrap();
+        let stats = node.naru_json("stats").unwrap();
+        let mut pods = stats["pods"].as_array().unwrap().iter();
+        let row = pods.find(|pod| pod["pod"] == format!("default/{name}").as_str()).unwrap();
+        let packets = |counter: &Value| counter["packets"].as_u64().unwrap();
+        let outcomes = || row["outcomes"].as_array().unwrap().iter();
+        Self {
+            sent: packets(&row["tx"]),
+            received: packets(&row["rx"]),
+            outcomes: outcomes().map(packets).sum(),
+            dropped: outcomes().filter(|one| one["class"] == "drop").map(packets).sum(),
+        }
+    }
 }
 
 /// Packets that were dropped by name on their way through the tunnel; no pod sends link-local ones there.
@@ -68,9 +70,8 @@ fn follow(lab: &Lab, from: &Host, to: &Host) {
     // Nobody reads it: what its buffer has no room for ends in the receiving pod's stack, after it has arrived.
     let receiver = to.netns.run(|| Ok(UdpSocket::bind((to.address, 0))?)).unwrap();
     let target = receiver.local_addr().unwrap();
-    let before =
-        (received(&to.netns), overflowed(), by_pod(lab, &from.name, "tx"), by_pod(lab, &to.name, "rx"));
-    let dropped = dropped_at_once(lab, &from.name);
+    let before = (received(&to.netns), overflowed());
+    let (sender, taker) = (Tally::read(lab, &from.name), Tally::read(lab, &to.name));
     let counted = Counters::sum(&lab.nodes).unwrap();
     from.netns
         .run(|| {
@@ -90,8 +91,9 @@ fn follow(lab: &Lab, from: &Host, to: &Host) {
     let moved = Counters::sum(&lab.nodes).unwrap().since(&counted);
     let arrived = received(&to.netns) - before.0;
     let lost = overflowed() - before.1;
-    let named = dropped_at_once(lab, &from.name) - dropped + dropped_on_the_way(&moved);
-    let (tx, rx) = (by_pod(lab, &from.name, "tx") - before.2, by_pod(lab, &to.name, "rx") - before.3);
+    let (sent, taken) = (Tally::read(lab, &from.name), Tally::read(lab, &to.name));
+    let named = sent.dropped - sender.dropped + dropped_on_the_way(&moved);
+    let (tx, rx) = (sent.sent - sender.sent, taken.received - taker.received);
     println!(
         "{} to {}: tx {tx}, rx {rx}, arrived {arrived}, dropped by name {named}, by the kernel {lost}",
         from.name, to.name
@@ -100,7 +102,7 @@ fn follow(lab: &Lab, from: &Host, to: &Host) {
     assert!(rx >= arrived && rx - arrived < 20, "rx {rx} by naru, {arrived} by the pod's stack");
     // Other namespaces' queues may overflow too; without any of that the sum is exact.
     assert!(tx <= rx + named + lost && tx + lost >= rx + named, "packets vanished: {moved:?}");
-    assert_eq!(by_pod(lab, &from.name, "tx"), outcomes(lab, &from.name), "sent, but without an outcome");
+    assert_eq!(sent.sent, sent.outcomes, "sent, but without an outcome");
 }
 
 #[test]
