@@ -67,7 +67,14 @@ pub fn missing(groups: &[Group]) -> anyhow::Result<Vec<&'static str>> {
 /// # Errors
 /// apt fails, or we are not root.
 pub fn install(groups: &[Group]) -> anyhow::Result<()> {
-    let missing = missing(groups)?;
+    add(&missing(groups)?)
+}
+
+/// Installs `missing`; nothing if that is empty.
+///
+/// # Errors
+/// As [`install`].
+pub fn add(missing: &[&str]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -75,16 +82,16 @@ pub fn install(groups: &[Group]) -> anyhow::Result<()> {
     if !run::is_root()? {
         bail!("packages are missing: run as root: apt-get install --no-install-recommends {names}");
     }
-    if !all_known(&missing) {
+    if !all_known(missing) {
         update();
     }
     let what = format!("install {names}");
-    if step(&what, apt("install").arg("--no-install-recommends").args(&missing)).is_ok() {
+    if step(&what, apt("install").arg("--no-install-recommends").args(missing)).is_ok() {
         return Ok(());
     }
     // Lists that are too old name versions the archive no longer has.
     update();
-    step(&what, apt("install").arg("--no-install-recommends").args(&missing))
+    step(&what, apt("install").arg("--no-install-recommends").args(missing))
 }
 
 /// Names of `wanted` that dpkg has installed.

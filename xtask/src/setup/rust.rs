@@ -5,9 +5,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use super::tools::Tool;
+use super::{packages, tools::Tool};
 use crate::run::{self, step};
 
 /// Debian's compiler.
@@ -94,16 +94,16 @@ pub fn missing_components() -> Vec<&'static str> {
     ["fmt", "clippy"].into_iter().filter(missing).collect()
 }
 
-/// Adds rustfmt and clippy to the toolchain that runs us.
+/// Adds rustfmt and clippy to the toolchain that runs us: rustup's, or Debian's.
 ///
 /// # Errors
-/// rustup fails, or the toolchain is not rustup's and lacks them.
+/// rustup fails; without rustup, apt does.
 pub fn install_components() -> anyhow::Result<()> {
     if missing_components().is_empty() {
         return Ok(());
     }
     if !run::succeeds(Command::new("rustup").arg("--version")) {
-        bail!("cargo fmt and cargo clippy are missing: Debian has them in rustfmt-web and rust-web-clippy");
+        return packages::add(&["rustfmt-web", "rust-web-clippy"]);
     }
     step("add rustfmt and clippy", Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]))
 }
