@@ -41,6 +41,8 @@ fn killed_agents_cost_no_packet_and_no_pod_start() {
         });
         let (from, to) = (host("p1-2", false), host("p2-2", false));
         let done = &done;
+        // Also when something below panics: the scope waits for the streams.
+        let _stop = SetOnDrop(done);
         let streams = scope.spawn(move || {
             while !done.load(Ordering::Relaxed) {
                 tcp::stream(&from, &to, 64 << 20, 64 << 20).unwrap();
@@ -61,6 +63,15 @@ fn killed_agents_cost_no_packet_and_no_pod_start() {
     });
     lab.reload().unwrap();
     assert!(lab.nodes.iter().all(|node| node.agent_pid.is_none()), "an agent survived");
+}
+
+/// Raises its flag when it goes.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn wipe(node: &Node) {
