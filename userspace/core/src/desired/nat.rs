@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -13,6 +13,8 @@ pub struct Nat {
     pub exempt: BTreeSet<IpNet>,
     /// UDP port of the tunnel, whose packets are no business of connection tracking.
     pub tunnel_port: u16,
+    /// Addresses of this node at which tunnel packets may arrive.
+    pub addresses: Vec<IpAddr>,
 }
 
 pub fn nat(inputs: &Inputs<'_>) -> Nat {
@@ -23,5 +25,6 @@ pub fn nat(inputs: &Inputs<'_>) -> Nat {
     }
     sources.extend(inputs.masqueraded.iter().copied());
     let exempt = cluster.ranges.iter().chain(&cluster.no_masquerade).chain(inputs.subnets).copied().collect();
-    Nat { sources, exempt, tunnel_port: cluster.tunnel.port }
+    let addresses = inputs.own().map(|own| own.addresses.clone()).unwrap_or_default();
+    Nat { sources, exempt, tunnel_port: cluster.tunnel.port, addresses }
 }

@@ -9,7 +9,7 @@ use naru_core::desired::{Command, Nat, desired, diff};
 
 use crate::{
     datapath::Pins,
-    host::firewall::{self, Firewall},
+    host::firewall::{self, Firewall, Tunnel},
     init::{self, DEVICE, InitError, Memory, Survey},
     links::Links,
     paths::Paths,
@@ -67,7 +67,7 @@ pub fn apply(links: &Links, pins: &Pins, memory: &Memory, survey: &Survey) -> Re
     let table = Firewall {
         masquerade: nat.sources.into_iter().collect(),
         direct: nat.exempt.into_iter().collect(),
-        tunnel_port: memory.is_clustered().then_some(nat.tunnel_port),
+        tunnel: memory.is_clustered().then_some(Tunnel { port: nat.tunnel_port, addresses: nat.addresses }),
     };
     let firewall = firewall::apply(&table).unwrap_or_else(|error| {
         refused.push(error.to_string());

@@ -1,6 +1,6 @@
 //! The nftables table.
 
-use naru_node::host::firewall::{self, CounterValue, FORWARDED, Firewall, INVALID_TO_OUTSIDE};
+use naru_node::host::firewall::{self, COUNTERS, CounterValue, FORWARDED, Firewall};
 
 use super::scene::{Netns, firewall};
 
@@ -19,7 +19,7 @@ fn the_table_is_applied_once_and_again_when_it_differs_in_anything() {
     netns.sh("nft flush ruleset");
     assert!(netns.run(|| firewall::apply(&firewall()).unwrap()), "the table was taken away");
     assert_eq!(netns.sh("nft list ruleset"), whole);
-    let other = Firewall { tunnel_port: None, ..firewall() };
+    let other = Firewall { tunnel: None, ..firewall() };
     assert!(netns.run(|| firewall::apply(&other).unwrap()), "another content");
     assert!(!netns.sh("nft list ruleset").contains("notrack"));
 }
@@ -32,7 +32,7 @@ fn counters_keep_their_values_when_the_table_is_made_anew() {
         assert_eq!(firewall::counters().unwrap(), None);
         firewall::apply(&firewall()).unwrap();
         let zero = CounterValue::default();
-        let expected = [(FORWARDED.to_owned(), zero), (INVALID_TO_OUTSIDE.to_owned(), zero)].into();
+        let expected = COUNTERS.map(|name| (name.to_owned(), zero)).into();
         assert_eq!(firewall::counters().unwrap(), Some(expected));
     });
     netns.sh("nft add chain inet naru probe '{ type filter hook output priority 0; }'");

@@ -1,8 +1,11 @@
 //! What several topics need.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use naru_node::host::{firewall::Firewall, undo};
+use naru_node::host::{
+    firewall::{Firewall, Tunnel},
+    undo,
+};
 
 pub use crate::support::Netns;
 
@@ -18,6 +21,6 @@ pub fn firewall() -> Firewall {
     Firewall {
         masquerade: ["10.32.0.0/24", "fd10:32::/112"].map(|prefix| prefix.parse().unwrap()).into(),
         direct: ["10.32.0.0/12", "fd10:32::/48", "10.32.1.0/24"].map(|prefix| prefix.parse().unwrap()).into(),
-        tunnel_port: Some(8472),
+        tunnel: Some(Tunnel { port: 8472, addresses: vec![IpAddr::from([198, 51, 100, 1])] }),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use naru_node::{
-    host::firewall::{self, FORWARDED, Firewall, INVALID_TO_OUTSIDE},
+    host::firewall::{self, FORWARDED, Firewall, INVALID_TO_OUTSIDE, TUNNEL_ELSEWHERE, Tunnel},
     links::{Links, Mac, PairSpec},
 };
 
@@ -112,6 +112,26 @@ fn a_packet_conntrack_calls_invalid_is_dropped_and_counted_where_masquerade_is_d
         let listener = scene.outside.run(|| icmp(outside));
         scene.pod.run(|| unasked_reply(outside));
         assert_eq!(replies(&listener), 1, "without masquerade it passes: {outside}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn tunnel_packets_come_in_at_the_addresses_the_cluster_lists_and_nowhere_else() {
+    let scene = Scene::new();
+    let nodes = FAMILIES.map(|family| family[1].parse::<IpAddr>().unwrap());
+    for (listed, arrive) in [(Vec::new(), false), (nodes.to_vec(), true)] {
+        let tunnel = Some(Tunnel { port: 8472, addresses: listed });
+        scene.node.run(|| firewall::apply(&Firewall { tunnel, ..firewall() }).unwrap());
+        for node in nodes {
+            let before = scene.packets(TUNNEL_ELSEWHERE);
+            let server = scene.node.run(|| UdpSocket::bind((node, 8472)).unwrap());
+            server.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let any = if node.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            scene.pod.run(|| UdpSocket::bind(any).unwrap().send_to(b"x", (node, 8472)).unwrap());
+            assert_eq!(server.recv_from(&mut [0; 8]).is_ok(), arrive, "{node}");
+            assert_eq!(scene.packets(TUNNEL_ELSEWHERE) - before, u64::from(!arrive), "{node}");
+        }
     }
 }
 

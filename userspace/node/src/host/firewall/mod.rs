@@ -3,7 +3,7 @@
 mod live;
 mod text;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -19,8 +19,19 @@ pub struct Firewall {
     pub masquerade: Vec<IpNet>,
     /// Destinations that are reached without masquerade: cluster ranges, own subnets, the no-masquerade list.
     pub direct: Vec<IpNet>,
-    /// Outer UDP port of the tunnel, kept out of conntrack; `None` without a tunnel.
-    pub tunnel_port: Option<u16>,
+    /// The tunnel; `None` without one.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// What the table does for the tunnel: its outer packets stay out of conntrack, and come in at the node's known
+/// addresses only. Programs refuse a pod's packets to that port of the addresses the cluster lists; at any other
+/// address of a node they would arrive masqueraded, in the name of the pod's node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// Outer UDP port.
+    pub port: u16,
+    /// This node's addresses as the cluster lists them.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A named counter of the table.
@@ -36,6 +47,10 @@ pub struct CounterValue {
 pub const FORWARDED: &str = "forwarded";
 /// Counter of packets dropped because they would have left un-masqueraded with a pod's address.
 pub const INVALID_TO_OUTSIDE: &str = "invalid_to_outside";
+/// Counter of tunnel packets dropped because they came to an address of this machine that the cluster does not list.
+pub const TUNNEL_ELSEWHERE: &str = "tunnel_elsewhere";
+/// All of them.
+pub const COUNTERS: [&str; 3] = [FORWARDED, INVALID_TO_OUTSIDE, TUNNEL_ELSEWHERE];
 
 /// Makes the live table be what `firewall` says; `false` when it was already. Counters keep their values.
 /// A table that somebody took rules out of, or added rules to, is made anew.

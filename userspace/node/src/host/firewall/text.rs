@@ -2,7 +2,9 @@ use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{CounterValue, FORWARDED, Firewall, INVALID_TO_OUTSIDE, TABLE};
+use super::{
+    COUNTERS, CounterValue, FORWARDED, Firewall, INVALID_TO_OUTSIDE, TABLE, TUNNEL_ELSEWHERE, Tunnel,
+};
 
 /// What a live table is recognised by: the hash of its text, kept as a rule's comment, and how many rules it has.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,7 +34,7 @@ impl Mark {
 #[must_use]
 pub fn render(firewall: &Firewall, counters: &BTreeMap<String, CounterValue>) -> String {
     let mut text = format!("table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
-    for name in [FORWARDED, INVALID_TO_OUTSIDE] {
+    for name in COUNTERS {
         let CounterValue { packets, bytes } = counters.get(name).copied().unwrap_or_default();
         let _ = writeln!(text, "\tcounter {name} {{ packets {packets} bytes {bytes} }}");
     }
@@ -58,10 +60,13 @@ const FAMILIES: [Family; 2] = [
     Family { suffix: "v6", kind: "ipv6_addr", header: "ip6", holds: IpAddr::is_ipv6 },
 ];
 
-/// The prefixes of both lists, a set for each list and family.
+/// The prefixes of the lists, a set for each list and family.
 fn sets(firewall: &Firewall) -> String {
     let mut text = String::new();
-    for (name, prefixes) in [("masquerade", &firewall.masquerade), ("direct", &firewall.direct)] {
+    let tunnel =
+        firewall.tunnel.iter().flat_map(|tunnel| &tunnel.addresses).copied().map(IpNet::from).collect();
+    let lists = [("masquerade", &firewall.masquerade), ("direct", &firewall.direct), ("tunnel", &tunnel)];
+    for (name, prefixes) in lists {
         for Family { suffix, kind, holds, .. } in FAMILIES {
             let merged = IpNet::aggregate(prefixes);
             let mut members: Vec<IpNet> = merged.into_iter().filter(|prefix| holds(&prefix.addr())).collect();
@@ -95,10 +100,12 @@ impl Chain {
 /// The chains, with `mark` as comment of the one rule that is always there.
 fn chains(firewall: &Firewall, mark: &str) -> Vec<Chain> {
     let mut chains = Vec::new();
-    if let Some(port) = firewall.tunnel_port {
-        let in_rule = format!("fib daddr type local udp dport {port} notrack");
+    if let Some(Tunnel { port, .. }) = firewall.tunnel {
+        let mut in_rules: Vec<String> =
+            FAMILIES.iter().map(|family| tunnel_elsewhere(family, port)).collect();
+        in_rules.push(format!("fib daddr type local udp dport {port} notrack"));
         let out_rule = format!("udp dport {port} notrack");
-        chains.push(chain("tunnel_in", "filter hook prerouting priority raw", vec![in_rule]));
+        chains.push(chain("tunnel_in", "filter hook prerouting priority raw", in_rules));
         chains.push(chain("tunnel_out", "filter hook output priority raw", vec![out_rule]));
     }
     let mut forward: Vec<String> = FAMILIES.iter().map(invalid_to_outside).collect();
@@ -113,6 +120,13 @@ fn chains(firewall: &Firewall, mark: &str) -> Vec<Chain> {
 /// A chain of these parts.
 fn chain(name: &'static str, hook: &'static str, rules: Vec<String>) -> Chain {
     Chain { name, hook, rules }
+}
+
+/// Drops tunnel packets to an address of this machine that the cluster does not list.
+fn tunnel_elsewhere(Family { suffix, header, .. }: &Family, port: u16) -> String {
+    format!(
+        "fib daddr type local udp dport {port} {header} daddr != @tunnel_{suffix} counter name {TUNNEL_ELSEWHERE} drop"
+    )
 }
 
 /// Matches packets that masquerade is due for.
@@ -146,8 +160,12 @@ mod tests {
             direct: ["192.0.2.0/24", "10.32.0.0/12", "10.32.1.0/24", "fd10:32::/48"]
                 .map(|p| p.parse().unwrap())
                 .into(),
-            tunnel_port: Some(8472),
+            tunnel: Some(tunnel(8472)),
         }
+    }
+
+    fn tunnel(port: u16) -> Tunnel {
+        Tunnel { port, addresses: vec!["198.51.100.1".parse().unwrap()] }
     }
 
     const GOLDEN: &str = r#"table inet naru
@@ -155,12 +173,17 @@ delete table inet naru
 table inet naru {
 	counter forwarded { packets 0 bytes 0 }
 	counter invalid_to_outside { packets 3 bytes 180 }
+	counter tunnel_elsewhere { packets 0 bytes 0 }
 	set masquerade_v4 { type ipv4_addr; flags interval; elements = { 10.32.0.0/24 } }
 	set masquerade_v6 { type ipv6_addr; flags interval; elements = { fd10:32::/112 } }
 	set direct_v4 { type ipv4_addr; flags interval; elements = { 10.32.0.0/12, 192.0.2.0/24 } }
 	set direct_v6 { type ipv6_addr; flags interval; elements = { fd10:32::/48 } }
+	set tunnel_v4 { type ipv4_addr; flags interval; elements = { 198.51.100.1/32 } }
+	set tunnel_v6 { type ipv6_addr; flags interval; }
 	chain tunnel_in {
 		type filter hook prerouting priority raw; policy accept;
+		fib daddr type local udp dport 8472 ip daddr != @tunnel_v4 counter name tunnel_elsewhere drop
+		fib daddr type local udp dport 8472 ip6 daddr != @tunnel_v6 counter name tunnel_elsewhere drop
 		fib daddr type local udp dport 8472 notrack
 	}
 	chain tunnel_out {
@@ -187,12 +210,12 @@ table inet naru {
         let counters = [(INVALID_TO_OUTSIDE.to_owned(), CounterValue { packets: 3, bytes: 180 })].into();
         let mark = Mark::of(&firewall());
         assert_eq!(render(&firewall(), &counters).replace(&mark.comment, "MARK"), GOLDEN);
-        assert_eq!(mark.rules, 8);
+        assert_eq!(mark.rules, 10);
     }
 
     #[test]
     fn without_a_tunnel_there_are_no_tunnel_chains() {
-        let text = render(&Firewall { tunnel_port: None, ..firewall() }, &BTreeMap::new());
+        let text = render(&Firewall { tunnel: None, ..firewall() }, &BTreeMap::new());
         assert!(!text.contains("notrack"), "{text}");
     }
 
@@ -203,6 +226,6 @@ table inet naru {
         assert_eq!(Mark::of(&other), Mark::of(&firewall()));
         other.direct.pop();
         assert_ne!(Mark::of(&other), Mark::of(&firewall()));
-        assert_ne!(Mark::of(&Firewall { tunnel_port: Some(4789), ..firewall() }), Mark::of(&firewall()));
+        assert_ne!(Mark::of(&Firewall { tunnel: Some(tunnel(4789)), ..firewall() }), Mark::of(&firewall()));
     }
 }
