@@ -72,8 +72,9 @@ pub enum Command {
     Endpoints(OutputArgs),
     /// Packets and bytes by hook and outcome, and by pod.
     Stats(OutputArgs),
-    /// Addresses of this node.
-    Ipam(IpamArgs),
+    /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused as things stand;
+    /// 2: an error.
+    Ipam(crate::command::ipam::IpamArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
     /// A cluster of network namespaces on this machine.
@@ -131,21 +132,6 @@ pub struct OutputArgs {
     /// Print JSON of a stable shape in place of a table.
     #[arg(long)]
     pub json: bool,
-}
-
-/// Options of `ipam`.
-#[derive(Args, Debug)]
-pub struct IpamArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: IpamCommand,
-}
-
-/// What to do with addresses.
-#[derive(Subcommand, Debug)]
-pub enum IpamCommand {
-    /// `IP STATUS POD`: ASSIGNED, COOLING, RESERVED and, collapsed to ranges, FREE.
-    List(OutputArgs),
 }
 
 /// Options of `uninstall`.

@@ -32,7 +32,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Routes(args) => command::routes::run(&paths, &args)?,
         Command::Endpoints(args) => command::endpoints::run(&paths, &args)?,
         Command::Stats(args) => command::stats::run(&paths, &args)?,
-        Command::Ipam(args) => command::ipam::run(&paths, &args)?,
+        Command::Ipam(args) => return Ok(command::ipam::run(&paths, &args)),
         Command::Uninstall(args) => command::uninstall::run(&paths, &args)?,
         Command::Lab(args) => return lab::run(args),
     }

@@ -2,6 +2,7 @@
 //! before two passes saw it dead, and what the kernel holds alive is written back into the store.
 
 mod facts;
+mod findings;
 mod pass;
 #[cfg(test)]
 mod simulation;
@@ -10,6 +11,7 @@ mod tests;
 mod view;
 
 pub use facts::{Action, Facts, HostRoute, LiveLink, MapEntry, Policy};
+pub use findings::{Finding, Kind, findings};
 pub use pass::Pass;
 
 use pass::{Suspect, Watch};

@@ -20,7 +20,8 @@ pub(crate) fn id(identity: NetnsIdentity) -> NetnsId {
 }
 
 /// Every namespace that a process runs in or that is mounted where runtimes mount them, with one path to each.
-pub(super) fn alive() -> BTreeMap<NetnsId, PathBuf> {
+#[must_use]
+pub fn alive() -> BTreeMap<NetnsId, PathBuf> {
     let mut by_inode: BTreeMap<u64, PathBuf> = BTreeMap::new();
     for path in candidates() {
         if let Ok(meta) = fs::metadata(&path) {

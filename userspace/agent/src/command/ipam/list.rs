@@ -5,7 +5,7 @@ use naru_node::{host, paths::Paths, store::StateStore};
 use serde::Serialize;
 
 use crate::{
-    args::{IpamArgs, IpamCommand, OutputArgs},
+    args::OutputArgs,
     report::{Table, print_json},
 };
 
@@ -26,14 +26,8 @@ struct Line {
     note: String,
 }
 
-/// Runs `naru ipam`.
-pub fn run(paths: &Paths, args: &IpamArgs) -> anyhow::Result<()> {
-    match args.command {
-        IpamCommand::List(output) => print(paths, output),
-    }
-}
-
-fn print(paths: &Paths, output: OutputArgs) -> anyhow::Result<()> {
+/// Prints every address that is not free, and the spans of those that are.
+pub fn run(paths: &Paths, output: OutputArgs) -> anyhow::Result<()> {
     let store = StateStore::open(&paths.lease_store(), &host::boot_id()?)?;
     let lines = list(&store.ranges()?, &store.rows()?);
     if output.json {
