@@ -6,3 +6,4 @@ pub mod ids;
 pub mod ipam;
 pub mod overlap;
 pub mod reconcile;
+pub mod split;

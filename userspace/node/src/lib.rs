@@ -8,6 +8,7 @@ pub mod host;
 pub mod init;
 pub mod links;
 pub mod paths;
+pub mod reservations;
 pub mod store;
 pub mod sync;
 pub mod uninstall;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod pod;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -117,6 +119,21 @@ impl Machine {
         let output = self.naru(arguments).output().unwrap();
         assert!(!output.status.success(), "naru {arguments:?} succeeded: {}", text(&output.stdout));
         text(&output.stderr)
+    }
+
+    /// Exit status of `naru`, and its standard output as JSON.
+    pub fn json(&self, arguments: &[&str]) -> (i32, serde_json::Value) {
+        let output = self.naru(arguments).arg("--json").output().unwrap();
+        let parsed = serde_json::from_slice(&output.stdout);
+        let value =
+            parsed.unwrap_or_else(|why| panic!("naru {arguments:?}: {why}: {}", text(&output.stderr)));
+        (output.status.code().unwrap(), value)
+    }
+
+    /// Exit status of `naru`, and all it says.
+    pub fn outcome(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.naru(arguments).output().unwrap();
+        (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
     }
 
     /// Whether `naru` prints `words`, however it ends.

@@ -114,6 +114,12 @@ impl PodName {
     pub fn is_empty(&self) -> bool {
         self.name.is_empty()
     }
+
+    /// Whether both name the same pod; its uid changes with every re-creation and does not count.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        !self.is_empty() && self.namespace == other.namespace && self.name == other.name
+    }
 }
 
 impl fmt::Display for PodName {

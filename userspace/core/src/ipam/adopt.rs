@@ -60,17 +60,28 @@ fn adopted<E>(
         let row_now = Row { netns, ifindex: adoption.ifindex, confirmed: true, ..row.clone() };
         return Ok((row.generation == adoption.generation && row_now != *row).then_some(row_now));
     }
-    if let Some(row) = before.filter(|row| row.state != State::Quarantined) {
-        refuse_taken(row)?;
-    }
+    let (pod, note) = match before {
+        Some(row) if is_kept_for(row, &adoption.pod) => (&row.pod, row.note.as_str()),
+        Some(row) if row.state != State::Quarantined => {
+            refuse_taken(row)?;
+            (&adoption.pod, "")
+        }
+        _ => (&adoption.pod, ""),
+    };
     Ok(Some(Row {
         state: State::Assigned,
         owner: Some(adoption.owner.clone()),
-        pod: adoption.pod.clone(),
+        pod: pod.clone(),
         netns: adoption.netns,
         ifindex: adoption.ifindex,
         generation: adoption.generation,
         confirmed: true,
-        ..Row::reserved(adoption.domain.clone(), address, "", now)
+        ..Row::reserved(adoption.domain.clone(), address, note, now)
     }))
+}
+
+/// Whether the address is reserved for this pod, or may be: who lives in the kernel is not named there.
+fn is_kept_for(row: &Row, pod: &PodName) -> bool {
+    let may_be = pod.is_empty() || row.pod.is_same(pod);
+    row.state == State::Reserved && !row.pod.is_empty() && may_be
 }

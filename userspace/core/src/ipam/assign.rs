@@ -22,11 +22,13 @@ pub fn assign<L: Ledger>(
     let generation = ledger.next_generation(Generation(0))?;
     let mut addresses = Vec::new();
     let ranges = Ranges::read(ledger, &request.domain)?;
-    for address in choose_exact(ledger, &ranges, request)? {
-        hold(ledger, &ranges, request, (address, generation, now))?;
+    let mut chosen = choose_exact(ledger, &ranges, request)?;
+    choose_kept(ledger, &ranges, request, &mut chosen)?;
+    for (address, note) in chosen {
+        hold_kept(ledger, &ranges, request, (address, generation, now), note)?;
         addresses.push(address);
     }
-    for family in remaining_families(&ranges, request)? {
+    for family in remaining_families(&ranges, request, &addresses)? {
         let address = choose(ledger, &ranges, request, (family, generation))?;
         hold(ledger, &ranges, request, (address, generation, now))?;
         addresses.push(address);
@@ -51,25 +53,56 @@ fn keep<L: Ledger>(ledger: &mut L, request: &Request, held: &[Row]) -> Result<Op
     Ok(Some(Assignment { addresses, generation: first.generation, reused: true, superseded: Vec::new() }))
 }
 
-/// The requested addresses, each checked to be free or cooling.
+/// The requested addresses, each checked to be free, cooling or reserved for the pod, with the note that it keeps.
 fn choose_exact<L: Ledger>(
     ledger: &L,
     ranges: &Ranges,
     request: &Request,
-) -> Result<Vec<IpAddr>, IpamError<L::Error>> {
-    let mut chosen = Vec::new();
+) -> Result<Vec<(IpAddr, String)>, IpamError<L::Error>> {
+    let mut chosen: Vec<(IpAddr, String)> = Vec::new();
     for &address in &request.addresses {
         if !ranges.active(&request.pool).any(|range| range.offset_of(address).is_some()) {
             return Err(IpamError::Outside { address, pool: request.pool.clone() });
         }
-        if let Some(row) = ledger.row(&request.domain, address)? {
-            refuse_taken(&row)?;
-        }
-        if !chosen.contains(&address) {
-            chosen.push(address);
+        let note = match ledger.row(&request.domain, address)? {
+            Some(row) if row.state == State::Reserved && row.pod.is_same(&request.pod) => row.note,
+            Some(row) => refuse_taken(&row).map(|()| String::new())?,
+            None => String::new(),
+        };
+        if !chosen.iter().any(|(known, _)| *known == address) {
+            chosen.push((address, note));
         }
     }
     Ok(chosen)
+}
+
+/// Adds what is reserved for the pod in families that are wanted and not chosen yet. What another container of
+/// that pod still holds is an error: the pod gets this address or none.
+fn choose_kept<L: Ledger>(
+    ledger: &L,
+    ranges: &Ranges,
+    request: &Request,
+    chosen: &mut Vec<(IpAddr, String)>,
+) -> Result<(), IpamError<L::Error>> {
+    if request.pod.is_empty() {
+        return Ok(());
+    }
+    for row in ledger.reserved_for(&request.domain, &request.pod)? {
+        let family = Family::of(row.address);
+        let is_wanted = request.families.is_empty() || request.families.contains(&family);
+        let is_here = || ranges.active(&request.pool).any(|range| range.offset_of(row.address).is_some());
+        let is_chosen = || chosen.iter().any(|(address, _)| Family::of(*address) == family);
+        let of_same_container =
+            row.owner.as_ref().is_some_and(|owner| owner.container() == request.owner.container());
+        if !is_wanted || is_chosen() || !is_here() || of_same_container {
+            continue;
+        }
+        if row.state != State::Reserved {
+            refuse_taken(&row)?;
+        }
+        chosen.push((row.address, row.note));
+    }
+    Ok(())
 }
 
 /// Nothing for a row whose address may be assigned, else why not.
@@ -78,7 +111,11 @@ pub(super) fn refuse_taken<E>(row: &Row) -> Result<(), IpamError<E>> {
         State::Cooling => Ok(()),
         State::Assigned => Err(IpamError::Held { address: row.address, holder: holder(row) }),
         State::Reserved | State::Quarantined => {
-            Err(IpamError::Reserved { address: row.address, note: row.note.clone() })
+            let note = match row.pod.is_empty() {
+                true => row.note.clone(),
+                false => format!("for pod {}: {}", row.pod, row.note),
+            };
+            Err(IpamError::Reserved { address: row.address, note })
         }
     }
 }
@@ -88,8 +125,12 @@ fn holder(row: &Row) -> String {
     if row.pod.is_empty() { owner } else { format!("pod {} ({owner})", row.pod) }
 }
 
-/// Families that are wanted and not covered by a requested address.
-fn remaining_families<E>(ranges: &Ranges, request: &Request) -> Result<Vec<Family>, IpamError<E>> {
+/// Families that are wanted and not covered by an address that is chosen.
+fn remaining_families<E>(
+    ranges: &Ranges,
+    request: &Request,
+    chosen: &[IpAddr],
+) -> Result<Vec<Family>, IpamError<E>> {
     let pool = &request.pool;
     let has = |family: &Family| ranges.active(pool).any(|range| range.family() == *family);
     if ranges.active(pool).next().is_none() {
@@ -100,7 +141,7 @@ fn remaining_families<E>(ranges: &Ranges, request: &Request) -> Result<Vec<Famil
     }
     let wanted =
         |family: &Family| has(family) && (request.families.is_empty() || request.families.contains(family));
-    let covered = |family: &Family| request.addresses.iter().any(|address| Family::of(*address) == *family);
+    let covered = |family: &Family| chosen.iter().any(|address| Family::of(*address) == *family);
     Ok(Family::ALL.into_iter().filter(|family| wanted(family) && !covered(family)).collect())
 }
 
@@ -125,7 +166,18 @@ fn hold<L: Ledger>(
     ledger: &mut L,
     ranges: &Ranges,
     request: &Request,
+    what: (IpAddr, Generation, Millis),
+) -> Result<(), L::Error> {
+    hold_kept(ledger, ranges, request, what, String::new())
+}
+
+/// Holds an address that goes back to being reserved for the pod, where there is a note.
+fn hold_kept<L: Ledger>(
+    ledger: &mut L,
+    ranges: &Ranges,
+    request: &Request,
     (address, generation, now): (IpAddr, Generation, Millis),
+    note: String,
 ) -> Result<(), L::Error> {
     let row = Row {
         domain: request.domain.clone(),
@@ -133,7 +185,7 @@ fn hold<L: Ledger>(
         state: State::Assigned,
         owner: Some(request.owner.clone()),
         pod: request.pod.clone(),
-        note: String::new(),
+        note,
         netns: request.netns,
         ifindex: 0,
         generation,

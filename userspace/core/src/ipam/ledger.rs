@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Chunk, Domain, Range, Row, State, Usage};
-use crate::ids::{AttachmentId, Generation};
+use crate::ids::{AttachmentId, Generation, PodName};
 
 /// Number of a range in its ledger.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -38,6 +38,9 @@ pub trait Space {
 pub trait Ledger: Space {
     /// What an attachment holds now ([`State::Assigned`]), in the order of the addresses.
     fn held_by(&self, domain: &Domain, owner: &AttachmentId) -> Result<Vec<Row>, Self::Error>;
+
+    /// What is reserved for a pod, or was and is held by one of its attachments ([`Row::is_kept`]).
+    fn reserved_for(&self, domain: &Domain, pod: &PodName) -> Result<Vec<Row>, Self::Error>;
 
     /// The row of an address.
     fn row(&self, domain: &Domain, address: IpAddr) -> Result<Option<Row>, Self::Error>;

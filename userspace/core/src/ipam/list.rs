@@ -30,12 +30,13 @@ impl Listed {
         format!("{}-{}", self.first, self.last)
     }
 
-    /// The column POD: the pod, else the attachment, else why the address is reserved, else `-`.
+    /// The column POD: the pod (also one that the address is reserved for), else the attachment, else why the
+    /// address is reserved, else `-`.
     #[must_use]
     pub fn holder(&self) -> String {
         match &self.owner {
             Some(owner) if self.pod.is_empty() => owner.to_string(),
-            None if !self.note.is_empty() => self.note.clone(),
+            None if self.pod.is_empty() && !self.note.is_empty() => self.note.clone(),
             _ => self.pod.to_string(),
         }
     }

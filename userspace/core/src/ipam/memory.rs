@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Chunk, Domain, Ledger, Range, RangeId, Row, Space, State, Usage};
-use crate::ids::{AttachmentId, Generation};
+use crate::ids::{AttachmentId, Generation, PodName};
 
 /// Everything a store keeps, in maps.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -82,6 +82,11 @@ impl Ledger for MemoryLedger {
     fn held_by(&self, domain: &Domain, owner: &AttachmentId) -> Result<Vec<Row>, Infallible> {
         let held = |row: &&Row| row.state == State::Assigned && row.owner.as_ref() == Some(owner);
         Ok(self.matching(domain, None).filter(held).cloned().collect())
+    }
+
+    fn reserved_for(&self, domain: &Domain, pod: &PodName) -> Result<Vec<Row>, Infallible> {
+        let kept = |row: &&Row| row.pod.is_same(pod) && (row.is_kept() || row.state == State::Reserved);
+        Ok(self.matching(domain, None).filter(kept).cloned().collect())
     }
 
     fn row(&self, domain: &Domain, address: IpAddr) -> Result<Option<Row>, Infallible> {

@@ -19,6 +19,7 @@ mod range;
 mod ranges;
 mod release;
 mod request;
+mod reserve;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use range::{MAX_RANGE, Range};
 pub use ranges::set_ranges;
 pub use release::{free_if_generation, quarantine, release, sweep};
 pub use request::{Assignment, DEFAULT_COOLING, PoolSpec, RangeChanges, Request, Reservation};
+pub use reserve::{reserve, unreserve};
 pub use row::{Domain, Family, Millis, Row, State};
 
 use ranges::drop_drained;

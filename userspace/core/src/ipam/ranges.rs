@@ -5,8 +5,8 @@ use ipnet::IpNet;
 
 use super::chunk::CHUNK_BITS;
 use super::pick::Ranges;
-use super::{Domain, Ledger, Millis, PoolSpec, Range, RangeChanges, RangeId, Row, State};
-use crate::ids::Generation;
+use super::{Domain, Ledger, Millis, PoolSpec, Range, RangeChanges, RangeId, Reservation, Row, State};
+use crate::ids::{Generation, PodName};
 
 /// Gives a pool these ranges and reservations in place of those it has. A range that is left out is gone at
 /// once when nothing in it is in use, else nothing more is given out from it and it goes with its last address.
@@ -110,29 +110,45 @@ fn reserve<L: Ledger>(
     let wanted = wanted_reservations(ranges, spec);
     forget_reservations(ledger, ranges, spec, &wanted)?;
     let mut conflicts = Vec::new();
-    for (address, note) in wanted {
-        let row = ledger.row(&spec.domain, address)?;
-        match row {
-            Some(row) if row.state == State::Assigned => conflicts.push(row),
-            Some(row) if row.state == State::Quarantined => {}
-            Some(row) if row.state == State::Reserved && row.note == note => {}
-            _ => {
-                let row = Row::reserved(spec.domain.clone(), address, note, now);
-                ledger.set_row(&spec.domain, address, Some(&row))?;
-                ranges.mark(ledger, address, true)?;
-            }
+    for (address, kept) in wanted {
+        match ledger.row(&spec.domain, address)? {
+            Some(row) if row.state == State::Assigned && !kept.pod.is_same(&row.pod) => conflicts.push(row),
+            row => keep(ledger, ranges, (row.as_ref(), &spec.domain, &kept), now)?,
         }
     }
     Ok(conflicts)
 }
 
-/// What is to be reserved in the pool's ranges, and why.
-fn wanted_reservations<'a>(ranges: &Ranges, spec: &'a PoolSpec) -> BTreeMap<IpAddr, &'a str> {
+/// Writes a reservation over a row that is not another pod's.
+pub(super) fn keep<L: Ledger>(
+    ledger: &mut L,
+    ranges: &Ranges,
+    (row, domain, kept): (Option<&Row>, &Domain, &Reservation),
+    now: Millis,
+) -> Result<(), L::Error> {
+    let address = kept.address;
+    let row = match row {
+        Some(row) if row.state == State::Quarantined => return Ok(()),
+        Some(row) if row.note == kept.note && row.pod == kept.pod => return Ok(()),
+        Some(row) if row.state == State::Assigned && row.note == kept.note => return Ok(()),
+        Some(row) if row.state == State::Assigned => Row { note: kept.note.clone(), ..row.clone() },
+        _ => Row::kept_for(domain.clone(), address, (&kept.pod, &kept.note), now),
+    };
+    ledger.set_row(domain, address, Some(&row))?;
+    ranges.mark(ledger, address, true)
+}
+
+/// What is to be reserved in the pool's ranges.
+fn wanted_reservations(ranges: &Ranges, spec: &PoolSpec) -> BTreeMap<IpAddr, Reservation> {
     let mut wanted = BTreeMap::new();
+    let by_address = |kept: &Reservation| (kept.address, kept.clone());
+    let by_shape = |(address, note): (IpAddr, &str)| {
+        (address, Reservation { address, note: note.to_owned(), pod: PodName::default() })
+    };
     for range in ranges.active(&spec.pool) {
-        wanted.extend(range.kept(spec.keep_edges));
+        wanted.extend(range.kept(spec.keep_edges).into_iter().map(by_shape));
         let inside = spec.reserved.iter().filter(|kept| range.offset_of(kept.address).is_some());
-        wanted.extend(inside.map(|kept| (kept.address, kept.note.as_str())));
+        wanted.extend(inside.map(by_address));
     }
     wanted
 }
@@ -142,7 +158,7 @@ fn forget_reservations<L: Ledger>(
     ledger: &mut L,
     ranges: &Ranges,
     spec: &PoolSpec,
-    wanted: &BTreeMap<IpAddr, &str>,
+    wanted: &BTreeMap<IpAddr, Reservation>,
 ) -> Result<(), L::Error> {
     for range in ranges.active(&spec.pool) {
         for row in ledger.rows_within(&spec.domain, range.net, Some(State::Reserved))? {

@@ -63,8 +63,14 @@ pub fn quarantine<L: Ledger>(
     Ok(true)
 }
 
+/// An address that is reserved for the pod goes back to being so at once: nobody else could get it.
 pub(super) fn cool<L: Ledger>(ledger: &mut L, row: &Row, now: Millis) -> Result<(), L::Error> {
-    let row = Row { state: State::Cooling, note: String::new(), since: now, confirmed: false, ..row.clone() };
+    let row = match row.is_kept() {
+        true => Row::kept_for(row.domain.clone(), row.address, (&row.pod, &row.note), now),
+        false => {
+            Row { state: State::Cooling, note: String::new(), since: now, confirmed: false, ..row.clone() }
+        }
+    };
     ledger.set_row(&row.domain, row.address, Some(&row))
 }
 

@@ -59,13 +59,15 @@ pub struct Assignment {
     pub superseded: Vec<Row>,
 }
 
-/// An address that is never given out.
+/// An address that is never given out, or to one pod only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reservation {
     /// The address; one outside all ranges of the pool is of no effect.
     pub address: IpAddr,
-    /// Why (`gateway`, `node address`).
+    /// Why (`gateway`, `node address`); not empty.
     pub note: String,
+    /// The pod that does get it, and always; nobody when empty.
+    pub pod: PodName,
 }
 
 /// The ranges a pool shall have.
@@ -103,7 +105,7 @@ impl PoolSpec {
     /// The same with one more address that is never given out.
     #[must_use]
     pub fn reserve(mut self, address: IpAddr, note: &str) -> Self {
-        self.reserved.push(Reservation { address, note: note.to_owned() });
+        self.reserved.push(Reservation { address, note: note.to_owned(), pod: PodName::default() });
         self
     }
 }

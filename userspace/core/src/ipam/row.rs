@@ -112,7 +112,8 @@ pub struct Row {
     pub owner: Option<AttachmentId>,
     /// The pod of that attachment.
     pub pod: PodName,
-    /// Why it is reserved or quarantined (`gateway`, `node address`), else empty.
+    /// Why it is reserved or quarantined (`gateway`, `node address`). Of an assigned address that was reserved for
+    /// its pod: why; given back it is reserved again. Else empty.
     pub note: String,
     /// Network namespace of the holder.
     pub netns: Option<NetnsId>,
@@ -127,6 +128,19 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether the address is kept for its pod when it is given back.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.state == State::Assigned && !self.note.is_empty()
+    }
+
+    /// The address, kept from everybody but `pod`.
+    #[must_use]
+    pub fn kept_for(domain: Domain, address: IpAddr, (pod, note): (&PodName, &str), since: Millis) -> Self {
+        let pod = PodName { uid: String::new(), ..pod.clone() };
+        Self { pod, ..Self::reserved(domain, address, note, since) }
+    }
+
     /// A reserved address.
     #[must_use]
     pub fn reserved(domain: Domain, address: IpAddr, note: &str, since: Millis) -> Self {

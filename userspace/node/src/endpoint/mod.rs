@@ -23,7 +23,7 @@ pub use detach::{Detached, detach};
 pub use error::{AttachError, Cause};
 pub use examine::examine;
 pub use facts::observe;
-pub(crate) use namespaces::id as netns_id;
 pub use namespaces::alive as live_namespaces;
+pub(crate) use namespaces::id as netns_id;
 pub use spec::{Attached, Spec};
 pub use tools::{Maps, Tools};

@@ -12,6 +12,9 @@ pub enum InitError {
         "this node is not initialised: no cluster was accepted yet and the configuration names no subnet"
     )]
     NotConfigured,
+    /// Init has not run since the machine was started.
+    #[error("this node is not initialised in this boot: run naru init")]
+    NotReady,
     /// The cluster names other nodes only.
     #[error("the cluster has no node {node}; it has {known}: set --node or NARU_NODE")]
     UnknownNode {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use naru_core::ids::{AttachmentId, Generation};
+use naru_core::ids::{AttachmentId, Generation, PodName};
 use naru_core::ipam::{CHUNK_BYTES, Chunk, Domain, Ledger, Range, RangeId, Row, Space, State, Usage};
 use rusqlite::{Connection, OptionalExtension, Params, Result, params};
 
@@ -106,6 +106,12 @@ impl Ledger for SqlLedger<'_> {
         let mut held = self.rows(rest, [domain.as_str(), &owner.to_string()])?;
         held.sort_by_key(|row| row.address);
         Ok(held)
+    }
+
+    fn reserved_for(&self, domain: &Domain, pod: &PodName) -> Result<Vec<Row>, StoreError> {
+        let rest = "WHERE domain = ?1 AND pod_namespace = ?2 AND pod_name = ?3 AND note <> '' \
+                    AND state IN (0, 2) ORDER BY address";
+        self.rows(rest, [domain.as_str(), &pod.namespace, &pod.name])
     }
 
     fn row(&self, domain: &Domain, address: IpAddr) -> Result<Option<Row>, StoreError> {

@@ -142,6 +142,17 @@ impl NodeStore {
         fact(&self.connection, key).map_err(|error| StoreError::sqlite(&self.path, error))
     }
 
+    /// Every value whose key begins with `prefix`, by key.
+    pub fn values(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let sql = "SELECT key, value FROM facts WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
+        self.select(sql, [prefix], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Forgets a value; returns whether there was one.
+    pub fn forget(&mut self, key: &str) -> Result<bool, StoreError> {
+        self.transact(|transaction| Ok(transaction.execute("DELETE FROM facts WHERE key = ?1", [key])? > 0))
+    }
+
     fn select<T>(
         &self,
         sql: &str,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use naru_core::ids::{AttachmentId, Generation};
 use naru_core::ipam::{
     self, Adoption, Assignment, Domain, Family, IpamError, Ledger, Millis, PoolSpec, Range, RangeChanges,
-    Request, Row, Usage,
+    Request, Reservation, Row, Usage,
 };
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -73,6 +73,21 @@ impl StateStore {
         now: Millis,
     ) -> Result<Vec<Row>, StoreError> {
         self.transact(|ledger| ipam::release(ledger, domain, owner, now))
+    }
+
+    /// Keeps an address from everybody, or for one pod. Whoever else has it is an error that names the holder.
+    pub fn reserve_address(
+        &mut self,
+        domain: &Domain,
+        reservation: &Reservation,
+        now: Millis,
+    ) -> Result<(), ReserveError> {
+        self.transact(|ledger| ipam::reserve(ledger, domain, reservation, now))
+    }
+
+    /// Ends a reservation. Returns whether there was one.
+    pub fn unreserve_address(&mut self, domain: &Domain, address: IpAddr) -> Result<bool, StoreError> {
+        self.transact(|ledger| ipam::unreserve(ledger, domain, address))
     }
 
     /// What the attachment holds, in the order of the addresses.

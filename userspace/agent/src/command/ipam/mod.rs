@@ -5,12 +5,15 @@
 
 mod check;
 mod list;
+mod reserve;
 mod show;
+mod split;
 mod view;
 
 use std::{net::IpAddr, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use ipnet::IpNet;
 use naru_node::paths::Paths;
 
 use crate::args::OutputArgs;
@@ -37,6 +40,14 @@ pub enum IpamCommand {
     Show(ShowArgs),
     /// Compare the store with veths, namespaces, map entries and routes. Exit status 0: clean, 1: findings (that remain).
     Check(CheckArgs),
+    /// Keep an address from everybody, or for one pod, over re-creation and reboot. Exit status 1: somebody has it, or
+    /// it is in no pool.
+    Reserve(ReserveArgs),
+    /// End a reservation. Exit status 1: there is none.
+    Unreserve(UnreserveArgs),
+    /// Divide a range evenly between nodes and print their blocks for cluster.toml. Touches nothing: blocks are written
+    /// down there, so that a node that is added later moves none.
+    Split(SplitArgs),
 }
 
 /// Options of `ipam show`.
@@ -61,12 +72,54 @@ pub struct CheckArgs {
     pub output: OutputArgs,
 }
 
+/// Options of `ipam reserve`.
+#[derive(Args, Debug)]
+pub struct ReserveArgs {
+    /// The address.
+    pub address: IpAddr,
+    /// The pod that gets it, every time it is created: `namespace/name`. Without: nobody gets it.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub pod: Option<String>,
+    /// Why, for `ipam list`.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Options of `ipam unreserve`.
+#[derive(Args, Debug)]
+pub struct UnreserveArgs {
+    /// The address.
+    pub address: IpAddr,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Options of `ipam split`.
+#[derive(Args, Debug)]
+pub struct SplitArgs {
+    /// The range, such as 10.32.0.0/12.
+    pub range: IpNet,
+    /// Between how many nodes.
+    #[arg(long)]
+    pub nodes: u32,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// Runs `naru ipam`.
 pub fn run(paths: &Paths, args: &IpamArgs) -> ExitCode {
     let good = match &args.command {
         IpamCommand::List(output) => list::run(paths, *output).map(|()| true),
         IpamCommand::Show(args) => show::run(paths, args),
         IpamCommand::Check(args) => check::run(paths, args),
+        IpamCommand::Reserve(args) => reserve::reserve(paths, args),
+        IpamCommand::Unreserve(args) => reserve::unreserve(paths, args),
+        IpamCommand::Split(args) => split::run(args),
     };
     match good {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,8 +1,7 @@
-use anyhow::Context;
 use naru_node::{
     datapath::Pins,
     endpoint::{Maps, Tools},
-    init::{self, NodeFacts},
+    init::{self, InitError, NodeFacts},
     links::Links,
     paths::Paths,
     store::StateStore,
@@ -10,7 +9,7 @@ use naru_node::{
 
 /// The node as it stands, and what to look at it with.
 pub fn open(paths: &Paths) -> anyhow::Result<(NodeFacts, Tools)> {
-    let facts = init::current(paths)?.context("this node is not initialised in this boot: run naru init")?;
+    let facts = init::current(paths)?.ok_or(InitError::NotReady)?;
     let tools = Tools {
         links: Links::open()?,
         store: StateStore::open(&paths.lease_store(), &facts.boot_id)?,

@@ -1,0 +1,197 @@
+//! `naru ipam` on a node with pods.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+mod machine;
+
+use std::{fs, time::Duration};
+
+use machine::{Machine, pod::Pod};
+use serde_json::{Value, json};
+
+/// The address of the other family's that a pod got, in `ipam check`'s lines of one kind.
+fn found<'a>(lines: &'a Value, kind: &str) -> Vec<&'a str> {
+    let of_kind = lines.as_array().unwrap().iter().filter(|line| line["kind"] == kind);
+    of_kind.map(|line| line["address"].as_str().unwrap()).collect()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn show_tells_owner_pool_and_what_the_kernel_has() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let pod = Pod::new(&machine, "a", json!({}));
+    let addresses = pod.add(&machine);
+    let (status, shown) = machine.json(&["ipam", "show", &addresses[0]]);
+    assert_eq!((status, shown[0]["status"].as_str()), (0, Some("ASSIGNED")), "{shown}");
+    assert_eq!(shown[0]["pod"], pod.title());
+    assert_eq!(shown[0]["attachment"], format!("naru/{}/eth0", pod.name));
+    assert_eq!((&shown[0]["pool"], &shown[0]["block"]), (&json!("node"), &json!("10.32.0.0/24")));
+    assert_eq!(shown[0]["generation"], shown[0]["kernel"]["entry_generation"]);
+    assert_eq!(shown[0]["kernel"]["route_ifindex"], shown[0]["kernel"]["entry_ifindex"]);
+    assert!(shown[0]["netns"]["path"].as_str().unwrap().ends_with(&pod.name), "{shown}");
+    pod.del(&machine);
+    let (_, shown) = machine.json(&["ipam", "show", &addresses[1]]);
+    assert_eq!(shown[0]["status"], "COOLING");
+    assert_eq!(shown[0]["kernel"]["entry_ifindex"], Value::Null);
+    assert_eq!(machine.json(&["ipam", "show", "10.32.0.200"]).1[0]["status"], "FREE");
+    let (status, said) = machine.outcome(&["ipam", "show", "192.0.2.1"]);
+    assert_eq!((status, said.trim()), (1, "192.0.2.1: in no pool of this node, and held by nobody"));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn check_names_what_is_wrong_and_repairs_it_by_two_looks() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let (a, b) = (Pod::new(&machine, "a", json!({})), Pod::new(&machine, "b", json!({})));
+    let (of_a, of_b) = (a.add(&machine), b.add(&machine));
+    assert_eq!(machine.outcome(&["ipam", "check"]), (0, "store and kernel agree\n".to_owned()));
+    machine.ip(&format!("route del {}", of_a[0]));
+    let veth =
+        machine.json(&["ipam", "show", &of_b[0]]).1[0]["kernel"]["interface"].as_str().unwrap().to_owned();
+    drop(b);
+    machine::wait("the veth to go", Duration::from_secs(10), || !machine.ip("-o link show").contains(&veth));
+    let (status, lines) = machine.json(&["ipam", "check"]);
+    assert_eq!((status, found(&lines, "missing")), (1, vec![of_a[0].as_str()]), "{lines}");
+    let leaked: Vec<&str> = of_b.iter().map(String::as_str).collect();
+    let mut leaks = found(&lines, "leak");
+    leaks.dedup();
+    assert!(leaked.iter().all(|address| leaks.contains(address)), "{lines}");
+    assert_eq!(machine.json(&["ipam", "check"]).0, 1, "looking changes nothing");
+    let (status, lines) = machine.json(&["ipam", "check", "--repair"]);
+    assert_eq!(status, 0, "{lines}");
+    assert!(lines.as_array().unwrap().iter().all(|line| line["repaired"] == true), "{lines}");
+    assert_eq!(machine.outcome(&["ipam", "check"]).0, 0);
+    assert_eq!(machine.json(&["ipam", "show", &of_b[0]]).1[0]["status"], "COOLING");
+    assert!(a.can_ping("198.51.100.1"));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn check_of_a_node_that_is_none_is_an_error() {
+    let machine = Machine::clustered();
+    let (status, said) = machine.outcome(&["ipam", "check"]);
+    assert_eq!(status, 2, "{said}");
+    assert!(said.contains("not initialised"), "{said}");
+    machine.ok(&["init"]);
+    let pod = Pod::new(&machine, "a", json!({}));
+    let address = pod.add(&machine).remove(0);
+    let store = machine.path("run/state.db");
+    for file in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{file}", store.display()));
+    }
+    assert_eq!(machine.outcome(&["ipam", "check"]).0, 2, "the store is gone");
+    machine.ok(&["init"]);
+    assert_eq!(machine.outcome(&["ipam", "check"]).0, 0);
+    assert_eq!(machine.json(&["ipam", "show", &address]).1[0]["status"], "ASSIGNED");
+}
+
+/// A reboot as the node sees it: the run directory and everything in the kernel is gone.
+fn reboot(machine: &Machine) {
+    machine::run(std::process::Command::new("umount").arg(machine.path("run/bpf")));
+    fs::remove_dir_all(machine.path("run")).unwrap();
+    machine.ip("link del naru-vx");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_reserved_address_is_its_pods_over_recreation_and_reboot_and_nobody_elses() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let (v4, v6) = ("10.32.0.77", "fd10:32::77");
+    for address in [v4, v6] {
+        machine.ok(&["ipam", "reserve", address, "--pod", "default/db-0"]);
+    }
+    let listed = machine.ok(&["ipam", "list"]);
+    assert!(
+        listed.lines().any(|line| line.starts_with(v4) && line.ends_with("RESERVED  default/db-0")),
+        "{listed}"
+    );
+    for container in ["a", "b"] {
+        let pod = Pod::new(&machine, container, json!({}));
+        assert_eq!(pod.add_as(&machine, "db-0").unwrap(), [v4, v6]);
+        let waiting = Pod::new(&machine, "waiting", json!({}));
+        let (code, text) = waiting.add_as(&machine, "db-0").unwrap_err();
+        assert_eq!(code, 11, "{text}");
+        assert!(text.contains(&format!("{v4}: held by pod default/db-0 (naru/{}/eth0)", pod.name)), "{text}");
+        pod.del(&machine);
+    }
+    reboot(&machine);
+    let thief = Pod::new(&machine, "thief", json!({"args": {"cni": {"ips": [v4]}}}));
+    let (_, text) = thief.add_as(&machine, "web").unwrap_err();
+    assert!(text.contains("10.32.0.77: reserved (for pod default/db-0: static)"), "{text}");
+    let pod = Pod::new(&machine, "c", json!({}));
+    assert_eq!(pod.add_as(&machine, "db-0").unwrap(), [v4, v6]);
+    for address in [v4, v6] {
+        machine.ok(&["ipam", "unreserve", address]);
+    }
+    pod.del(&machine);
+    assert_eq!(machine.json(&["ipam", "show", v4]).1[0]["status"], "COOLING");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_cannot_be_reserved_is_refused_with_the_holders_name() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let pod = Pod::new(&machine, "a", json!({}));
+    let held = pod.add(&machine).remove(0);
+    let (status, said) = machine.outcome(&["ipam", "reserve", &held, "--pod", "default/db-0"]);
+    assert_eq!(status, 1);
+    assert!(said.contains(&format!("address {held}: held by pod {}", pod.title())), "{said}");
+    assert_eq!(machine.outcome(&["ipam", "reserve", "192.0.2.9"]).0, 1);
+    assert_eq!(machine.outcome(&["ipam", "reserve", "10.32.0.9", "--pod", "a/b/c"]).0, 2);
+    let (status, answer) = machine.json(&["ipam", "reserve", "10.32.0.9", "--note", "printer"]);
+    assert_eq!((status, &answer["reserved"], &answer["note"]), (0, &json!(true), &json!("printer")));
+    assert_eq!(
+        machine.outcome(&["ipam", "unreserve", "fd10:32::"]).0,
+        1,
+        "the anycast address is not ours to give"
+    );
+    assert_eq!(machine.outcome(&["ipam", "unreserve", "10.32.0.9"]).0, 0);
+    assert_eq!(machine.outcome(&["ipam", "unreserve", "10.32.0.9"]).0, 1);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_address_that_is_asked_for_is_given_exactly_or_its_holder_is_named() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let asks = json!({"args": {"cni": {"ips": ["10.32.0.50", "fd10:32::50"]}}});
+    let (a, b) = (Pod::new(&machine, "a", asks.clone()), Pod::new(&machine, "b", asks));
+    assert_eq!(a.add(&machine), ["10.32.0.50", "fd10:32::50"]);
+    let (code, text) = b.add_as(&machine, &b.name).unwrap_err();
+    assert_eq!(code, 11);
+    assert!(
+        text.contains(&format!("address 10.32.0.50: held by pod {} (naru/{}/eth0)", a.title(), a.name)),
+        "{text}"
+    );
+    a.del(&machine);
+    assert_eq!(b.add(&machine), ["10.32.0.50", "fd10:32::50"], "one that cools may be asked for");
+}
+
+#[test]
+fn split_prints_sections_of_a_cluster_file() {
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_naru"))
+            .args(["ipam", "split"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, text) = run(&["10.32.0.0/12", "--nodes", "2"]);
+    assert_eq!(status, 0);
+    assert!(text.starts_with("ranges = [\"10.32.0.0/12\"]\n"), "{text}");
+    assert!(
+        text.contains("name = \"node2\"") && text.contains("blocks = [\"10.40.0.0/13\"]  # 524287 addresses"),
+        "{text}"
+    );
+    let (_, json) = run(&["10.32.0.0/12", "--nodes", "64", "--json"]);
+    let shares: Value = serde_json::from_str(&json).unwrap();
+    let assignable: u64 =
+        shares.as_array().unwrap().iter().map(|share| share["assignable"].as_u64().unwrap()).sum();
+    assert_eq!(assignable, 1_048_574);
+    assert_eq!(run(&["10.0.0.0/30", "--nodes", "5"]).0, 2);
+}

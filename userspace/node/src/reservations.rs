@@ -1,0 +1,131 @@
+//! Addresses that an administrator keeps from everybody, or for one pod: remembered in `node.db`, enforced in
+//! `state.db`, which is made from it at every init.
+
+use std::net::IpAddr;
+
+use naru_core::{
+    ids::PodName,
+    ipam::{Domain, IpamError, Reservation},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    host,
+    init::{self, InitError},
+    paths::Paths,
+    store::{NodeStore, ReserveError, StateStore, StoreError},
+};
+
+const PREFIX: &str = "reservation/";
+
+/// Why an address was not reserved, or a reservation not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ReservationError {
+    /// It is in no pool of this node, so nobody could get it.
+    #[error("address {0}: in no pool of this node")]
+    Nowhere(IpAddr),
+    /// There is nothing to end.
+    #[error("address {0}: not reserved by an administrator")]
+    NotReserved(IpAddr),
+    /// Somebody has it, or it is reserved otherwise.
+    #[error(transparent)]
+    Taken(ReserveError),
+    /// The node.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReservationError {
+    /// Whether the answer is no as things stand, rather than that something failed.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Nowhere(_) | Self::NotReserved(_) | Self::Taken(_))
+    }
+}
+
+impl From<ReserveError> for ReservationError {
+    fn from(error: ReserveError) -> Self {
+        match error {
+            IpamError::Store(error) => Self::Store(error),
+            error => Self::Taken(error),
+        }
+    }
+}
+
+/// A reservation as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    namespace: String,
+    pod: String,
+    note: String,
+}
+
+/// What is reserved, by address as text.
+///
+/// # Errors
+/// The store cannot be read. A line in it that is not ours to read is left out.
+pub fn all(node: &NodeStore) -> Result<Vec<Reservation>, StoreError> {
+    let one = |(key, value): (String, String)| {
+        let address = key.strip_prefix(PREFIX)?.parse().ok()?;
+        let Stored { namespace, pod, note } = serde_json::from_str(&value).ok()?;
+        let pod = PodName { namespace, name: pod, uid: String::new() };
+        Some(Reservation { address, note, pod })
+    };
+    Ok(node.values(PREFIX)?.into_iter().filter_map(one).collect())
+}
+
+/// Reserves an address, durably when the call returns.
+///
+/// # Errors
+/// [`ReservationError`]; then nothing changed.
+pub fn reserve(paths: &Paths, reservation: &Reservation) -> Result<(), ReservationError> {
+    let (mut node, mut state, _lock) = open(paths)?;
+    let address = reservation.address;
+    let is_here = state
+        .ranges()?
+        .iter()
+        .any(|range| range.domain == Domain::naru() && !range.draining && range.offset_of(address).is_some());
+    if !is_here {
+        return Err(ReservationError::Nowhere(address));
+    }
+    state.reserve_address(&Domain::naru(), reservation, init::now())?;
+    if let Err(error) = write(&mut node, reservation) {
+        state.unreserve_address(&Domain::naru(), address)?;
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// Ends a reservation that [`reserve`] made.
+///
+/// # Errors
+/// [`ReservationError`]
+pub fn unreserve(paths: &Paths, address: IpAddr) -> Result<(), ReservationError> {
+    let (mut node, mut state, _lock) = open(paths)?;
+    if !node.forget(&key(address))? {
+        return Err(ReservationError::NotReserved(address));
+    }
+    state.unreserve_address(&Domain::naru(), address)?;
+    Ok(())
+}
+
+fn key(address: IpAddr) -> String {
+    format!("{PREFIX}{address}")
+}
+
+fn write(node: &mut NodeStore, reservation: &Reservation) -> Result<(), StoreError> {
+    let Reservation { address, note, pod } = reservation.clone();
+    let stored = Stored { namespace: pod.namespace, pod: pod.name, note };
+    node.put(&key(address), &serde_json::json!(stored).to_string())
+}
+
+/// Both stores, and the lock that keeps init away between their two writes.
+fn open(paths: &Paths) -> Result<(NodeStore, StateStore, std::fs::File), ReservationError> {
+    init::current(paths)?.ok_or(InitError::NotReady)?;
+    let lock = init::lock(paths)?;
+    let boot_id = host::boot_id().map_err(InitError::Host)?;
+    Ok((NodeStore::open(&paths.node_store())?, StateStore::open(&paths.lease_store(), &boot_id)?, lock))
+}
