@@ -20,6 +20,7 @@ mod ranges;
 mod release;
 mod request;
 mod row;
+mod sets;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use ranges::set_ranges;
 pub use release::{free_if_generation, quarantine, release, sweep};
 pub use request::{Assignment, DEFAULT_COOLING, PoolSpec, RangeChanges, Request, Reservation};
 pub use row::{Domain, Family, Millis, Row, State};
+pub use sets::{AddressSet, Subnet, assign_from_each};
 
 use ranges::drop_drained;
 use release::cool;

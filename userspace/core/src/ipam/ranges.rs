@@ -130,7 +130,7 @@ fn reserve<L: Ledger>(
 fn wanted_reservations<'a>(ranges: &Ranges, spec: &'a PoolSpec) -> BTreeMap<IpAddr, &'a str> {
     let mut wanted = BTreeMap::new();
     for range in ranges.active(&spec.pool) {
-        wanted.extend(range.kept(spec.keep_edges));
+        wanted.extend(range.kept((spec.keep_edges, spec.keep_anycast)));
         let inside = spec.reserved.iter().filter(|kept| range.offset_of(kept.address).is_some());
         wanted.extend(inside.map(|kept| (kept.address, kept.note.as_str())));
     }
