@@ -145,7 +145,7 @@ fn remaining_families<E>(
     Ok(Family::ALL.into_iter().filter(|family| wanted(family) && !covered(family)).collect())
 }
 
-fn choose<L: Ledger>(
+pub(super) fn choose<L: Ledger>(
     ledger: &mut L,
     ranges: &Ranges,
     request: &Request,
@@ -162,7 +162,7 @@ fn choose<L: Ledger>(
     Err(IpamError::Exhausted { pool: request.pool.clone(), family, usage })
 }
 
-fn hold<L: Ledger>(
+pub(super) fn hold<L: Ledger>(
     ledger: &mut L,
     ranges: &Ranges,
     request: &Request,

@@ -21,6 +21,7 @@ mod release;
 mod request;
 mod reserve;
 mod row;
+mod sets;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ pub use release::{free_if_generation, quarantine, release, sweep};
 pub use request::{Assignment, DEFAULT_COOLING, PoolSpec, RangeChanges, Request, Reservation};
 pub use reserve::{reserve, unreserve};
 pub use row::{Domain, Family, Millis, Row, State};
+pub use sets::{AddressSet, Subnet, assign_from_each};
 
 use ranges::drop_drained;
 use release::cool;

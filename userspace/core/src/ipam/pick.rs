@@ -25,6 +25,11 @@ impl Ranges {
         self.all.iter().filter(move |(_, range)| range.pool == pool)
     }
 
+    /// The names of the pools that addresses are given out from, each at least once.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().filter(|(_, range)| !range.draining).map(|(_, range)| range.pool.as_str())
+    }
+
     pub(super) fn containing(&self, address: IpAddr) -> impl Iterator<Item = &Range> {
         self.all.iter().map(|(_, range)| range).filter(move |range| range.offset_of(address).is_some())
     }

@@ -75,13 +75,13 @@ impl Range {
         chunks.map(move |index| Chunk::new(index, (size - index * CHUNK_BITS).min(CHUNK_BITS)))
     }
 
-    /// Addresses that its own shape keeps from pods: the subnet-router anycast address of an IPv6 range
-    /// (RFC 4291, section 2.6.1; not of a /127, RFC 6164), and where asked network and broadcast
-    /// address of an IPv4 range (not of a /31, RFC 3021).
-    pub(super) fn kept(&self, edges: bool) -> Vec<(IpAddr, &'static str)> {
+    /// Addresses that its own shape keeps from pods, each where asked: network and broadcast address of an
+    /// IPv4 range (not of a /31, RFC 3021), the subnet-router anycast address of an IPv6 range (RFC 4291,
+    /// section 2.6.1; not of a /127, RFC 6164).
+    pub(super) fn kept(&self, (edges, anycast): (bool, bool)) -> Vec<(IpAddr, &'static str)> {
         let single = self.net.max_prefix_len() - self.net.prefix_len() <= 1;
         match (self.family(), single) {
-            (Family::V6, false) => vec![(self.net.network(), "subnet-router anycast")],
+            (Family::V6, false) if anycast => vec![(self.net.network(), "subnet-router anycast")],
             (Family::V4, false) if edges => {
                 vec![(self.net.network(), "network"), (self.net.broadcast(), "broadcast")]
             }
@@ -143,7 +143,11 @@ mod tests {
     #[test]
     fn only_the_shape_of_a_range_decides_what_it_keeps_from_pods() {
         let kept = |net: &str, edges| {
-            range(net).kept(edges).into_iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>()
+            range(net)
+                .kept((edges, true))
+                .into_iter()
+                .map(|(address, _)| address.to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(kept("fd00::/112", false), ["fd00::"]);
         assert!(kept("fd00::/127", true).is_empty());
@@ -151,5 +155,6 @@ mod tests {
         assert!(kept("10.0.0.0/24", false).is_empty());
         assert_eq!(kept("10.0.0.0/24", true), ["10.0.0.0", "10.0.0.255"]);
         assert!(kept("10.0.0.0/31", true).is_empty());
+        assert!(range("fd00::8/125").kept((true, false)).is_empty());
     }
 }

@@ -146,7 +146,7 @@ fn wanted_reservations(ranges: &Ranges, spec: &PoolSpec) -> BTreeMap<IpAddr, Res
         (address, Reservation { address, note: note.to_owned(), pod: PodName::default() })
     };
     for range in ranges.active(&spec.pool) {
-        wanted.extend(range.kept(spec.keep_edges).into_iter().map(by_shape));
+        wanted.extend(range.kept((spec.keep_edges, spec.keep_anycast)).into_iter().map(by_shape));
         let inside = spec.reserved.iter().filter(|kept| range.offset_of(kept.address).is_some());
         wanted.extend(inside.map(by_address));
     }

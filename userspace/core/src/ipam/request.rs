@@ -83,6 +83,8 @@ pub struct PoolSpec {
     pub reserved: Vec<Reservation>,
     /// Whether the network and broadcast address of an IPv4 range are kept, as on a bridge. Routed pods use all.
     pub keep_edges: bool,
+    /// Whether the subnet-router anycast address of an IPv6 range is kept; not where a range is part of a subnet.
+    pub keep_anycast: bool,
     /// Where in a new range to start (taken modulo its size), so that a node that was started again does
     /// not give out first what it gave out last; 0 is the range's first address.
     pub start: u64,
@@ -92,7 +94,8 @@ impl PoolSpec {
     /// Ranges for routed pods with nothing reserved, given out from the first address on.
     #[must_use]
     pub fn routed(domain: Domain, pool: impl Into<String>, ranges: Vec<IpNet>) -> Self {
-        Self { domain, pool: pool.into(), ranges, reserved: Vec::new(), keep_edges: false, start: 0 }
+        let (pool, reserved) = (pool.into(), Vec::new());
+        Self { domain, pool, ranges, reserved, keep_edges: false, keep_anycast: true, start: 0 }
     }
 
     /// The same, given out from a place in each new range that differs from boot to boot.

@@ -132,16 +132,6 @@ impl NodeStore {
         self.transact(|transaction| transaction.query_row(sql, [key], |row| row.get(0)).optional())
     }
 
-    /// Notes or replaces a value that is not a change of the host.
-    pub fn put(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
-        self.transact(|transaction| set_fact(transaction, key, value))
-    }
-
-    /// A value noted with [`NodeStore::put`].
-    pub fn value(&self, key: &str) -> Result<Option<String>, StoreError> {
-        fact(&self.connection, key).map_err(|error| StoreError::sqlite(&self.path, error))
-    }
-
     /// Every value whose key begins with `prefix`, by key.
     pub fn values(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
         let sql = "SELECT key, value FROM facts WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
@@ -151,6 +141,16 @@ impl NodeStore {
     /// Forgets a value; returns whether there was one.
     pub fn forget(&mut self, key: &str) -> Result<bool, StoreError> {
         self.transact(|transaction| Ok(transaction.execute("DELETE FROM facts WHERE key = ?1", [key])? > 0))
+    }
+
+    /// Notes or replaces a value that is not a change of the host.
+    pub fn put(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.transact(|transaction| set_fact(transaction, key, value))
+    }
+
+    /// A value noted with [`NodeStore::put`].
+    pub fn value(&self, key: &str) -> Result<Option<String>, StoreError> {
+        fact(&self.connection, key).map_err(|error| StoreError::sqlite(&self.path, error))
     }
 
     fn select<T>(
