@@ -10,5 +10,6 @@ pub mod lab;
 pub mod matrix;
 pub mod netns;
 pub mod probe;
+pub mod runtime;
 pub mod tool;
 pub mod wire;

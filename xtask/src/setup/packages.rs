@@ -34,12 +34,18 @@ impl Group {
             ],
             Self::Test => &[
                 "bpftool",
+                // With containerd, podman and runc: the container runtimes; curl speaks to containerd.
+                "busybox-static",
+                "containerd",
                 "containernetworking-plugins",
+                "curl",
                 "iproute2",
                 "iptables",
                 "iputils-ping",
                 "nftables",
+                "podman",
                 "procps",
+                "runc",
                 "util-linux",
             ],
             Self::Vm => &["kmod", "qemu-system-x86"],
@@ -86,12 +92,15 @@ pub fn add(missing: &[&str]) -> anyhow::Result<()> {
         update();
     }
     let what = format!("install {names}");
-    if step(&what, apt("install").arg("--no-install-recommends").args(missing)).is_ok() {
+    // Nothing may go for it: another packaging of containerd, say, stays and is named as the obstacle.
+    let mut install = apt("install");
+    install.args(["--no-install-recommends", "--no-remove"]).args(missing);
+    if step(&what, &mut install).is_ok() {
         return Ok(());
     }
     // Lists that are too old name versions the archive no longer has.
     update();
-    step(&what, apt("install").arg("--no-install-recommends").args(missing))
+    step(&what, &mut install)
 }
 
 /// Names of `wanted` that dpkg has installed.
