@@ -6,36 +6,73 @@ use crate::version::Version;
 
 /// What an error means to the runtime; numbers below 100 are the specification's ("Error" section).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u32)]
 pub enum Code {
     /// `cniVersion` is none of ours.
-    IncompatibleVersion = 1,
+    IncompatibleVersion,
     /// A field that we do not support; the message holds its key and value.
-    UnsupportedField = 2,
+    UnsupportedField,
     /// The container is unknown or does not exist; the runtime need not clean up.
-    UnknownContainer = 3,
+    UnknownContainer,
     /// An environment variable is missing or invalid.
-    InvalidEnvironment = 4,
+    InvalidEnvironment,
     /// Reading or writing failed.
-    Io = 5,
+    Io,
     /// Standard input is not a configuration.
-    Decode = 6,
+    Decode,
     /// The configuration contradicts itself or its field is invalid.
-    InvalidConfig = 7,
+    InvalidConfig,
     /// A passing condition; the runtime should try again.
-    TryAgainLater = 11,
+    TryAgainLater,
     /// STATUS: no ADD can be served.
-    NotAvailable = 50,
+    NotAvailable,
     /// STATUS: no ADD can be served, and attached containers may lack connectivity.
-    NotAvailableLimited = 51,
+    NotAvailableLimited,
     /// The network namespace or an interface in it could not be set up.
-    Attach = 100,
+    Attach,
     /// The attachment could not be taken down.
-    Detach = 101,
+    Detach,
     /// CHECK: the attachment is not as ADD left it.
-    NotAsAttached = 102,
+    NotAsAttached,
     /// GC: part of what is stale could not be removed.
-    Garbage = 103,
+    Garbage,
+    /// Another plugin's code, passed on.
+    Delegate(u32),
+}
+
+/// The codes with their numbers; those from 100 on are our own.
+const NUMBERS: [(Code, u32); 14] = [
+    (Code::IncompatibleVersion, 1),
+    (Code::UnsupportedField, 2),
+    (Code::UnknownContainer, 3),
+    (Code::InvalidEnvironment, 4),
+    (Code::Io, 5),
+    (Code::Decode, 6),
+    (Code::InvalidConfig, 7),
+    (Code::TryAgainLater, 11),
+    (Code::NotAvailable, 50),
+    (Code::NotAvailableLimited, 51),
+    (Code::Attach, 100),
+    (Code::Detach, 101),
+    (Code::NotAsAttached, 102),
+    (Code::Garbage, 103),
+];
+
+impl Code {
+    /// The number on the wire.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Delegate(number) => number,
+            own => NUMBERS.iter().find(|(code, _)| *code == own).map_or(0, |(_, number)| *number),
+        }
+    }
+
+    /// What another plugin's number means; its own codes, from 100 on, are not ours.
+    #[must_use]
+    pub fn of_delegate(number: u32) -> Self {
+        let known = NUMBERS.iter().find(|(_, known)| *known == number && number < 100);
+        known.map_or(Self::Delegate(number), |(code, _)| *code)
+    }
 }
 
 /// An error as the runtime reads it from standard output.
@@ -89,7 +126,7 @@ impl Error {
     pub fn to_json(&self, version: Option<Version>) -> String {
         let wire = Wire {
             cni_version: version.unwrap_or(Version::LATEST).as_str(),
-            code: self.code as u32,
+            code: self.code.number(),
             msg: &self.msg,
             details: &self.details,
         };
@@ -100,6 +137,15 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_has_its_number_back() {
+        for (code, number) in NUMBERS {
+            assert_eq!(code.number(), number);
+            assert_eq!(Code::of_delegate(number).number(), number);
+        }
+        assert_eq!(Code::of_delegate(100), Code::Delegate(100));
+    }
 
     #[test]
     fn an_error_carries_the_version_the_number_and_no_empty_details() {

@@ -42,6 +42,11 @@ impl Fields {
         found.filter(|value| !value.is_null())
     }
 
+    /// The value at `key`, left where it is.
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.map.get(key)
+    }
+
     /// Whether `key` holds anything but null.
     pub(crate) fn value_is_set(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(|value| !value.is_null())

@@ -6,6 +6,7 @@
 //! versions under `spec-v<N>` tags.
 
 mod conf;
+mod delegate;
 mod environment;
 mod error;
 mod fields;
@@ -17,6 +18,7 @@ mod version;
 pub use conf::{
     Addressing, Attachment, Ipam, NaruKeys, Network, NetworkConf, Range, RangeSet, RuntimeConfig, SourceCheck,
 };
+pub use delegate::{delegate_error, delegate_result};
 pub use environment::{Call, Target};
 pub use error::{Code, Error};
 pub use pod_args::PodArgs;

@@ -1,6 +1,7 @@
 //! The node's adapters: links (netlink), datapath (aya), store (SQLite), host (sysctl, nftables), and the plans over them.
 
 pub mod datapath;
+pub mod delegate;
 pub mod endpoint;
 mod errno;
 pub mod health;

@@ -1,18 +1,28 @@
 //! From an attachment to a result.
 
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
 
 use ipnet::IpNet;
 use naru_cni_types::{Addressing, CniResult, Code, Dns, Error, Interface, Ip, NetworkConf, Route};
 use naru_node::{endpoint::Attached, links::gateway_for};
 
+/// What of a result does not come from the attachment.
+pub(crate) struct Given<'a> {
+    /// Name resolution.
+    pub(crate) dns: Dns,
+    /// What another IPAM gave: its gateways are told as it told them, though pods send to their own, because its
+    /// CHECK compares them.
+    pub(crate) ipam: Option<&'a CniResult>,
+}
+
+impl Given<'_> {
+    fn gateway_of(&self, address: IpAddr) -> Option<IpAddr> {
+        self.ipam?.ips.iter().find(|ip| ip.address.addr() == address)?.gateway
+    }
+}
+
 /// What the runtime is told about `attached`.
-pub(crate) fn result(
-    conf: &NetworkConf,
-    addressing: &Addressing,
-    netns: &Path,
-    attached: &Attached,
-) -> CniResult {
+pub(crate) fn result(conf: &NetworkConf, given: Given<'_>, netns: &Path, attached: &Attached) -> CniResult {
     let sandbox = netns.display().to_string();
     let interface = |name: &str, mac: String, sandbox: String| Interface {
         name: name.to_owned(),
@@ -23,7 +33,11 @@ pub(crate) fn result(
     };
     let host = interface(&attached.host_name, attached.host_mac.to_string(), String::new());
     let pod = interface(&attached.pod_name, attached.pod_mac.to_string(), sandbox);
-    let ip = |ip: &_| Ip { interface: Some(1), address: IpNet::from(*ip), gateway: Some(gateway_for(*ip)) };
+    let ip = |ip: &_| Ip {
+        interface: Some(1),
+        address: IpNet::from(*ip),
+        gateway: Some(given.gateway_of(*ip).unwrap_or(gateway_for(*ip))),
+    };
     let route = |route: &naru_node::links::PodRoute| Route {
         mtu: route.mtu,
         advmss: route.advmss,
@@ -34,7 +48,7 @@ pub(crate) fn result(
         interfaces: vec![host, pod],
         ips: attached.addresses.iter().map(ip).collect(),
         routes: attached.routes.iter().map(route).collect(),
-        dns: dns(conf, addressing),
+        dns: given.dns,
     };
     match &conf.prev_result {
         Some(previous) => previous.clone().followed_by(own),
@@ -43,7 +57,7 @@ pub(crate) fn result(
 }
 
 /// The configuration's `dns`, or what its `ipam.resolvConf` names; [`check_resolv_conf`] saw that it can be read.
-fn dns(conf: &NetworkConf, addressing: &Addressing) -> Dns {
+pub(crate) fn dns(conf: &NetworkConf, addressing: &Addressing) -> Dns {
     match &addressing.resolv_conf {
         Some(path) if conf.dns == Dns::default() => {
             fs::read_to_string(path).map(|text| parse(&text)).unwrap_or_default()

@@ -7,6 +7,7 @@
 mod answer;
 mod cause;
 mod clock;
+mod delegate;
 mod loopback;
 mod setting;
 mod verbs;

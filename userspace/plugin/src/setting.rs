@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use naru_abi::pod_flags;
 use naru_cni_types::Code;
 use naru_cni_types::{
-    Addressing, Error, Ipam, NaruKeys, Network, NetworkConf, Range, Route, SourceCheck, Target,
+    Addressing, CniResult, Error, Ipam, NaruKeys, Network, NetworkConf, Range, Route, SourceCheck, Target,
 };
 use naru_core::ids::{AttachmentId, PodName};
 use naru_node::{
@@ -37,9 +37,9 @@ pub(crate) fn attachment(network: &Network, target: &Target) -> Result<Attachmen
 pub(crate) fn addressing(conf: &NetworkConf) -> Result<&Addressing, Error> {
     match &conf.ipam {
         Ipam::Own(addressing) => Ok(addressing),
-        Ipam::Delegate(name) => Err(invalid(format!(
-            "ipam.type: {name:?}: other IPAM plugins are not run in this version; use naru-ipam, or leave ipam out"
-        ))),
+        Ipam::Delegate(name) => {
+            Err(invalid(format!("ipam.type: {name:?}: its addresses are not in our store")))
+        }
     }
 }
 
@@ -85,15 +85,39 @@ pub(crate) fn spec(
     addresses.extend(&conf.runtime.ips);
     addresses.sort_unstable();
     addresses.dedup();
+    let routes = addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?;
+    Ok(Spec { pool: pool_name(&subnets), addresses, routes, ..bare(conf, target, netns, node)? })
+}
+
+/// The same where another IPAM gave the addresses, and the routes with them.
+pub(crate) fn delegated_spec(bare: Spec, result: &CniResult) -> Result<Spec, Error> {
+    let mut addresses: Vec<IpAddr> = result.ips.iter().map(|ip| ip.address.addr()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    // The gateway of a subnet that is on no link: the pod's own gateway stands for it.
+    let is_gateway = |gw: IpAddr| result.ips.iter().any(|ip| ip.gateway == Some(gw));
+    let own = |route: &Route| Route { gw: route.gw.filter(|gw| !is_gateway(*gw)), ..route.clone() };
+    let routes = result.routes.iter().map(own).map(|route| pod_route(&route)).collect::<Result<_, _>>()?;
+    Ok(Spec { addresses, routes, ..bare })
+}
+
+/// What of an ADD does not depend on the addresses.
+pub(crate) fn bare(
+    conf: &NetworkConf,
+    target: &Target,
+    netns: std::path::PathBuf,
+    node: &NodeFacts,
+) -> Result<Spec, Error> {
     Ok(Spec {
         id: attachment(&conf.network, target)?,
         pod: pod_name(target),
         netns,
-        pool: pool_name(&subnets),
-        addresses,
+        pool: String::new(),
+        addresses: Vec::new(),
+        delegated: conf.network.delegate.is_some(),
         mtu: conf.mtu.unwrap_or(node.pod_mtu),
         mac: mac(conf, target)?,
-        routes: addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?,
+        routes: Vec::new(),
         flags: flags(conf),
     })
 }
@@ -184,9 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn another_ipam_plugin_and_a_second_set_of_a_family_are_refused_by_name() {
-        let error = standalone(&conf(r#"{"type":"host-local"}"#)).unwrap_err();
-        assert!(error.msg.starts_with("ipam.type: \"host-local\""), "{}", error.msg);
+    fn a_second_set_of_a_family_is_refused_by_name() {
         let twice = r#"{"ranges":[[{"subnet":"10.0.0.0/24"}],[{"subnet":"10.0.1.0/24"}]]}"#;
         assert!(standalone(&conf(twice)).unwrap_err().msg.starts_with("ipam.ranges: "));
     }

@@ -27,6 +27,8 @@ pub struct Network {
     pub name: String,
     /// The object `naru`.
     pub naru: NaruKeys,
+    /// `ipam.type` where it names another plugin.
+    pub delegate: Option<String>,
 }
 
 /// A whole configuration, valid in itself.
@@ -104,7 +106,7 @@ impl Network {
                 .error("name", format_args!("{name:?} has characters other than letters, digits, _ . -")));
         }
         let naru = fields.object("naru")?.map(NaruKeys::take).transpose()?.unwrap_or_default();
-        Ok(Self { version, name, naru })
+        Ok(Self { version, name, naru, delegate: delegate(fields) })
     }
 }
 
@@ -131,6 +133,12 @@ impl NetworkConf {
             valid_attachments: runtime::valid_attachments(&mut fields)?,
         })
     }
+}
+
+/// The other plugin that `ipam.type` names; what is wrong with `ipam` is not DEL's business.
+fn delegate(fields: &Fields) -> Option<String> {
+    let name = fields.peek("ipam")?.get("type")?.as_str()?;
+    (name != OWN_IPAM && is_name(name)).then(|| name.to_owned())
 }
 
 impl Ipam {

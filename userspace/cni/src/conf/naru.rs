@@ -17,6 +17,8 @@ pub struct NaruKeys {
     pub check_mac: bool,
     /// `sourceCheck`.
     pub source_check: SourceCheck,
+    /// `ipamTimeout`: how many seconds another IPAM plugin may take for one answer, 1 to 600.
+    pub ipam_timeout: Option<u32>,
     /// `shortcut: "off"`: the pod's packets take the node's stack, both ways.
     pub no_shortcut: bool,
 }
@@ -44,6 +46,7 @@ impl NaruKeys {
                 "sourceCheck",
                 &[("strict", SourceCheck::Strict), ("off", SourceCheck::Off)],
             )?,
+            ipam_timeout: timeout(&mut fields, "ipamTimeout")?,
             no_shortcut: choice(&mut fields, "shortcut", &[("on", false), ("off", true)])?,
         };
         fields.refuse_rest()?;
@@ -60,6 +63,15 @@ fn directory(fields: &mut Fields, key: &str) -> Result<Option<PathBuf>, Error> {
             Err(fields.error(key, format_args!("{:?} is not an absolute path", path.display().to_string())))
         }
         path => Ok(path),
+    }
+}
+
+fn timeout(fields: &mut Fields, key: &str) -> Result<Option<u32>, Error> {
+    match fields.take::<u32>(key)? {
+        Some(seconds) if !(1..=600).contains(&seconds) => {
+            Err(fields.error(key, format_args!("{seconds} is not between 1 and 600 seconds")))
+        }
+        seconds => Ok(seconds),
     }
 }
 

@@ -7,6 +7,7 @@
 mod adopt;
 mod assign;
 mod chunk;
+mod claim;
 mod error;
 mod ledger;
 mod list;
@@ -28,6 +29,7 @@ mod tests;
 pub use adopt::{Adoption, adopt};
 pub use assign::{assign, confirm, usage};
 pub use chunk::{CHUNK_BITS, CHUNK_BYTES, Chunk};
+pub use claim::claim;
 pub use error::{IpamError, Usage};
 pub use ledger::{Ledger, RangeId, Space};
 pub use list::{Listed, list};

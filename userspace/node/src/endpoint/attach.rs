@@ -153,7 +153,11 @@ fn reserve(work: &mut Work<'_>) -> Result<(), Cause> {
         addresses: spec.addresses.clone(),
         ..Request::new(Domain::naru(), spec.pool.clone(), spec.id.clone())
     };
-    work.assignment = work.tools.store.reserve(&request, work.now)?;
+    let store = &mut work.tools.store;
+    work.assignment = match spec.delegated {
+        true => store.claim(&request, work.now)?,
+        false => store.reserve(&request, work.now)?,
+    };
     work.attached.addresses.clone_from(&work.assignment.addresses);
     work.attached.routes = spec.routes_for(&work.assignment.addresses);
     if spec.mtu < 1280 && work.assignment.addresses.iter().any(|ip| ip.is_ipv6()) {

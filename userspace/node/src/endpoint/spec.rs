@@ -17,6 +17,8 @@ pub struct Spec {
     pub pool: String,
     /// Exact addresses that are asked for; none: any of the pool, one of each of its families.
     pub addresses: Vec<IpAddr>,
+    /// Whether another IPAM gave `addresses`: then there is no pool that they come from.
+    pub delegated: bool,
     /// MTU of the pair in bytes.
     pub mtu: u32,
     /// MAC address of the pod's interface; none: a random one.
@@ -63,7 +65,8 @@ impl Spec {
     pub(super) fn routes_for(&self, addresses: &[IpAddr]) -> Vec<PodRoute> {
         let has = |v4: bool| addresses.iter().any(|ip| ip.is_ipv4() == v4);
         if self.routes.is_empty() {
-            return addresses.iter().map(|ip| default_route(*ip)).collect();
+            let first = |v4: bool| addresses.iter().find(|ip| ip.is_ipv4() == v4);
+            return [first(true), first(false)].into_iter().flatten().map(|ip| default_route(*ip)).collect();
         }
         // A route of a family that the pod has no address in would be refused by the kernel.
         self.routes.iter().copied().filter(|route| has(route.destination.addr().is_ipv4())).collect()
@@ -95,6 +98,7 @@ mod tests {
             netns: "/run/netns/x".into(),
             pool: "node".into(),
             addresses: Vec::new(),
+            delegated: false,
             mtu: 1450,
             mac: None,
             routes: routes.iter().map(route).collect(),

@@ -100,6 +100,7 @@ mod tests {
             node: "node1".into(),
             cluster: ClusterSpec::default(),
             pools,
+            delegated: None,
             services: Vec::new(),
             attach: "auto".into(),
             conflist: true,

@@ -3,7 +3,7 @@ use std::{io::ErrorKind, net::IpAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::InitError;
+use super::{Delegated, InitError};
 use crate::paths::Paths;
 
 /// What init found and set for this boot, as attachments of pods need it; `<run>/node.json`.
@@ -21,6 +21,9 @@ pub struct NodeFacts {
     pub blocks: Vec<IpNet>,
     /// The `subnet` lists of network configurations (standalone); each is a pool of its own in the store.
     pub subnets: Vec<Vec<IpNet>>,
+    /// What other IPAM plugins give pods addresses of; `None`: the node was not told of any such network.
+    #[serde(default)]
+    pub delegated: Option<Vec<Delegated>>,
     /// MTU of a pod's interface unless the configuration says otherwise.
     pub pod_mtu: u32,
 }
@@ -43,6 +46,22 @@ impl NodeFacts {
     #[must_use]
     pub fn source_for(&self, pod: IpAddr) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|own| own.is_ipv4() == pod.is_ipv4())
+    }
+
+    /// Whether the node was told of what another IPAM gives addresses of.
+    #[must_use]
+    pub fn knows(&self, wanted: &Delegated) -> bool {
+        let Some(known) = &self.delegated else { return false };
+        let masqueraded = |subnet: &IpNet| {
+            known
+                .iter()
+                .filter(|one| one.masquerade)
+                .flat_map(|one| &one.subnets)
+                .any(|own| own.contains(subnet))
+        };
+        let all = || known.iter().flat_map(|one| &one.subnets);
+        let is_served = |subnet: &IpNet| all().any(|own| own.addr().is_ipv4() == subnet.addr().is_ipv4());
+        wanted.subnets.iter().all(|subnet| masqueraded(subnet) == wanted.masquerade && is_served(subnet))
     }
 
     /// Whether the node serves this list of subnets; an empty one means the node's blocks.
@@ -80,6 +99,7 @@ mod tests {
             addresses: vec!["2001:db8::1".parse().unwrap(), "198.51.100.1".parse().unwrap()],
             blocks: networks(blocks),
             subnets: subnets.iter().map(|list| networks(list)).collect(),
+            delegated: None,
             pod_mtu: 1450,
         }
     }
@@ -88,6 +108,23 @@ mod tests {
     fn a_configuration_without_subnet_needs_blocks() {
         assert!(facts(&["10.32.0.0/24"], &[]).serves(&[]));
         assert!(!facts(&[], &[&["10.22.0.0/16"]]).serves(&[]));
+    }
+
+    #[test]
+    fn subnets_of_another_ipam_are_news_by_masquerade_or_family_only() {
+        let delegated =
+            |subnet: &str, masquerade| Delegated { subnets: vec![subnet.parse().unwrap()], masquerade };
+        let mut node = facts(&[], &[]);
+        assert!(!node.knows(&Delegated::default()), "not even that there is one");
+        node.delegated = Some(vec![delegated("10.0.0.0/24", false), delegated("10.1.0.0/16", true)]);
+        for known in [delegated("10.9.0.1/32", false), delegated("10.1.7.0/24", true), Delegated::default()] {
+            assert!(node.knows(&known), "{known:?}");
+        }
+        for news in
+            [delegated("10.0.0.0/24", true), delegated("10.1.0.0/16", false), delegated("fd00::/64", false)]
+        {
+            assert!(!node.knows(&news), "{news:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
-use super::{InitError, Request, Standalone};
+use super::{Delegated, InitError, Request, Standalone};
 use crate::{datapath::AttachMode, host, paths::Paths};
 
 /// What init was told, kept in `<state>/init.json`: enough to do it again after a reboot without asking anybody.
@@ -16,6 +16,9 @@ pub struct Memory {
     pub cluster: ClusterSpec,
     /// Pools of subnets of this machine's own.
     pub pools: Vec<Pool>,
+    /// What other IPAM plugins give pods of this machine addresses of; `None`: there is no such network.
+    #[serde(default)]
+    pub delegated: Option<Vec<Delegated>>,
     /// Ranges of Service addresses.
     pub services: Vec<IpNet>,
     /// `auto`, `tcx` or `clsact`.
@@ -82,6 +85,9 @@ impl Memory {
         if let Some(standalone) = request.standalone.as_ref().filter(|s| !s.subnets.is_empty()) {
             memory.serve(standalone);
         }
+        if let Some(delegated) = &request.delegated {
+            memory.delegate(delegated);
+        }
         memory.check()?;
         Ok(memory)
     }
@@ -123,8 +129,18 @@ impl Memory {
             |pools: &mut dyn Iterator<Item = &Pool>| pools.flat_map(|pool| pool.subnets.clone()).collect();
         PoolSubnets {
             all: of(&mut self.pools.iter()),
-            masqueraded: of(&mut self.pools.iter().filter(|pool| pool.masquerade)),
+            masqueraded: [
+                of(&mut self.pools.iter().filter(|pool| pool.masquerade)),
+                self.delegated_subnets(|one| one.masquerade),
+            ]
+            .concat(),
         }
+    }
+
+    /// Subnets of other IPAM plugins, those that `concerns` chooses.
+    pub(super) fn delegated_subnets(&self, concerns: impl Fn(&Delegated) -> bool) -> Vec<IpNet> {
+        let all = self.delegated.iter().flatten().filter(|one| concerns(one));
+        all.flat_map(|one| one.subnets.clone()).collect()
     }
 
     /// Every range that pods have addresses in, here or on other nodes.
@@ -138,6 +154,7 @@ impl Memory {
             node: host::hostname(),
             cluster: ClusterSpec::default(),
             pools: Vec::new(),
+            delegated: None,
             services: Vec::new(),
             attach: name_of(AttachMode::Auto).to_owned(),
             // A plugin that makes the node was called by a configuration that is there.
@@ -155,9 +172,22 @@ impl Memory {
         }
     }
 
+    /// Notes what another IPAM gives addresses of; the later configuration of the same subnets counts.
+    fn delegate(&mut self, delegated: &Delegated) {
+        let all = self.delegated.get_or_insert_default();
+        all.retain(|known| known.subnets != delegated.subnets);
+        if !delegated.subnets.is_empty() {
+            all.push(delegated.clone());
+        }
+    }
+
     fn check(&self) -> Result<(), InitError> {
         if self.cluster.nodes.is_empty() {
-            return if self.pools.is_empty() { Err(InitError::NotConfigured) } else { Ok(()) };
+            return if self.pools.is_empty() && self.delegated.is_none() {
+                Err(InitError::NotConfigured)
+            } else {
+                Ok(())
+            };
         }
         if self.cluster.node(&self.node).is_some() {
             return Ok(());

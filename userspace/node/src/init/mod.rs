@@ -19,6 +19,7 @@ mod survey;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 pub use error::InitError;
 pub use facts::{NodeFacts, pool_name};
@@ -46,6 +47,27 @@ pub struct Standalone {
     pub reserved: Vec<IpAddr>,
     /// Whether pods' packets that leave the subnets take the machine's address (`ipMasq`).
     pub masquerade: bool,
+}
+
+/// What another IPAM gives pods of this machine addresses of, as its results show.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Delegated {
+    /// The subnets.
+    pub subnets: Vec<IpNet>,
+    /// Whether pods' packets that leave the machine take its address (`ipMasq`).
+    pub masquerade: bool,
+}
+
+/// As [`ensure`], for a network whose addresses another IPAM gives: the node needs no pool for it.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_delegated(paths: &Paths, delegated: &Delegated) -> Result<NodeFacts, InitError> {
+    if let Some(facts) = current(paths)?.filter(|facts| facts.knows(delegated)) {
+        return Ok(facts);
+    }
+    let request = Request { delegated: Some(delegated.clone()), ..Request::default() };
+    run::run_unless(paths, &request, |facts| facts.knows(delegated))
 }
 
 /// What the plugin calls before every ADD and STATUS: returns at once when the node is initialised in this boot

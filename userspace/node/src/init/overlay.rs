@@ -58,7 +58,7 @@ fn peer_mac() -> Mac {
 
 /// Which families pods of this node have, its remote nodes' included.
 pub(super) fn families(memory: &Memory) -> Families {
-    let ranges = memory.ranges();
+    let ranges = [memory.ranges(), memory.delegated_subnets(|_| true)].concat();
     let has = |v4: bool| ranges.iter().any(|range| range.addr().is_ipv4() == v4);
     Families { v4: has(true), v6: has(false) }
 }

@@ -1,6 +1,6 @@
 use naru_core::cluster::ClusterSpec;
 
-use super::Standalone;
+use super::{Delegated, Standalone};
 use crate::datapath::AttachMode;
 
 /// What an init is asked for; whatever is absent is as at the init before, or the default.
@@ -14,6 +14,9 @@ pub struct Request {
     pub attach: Option<AttachMode>,
     /// One more pool of subnets for this machine's own pods.
     pub standalone: Option<Standalone>,
+    /// Subnets that another IPAM gives this machine's pods addresses of; an empty list is a network of which none is
+    /// known yet.
+    pub delegated: Option<Delegated>,
     /// Ranges of Service addresses, which no pod range may overlap.
     pub services: Vec<ipnet::IpNet>,
     /// Whether the runtime's network configuration is ours to install.

@@ -10,6 +10,7 @@ use naru_core::{
 
 use super::{InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools};
 use crate::{
+    delegate,
     datapath::{self, AttachMode, Installed, Pins, Sizes},
     endpoint::{Maps, Tools, reconcile},
     host::{self, forward, sysctl},
@@ -90,11 +91,23 @@ fn locked(paths: &Paths, request: &Request, links: Links, node: &mut NodeStore) 
     node.identity(&ready.facts.node)?;
     if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
         node.set_last_boot(&ready.facts.boot_id)?;
+        release_stale(paths, &ready.facts, node)?;
     }
     forward::open(node)?;
     files::write_json(&paths.node_facts(), &ready.facts)?;
     conflist::ensure(paths, &ready.memory, node)?;
     Ok(ready)
+}
+
+/// Other IPAM plugins are told that their leases ended with the boot they were made in. What they refuse is tried
+/// again by the next ADD of such a network.
+fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Result<(), InitError> {
+    if node.delegated()?.is_empty() {
+        return Ok(());
+    }
+    let _lock = delegate::lock(paths)?;
+    delegate::release_those(node, |lease| lease.boot_id != facts.boot_id)?;
+    Ok(())
 }
 
 /// What shall be, and what the machine is like; refuses what cannot be.
@@ -166,6 +179,7 @@ pub(super) fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitE
         node: memory.node.clone(),
         addresses,
         blocks: memory.blocks().to_vec(),
+        delegated: memory.delegated.clone(),
         subnets: memory.pools.iter().map(|pool| pool.subnets.clone()).collect(),
         pod_mtu: survey.pod_mtu(memory),
     })

@@ -6,6 +6,7 @@
 
 mod boot;
 mod columns;
+mod delegated;
 mod error;
 mod ledger;
 mod node;
@@ -13,6 +14,7 @@ mod open;
 mod state;
 
 pub use boot::Start;
+pub use delegated::DelegatedLease;
 pub use error::StoreError;
 pub use naru_core::ipam::Adoption;
 pub use node::{Identity, NodeStore};

@@ -153,7 +153,7 @@ impl NodeStore {
         fact(&self.connection, key).map_err(|error| StoreError::sqlite(&self.path, error))
     }
 
-    fn select<T>(
+    pub(super) fn select<T>(
         &self,
         sql: &str,
         values: impl Params,
@@ -163,7 +163,7 @@ impl NodeStore {
         run().map_err(|error| StoreError::sqlite(&self.path, error))
     }
 
-    fn transact<T>(
+    pub(super) fn transact<T>(
         &mut self,
         operation: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
     ) -> Result<T, StoreError> {

@@ -54,6 +54,11 @@ impl StateStore {
         self.transact(|ledger| ipam::assign(ledger, request, now))
     }
 
+    /// Writes down addresses that another IPAM gave; see [`ipam::claim`].
+    pub fn claim(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
+        self.transact(|ledger| ipam::claim(ledger, request, now))
+    }
+
     /// Notes that the attachment is wired to this interface of the node.
     pub fn confirm(
         &mut self,

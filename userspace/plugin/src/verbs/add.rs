@@ -1,43 +1,112 @@
 use std::path::PathBuf;
 
-use naru_cni_types::{Code, Error, NetworkConf, Target};
+use naru_cni_types::{Code, Dns, Error, NetworkConf, Target};
 use naru_node::{
-    endpoint::{self, AttachError, Attached, Spec},
-    init::{self, NodeFacts, Request, Standalone},
+    endpoint::{self, AttachError, Attached, Expected, Spec},
+    host,
+    init::{self, Delegated, NodeFacts, Request},
     paths::Paths,
 };
 
 use super::tools;
-use crate::{answer, cause, clock, setting};
+use crate::{
+    answer::{self, Given},
+    cause, clock,
+    delegate::{self, Delegate, Lease},
+    setting,
+};
 
 /// Attaches the target and says what it got.
-pub(super) fn add(conf: &NetworkConf, target: &Target, netns: PathBuf) -> Result<String, Error> {
+pub(super) fn add(
+    conf: &NetworkConf,
+    target: &Target,
+    netns: PathBuf,
+    stdin: &[u8],
+) -> Result<String, Error> {
+    match Delegate::of(&conf.network, stdin) {
+        Some(delegate) => add_delegated(conf, target, netns, delegate),
+        None => add_own(conf, target, netns),
+    }
+}
+
+/// With addresses of our own store.
+fn add_own(conf: &NetworkConf, target: &Target, netns: PathBuf) -> Result<String, Error> {
     let standalone = setting::standalone(conf)?;
     let addressing = setting::addressing(conf)?;
     answer::check_resolv_conf(addressing)?;
     let paths = setting::paths(&conf.network.naru);
     let node = init::ensure(&paths, standalone.as_ref()).map_err(|error| cause::of_init(&error))?;
     let spec = setting::spec(conf, target, netns, &node)?;
-    let attached = match attach(&paths, &node, &spec) {
-        Err(error) if cause::asks_for_init(&error.cause) => renew(&paths, standalone, &spec)?,
-        result => result.map_err(|error| cause::of_attach(&error))?,
+    let request = Request { standalone, ..Request::default() };
+    let attached = attach_or_renew(&paths, &node, &spec, &request)?;
+    say(conf, Given { dns: answer::dns(conf, addressing), ipam: None }, &spec, &attached)
+}
+
+/// With addresses of another IPAM plugin, which gets them back when a later step fails. An attachment that stands
+/// keeps what it has, and the plugin is not asked.
+fn add_delegated(
+    conf: &NetworkConf,
+    target: &Target,
+    netns: PathBuf,
+    delegate: Delegate<'_>,
+) -> Result<String, Error> {
+    let paths = setting::paths(&conf.network.naru);
+    let node = init::ensure_delegated(&paths, &Delegated::default()).map_err(|why| cause::of_init(&why))?;
+    let bare = setting::bare(conf, target, netns, &node)?;
+    host::open_netns(&bare.netns).map_err(|why| cause::of_attach(&early(&bare, why.into())))?;
+    let known = Lease::known(delegate, &paths, &bare.id, &node.boot_id)?;
+    let (mut lease, result) = match known.filter(|(_, result)| stands(&paths, &node, &bare, result)) {
+        Some(standing) => standing,
+        None => Lease::take(delegate, &paths, &bare.id, &node.boot_id)?,
     };
-    let result = answer::result(conf, addressing, &spec.netns, &attached);
+    let wire = || {
+        let delegated = delegate::delegated(&result, conf.ip_masq.unwrap_or(false));
+        let node = init::ensure_delegated(&paths, &delegated).map_err(|why| cause::of_init(&why))?;
+        delegate.refuse_unusable(&result, &node)?;
+        let spec = setting::delegated_spec(bare.clone(), &result)?;
+        let request = Request { delegated: Some(delegated), ..Request::default() };
+        let attached = attach_or_renew(&paths, &node, &spec, &request)?;
+        let dns = if conf.dns == Dns::default() { result.dns.clone() } else { conf.dns.clone() };
+        say(conf, Given { dns, ipam: Some(&result) }, &spec, &attached)
+    };
+    wire().map_err(|error| lease.undo(error))
+}
+
+/// Whether the attachment is wired with what the other IPAM gave it.
+fn stands(paths: &Paths, node: &NodeFacts, bare: &Spec, result: &naru_cni_types::CniResult) -> bool {
+    let addresses = result.ips.iter().map(|ip| ip.address.addr()).collect();
+    let expected = Expected { addresses, ..Expected::default() };
+    let (Ok(netns), Ok(tools)) = (host::open_netns(&bare.netns), tools(paths, node)) else { return false };
+    endpoint::check(&tools, &bare.id, std::os::fd::AsFd::as_fd(&netns), &expected).is_ok()
+}
+
+fn say(conf: &NetworkConf, given: Given<'_>, spec: &Spec, attached: &Attached) -> Result<String, Error> {
+    let result = answer::result(conf, given, &spec.netns, attached);
     result.to_json(conf.network.version).map_err(|why| Error::new(Code::InvalidConfig, why))
 }
 
+fn early(spec: &Spec, cause: endpoint::Cause) -> AttachError {
+    AttachError { subject: spec.subject(), cause: Box::new(cause), undo: Vec::new() }
+}
+
 fn attach(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<Attached, AttachError> {
-    let mut tools = tools(paths, node).map_err(|cause| AttachError {
-        subject: spec.subject(),
-        cause: Box::new(cause),
-        undo: Vec::new(),
-    })?;
+    let mut tools = tools(paths, node).map_err(|cause| early(spec, cause))?;
     endpoint::attach(&mut tools, node, spec, clock::now())
 }
 
-/// Makes the node ready anew, then attaches: the store or the pins went away under a node that looked ready.
-fn renew(paths: &Paths, standalone: Option<Standalone>, spec: &Spec) -> Result<Attached, Error> {
-    let request = Request { standalone, ..Request::default() };
-    let ready = init::run(paths, &request).map_err(|error| cause::of_init(&error))?;
-    attach(paths, &ready.facts, spec).map_err(|error| cause::of_attach(&error))
+/// Attaches; where the store or the pins went away under a node that looked ready, makes it ready anew and then
+/// attaches.
+fn attach_or_renew(
+    paths: &Paths,
+    node: &NodeFacts,
+    spec: &Spec,
+    request: &Request,
+) -> Result<Attached, Error> {
+    match attach(paths, node, spec) {
+        Err(error) if cause::asks_for_init(&error.cause) => {
+            let ready = init::run(paths, request).map_err(|error| cause::of_init(&error))?;
+            attach(paths, &ready.facts, spec).map_err(|error| cause::of_attach(&error))
+        }
+        result => result.map_err(|error| cause::of_attach(&error)),
+    }
 }

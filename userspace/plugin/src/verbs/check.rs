@@ -8,10 +8,15 @@ use naru_node::{
 };
 
 use super::tools;
-use crate::{cause, setting};
+use crate::{cause, delegate::Delegate, setting};
 
-/// Says whether the target is as ADD left it and as `prevResult` has it.
-pub(super) fn check(conf: &NetworkConf, target: &Target, netns: &Path) -> Result<String, Error> {
+/// Says whether the target is as ADD left it and as `prevResult` has it, the other IPAM's part included.
+pub(super) fn check(
+    conf: &NetworkConf,
+    target: &Target,
+    netns: &Path,
+    stdin: &[u8],
+) -> Result<String, Error> {
     let id = setting::attachment(&conf.network, target)?;
     let subject = format!("container {}", target.container);
     let differs =
@@ -31,7 +36,10 @@ pub(super) fn check(conf: &NetworkConf, target: &Target, netns: &Path) -> Result
     let tools = tools(&paths, &node).map_err(|error| differs(&error))?;
     let expected = conf.prev_result.as_ref().map(|result| expected(result, netns)).unwrap_or_default();
     match endpoint::check(&tools, &id, namespace.as_fd(), &expected) {
-        Ok(_) => Ok(String::new()),
+        Ok(_) => {
+            let delegate = Delegate::of(&conf.network, stdin);
+            delegate.map_or(Ok(()), Delegate::check).map(|()| String::new())
+        }
         Err(Difference::Found(what)) => Err(differs(&what)),
         Err(Difference::Unknown(why)) => {
             Err(Error::new(cause::code_of(&why, Code::NotAsAttached), format!("{subject}: {why}")))

@@ -7,10 +7,14 @@ use naru_node::{
     store::StateStore,
 };
 
-use crate::{clock, setting};
+use crate::{
+    clock,
+    delegate::{self, Delegate},
+    setting,
+};
 
 /// Detaches the target. What is gone already, the store and the maps included, is no error; what the kernel refuses is.
-pub(super) fn del(network: &Network, target: &Target) -> Result<String, Error> {
+pub(super) fn del(network: &Network, target: &Target, stdin: &[u8]) -> Result<String, Error> {
     let id = setting::attachment(network, target)?;
     let paths = setting::paths(&network.naru);
     let links = Links::open().map_err(|why| failed(target, &[why.into()]))?;
@@ -21,7 +25,12 @@ pub(super) fn del(network: &Network, target: &Target) -> Result<String, Error> {
     for cause in &done.store {
         eprintln!("{id}: {cause}: the reconciler gives its address back");
     }
-    if done.kernel.is_empty() { Ok(String::new()) } else { Err(failed(target, &done.kernel)) }
+    if !done.kernel.is_empty() {
+        return Err(failed(target, &done.kernel));
+    }
+    // Last: until here somebody else could have been given an address that is still in use.
+    delegate::release_noted(Delegate::of(network, stdin), &paths, &id)?;
+    Ok(String::new())
 }
 
 /// The value, or nothing and a line for the runtime's log.

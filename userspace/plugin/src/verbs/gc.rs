@@ -10,28 +10,55 @@ use naru_node::{
     endpoint::{self, Cause, Maps},
     host,
     links::Links,
-    store::StateStore,
+    paths::Paths,
+    store::{StateStore, StoreError},
 };
 
-use crate::{clock, setting};
+use crate::{
+    clock,
+    delegate::{self, Delegate},
+    setting,
+};
 
-/// Takes down every attachment of this network that the runtime does not list. Those made since this call began are
-/// newer than the list.
-pub(super) fn gc(conf: &NetworkConf) -> Result<String, Error> {
+/// Takes down every attachment of this network that the runtime does not list, as far as possible. Those made since
+/// this call began are newer than the list. Then other IPAM plugins: what they gave is taken from them by DEL with the
+/// configuration it was given with, and the one that the configuration names is told to collect by itself.
+pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
-    let failed = |why: &dyn std::fmt::Display| Error::new(Code::Garbage, why.to_string());
     let paths = setting::paths(&conf.network.naru);
-    let links = Links::open().map_err(|why| failed(&why))?;
-    let boot = host::boot_id().map_err(|why| failed(&why))?;
-    let mut store = StateStore::open(&paths.lease_store(), &boot).map_err(|why| failed(&why))?;
-    let mut maps = Maps::open(Pins::new(&paths)).map_err(|why| failed(&why))?;
     let valid: HashSet<&Attachment> = conf.valid_attachments.iter().collect();
     let mut errors = Vec::new();
-    for id in stale(&store, &links, &conf.network.name, &valid, began).map_err(|why| failed(&why))? {
+    let mut keep = |part: Result<Vec<String>, String>| match part {
+        Ok(told) => errors.extend(told),
+        Err(why) => errors.push(why),
+    };
+    keep(take_down(&paths, &conf.network.name, &valid, began).map_err(|why| why.to_string()));
+    keep(delegate::collect(&paths, &conf.network.name, &valid, began).map_err(|why| why.to_string()));
+    let delegate = Delegate::of(&conf.network, stdin);
+    keep(delegate.map_or(Ok(()), Delegate::gc).map(|()| Vec::new()).map_err(|why| why.to_string()));
+    if errors.is_empty() { Ok(String::new()) } else { Err(Error::new(Code::Garbage, errors.join("; "))) }
+}
+
+/// Our own part; returns what could not be taken down.
+fn take_down(
+    paths: &Paths,
+    network: &str,
+    valid: &HashSet<&Attachment>,
+    began: Millis,
+) -> Result<Vec<String>, Cause> {
+    let links = Links::open()?;
+    let mut store = match StateStore::open(&paths.lease_store(), &host::boot_id()?) {
+        // Nothing was attached in this boot yet.
+        Err(StoreError::Missing(_) | StoreError::OtherBoot { .. }) => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut maps = Maps::open(Pins::new(paths))?;
+    let mut errors = Vec::new();
+    for id in stale(&store, &links, network, valid, began)? {
         let done = endpoint::detach(&links, Some(&mut maps), Some(&mut store), &id, clock::now());
         errors.extend(done.kernel.iter().chain(&done.store).map(|cause| format!("{id}: {cause}")));
     }
-    if errors.is_empty() { Ok(String::new()) } else { Err(failed(&errors.join("; "))) }
+    Ok(errors)
 }
 
 /// The attachments of `network`, by store or by live veth, that nobody needs.

@@ -22,15 +22,15 @@ use crate::Answer;
 pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
     if let Call::Del(target, _) = &call {
         let network = Network::parse(stdin)?;
-        return del::del(&network, target).map_err(|error| (Some(network.version), error));
+        return del::del(&network, target, stdin).map_err(|error| (Some(network.version), error));
     }
     let conf = NetworkConf::parse(stdin)?;
     allow(&call, conf.network.version).map_err(|error| (Some(conf.network.version), error))?;
     let answered = match call {
-        Call::Add(target, netns) => add::add(&conf, &target, netns),
-        Call::Check(target, netns) => check::check(&conf, &target, &netns),
-        Call::Gc => gc::gc(&conf),
-        Call::Status => status::status(&conf),
+        Call::Add(target, netns) => add::add(&conf, &target, netns, stdin),
+        Call::Check(target, netns) => check::check(&conf, &target, &netns, stdin),
+        Call::Gc => gc::gc(&conf, stdin),
+        Call::Status => status::status(&conf, stdin),
         Call::Del(..) | Call::Version => {
             Err(Error::new(Code::InvalidEnvironment, "CNI_COMMAND: answered elsewhere"))
         }

@@ -1,14 +1,32 @@
 use naru_cni_types::{Code, Error, NetworkConf};
 use naru_core::ipam::{Domain, Family};
-use naru_node::init::{self, pool_name};
+use naru_node::init::{self, Delegated, pool_name};
 
 use super::tools;
-use crate::setting;
+use crate::{delegate::Delegate, setting};
 
 /// Says whether an ADD could be served now: the node is ready (and made ready, after a reboot), and its pool has an
 /// address of every family it serves.
-pub(super) fn status(conf: &NetworkConf) -> Result<String, Error> {
-    let unavailable = |why: &dyn std::fmt::Display| Error::new(Code::NotAvailable, why.to_string());
+pub(super) fn status(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
+    match Delegate::of(&conf.network, stdin) {
+        Some(delegate) => status_of_delegate(conf, delegate),
+        None => status_of_own(conf),
+    }
+}
+
+fn unavailable(why: &dyn std::fmt::Display) -> Error {
+    Error::new(Code::NotAvailable, why.to_string())
+}
+
+/// Another IPAM: the node is ready, and the plugin says that it is.
+fn status_of_delegate(conf: &NetworkConf, delegate: Delegate<'_>) -> Result<String, Error> {
+    let paths = setting::paths(&conf.network.naru);
+    let node = init::ensure_delegated(&paths, &Delegated::default()).map_err(|why| unavailable(&why))?;
+    tools(&paths, &node).map_err(|why| unavailable(&why))?;
+    delegate.status().map(|()| String::new())
+}
+
+fn status_of_own(conf: &NetworkConf) -> Result<String, Error> {
     let standalone = setting::standalone(conf)?;
     let paths = setting::paths(&conf.network.naru);
     let node = init::ensure(&paths, standalone.as_ref()).map_err(|why| unavailable(&why))?;

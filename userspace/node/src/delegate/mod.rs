@@ -1,0 +1,96 @@
+//! Other IPAM plugins: running them, and giving back what they gave.
+
+mod run;
+
+use std::{fs::File, time::Duration};
+
+use naru_core::ids::AttachmentId;
+
+pub use run::{Run, RunError, Said};
+
+use crate::{
+    init::InitError,
+    paths::Paths,
+    store::{DelegatedLease, NodeStore, StoreError},
+};
+
+/// How long a plugin may take unless the configuration says otherwise; below what runtimes wait for us.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a DEL on nobody's request may take: init and the runtime wait for it.
+const UNASKED: Duration = Duration::from_secs(10);
+
+/// Why a lease was not given back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The plugin did not run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// It ran and refused: what it wrote, on one line.
+    #[error("DEL failed: {0}")]
+    Refused(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Held while leases are given back by what was noted of them, and while a new one is noted: a lease made in
+/// between must not be taken for the old one.
+///
+/// # Errors
+/// The file cannot be made or locked.
+pub fn lock(paths: &Paths) -> Result<File, InitError> {
+    let path = paths.run.join("delegate.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(InitError::file(&path, "open"))?;
+    file.lock().map_err(InitError::file(&path, "lock"))?;
+    Ok(file)
+}
+
+/// Asks the plugin of a noted lease to give it back, with the configuration it was made with, and forgets it.
+/// The caller holds the [`lock`].
+///
+/// # Errors
+/// [`ReleaseError`]; then the lease stays noted.
+pub fn release(store: &mut NodeStore, lease: &DelegatedLease) -> Result<(), ReleaseError> {
+    let variables = [
+        ("CNI_COMMAND", "DEL"),
+        ("CNI_CONTAINERID", lease.id.container()),
+        ("CNI_IFNAME", lease.id.ifname()),
+        ("CNI_NETNS", ""),
+        ("CNI_ARGS", &lease.args),
+        ("CNI_PATH", &lease.path),
+    ];
+    let DelegatedLease { plugin, path, conf, .. } = lease;
+    let said = Run { plugin, path, variables: &variables, stdin: conf, deadline: UNASKED }.run()?;
+    if !said.status.success() {
+        let text = String::from_utf8_lossy(&said.stdout);
+        return Err(ReleaseError::Refused(text.split_whitespace().collect::<Vec<_>>().join(" ")));
+    }
+    Ok(store.forget_delegated(&lease.id)?)
+}
+
+/// Gives back those leases that `concerns` chooses; returns what could not be. The caller holds the [`lock`]. After
+/// the first plugin that hangs the others of its kind wait for the next time.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn release_those(
+    store: &mut NodeStore,
+    concerns: impl Fn(&DelegatedLease) -> bool,
+) -> Result<Vec<(AttachmentId, ReleaseError)>, StoreError> {
+    let mut failed = Vec::new();
+    let mut hanging: Vec<String> = Vec::new();
+    for lease in store.delegated()?.into_iter().filter(concerns) {
+        if hanging.contains(&lease.plugin) {
+            continue;
+        }
+        if let Err(error) = release(store, &lease) {
+            if matches!(error, ReleaseError::Run(RunError::Deadline(_))) {
+                hanging.push(lease.plugin.clone());
+            }
+            failed.push((lease.id, error));
+        }
+    }
+    Ok(failed)
+}

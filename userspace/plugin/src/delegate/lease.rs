@@ -1,0 +1,151 @@
+use std::{collections::HashSet, env};
+
+use naru_cni_types::{Attachment, CniResult, Code, Error, Version};
+use naru_core::{ids::AttachmentId, ipam::Millis};
+use naru_node::{
+    delegate,
+    paths::Paths,
+    store::{DelegatedLease, NodeStore},
+};
+
+use super::{Delegate, noted};
+use crate::clock;
+
+/// What another plugin gave to an attachment, noted on the disk before the plugin was asked.
+pub(crate) struct Lease<'a> {
+    delegate: Delegate<'a>,
+    store: NodeStore,
+    noted: DelegatedLease,
+}
+
+impl<'a> Lease<'a> {
+    /// What was noted of the attachment in this boot, with the plugin's answer.
+    pub(crate) fn known(
+        delegate: Delegate<'a>,
+        paths: &Paths,
+        id: &AttachmentId,
+        boot_id: &str,
+    ) -> Result<Option<(Self, CniResult)>, Error> {
+        let store = open(paths)?;
+        let lease = store.delegated_of(id).map_err(|why| passing(&why))?;
+        let lease = lease.filter(|lease| lease.boot_id == boot_id && lease.plugin == delegate.plugin);
+        let Some(lease) = lease else { return Ok(None) };
+        let result = lease.result.as_deref().and_then(|text| noted(&lease.plugin, text));
+        Ok(result.map(|result| (Self { delegate, store, noted: lease }, result)))
+    }
+
+    /// Asks the plugin for addresses. Before that it gets back what ended with the boot before, and what this
+    /// attachment had until now. A plugin that fails is told to undo what it may have done.
+    pub(crate) fn take(
+        delegate: Delegate<'a>,
+        paths: &Paths,
+        id: &AttachmentId,
+        boot_id: &str,
+    ) -> Result<(Self, CniResult), Error> {
+        let mut store = open(paths)?;
+        let variable = |name: &str| env::var(name).unwrap_or_default();
+        let noted = DelegatedLease {
+            id: id.clone(),
+            plugin: delegate.plugin.to_owned(),
+            conf: delegate.stdin.to_vec(),
+            args: variable("CNI_ARGS"),
+            path: variable("CNI_PATH"),
+            boot_id: boot_id.to_owned(),
+            since: clock::now(),
+            result: None,
+        };
+        let lock = delegate::lock(paths).map_err(|why| passing(&why))?;
+        let is_void = |lease: &DelegatedLease| lease.boot_id != boot_id || lease.id == *id;
+        let failed = delegate::release_those(&mut store, is_void).map_err(|why| passing(&why))?;
+        for (stale, why) in &failed {
+            eprintln!("{stale}: its lease of another IPAM is not given back yet: {why}");
+        }
+        if let Some((_, why)) = failed.iter().find(|(stale, _)| stale == id) {
+            return Err(passing(&format_args!("{id}: the lease it had: {why}")));
+        }
+        store.put_delegated(&noted).map_err(|why| passing(&why))?;
+        drop(lock);
+        let mut lease = Self { delegate, store, noted };
+        match delegate.add().and_then(|result| lease.note(&result).map(|()| result)) {
+            Ok(result) => Ok((lease, result)),
+            Err(error) => Err(lease.undo(error)),
+        }
+    }
+
+    fn note(&mut self, result: &CniResult) -> Result<(), Error> {
+        let text = result.to_json(Version::LATEST).map_err(|why| Error::new(Code::Decode, why))?;
+        self.noted.result = Some(text);
+        self.store.put_delegated(&self.noted).map_err(|why| passing(&why))
+    }
+
+    /// Gives everything back because of `error`; what cannot be is added to it, and stays noted for DEL and GC.
+    pub(crate) fn undo(&mut self, error: Error) -> Error {
+        let forget =
+            |store: &mut NodeStore| store.forget_delegated(&self.noted.id).map_err(|why| passing(&why));
+        match self.delegate.del().and_then(|()| forget(&mut self.store)) {
+            Ok(()) => error,
+            Err(undo) => Error { msg: format!("{}; undo: {undo}", error.msg), ..error },
+        }
+    }
+}
+
+fn open(paths: &Paths) -> Result<NodeStore, Error> {
+    NodeStore::open(&paths.node_store()).map_err(|why| passing(&why))
+}
+
+/// Whatever is wrong with a store passes.
+fn passing(why: &dyn std::fmt::Display) -> Error {
+    Error::new(Code::TryAgainLater, why.to_string())
+}
+
+/// The end of an attachment: the plugin that the configuration names is asked with it, and the one that had given
+/// the addresses, where that was another. Its failure is DEL's; then the lease stays noted.
+pub(crate) fn release_noted(
+    delegate: Option<Delegate<'_>>,
+    paths: &Paths,
+    id: &AttachmentId,
+) -> Result<(), Error> {
+    if delegate.is_none() && !paths.run.join("delegate.lock").exists() {
+        return Ok(());
+    }
+    if let Some(delegate) = delegate {
+        delegate.del()?;
+    }
+    // Without the note there is nothing to forget, and DEL must work where nothing can be written.
+    let Ok(mut store) = open(paths).inspect_err(|why| eprintln!("{id}: {why}")) else { return Ok(()) };
+    let lease = store.delegated_of(id).unwrap_or_default();
+    match (lease, delegate) {
+        (Some(lease), Some(delegate)) if lease.plugin == delegate.plugin => {
+            store.forget_delegated(id).map_err(|why| passing(&why))
+        }
+        (Some(lease), _) => delegate::release(&mut store, &lease)
+            .map_err(|why| Error::new(Code::Detach, format!("ipam {}: {why}", lease.plugin))),
+        (None, _) => Ok(()),
+    }
+}
+
+/// GC by DEL: what was noted in `network` before `began` and is not valid is given back with the configuration it was
+/// made with. Returns what could not be.
+pub(crate) fn collect(
+    paths: &Paths,
+    network: &str,
+    valid: &HashSet<&Attachment>,
+    began: Millis,
+) -> Result<Vec<String>, Error> {
+    if !paths.node_store().exists() {
+        return Ok(Vec::new());
+    }
+    let mut store = open(paths)?;
+    if store.delegated().map_err(|why| passing(&why))?.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Read again under the lock: nobody notes a new lease meanwhile.
+    let _lock = delegate::lock(paths).map_err(|why| passing(&why))?;
+    let is_valid = |id: &AttachmentId| {
+        valid.contains(&Attachment { container: id.container().to_owned(), ifname: id.ifname().to_owned() })
+    };
+    let is_stale =
+        |lease: &DelegatedLease| lease.id.network() == network && lease.since < began && !is_valid(&lease.id);
+    let failed = delegate::release_those(&mut store, is_stale).map_err(|why| passing(&why))?;
+    Ok(failed.into_iter().map(|(id, why)| format!("{id}: {why}")).collect())
+}

@@ -1,0 +1,167 @@
+//! Addresses from another IPAM plugin: asked with our own environment and standard input, as the specification has it.
+
+mod lease;
+
+use std::{env, net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+use naru_cni_types::{CniResult, Code, Error, Network, Version, delegate_error, delegate_result};
+use naru_node::{
+    delegate::{DEADLINE, Run, RunError},
+    init::{Delegated, NodeFacts},
+};
+use serde_json::Value;
+
+pub(crate) use lease::{Lease, collect, release_noted};
+
+/// The other plugin that a configuration names.
+#[derive(Clone, Copy)]
+pub(crate) struct Delegate<'a> {
+    network: &'a Network,
+    /// `ipam.type`.
+    pub(crate) plugin: &'a str,
+    stdin: &'a [u8],
+}
+
+impl<'a> Delegate<'a> {
+    /// `None`: the addresses are our own store's.
+    pub(crate) fn of(network: &'a Network, stdin: &'a [u8]) -> Option<Self> {
+        Some(Self { network, plugin: network.delegate.as_deref()?, stdin })
+    }
+
+    /// ADD: what the plugin gives.
+    pub(crate) fn add(self) -> Result<CniResult, Error> {
+        let stdout = self.ask("ADD")?;
+        delegate_result(self.plugin, self.network.version, &stdout)
+    }
+
+    /// DEL: on the runtime's request, or because a later step of ADD failed.
+    pub(crate) fn del(self) -> Result<(), Error> {
+        self.ask("DEL").map(drop)
+    }
+
+    /// CHECK, with the `prevResult` that is on standard input.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        self.ask("CHECK").map(drop)
+    }
+
+    /// GC, where the plugin knows it; one that does not has only what DEL takes away.
+    pub(crate) fn gc(self) -> Result<(), Error> {
+        if self.speaks()? { self.ask("GC").map(drop) } else { Ok(()) }
+    }
+
+    /// STATUS: codes 50 and 51 are passed on as they are, whatever else is wrong is 50.
+    pub(crate) fn status(self) -> Result<(), Error> {
+        let asked = self.speaks().and_then(|speaks| match speaks {
+            true => self.ask("STATUS").map(drop),
+            false => Err(self.failed(
+                Code::NotAvailable,
+                format_args!("does not speak cniVersion {}", self.network.version),
+            )),
+        });
+        asked.map_err(|error| match error.code {
+            Code::NotAvailable | Code::NotAvailableLimited => error,
+            other => {
+                let msg = format!("{} (code {})", error.msg, other.number());
+                Error { code: Code::NotAvailable, msg, details: error.details }
+            }
+        })
+    }
+
+    /// Whether the plugin knows the version of the configuration.
+    fn speaks(self) -> Result<bool, Error> {
+        let reply: Value = serde_json::from_slice(&self.ask("VERSION")?).unwrap_or_default();
+        let version = self.network.version.as_str();
+        let listed = reply.get("supportedVersions").and_then(Value::as_array);
+        Ok(listed.is_some_and(|all| all.iter().any(|one| one.as_str() == Some(version))))
+    }
+
+    fn ask(self, command: &str) -> Result<Vec<u8>, Error> {
+        let path = env::var("CNI_PATH").ok().filter(|path| !path.is_empty());
+        let path = path.ok_or_else(|| Error::new(Code::InvalidEnvironment, "CNI_PATH: missing"))?;
+        let deadline =
+            self.network.naru.ipam_timeout.map_or(DEADLINE, |seconds| Duration::from_secs(seconds.into()));
+        let variables = [("CNI_COMMAND", command)];
+        let run =
+            Run { plugin: self.plugin, path: &path, variables: &variables, stdin: self.stdin, deadline };
+        let said = run.run().map_err(|error| self.failed(code_of(&error), &error))?;
+        if said.status.success() {
+            return Ok(said.stdout);
+        }
+        Err(delegate_error(self.plugin, &said.stdout, &said.status.to_string()))
+    }
+
+    fn failed(self, code: Code, why: impl std::fmt::Display) -> Error {
+        Error::new(code, format!("ipam {}: {why}", self.plugin))
+    }
+
+    /// Refuses addresses that no pod can have.
+    pub(crate) fn refuse_unusable(self, result: &CniResult, node: &NodeFacts) -> Result<(), Error> {
+        for ip in result.ips.iter().map(|ip| ip.address.addr()) {
+            if node.addresses.contains(&ip) {
+                return Err(
+                    self.failed(Code::InvalidConfig, format_args!("gave {ip}, an address of this node"))
+                );
+            }
+            if is_special(ip) {
+                return Err(
+                    self.failed(Code::InvalidConfig, format_args!("gave {ip}, which no pod can have"))
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the node is told about the subnets that the result shows.
+pub(crate) fn delegated(result: &CniResult, masquerade: bool) -> Delegated {
+    let mut subnets: Vec<IpNet> = result.ips.iter().map(|ip| ip.address.trunc()).collect();
+    subnets.sort_unstable();
+    subnets.dedup();
+    Delegated { subnets, masquerade }
+}
+
+/// The result in our own terms again, as it was noted.
+pub(crate) fn noted(plugin: &str, text: &str) -> Option<CniResult> {
+    delegate_result(plugin, Version::LATEST, text.as_bytes()).ok()
+}
+
+fn is_special(ip: IpAddr) -> bool {
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    is_link_local || ip.is_loopback() || ip.is_multicast() || ip.is_unspecified()
+}
+
+const fn code_of(error: &RunError) -> Code {
+    match error {
+        RunError::NotFound { .. } | RunError::Itself(_) => Code::InvalidConfig,
+        RunError::Deadline(_) => Code::TryAgainLater,
+        RunError::Io { .. } => Code::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_no_pod_can_have_are_told_from_others() {
+        for text in ["127.0.0.1", "0.0.0.0", "224.0.0.1", "169.254.1.1", "::1", "fe80::1", "ff02::1"] {
+            assert!(is_special(text.parse().unwrap()), "{text}");
+        }
+        for text in ["10.0.0.1", "192.0.2.1", "fd00::1", "2001:db8::1"] {
+            assert!(!is_special(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_addresses_of_a_subnet_make_one_subnet() {
+        let result = noted(
+            "x",
+            r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.5/24"},{"address":"10.0.0.6/24"}]}"#,
+        );
+        assert_eq!(delegated(&result.unwrap(), true).subnets, ["10.0.0.0/24".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,345 @@
+//! Addresses from other IPAM plugins: Debian's host-local and static, and one made of a shell script.
+
+mod harness;
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use harness::{NODE, Netns, Node, Said, addresses};
+use naru_node::store::NodeStore;
+use serde_json::{Value, json};
+
+/// Where Debian's package has its plugins.
+const REFERENCE: &str = "/usr/lib/cni";
+
+/// A configuration with the IPAM of the reference plugins.
+fn with_ipam(node: &Node, ipam: Value) -> Value {
+    let mut conf = node.conf();
+    conf["ipam"] = ipam;
+    conf
+}
+
+fn call(node: &Node, verb: &str, container: &str, pod: &Netns, conf: &Value, path: &str) -> Said {
+    node.call_with(verb, container, pod.path().to_str().unwrap(), conf, &[("CNI_PATH", path)])
+}
+
+/// How many leases node.db has.
+fn noted(node: &Node) -> usize {
+    NodeStore::open(&node.paths.node_store()).unwrap().delegated().unwrap().len()
+}
+
+/// host-local in a directory of its own.
+struct HostLocal {
+    directory: tempfile::TempDir,
+    conf: Value,
+}
+
+impl HostLocal {
+    fn new(node: &Node) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let conf = with_ipam(
+            node,
+            json!({
+                "type": "host-local", "dataDir": directory.path(),
+                "ranges": [[{ "subnet": "10.88.0.0/24" }], [{ "subnet": "fd88::/112" }]],
+                "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
+            }),
+        );
+        Self { directory, conf }
+    }
+
+    fn call(&self, node: &Node, verb: &str, container: &str, pod: &Netns) -> Said {
+        call(node, verb, container, pod, &self.conf, REFERENCE)
+    }
+
+    /// The addresses that it holds reserved.
+    fn leases(&self) -> Vec<String> {
+        let files = fs::read_dir(self.directory.path().join("test")).into_iter().flatten().flatten();
+        let names = files.map(|file| file.file_name().into_string().unwrap());
+        let mut all: Vec<_> = names.filter(|name| name.starts_with(['1', 'f'])).collect();
+        all.sort();
+        all
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn addresses_of_host_local_work_like_our_own_and_return_to_it() {
+    let (node, one, two) = (Node::new(), Netns::new("one"), Netns::new("two"));
+    let ipam = HostLocal::new(&node);
+    let result = ipam.call(&node, "ADD", "one", &one).ok();
+    assert_eq!(addresses(&result), ["10.88.0.2", "fd88::2"]);
+    assert_eq!(result["ips"][0]["gateway"], "10.88.0.1", "as host-local told it");
+    assert_eq!(result["routes"][0], json!({ "dst": "0.0.0.0/0", "gw": "169.254.1.1" }));
+    assert_eq!(ipam.call(&node, "ADD", "one", &one).ok(), result, "a second ADD");
+    let other = ipam.call(&node, "ADD", "two", &two).ok();
+    assert_eq!((node.entries().len(), node.held().len(), noted(&node)), (4, 4, 2));
+    for address in NODE.map(str::to_owned).into_iter().chain(addresses(&other)) {
+        assert!(one.can_ping(&address), "pod to {address}");
+    }
+    let mut checked = ipam.conf.clone();
+    checked["prevResult"] = result;
+    call(&node, "CHECK", "one", &one, &checked, REFERENCE).ok();
+    for container in ["one", "two", "one"] {
+        ipam.call(&node, "DEL", container, &one).ok();
+    }
+    node.assert_clean();
+    assert_eq!((ipam.leases(), noted(&node)), (Vec::new(), 0));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_lease_returns_when_a_later_step_fails_and_survives_a_kill_until_the_del() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let ipam = HostLocal::new(&node);
+    let path = pod.path();
+    let add = |failpoint: &str| {
+        let more = [("CNI_PATH", REFERENCE), ("NARU_FAILPOINT", failpoint)];
+        node.call_with("ADD", "abc", path.to_str().unwrap(), &ipam.conf, &more)
+    };
+    for step in ["reserve", "create-pair", "attach-filters", "wire-pod", "confirm"] {
+        assert_eq!(add(&format!("fail:{step}")).error().0, 100, "{step}");
+        assert_eq!((ipam.leases(), noted(&node)), (Vec::new(), 0), "{step}");
+        node.assert_clean();
+    }
+    assert!(add("kill:wire-pod").signal);
+    assert_eq!((ipam.leases().len(), noted(&node)), (2, 1));
+    let result = add("").ok();
+    assert_eq!(ipam.leases(), addresses(&result), "the lease of the killed ADD is gone");
+    assert!(add("kill:create-pair").success, "what stands is not asked for again");
+    ipam.call(&node, "DEL", "abc", &pod).ok();
+    assert_eq!((ipam.leases(), noted(&node)), (Vec::new(), 0));
+    node.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_container_created_anew_gives_the_old_lease_back() {
+    let (node, old, new) = (Node::new(), Netns::new("old"), Netns::new("new"));
+    let ipam = HostLocal::new(&node);
+    ipam.call(&node, "ADD", "abc", &old).ok();
+    let result = ipam.call(&node, "ADD", "abc", &new).ok();
+    assert_eq!(ipam.leases(), addresses(&result));
+    assert_eq!(old.ip(&["link", "show", "type", "veth"]), json!([]));
+    assert_eq!(node.veths().len(), 1);
+    assert!(new.can_ping(NODE[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn after_a_reboot_the_leases_of_the_boot_before_are_released() {
+    let (mut node, pod) = (Node::new(), Netns::new("pod"));
+    let ipam = HostLocal::new(&node);
+    ipam.call(&node, "ADD", "before", &pod).ok();
+    drop(pod);
+    node.unmount();
+    fs::remove_dir_all(&node.paths.run).unwrap();
+    node.boot = "boot-2".to_owned();
+    let pod = Netns::new("pod");
+    let result = ipam.call(&node, "ADD", "after", &pod).ok();
+    assert_eq!((ipam.leases(), noted(&node)), (addresses(&result), 1));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn gc_takes_leases_back_with_the_configuration_they_were_made_with() {
+    let (node, kept, stale) = (Node::new(), Netns::new("kept"), Netns::new("stale"));
+    let ipam = HostLocal::new(&node);
+    let result = ipam.call(&node, "ADD", "kept", &kept).ok();
+    ipam.call(&node, "ADD", "stale", &stale).ok();
+    let mut conf = ipam.conf.clone();
+    conf["cniVersion"] = json!("1.1.0");
+    conf["cni.dev/valid-attachments"] = json!([{ "containerID": "kept", "ifname": "eth0" }]);
+    call(&node, "GC", "", &kept, &conf, REFERENCE).ok();
+    assert_eq!((ipam.leases(), noted(&node)), (addresses(&result), 1));
+    assert_eq!(node.veths().len(), 1);
+    // Debian's host-local does not speak 1.1.0: no ADD with this configuration can succeed.
+    let (code, msg) = call(&node, "STATUS", "", &kept, &conf, REFERENCE).error();
+    assert_eq!((code, msg.as_str()), (50, "ipam host-local: does not speak cniVersion 1.1.0"));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_holders_of_one_static_address_are_seen_and_the_second_refused() {
+    let (node, one, two) = (Node::new(), Netns::new("one"), Netns::new("two"));
+    let ipam = json!({ "type": "static", "addresses": [{ "address": "10.99.0.5/24", "gateway": "10.99.0.1" }],
+        "routes": [{ "dst": "198.51.100.0/24", "gw": "10.99.0.1" }], "dns": { "nameservers": ["10.99.0.53"] } });
+    let mut conf = with_ipam(&node, ipam);
+    let result = call(&node, "ADD", "one", &one, &conf, REFERENCE).ok();
+    assert_eq!(addresses(&result), ["10.99.0.5"]);
+    assert_eq!(result["ips"][0]["gateway"], "10.99.0.1", "static looks for it in CHECK");
+    assert_eq!(result["dns"]["nameservers"], json!(["10.99.0.53"]));
+    assert_eq!(result["routes"], json!([{ "dst": "198.51.100.0/24", "gw": "169.254.1.1" }]));
+    let (code, msg) = call(&node, "ADD", "two", &two, &conf, REFERENCE).error();
+    assert_eq!(code, 11);
+    assert!(msg.contains("10.99.0.5") && msg.contains("test/one/eth0"), "{msg}");
+    assert_eq!((node.veths().len(), noted(&node)), (1, 1));
+    conf["prevResult"] = result;
+    call(&node, "CHECK", "one", &one, &conf, REFERENCE).ok();
+    conf["ipam"]["addresses"] = json!([{ "address": format!("{}/24", NODE[0]) }]);
+    let (code, msg) = call(&node, "ADD", "two", &two, &conf, REFERENCE).error();
+    assert_eq!((code, msg.as_str()), (7, "ipam static: gave 192.0.2.1, an address of this node"));
+}
+
+/// A plugin that writes down what it was asked and answers what the test says.
+struct Fake {
+    directory: tempfile::TempDir,
+    conf: Value,
+}
+
+impl Fake {
+    fn new(node: &Node) -> Self {
+        let fake = Self {
+            directory: tempfile::tempdir().unwrap(),
+            conf: with_ipam(node, json!({ "type": "fake-ipam", "anything": { "goes": [1] } })),
+        };
+        let home = fake.directory.path().display();
+        let script = format!(
+            "#!/bin/sh\ncd {home}\n\
+             echo \"$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME ${{CNI_NETNS##*/}} $CNI_ARGS\" >> log\n\
+             cat > stdin.$CNI_COMMAND\n. ./$CNI_COMMAND\n"
+        );
+        let file = fake.path("fake-ipam");
+        fs::write(&file, script).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        fake.on("ADD", r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.66.0.9/24"}]}'"#);
+        fake.on("VERSION", r#"echo '{"cniVersion":"1.1.0","supportedVersions":["1.0.0","1.1.0"]}'"#);
+        ["DEL", "CHECK", "GC", "STATUS"].iter().for_each(|verb| fake.on(verb, ":"));
+        fake
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What it does when it is asked.
+    fn on(&self, verb: &str, script: &str) {
+        fs::write(self.path(verb), script).unwrap();
+    }
+
+    fn call(&self, node: &Node, verb: &str, pod: &Netns) -> Said {
+        let path = format!("/naru-is-not-there:{}", self.directory.path().display());
+        call(node, verb, "abc", pod, &self.conf, &path)
+    }
+
+    /// The commands it was asked since the last look.
+    fn asked(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+        let _ = fs::remove_file(self.path("log"));
+        log.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    }
+}
+
+const FAILS: &str = r#"echo '{"code":123,"msg":"no lease","details":"nobody answers"}'; exit 1"#;
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_plugin_sees_our_environment_and_standard_input_unchanged() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let fake = Fake::new(&node);
+    let result = fake.call(&node, "ADD", &pod).ok();
+    assert_eq!(addresses(&result), ["10.66.0.9"]);
+    let log = fs::read_to_string(fake.path("log")).unwrap();
+    let args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0";
+    assert_eq!(log, format!("ADD abc eth0 {} {args}\n", pod.name));
+    fake.call(&node, "CHECK", &pod).ok();
+    fake.call(&node, "DEL", &pod).ok();
+    assert_eq!(fake.asked(), ["ADD", "CHECK", "DEL"]);
+    for verb in ["ADD", "CHECK", "DEL"] {
+        let stdin = fs::read_to_string(fake.path(&format!("stdin.{verb}"))).unwrap();
+        assert_eq!(stdin, fake.conf.to_string(), "{verb}");
+    }
+    node.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn each_error_of_the_plugin_is_passed_on_with_its_name_and_a_failed_add_is_followed_by_its_del() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let fake = Fake::new(&node);
+    for (does, code, says) in [
+        (FAILS, 123, "ipam fake-ipam: no lease"),
+        ("echo garbage; exit 3", 5, "ipam fake-ipam: exit status: 3 without an error object"),
+        ("echo '{\"cniVersion\":\"1.0.0\"}'", 6, "ipam fake-ipam: its result: it gave no address"),
+        (
+            "echo '{\"ips\":[{\"address\":\"127.0.0.1/8\"}]}'",
+            7,
+            "ipam fake-ipam: gave 127.0.0.1, which no pod can have",
+        ),
+    ] {
+        fake.on("ADD", does);
+        let (found, msg) = fake.call(&node, "ADD", &pod).error();
+        assert_eq!((found, msg.as_str()), (code, says));
+        assert_eq!((fake.asked(), noted(&node)), (vec!["ADD".to_owned(), "DEL".to_owned()], 0), "{does}");
+    }
+    fake.on("ADD", r#"echo '{"ips":[{"address":"10.66.0.9/24"}]}'"#);
+    fake.call(&node, "ADD", &pod).ok();
+    for verb in ["CHECK", "DEL"] {
+        fake.on(verb, FAILS);
+        let (code, msg) = fake.call(&node, verb, &pod).error();
+        assert_eq!((code, msg.as_str()), (123, "ipam fake-ipam: no lease"), "{verb}");
+    }
+    assert_eq!((node.veths().len(), noted(&node)), (0, 1), "the lease waits for a DEL that succeeds");
+    fake.on("DEL", ":");
+    fake.call(&node, "DEL", &pod).ok();
+    assert_eq!(noted(&node), 0);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_plugin_that_hangs_or_is_not_there_ends_the_add_in_time() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let mut fake = Fake::new(&node);
+    fake.conf["naru"]["ipamTimeout"] = json!(1);
+    fake.on("ADD", "sleep 300");
+    let (code, msg) = fake.call(&node, "ADD", &pod).error();
+    assert_eq!((code, msg.as_str()), (11, "ipam fake-ipam: no answer within 1 s"));
+    assert_eq!(fake.asked(), ["ADD", "DEL"]);
+    let (code, msg) = call(&node, "ADD", "abc", &pod, &fake.conf, "/naru-is-not-there").error();
+    assert_eq!(code, 7);
+    assert!(msg.starts_with("ipam fake-ipam: not found in CNI_PATH \"/naru-is-not-there\""), "{msg}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn results_of_every_version_are_converted_to_the_one_asked_for() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let fake = Fake::new(&node);
+    let early = r#""ip4":{"ip":"10.66.0.9/24","routes":[{"dst":"0.0.0.0/0"}]}"#;
+    let listed = r#""ips":[{"version":"4","address":"10.66.0.9/24"}],"routes":[{"dst":"0.0.0.0/0"}]"#;
+    for version in ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+        let body = if version < "0.3" { early } else { listed };
+        fake.on("ADD", &format!("echo '{{\"cniVersion\":\"{version}\",{body}}}'"));
+        let result = fake.call(&node, "ADD", &pod).ok();
+        assert_eq!(result["cniVersion"], "1.0.0");
+        assert_eq!(addresses(&result), ["10.66.0.9"], "{version}");
+        assert_eq!(result["routes"], json!([{ "dst": "0.0.0.0/0", "gw": "169.254.1.1" }]));
+        fake.call(&node, "DEL", &pod).ok();
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn status_and_gc_are_forwarded() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let mut fake = Fake::new(&node);
+    fake.conf["cniVersion"] = json!("1.1.0");
+    fake.call(&node, "STATUS", &pod).ok();
+    for (does, code) in [("50", 50), ("51", 51), ("7", 50)] {
+        fake.on("STATUS", &format!("echo '{{\"code\":{does},\"msg\":\"unhappy\"}}'; exit 1"));
+        let (found, msg) = fake.call(&node, "STATUS", &pod).error();
+        assert_eq!(found, code);
+        assert!(msg.starts_with("ipam fake-ipam: unhappy"), "{msg}");
+    }
+    fake.call(&node, "ADD", &pod).ok();
+    fake.asked();
+    fake.conf["cni.dev/valid-attachments"] = json!([{ "containerID": "abc", "ifname": "eth0" }]);
+    fake.call(&node, "GC", &pod).ok();
+    assert_eq!(fake.asked(), ["VERSION", "GC"]);
+    fake.on("GC", FAILS);
+    fake.conf["cni.dev/valid-attachments"] = json!([]);
+    let (code, msg) = fake.call(&node, "GC", &pod).error();
+    assert_eq!((code, msg.as_str()), (103, "ipam fake-ipam: no lease (nobody answers)"));
+    assert_eq!(fake.asked(), ["DEL", "VERSION", "GC"]);
+    assert_eq!(noted(&node), 0);
+    node.assert_clean();
+}
