@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
+/// The plugin as `naru-ipam`.
+pub mod ipam;
+
 use std::{
     fs::File,
     io::Write,
