@@ -11,8 +11,8 @@ use naru_core::reconcile::{Pass, Policy};
 use naru_node::{endpoint::reconcile, init::NodeFacts};
 use serde_json::json;
 
-const STEPS: [&str; 7] =
-    ["reserve", "create-pair", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
+const STEPS: [&str; 8] =
+    ["unwire", "reserve", "create-pair", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
 const ENDS: [&str; 3] = ["detach-maps", "detach-link", "detach-release"];
 
 fn path(pod: &Netns) -> String {
@@ -99,6 +99,29 @@ fn a_kill_in_any_step_leaves_no_duplicate_and_after_two_passes_no_leak() {
         assert_eq!(held, other_addresses, "{step}");
     }
     assert!(other.can_ping(NODE[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_kill_while_an_attachment_moves_leaves_no_cooling_address_at_a_live_interface() {
+    let node = Node::new();
+    for step in STEPS {
+        let (before, after) = (Netns::new("before"), Netns::new("after"));
+        node.add("abc", &before).ok();
+        let asked = format!("kill:{step}");
+        let said = node.call_with("ADD", "abc", &path(&after), &node.conf(), &[("NARU_FAILPOINT", &asked)]);
+        assert!(said.signal, "{step}: {said:?}");
+        for address in node.cooling() {
+            assert!(!node.entries().contains(&address), "{step}: {address} is in the map");
+            assert!(!node.routed().contains(&address), "{step}: {address} is routed");
+        }
+        node.add("abc", &after).ok();
+        assert_eq!((node.veths().len(), node.entries().len(), node.held().len()), (1, 2, 2), "{step}");
+        assert_eq!(before.ip(&["link", "show", "type", "veth"]), json!([]), "{step}");
+        assert!(after.can_ping(NODE[0]) && after.can_ping(NODE[1]), "{step}");
+        node.del("abc").ok();
+        node.assert_clean();
+    }
 }
 
 #[test]

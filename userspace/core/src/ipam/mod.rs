@@ -24,7 +24,7 @@ mod row;
 mod tests;
 
 pub use adopt::{Adoption, adopt};
-pub use assign::{assign, confirm, usage};
+pub use assign::{assign, confirm, keeps, usage};
 pub use chunk::{CHUNK_BITS, CHUNK_BYTES, Chunk};
 pub use error::{IpamError, Usage};
 pub use ledger::{Ledger, RangeId, Space};

@@ -63,7 +63,7 @@ pub fn detach(
 }
 
 /// The attachment's veth; a link of that name with another's alias is not touched.
-fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
+pub(super) fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
     let link = links.link(&host_ifname(id))?;
     Ok(link.filter(|link| link.alias.parse::<Alias>().is_ok_and(|alias| alias.belongs_to(id))))
 }
