@@ -8,7 +8,11 @@ use std::{fs, path::Path};
 
 use harness::{NODE, Netns, Node, addresses};
 use naru_core::reconcile::{Pass, Policy};
-use naru_node::{endpoint::reconcile, init::NodeFacts};
+use naru_node::{
+    datapath::{Pins, Pods},
+    endpoint::reconcile,
+    init::NodeFacts,
+};
 use serde_json::json;
 
 const STEPS: [&str; 8] =
@@ -147,7 +151,8 @@ fn after_a_reboot_the_next_add_makes_the_node_ready() {
     node.unmount();
     fs::remove_dir_all(&node.paths.run).unwrap();
     for veth in node.veths() {
-        node.netns.run("ip", &["link", "del", &veth]);
+        // The kernel takes the namespace down in its own time, and the veth with it.
+        node.netns.succeeds("ip", &["link", "del", &veth]);
     }
     node.boot = "boot-2".to_owned();
     let pod = Netns::new("pod");
@@ -172,6 +177,43 @@ fn pods_live_on_when_bpffs_and_run_directory_go_away() {
     }
     assert!(old.can_ping(NODE[0]));
     node.del("old").ok();
+    node.del("new").ok();
+    node.assert_clean();
+}
+
+/// Whether the pod is heard with another MAC address; the one it had is back afterwards.
+fn is_heard_with_another_mac(pod: &Netns) -> bool {
+    let own = pod.ip(&["link", "show", "eth0"])[0]["address"].as_str().unwrap().to_owned();
+    pod.run("ip", &["link", "set", "eth0", "address", "02:00:00:00:00:99"]);
+    let heard = pod.can_ping(NODE[0]);
+    pod.run("ip", &["link", "set", "eth0", "address", &own]);
+    assert!(pod.can_ping(NODE[0]), "with its own");
+    heard
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pod_whose_mac_is_checked_is_checked_in_new_maps_too() {
+    let mut node = Node::new();
+    let (free, bound) = (Netns::new("free"), Netns::new("bound"));
+    let mut checked = node.conf();
+    checked["naru"]["antispoof"] = json!("mac");
+    node.add("free", &free).ok();
+    node.call("ADD", "bound", &path(&bound), &checked).ok();
+    assert!(is_heard_with_another_mac(&free) && !is_heard_with_another_mac(&bound), "before");
+    let pods = Pods::open(&Pins::new(&node.paths)).unwrap().entries().unwrap();
+    node.unmount();
+    fs::remove_dir_all(&node.paths.run).unwrap();
+    node.boot = "boot-2".to_owned();
+    node.add("new", &Netns::new("new")).ok();
+    assert!(is_heard_with_another_mac(&free) && !is_heard_with_another_mac(&bound), "after");
+    let restored = Pods::open(&Pins::new(&node.paths)).unwrap();
+    for (address, value) in pods {
+        let now = restored.get(address).unwrap().unwrap();
+        assert_eq!((now.flags, now.mtu, now.generation), (value.flags, value.mtu, value.generation));
+    }
+    node.del("bound").ok();
+    node.del("free").ok();
     node.del("new").ok();
     node.assert_clean();
 }

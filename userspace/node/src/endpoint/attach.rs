@@ -2,7 +2,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
-    ids::{Alias, Generation, NetnsId},
+    ids::{Alias, Generation, Label, NetnsId},
     ipam::{Assignment, Domain, Millis, Request, Row, keeps},
 };
 
@@ -143,8 +143,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn alias(&self) -> Alias {
-        Alias::new(&self.spec.id, self.assignment.generation)
+    fn label(&self) -> Label {
+        Label { alias: Alias::new(&self.spec.id, self.assignment.generation), flags: self.spec.flags }
     }
 
     fn pod_value(&self) -> PodValue {
@@ -210,7 +210,7 @@ fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
     if work.assignment.reused {
         work.tools.links.delete_host_veth(&work.attached.host_name)?;
     }
-    let alias = work.alias().to_string();
+    let alias = work.label().to_string();
     let pair = PairSpec {
         host_name: &work.attached.host_name,
         host_mac: work.attached.host_mac,
