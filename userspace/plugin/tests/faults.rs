@@ -107,6 +107,26 @@ fn a_kill_in_any_step_leaves_no_duplicate_and_after_two_passes_no_leak() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_pass_ends_the_cooling_of_addresses_though_nobody_asks_for_one() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    node.del("abc").ok();
+    let facts = NodeFacts::load(&node.paths).unwrap().unwrap();
+    let since = node.store().rows().unwrap().iter().map(|row| row.since).max().unwrap();
+    let pass = |now| {
+        node.netns.inside(|| {
+            let mut tools = node.tools();
+            reconcile::pass(&mut tools, &facts, Policy::default(), &Pass::default(), now).unwrap().0
+        })
+    };
+    assert_eq!(pass(since + 29_000).cooled, 0);
+    assert_eq!(node.cooling().len(), 2);
+    assert_eq!(pass(since + 30_000).cooled, 2);
+    assert_eq!(node.cooling().len(), 0);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_kill_while_an_attachment_moves_leaves_no_cooling_address_at_a_live_interface() {
     let node = Node::new();
     for step in STEPS {

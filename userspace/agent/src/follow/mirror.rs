@@ -145,6 +145,9 @@ impl Mirror {
         for interface in &report.filters {
             tracing::info!("{interface}: programs attached again");
         }
+        if let Some(error) = &report.uncooled {
+            tracing::error!("addresses stay in cooling: {error}");
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
     ids::{Generation, Label, PodName},
-    ipam::{Domain, Millis},
+    ipam::{DEFAULT_COOLING, Domain, Millis},
     reconcile::{Action, LiveLink, Pass, Policy, reconcile},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     datapath,
     init::NodeFacts,
     links::{Link, Links, Route},
-    store::{Adoption, StateStore},
+    store::{Adoption, StateStore, StoreError},
 };
 
 /// What a pass did.
@@ -26,6 +26,10 @@ pub struct Report {
     pub failed: Vec<(Action, Cause)>,
     /// Interfaces whose filters were attached again.
     pub filters: Vec<String>,
+    /// How many addresses had cooled long enough and are free again.
+    pub cooled: usize,
+    /// Why it is not all of them.
+    pub uncooled: Option<StoreError>,
 }
 
 /// One pass: looks, decides, acts. `previous` is what the pass before returned.
@@ -52,6 +56,10 @@ pub fn pass(
         if restore_filters(tools, link)? {
             report.filters.push(link.name.clone());
         }
+    }
+    match tools.store.sweep_all(DEFAULT_COOLING, now) {
+        Ok(cooled) => report.cooled = cooled,
+        Err(error) => report.uncooled = Some(error),
     }
     Ok((report, next))
 }
