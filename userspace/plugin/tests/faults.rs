@@ -201,6 +201,25 @@ fn pods_live_on_when_bpffs_and_run_directory_go_away() {
     node.assert_clean();
 }
 
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_subnet_that_was_changed_in_the_configuration_gives_way_and_its_pods_live_on() {
+    let (node, old, new) = (Node::new(), Netns::new("old"), Netns::new("new"));
+    let kept = addresses(&node.add("old", &old).ok());
+    let mut conf = node.conf();
+    conf["ipam"] = json!({ "ranges": [[{ "subnet": "10.77.0.0/20" }]] });
+    let given = addresses(&node.call("ADD", "new", &path(&new), &conf).ok());
+    assert_eq!(given.len(), 1, "the configuration has no IPv6 any more");
+    assert!(new.can_ping(&kept[0]) && old.can_ping(&given[0]) && old.can_ping(NODE[1]));
+    let ranges = node.store().ranges().unwrap();
+    let of = |draining| ranges.iter().filter(|r| r.draining == draining).map(|r| r.net.to_string()).collect();
+    let (draining, active): (Vec<String>, Vec<String>) = (of(true), of(false));
+    assert_eq!((draining.len(), active), (2, vec!["10.77.0.0/20".to_owned()]), "{draining:?}");
+    node.del("old").ok();
+    node.del("new").ok();
+    node.assert_clean();
+}
+
 /// Whether the pod is heard with another MAC address; the one it had is back afterwards.
 fn is_heard_with_another_mac(pod: &Netns) -> bool {
     let own = pod.ip(&["link", "show", "eth0"])[0]["address"].as_str().unwrap().to_owned();
