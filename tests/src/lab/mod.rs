@@ -3,6 +3,7 @@
 mod model;
 
 use std::{
+    net::IpAddr,
     ops::Deref,
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -189,6 +190,18 @@ impl Node {
         tool::output(&self.open()?, &mut command, "")
             .and_then(tool::text)
             .with_context(|| format!("node {}: naru {line}", self.name))
+    }
+
+    /// An address of the node's blocks that no pod holds: the last of those that `naru ipam list` calls free.
+    ///
+    /// # Errors
+    /// There is none of the family.
+    pub fn free_address(&self, v6: bool) -> anyhow::Result<IpAddr> {
+        let list = self.naru_json("ipam list")?;
+        let lines = list.as_array().into_iter().flatten().filter(|line| line["status"] == "FREE");
+        let mut last = lines.filter_map(|line| line["last"].as_str()?.parse::<IpAddr>().ok());
+        let found = last.rfind(|address| address.is_ipv6() == v6);
+        found.with_context(|| format!("node {}: no free address", self.name))
     }
 
     /// [`Node::naru`] with `--json`, read.

@@ -23,7 +23,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends the process as other tools end when their reader does (`naru stats | head`): the standard library ignores the
+/// signal, and printing panics then. Children get the default action anyway.
+fn end_with_the_reader() {
+    // SAFETY: no handler is installed, only the default action set, before any thread exists.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if !matches!(arguments.command, Command::Agent(_) | Command::Lab(_)) {
+        end_with_the_reader();
+    }
     let paths = arguments.directories.paths();
     match arguments.command {
         Command::Init(args) => command::init::run(&paths, &args)?,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use machine::{CLUSTER, Machine, run};
+use machine::{CLUSTER, Machine, run, wait};
 
 /// What of a snapshot differs, for an error that can be read.
 fn assert_same(before: &[(&str, String)], after: &[(&str, String)]) {
@@ -80,6 +80,31 @@ fn uninstall_after_a_reboot_restores_what_was_before_the_first_init() {
     run(machine.naru(&["init"]).env("NARU_BOOT_ID", "the-next-boot"));
     run(machine.naru(&["uninstall"]).env("NARU_BOOT_ID", "the-next-boot"));
     assert_same(&before, &machine.snapshot());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_damaged_node_store_is_replaced_and_everybody_says_so_until_the_copy_is_removed() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    assert!(!machine.says(&["status"], "was damaged"));
+    fs::write(machine.path("state/node.db"), "this is no database").unwrap();
+    let output = machine.naru(&["init"]).output().unwrap();
+    let warning = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{warning}");
+    assert!(
+        warning.contains("node.db.damaged-") && warning.contains("uninstall cannot restore"),
+        "{warning}"
+    );
+    assert!(machine.says(&["status"], "was damaged and replaced: the node has a new uid"));
+    let agent = machine.agent();
+    wait("the warning", Duration::from_secs(5), || machine.agent_log().contains("was damaged and replaced"));
+    drop(agent);
+    let copy = warning.strip_prefix("warning: ").unwrap().split(": ").next().unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{copy}{suffix}"));
+    }
+    assert!(!machine.says(&["status"], "was damaged"));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The `[[node]]` tables: each by itself, then against those before it.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use naru_core::cluster::NodeSpec;
@@ -9,58 +12,88 @@ use toml::Spanned;
 use crate::{
     convert::Misfit,
     error::Problem,
-    networks,
-    raw::{List, Node},
+    networks::{self, Taken},
+    raw::Node,
 };
+
+/// What the nodes before have taken.
+#[derive(Default)]
+struct Before<'a> {
+    names: BTreeSet<&'a str>,
+    addresses: BTreeMap<IpAddr, &'a str>,
+    blocks: Taken<&'a str>,
+    /// The first node and its underlay address.
+    first: Option<(&'a str, IpAddr)>,
+}
 
 /// The nodes in the order of their names.
 pub fn list(raw: &[Node], ranges: &[IpNet]) -> Result<Vec<NodeSpec>, Misfit> {
     if raw.is_empty() {
         return Err(Misfit { at: usize::MAX, problem: Problem::NoNodes });
     }
+    let mut before = Before::default();
     let mut nodes: Vec<NodeSpec> = Vec::with_capacity(raw.len());
     for entry in raw {
-        let node = NodeSpec {
-            name: name(&entry.name, &nodes)?,
-            addresses: addresses(&entry.addresses, &nodes, ranges)?,
-            blocks: blocks(&entry.blocks, &nodes, ranges)?,
-        };
-        nodes.push(node);
+        nodes.push(NodeSpec {
+            name: before.name(&entry.name)?,
+            addresses: before.addresses(entry, ranges)?,
+            blocks: before.blocks(entry, ranges)?,
+        });
     }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(nodes)
 }
 
-fn name(entry: &Spanned<String>, before: &[NodeSpec]) -> Result<String, Misfit> {
-    let name = entry.get_ref();
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if !(1..=253).contains(&name.len()) || !name.chars().all(is_allowed) {
-        return Err(Misfit::new(entry, Problem::BadName(name.clone())));
+impl<'a> Before<'a> {
+    fn name(&mut self, entry: &'a Spanned<String>) -> Result<String, Misfit> {
+        let name = entry.get_ref();
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if !(1..=253).contains(&name.len()) || !name.chars().all(is_allowed) {
+            return Err(Misfit::new(entry, Problem::BadName(name.clone())));
+        }
+        if !self.names.insert(name) {
+            return Err(Misfit::new(entry, Problem::DuplicateName(name.clone())));
+        }
+        Ok(name.clone())
     }
-    if before.iter().any(|node| node.name == *name) {
-        return Err(Misfit::new(entry, Problem::DuplicateName(name.clone())));
-    }
-    Ok(name.clone())
-}
 
-fn addresses(list: &Spanned<List>, before: &[NodeSpec], ranges: &[IpNet]) -> Result<Vec<IpAddr>, Misfit> {
-    let mut addresses = Vec::new();
-    for entry in list.get_ref() {
-        let address = address(entry, ranges)?;
-        if let Some(owner) = before.iter().find(|node| node.addresses.contains(&address)) {
-            return Err(Misfit::new(entry, Problem::DuplicateAddress { address, owner: owner.name.clone() }));
+    fn addresses(&mut self, node: &'a Node, ranges: &[IpNet]) -> Result<Vec<IpAddr>, Misfit> {
+        let (name, list) = (node.name.get_ref().as_str(), &node.addresses);
+        let mut addresses = Vec::new();
+        for entry in list.get_ref() {
+            let address = address(entry, ranges)?;
+            if let Some(owner) = self.addresses.insert(address, name) {
+                let owner = if owner == name { "itself" } else { owner }.to_owned();
+                return Err(Misfit::new(entry, Problem::DuplicateAddress { address, owner }));
+            }
+            addresses.push(address);
         }
-        if addresses.contains(&address) {
-            return Err(Misfit::new(entry, Problem::DuplicateAddress { address, owner: "itself".into() }));
+        let Some(first) = addresses.first().copied() else { return Err(Misfit::new(list, Problem::Empty)) };
+        match self.first.get_or_insert((name, first)) {
+            (other, underlay) if underlay.is_ipv4() != first.is_ipv4() => {
+                let other = (*other).to_owned();
+                Err(Misfit::new(list, Problem::MixedUnderlay { address: first, other }))
+            }
+            _ => Ok(addresses),
         }
-        addresses.push(address);
     }
-    let Some(first) = addresses.first().copied() else { return Err(Misfit::new(list, Problem::Empty)) };
-    match before.first() {
-        Some(other) if other.underlay().is_some_and(|underlay| underlay.is_ipv4() != first.is_ipv4()) => {
-            Err(Misfit::new(list, Problem::MixedUnderlay { address: first, other: other.name.clone() }))
+
+    fn blocks(&mut self, node: &'a Node, ranges: &[IpNet]) -> Result<Vec<IpNet>, Misfit> {
+        let list = &node.blocks;
+        let blocks = networks::list(list)?;
+        if blocks.is_empty() {
+            return Err(Misfit::new(list, Problem::Empty));
         }
-        _ => Ok(addresses),
+        for (entry, block) in list.get_ref().iter().zip(&blocks) {
+            if !ranges.iter().any(|range| range.contains(block)) {
+                return Err(Misfit::new(entry, Problem::OutsideRanges(*block)));
+            }
+            if let Some((other, owner)) = self.blocks.take(*block, node.name.get_ref()) {
+                let (other, owner) = (*other, (*owner).to_owned());
+                return Err(Misfit::new(entry, Problem::BlockTaken { block: *block, other, owner }));
+            }
+        }
+        Ok(blocks)
     }
 }
 
@@ -84,29 +117,4 @@ fn is_usable(address: IpAddr) -> bool {
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
     };
     !(is_link_local || address.is_unspecified() || address.is_loopback() || address.is_multicast())
-}
-
-fn blocks(list: &Spanned<List>, before: &[NodeSpec], ranges: &[IpNet]) -> Result<Vec<IpNet>, Misfit> {
-    let blocks = networks::list(list)?;
-    if blocks.is_empty() {
-        return Err(Misfit::new(list, Problem::Empty));
-    }
-    for (entry, block) in list.get_ref().iter().zip(&blocks) {
-        if !ranges.iter().any(|range| range.contains(block)) {
-            return Err(Misfit::new(entry, Problem::OutsideRanges(*block)));
-        }
-        if let Some((owner, other)) = taken(*block, before) {
-            let owner = owner.name.clone();
-            return Err(Misfit::new(entry, Problem::BlockTaken { block: *block, other, owner }));
-        }
-    }
-    Ok(blocks)
-}
-
-/// The node before that has a block in common with `block`, and which.
-fn taken(block: IpNet, before: &[NodeSpec]) -> Option<(&NodeSpec, IpNet)> {
-    before.iter().find_map(|node| {
-        let other = node.blocks.iter().copied().find(|other| networks::overlap(*other, block))?;
-        Some((node, other))
-    })
 }

@@ -167,3 +167,46 @@ fn a_missing_file_is_named() {
     let error = source.load().unwrap_err().to_string();
     assert!(error.starts_with("/nonexistent/cluster.toml: "), "{error}");
 }
+
+/// A cluster of `count` nodes, each with a /24 and a /112, in no order.
+fn large(count: usize) -> String {
+    let mut text = "ranges = [\"10.0.0.0/8\", \"fd10::/32\"]\n".to_owned();
+    for at in 0..count {
+        // 7919 is a prime: every number below `count` comes once.
+        let (high, low) = ((at * 7919 % count) / 250, (at * 7919 % count) % 250);
+        write!(
+            text,
+            "[[node]]\nname = \"n{high}-{low}\"\naddresses = [\"192.168.{high}.{low}\"]\n\
+             blocks = [\"10.{high}.{low}.0/24\", \"fd10:0:{high}:{low}::/112\"]\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+#[test]
+fn five_thousand_nodes_are_read_and_the_time_is_told() {
+    let (text, started) = (large(5_000), std::time::Instant::now());
+    assert_eq!(read(&text).unwrap().nodes.len(), 5_000);
+    println!("5,000 nodes, {} bytes: {:?}", text.len(), started.elapsed());
+}
+
+#[test]
+fn among_many_blocks_the_one_that_overlaps_is_found_whichever_of_the_two_is_larger() {
+    let one = |block: &str| {
+        let node = "[[node]]\nname = \"last\"\naddresses = [\"192.168.255.1\"]\nblocks = ";
+        read(&format!("{}{node}[\"{block}\"]\n", large(1_000))).map(|cluster| cluster.nodes.len())
+    };
+    assert_eq!(one("10.2.250.0/24").unwrap(), 1_001, "between two others");
+    assert_eq!(one("fd10:0:9::/112").unwrap(), 1_001, "behind all others");
+    for (block, says) in [
+        ("10.2.7.0/24", "10.2.7.0/24 overlaps 10.2.7.0/24 of node n2-7"),
+        ("10.2.7.255/32", "10.2.7.255/32 overlaps 10.2.7.0/24 of node n2-7"),
+        ("10.2.248.0/23", "10.2.248.0/23 overlaps 10.2.248.0/24 of node n2-248"),
+        ("10.0.0.0/9", "10.0.0.0/9 overlaps 10.0.0.0/24 of node n0-0"),
+        ("fd10:0:2:7::8/128", "fd10:0:2:7::8/128 overlaps fd10:0:2:7::/112 of node n2-7"),
+    ] {
+        let error = one(block).unwrap_err().to_string();
+        assert!(error.ends_with(says), "{error}");
+    }
+}

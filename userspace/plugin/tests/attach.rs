@@ -16,7 +16,8 @@ fn an_add_gives_addresses_routes_and_a_working_path() {
     assert_eq!(result["interfaces"][1]["name"], "eth0");
     assert_eq!(result["interfaces"][1]["sandbox"], pod.path().to_str().unwrap());
     assert_eq!(result["interfaces"][0]["name"], node.veths()[0].as_str());
-    assert_eq!(result["ips"][0]["address"], "10.77.0.0/32");
+    let address = result["ips"][0]["address"].as_str().unwrap();
+    assert!(address.starts_with("10.77.0.") && address.ends_with("/32"), "{address}");
     assert_eq!(result["ips"][0]["gateway"], "169.254.1.1");
     assert_eq!(result["ips"][0]["interface"], 1);
     assert_eq!(result["ips"][1]["gateway"], "fe80::1");
@@ -100,7 +101,8 @@ fn every_version_is_answered_in_its_own_shape() {
         let result = node.call("ADD", &format!("c{at}"), pod.path().to_str().unwrap(), &conf).ok();
         assert_eq!(result["cniVersion"], version);
         let address = if at < 2 { &result["ip4"]["ip"] } else { &result["ips"][0]["address"] };
-        assert_eq!(address, &json!(format!("10.77.0.{at}/32")), "{version}");
+        let address = address.as_str().unwrap();
+        assert!(address.starts_with("10.77.0.") && address.ends_with("/32"), "{version}: {address}");
         let family = &result["ips"][1]["version"];
         assert_eq!(family, &if (2..5).contains(&at) { json!("6") } else { Value::Null }, "{version}");
         assert_eq!(result["interfaces"][1]["mtu"].is_u64(), at == 6, "{version}");
@@ -226,10 +228,12 @@ fn check_names_the_first_difference() {
     check(&conf).ok();
 
     let veth = result["interfaces"][0]["name"].as_str().unwrap();
+    let own = &addresses(&result)[0];
+    let (route, address) = (format!("route {own}"), format!("address {own}"));
     let breaks: [(&Netns, Vec<&str>, &str); 4] = [
-        (&node.netns, vec!["ip", "route", "del", "10.77.0.1/32"], "route 10.77.0.1"),
+        (&node.netns, vec!["ip", "route", "del", own], &route),
         (&pod, vec!["ip", "route", "del", "default"], "route 0.0.0.0/0"),
-        (&pod, vec!["ip", "address", "flush", "dev", "eth0"], "address 10.77.0.1"),
+        (&pod, vec!["ip", "address", "flush", "dev", "eth0"], &address),
         (&node.netns, vec!["tc", "qdisc", "del", "dev", veth, "clsact"], "filters"),
     ];
     for (at, (netns, command, names)) in breaks.into_iter().enumerate() {

@@ -8,11 +8,15 @@ use std::{fs, path::Path};
 
 use harness::{NODE, Netns, Node, addresses};
 use naru_core::reconcile::{Pass, Policy};
-use naru_node::{endpoint::reconcile, init::NodeFacts};
+use naru_node::{
+    datapath::{Pins, Pods},
+    endpoint::reconcile,
+    init::NodeFacts,
+};
 use serde_json::json;
 
-const STEPS: [&str; 7] =
-    ["reserve", "create-pair", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
+const STEPS: [&str; 8] =
+    ["unwire", "reserve", "create-pair", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
 const ENDS: [&str; 3] = ["detach-maps", "detach-link", "detach-release"];
 
 fn path(pod: &Netns) -> String {
@@ -103,6 +107,49 @@ fn a_kill_in_any_step_leaves_no_duplicate_and_after_two_passes_no_leak() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_pass_ends_the_cooling_of_addresses_though_nobody_asks_for_one() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    node.del("abc").ok();
+    let facts = NodeFacts::load(&node.paths).unwrap().unwrap();
+    let since = node.store().rows().unwrap().iter().map(|row| row.since).max().unwrap();
+    let pass = |now| {
+        node.netns.inside(|| {
+            let mut tools = node.tools();
+            reconcile::pass(&mut tools, &facts, Policy::default(), &Pass::default(), now).unwrap().0
+        })
+    };
+    assert_eq!(pass(since + 29_000).cooled, 0);
+    assert_eq!(node.cooling().len(), 2);
+    assert_eq!(pass(since + 30_000).cooled, 2);
+    assert_eq!(node.cooling().len(), 0);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_kill_while_an_attachment_moves_leaves_no_cooling_address_at_a_live_interface() {
+    let node = Node::new();
+    for step in STEPS {
+        let (before, after) = (Netns::new("before"), Netns::new("after"));
+        node.add("abc", &before).ok();
+        let asked = format!("kill:{step}");
+        let said = node.call_with("ADD", "abc", &path(&after), &node.conf(), &[("NARU_FAILPOINT", &asked)]);
+        assert!(said.signal, "{step}: {said:?}");
+        for address in node.cooling() {
+            assert!(!node.entries().contains(&address), "{step}: {address} is in the map");
+            assert!(!node.routed().contains(&address), "{step}: {address} is routed");
+        }
+        node.add("abc", &after).ok();
+        assert_eq!((node.veths().len(), node.entries().len(), node.held().len()), (1, 2, 2), "{step}");
+        assert_eq!(before.ip(&["link", "show", "type", "veth"]), json!([]), "{step}");
+        assert!(after.can_ping(NODE[0]) && after.can_ping(NODE[1]), "{step}");
+        node.del("abc").ok();
+        node.assert_clean();
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_kill_in_any_step_of_del_is_healed_by_the_next_del() {
     let node = Node::new();
     for step in ENDS {
@@ -124,7 +171,8 @@ fn after_a_reboot_the_next_add_makes_the_node_ready() {
     node.unmount();
     fs::remove_dir_all(&node.paths.run).unwrap();
     for veth in node.veths() {
-        node.netns.run("ip", &["link", "del", &veth]);
+        // The kernel takes the namespace down in its own time, and the veth with it.
+        node.netns.succeeds("ip", &["link", "del", &veth]);
     }
     node.boot = "boot-2".to_owned();
     let pod = Netns::new("pod");
@@ -149,6 +197,62 @@ fn pods_live_on_when_bpffs_and_run_directory_go_away() {
     }
     assert!(old.can_ping(NODE[0]));
     node.del("old").ok();
+    node.del("new").ok();
+    node.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_subnet_that_was_changed_in_the_configuration_gives_way_and_its_pods_live_on() {
+    let (node, old, new) = (Node::new(), Netns::new("old"), Netns::new("new"));
+    let kept = addresses(&node.add("old", &old).ok());
+    let mut conf = node.conf();
+    conf["ipam"] = json!({ "ranges": [[{ "subnet": "10.77.0.0/20" }]] });
+    let given = addresses(&node.call("ADD", "new", &path(&new), &conf).ok());
+    assert_eq!(given.len(), 1, "the configuration has no IPv6 any more");
+    assert!(new.can_ping(&kept[0]) && old.can_ping(&given[0]) && old.can_ping(NODE[1]));
+    let ranges = node.store().ranges().unwrap();
+    let of = |draining| ranges.iter().filter(|r| r.draining == draining).map(|r| r.net.to_string()).collect();
+    let (draining, active): (Vec<String>, Vec<String>) = (of(true), of(false));
+    assert_eq!((draining.len(), active), (2, vec!["10.77.0.0/20".to_owned()]), "{draining:?}");
+    node.del("old").ok();
+    node.del("new").ok();
+    node.assert_clean();
+}
+
+/// Whether the pod is heard with another MAC address; the one it had is back afterwards.
+fn is_heard_with_another_mac(pod: &Netns) -> bool {
+    let own = pod.ip(&["link", "show", "eth0"])[0]["address"].as_str().unwrap().to_owned();
+    pod.run("ip", &["link", "set", "eth0", "address", "02:00:00:00:00:99"]);
+    let heard = pod.can_ping(NODE[0]);
+    pod.run("ip", &["link", "set", "eth0", "address", &own]);
+    assert!(pod.can_ping(NODE[0]), "with its own");
+    heard
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pod_whose_mac_is_checked_is_checked_in_new_maps_too() {
+    let mut node = Node::new();
+    let (free, bound) = (Netns::new("free"), Netns::new("bound"));
+    let mut checked = node.conf();
+    checked["naru"]["antispoof"] = json!("mac");
+    node.add("free", &free).ok();
+    node.call("ADD", "bound", &path(&bound), &checked).ok();
+    assert!(is_heard_with_another_mac(&free) && !is_heard_with_another_mac(&bound), "before");
+    let pods = Pods::open(&Pins::new(&node.paths)).unwrap().entries().unwrap();
+    node.unmount();
+    fs::remove_dir_all(&node.paths.run).unwrap();
+    node.boot = "boot-2".to_owned();
+    node.add("new", &Netns::new("new")).ok();
+    assert!(is_heard_with_another_mac(&free) && !is_heard_with_another_mac(&bound), "after");
+    let restored = Pods::open(&Pins::new(&node.paths)).unwrap();
+    for (address, value) in pods {
+        let now = restored.get(address).unwrap().unwrap();
+        assert_eq!((now.flags, now.mtu, now.generation), (value.flags, value.mtu, value.generation));
+    }
+    node.del("bound").ok();
+    node.del("free").ok();
     node.del("new").ok();
     node.assert_clean();
 }

@@ -3,6 +3,7 @@ use naru_cluster::{FileSource, Source};
 use naru_core::cluster::ClusterSpec;
 use naru_node::{
     datapath::AttachMode,
+    health,
     init::{Ready, Request, Standalone, run as init},
     paths::Paths,
 };
@@ -19,6 +20,9 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     let ready = init(paths, &request(args, cluster)).context("init")?;
     for line in summary(&ready) {
         println!("{line}");
+    }
+    for warning in health::lost_journals(paths) {
+        eprintln!("warning: {warning}");
     }
     Ok(())
 }
@@ -47,6 +51,7 @@ pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
         standalone,
         services: args.service_range.clone(),
         conflist: Some(!args.no_conflist),
+        ..Request::default()
     }
 }
 

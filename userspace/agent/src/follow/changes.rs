@@ -5,7 +5,7 @@ use naru_node::{
     links::{Change, Watch},
 };
 use notify::{RecursiveMode, Watcher};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What a pass has to look at; the later the more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,8 +19,8 @@ pub enum Wake {
 }
 
 /// Wakes for changes of the cluster file and of the network namespace, from threads of their own.
-pub fn watch(file: Option<&Path>) -> anyhow::Result<Receiver<Wake>> {
-    let (sender, receiver) = channel(16);
+pub fn watch(file: Option<&Path>) -> anyhow::Result<UnboundedReceiver<Wake>> {
+    let (sender, receiver) = unbounded_channel();
     if let Some(file) = file {
         watch_file(file, sender.clone())?;
     }
@@ -40,15 +40,16 @@ pub fn watch(file: Option<&Path>) -> anyhow::Result<Receiver<Wake>> {
     Ok(receiver)
 }
 
-/// A full channel has a pass coming anyway.
-fn tell(sender: &Sender<Wake>, wake: Option<Wake>) {
+/// Nothing is left out where a flood of small changes hides a large one; the receiver merges them.
+fn tell(sender: &UnboundedSender<Wake>, wake: Option<Wake>) {
     if let Some(wake) = wake {
-        let _ = sender.try_send(wake);
+        // The receiver goes away when the process does.
+        let _ = sender.send(wake);
     }
 }
 
 /// Watches the file's directory, because editors and config maps replace the file; the thread lives as long as the process.
-fn watch_file(file: &Path, sender: Sender<Wake>) -> anyhow::Result<()> {
+fn watch_file(file: &Path, sender: UnboundedSender<Wake>) -> anyhow::Result<()> {
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !directory.is_dir() {
         tracing::warn!("{}: not there: only the periodic pass looks for it", directory.display());

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     fs::{File, Metadata},
     os::unix::fs::MetadataExt,
     path::Path,
@@ -12,6 +13,7 @@ use naru_core::{
 use naru_node::{
     datapath::Pins,
     endpoint::{Maps, Tools, reconcile},
+    health,
     init::{self, InitError, Memory, NodeFacts, Request},
     links::Links,
     paths::Paths,
@@ -29,6 +31,8 @@ pub struct Mirror {
     /// What was said of the source last, so that it is not said again every pass.
     complaint: Option<String>,
     remembered: Pass,
+    /// Warnings that are in the log already.
+    warned: BTreeSet<String>,
     /// Held from the first init on: one agent a node, and no uninstall meanwhile.
     place: Option<File>,
 }
@@ -36,7 +40,15 @@ pub struct Mirror {
 impl Mirror {
     /// A mirror of `source`; `request` is what the command line asks of init.
     pub fn new(paths: Paths, request: Request, source: Box<dyn Source>) -> Self {
-        Self { paths, request, source, complaint: None, remembered: Pass::default(), place: None }
+        Self {
+            paths,
+            request,
+            source,
+            complaint: None,
+            remembered: Pass::default(),
+            warned: BTreeSet::new(),
+            place: None,
+        }
     }
 
     /// What is followed, for the log.
@@ -107,6 +119,11 @@ impl Mirror {
             }
         }
         report(&ready.changes);
+        for warning in health::lost_journals(&self.paths) {
+            if self.warned.insert(warning.clone()) {
+                tracing::warn!("{warning}");
+            }
+        }
         Ok(())
     }
 
@@ -144,6 +161,9 @@ impl Mirror {
         }
         for interface in &report.filters {
             tracing::info!("{interface}: programs attached again");
+        }
+        if let Some(error) = &report.uncooled {
+            tracing::error!("addresses stay in cooling: {error}");
         }
         Ok(())
     }

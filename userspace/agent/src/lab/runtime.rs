@@ -28,6 +28,15 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Puts the plugin into the node's directory of CNI binaries, under all its names.
+pub fn install(plugin: &Path, directory: &Path) -> anyhow::Result<()> {
+    for name in ["naru-cni", "naru-ipam", "loopback"] {
+        let path = directory.join(name);
+        std::os::unix::fs::symlink(plugin, &path).with_context(|| format!("link {}", path.display()))?;
+    }
+    Ok(())
+}
+
 /// The plugin configuration a runtime passes: the first conflist of the node, its first plugin, name and version.
 pub fn network(node: &Node) -> anyhow::Result<Value> {
     let directory = node_paths(&node.root).cni_conf;

@@ -101,6 +101,7 @@ fn bring_up(
     }
     fs::write(paths.cluster_file(), cluster)
         .with_context(|| format!("write {}", paths.cluster_file().display()))?;
+    runtime::install(plugin, &paths.cni_bin)?;
     netns::inside(&node.netns, || init(options, node)).with_context(|| format!("node {}", node.name))?;
     if node.agent {
         netns::inside(&node.netns, || start_agent(node)).with_context(|| format!("node {}", node.name))?;

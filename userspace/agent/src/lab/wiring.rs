@@ -1,5 +1,8 @@
 //! The switch, the uplinks and the outside host.
 
+use anyhow::Context;
+use naru_node::links::Links;
+
 use super::{
     layout::LabName,
     model::{Lab, Node},
@@ -13,6 +16,8 @@ const BRIDGE: &str = "switch";
 const LISTED_TABLE: u32 = 100;
 /// The main routing table.
 const MAIN_TABLE: u32 = 254;
+/// How often a link is waited for, 100 ms each time.
+const PATIENCE: u32 = 20;
 
 /// Creates the switch, the outside host's and the nodes' namespaces, joined and addressed.
 pub fn build(name: &LabName, lab: &Lab) -> anyhow::Result<()> {
@@ -22,7 +27,25 @@ pub fn build(name: &LabName, lab: &Lab) -> anyhow::Result<()> {
     }
     netns::create(&name.netns("net"), || switch(lab))?;
     netns::inside(&lab.outside.netns, || outside(lab))?;
-    lab.nodes.iter().try_for_each(|node| netns::inside(&node.netns, || uplink(lab, node)))
+    lab.nodes.iter().try_for_each(|node| netns::inside(&node.netns, || uplink(lab, node)))?;
+    let ports: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).chain(["out"]).collect();
+    netns::inside(&name.netns("net"), || await_running(&ports))?;
+    let hosts = lab.nodes.iter().map(|node| &node.netns).chain([&lab.outside.netns]);
+    hosts.into_iter().try_for_each(|host| netns::inside(host, || await_running(&["eth0"])))
+}
+
+/// Waits until the links send: the kernel's link watch runs some time after they are up, and drops until then.
+fn await_running(links: &[&str]) -> anyhow::Result<()> {
+    let netlink = Links::open()?;
+    for name in links {
+        let link = netlink.link(name)?.with_context(|| format!("link {name}: gone"))?;
+        let runs = (0..PATIENCE).find_map(|_| match netlink.await_running(link.index) {
+            Ok(false) => None,
+            answer => Some(answer.map(drop)),
+        });
+        runs.with_context(|| format!("link {name}: does not carry after two seconds"))??;
+    }
+    Ok(())
 }
 
 /// A host that neither forwards nor joins in multicast groups beyond need.

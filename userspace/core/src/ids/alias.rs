@@ -9,7 +9,7 @@ const MARK: &str = "naru1:";
 /// Before a hash that stands for a longer name; no CNI name can hold it.
 const HASHED: char = '#';
 /// Longest network name and container id that are written out. With the mark, the separators, an
-/// interface name (15) and a generation (20) the alias then stays below the kernel's 255 bytes.
+/// interface name (15), a generation (20) and flags (8) the alias then stays below the kernel's 255 bytes.
 const MAX_NETWORK: usize = 64;
 const MAX_CONTAINER: usize = 128;
 
@@ -85,26 +85,49 @@ impl fmt::Display for Alias {
     }
 }
 
-impl FromStr for Alias {
-    type Err = InvalidAlias;
+/// All that the host end's alias says: the owner, and after it the bits that the datapath knows of the pod, where any is
+/// set: `naru1:<network>/<container>/<ifname>/<generation>[/<flags>]`. What else knows them dies before the veth does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Label {
+    /// Whose the veth is.
+    pub alias: Alias,
+    /// The bits.
+    pub flags: u32,
+}
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).ok_or_else(|| InvalidAlias(text.to_owned()))
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.flags {
+            0 => self.alias.fmt(f),
+            flags => write!(f, "{}/{flags:x}", self.alias),
+        }
     }
 }
 
-fn parse(text: &str) -> Option<Alias> {
+impl FromStr for Label {
+    type Err = InvalidAlias;
+
+    /// Takes exactly what [`Label`] writes.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = parse(text).filter(|label| label.to_string() == text);
+        read.ok_or_else(|| InvalidAlias(text.to_owned()))
+    }
+}
+
+fn parse(text: &str) -> Option<Label> {
     let mut parts = text.strip_prefix(MARK)?.split('/');
     let (network, container) = (parts.next()?, parts.next()?);
     let (ifname, generation) = (parts.next()?, parts.next()?.parse().ok()?);
+    let flags = parts.next().map_or(Ok(0), |flags| u32::from_str_radix(flags, 16)).ok()?;
     let unhashed = |name: &str| name.strip_prefix(HASHED).unwrap_or(name).to_owned();
     let whole = AttachmentId::new(unhashed(network), unhashed(container), ifname).is_ok();
-    (whole && parts.next().is_none()).then(|| Alias {
+    let alias = Alias {
         network: network.to_owned(),
         container: container.to_owned(),
         ifname: ifname.to_owned(),
         generation: Generation(generation),
-    })
+    };
+    (whole && parts.next().is_none()).then_some(Label { alias, flags })
 }
 
 #[cfg(test)]
@@ -120,8 +143,8 @@ mod tests {
         let id = id("naru", "4f2c");
         let alias = Alias::new(&id, Generation(12));
         assert_eq!(alias.to_string(), "naru1:naru/4f2c/fifteen-bytes-x/12");
-        let read: Alias = alias.to_string().parse().unwrap();
-        assert_eq!(read, alias);
+        let Label { alias: read, flags } = alias.to_string().parse().unwrap();
+        assert_eq!((&read, flags), (&alias, 0));
         assert_eq!(read.attachment(), Some(id.clone()));
         assert_eq!(read.network(), "naru");
         assert!(read.belongs_to(&id));
@@ -131,11 +154,12 @@ mod tests {
     fn the_longest_names_fit_the_kernel_and_still_belong_to_their_attachment() {
         for (network, container) in [(64, 128), (65, 128), (64, 129), (4000, 4000)] {
             let id = id(&"n".repeat(network), &"c".repeat(container));
-            let alias = Alias::new(&id, Generation(u64::MAX));
-            assert!(alias.to_string().len() <= 255, "{}", alias.to_string().len());
-            let read: Alias = alias.to_string().parse().unwrap();
-            assert!(read.belongs_to(&id));
-            assert_eq!(read.attachment().is_some(), network <= 64 && container <= 128);
+            let label = Label { alias: Alias::new(&id, Generation(u64::MAX)), flags: u32::MAX };
+            assert!(label.to_string().len() <= 255, "{}", label.to_string().len());
+            let read: Label = label.to_string().parse().unwrap();
+            assert_eq!(read, label);
+            assert!(read.alias.belongs_to(&id));
+            assert_eq!(read.alias.attachment().is_some(), network <= 64 && container <= 128);
         }
     }
 
@@ -154,10 +178,29 @@ mod tests {
             "naru1:",
             "naru1:a/b/eth0",
             "naru1:a/b/eth0/x",
-            "naru1:a/b/eth0/1/2",
+            "naru1:a/b/eth0/+1",
+            "naru1:a/b/eth0/01",
+            "naru1:a/b/eth0/1/",
+            "naru1:a/b/eth0/1/0",
+            "naru1:a/b/eth0/1/02",
+            "naru1:a/b/eth0/1/A",
+            "naru1:a/b/eth0/1/+2",
+            "naru1:a/b/eth0/1/g",
+            "naru1:a/b/eth0/1/100000000",
+            "naru1:a/b/eth0/1/2/3",
             "naru2:a/b/eth0/1",
         ] {
-            assert_eq!(text.parse::<Alias>(), Err(InvalidAlias(text.into())), "{text}");
+            assert_eq!(text.parse::<Label>(), Err(InvalidAlias(text.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_stand_behind_the_owner_where_any_is_set() {
+        let alias = Alias::new(&AttachmentId::new("naru", "4f2c", "eth0").unwrap(), Generation(12));
+        for (flags, text) in [(0, ""), (1, "/1"), (0x1f, "/1f"), (u32::MAX, "/ffffffff")] {
+            let label = Label { alias: alias.clone(), flags };
+            assert_eq!(label.to_string(), format!("naru1:naru/4f2c/eth0/12{text}"));
+            assert_eq!(label.to_string().parse::<Label>(), Ok(label));
         }
     }
 

@@ -6,7 +6,7 @@ mod attachment;
 mod hash;
 mod netns;
 
-pub use alias::{Alias, InvalidAlias};
+pub use alias::{Alias, InvalidAlias, Label};
 pub use attachment::{AttachmentId, InvalidId, PodName, host_ifname};
 pub(crate) use hash::stable_hash;
 pub use netns::{Generation, InvalidNetnsId, NetnsId};

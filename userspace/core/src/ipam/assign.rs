@@ -37,14 +37,18 @@ pub fn assign<L: Ledger>(
     Ok(Assignment { addresses, generation, reused: false, superseded: held })
 }
 
-/// What the attachment holds, if that is what it asks for.
-fn keep<L: Ledger>(ledger: &mut L, request: &Request, held: &[Row]) -> Result<Option<Assignment>, L::Error> {
+/// Whether an attachment that holds these rows, at least one, keeps them when it asks again. Otherwise [`assign`] gives
+/// them back: what the kernel has of them must be gone by then.
+#[must_use]
+pub fn keeps(request: &Request, held: &[Row]) -> bool {
     let same_netns = |row: &Row| row.netns.is_none() || row.netns == request.netns;
     let has = |address: &IpAddr| held.iter().any(|row| row.address == *address);
-    let [first, ..] = held else { return Ok(None) };
-    if !held.iter().all(same_netns) || !request.addresses.iter().all(has) {
-        return Ok(None);
-    }
+    !held.is_empty() && held.iter().all(same_netns) && request.addresses.iter().all(has)
+}
+
+/// What the attachment holds, if that is what it asks for.
+fn keep<L: Ledger>(ledger: &mut L, request: &Request, held: &[Row]) -> Result<Option<Assignment>, L::Error> {
+    let Some(first) = held.first().filter(|_| keeps(request, held)) else { return Ok(None) };
     for row in held.iter().filter(|row| row.netns != request.netns) {
         let row = Row { netns: request.netns, ..row.clone() };
         ledger.set_row(&row.domain, row.address, Some(&row))?;

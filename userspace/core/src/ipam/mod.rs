@@ -27,7 +27,7 @@ mod sets;
 mod tests;
 
 pub use adopt::{Adoption, adopt};
-pub use assign::{assign, confirm, usage};
+pub use assign::{assign, confirm, keeps, usage};
 pub use chunk::{CHUNK_BITS, CHUNK_BYTES, Chunk};
 pub use claim::claim;
 pub use error::{IpamError, Usage};

@@ -2,13 +2,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
-    ids::{Alias, Generation, NetnsId},
-    ipam::{Assignment, Domain, Millis, Request},
+    ids::{Alias, Generation, Label, NetnsId},
+    ipam::{Assignment, Domain, Millis, Request, Row, keeps},
 };
 
 use super::{
     AttachError, Attached, Cause, Spec, Tools,
     check::{self, Expected},
+    detach::own_link,
     namespaces,
     plan::{self, Failure, Step, nothing},
 };
@@ -31,8 +32,12 @@ struct Work<'a> {
     ifindex: u32,
 }
 
-const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 1] {
-    [Step { name: "reserve", act: reserve, undo: give_back }]
+/// What the attachment had in another namespace goes before its addresses are given back.
+const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 2] {
+    [
+        Step { name: "unwire", act: unwire, undo: nothing },
+        Step { name: "reserve", act: reserve, undo: give_back },
+    ]
 }
 
 /// Everything after the reservation. Map entries come before the interface is up, and what is fixed to the veth
@@ -129,8 +134,17 @@ impl<'a> Work<'a> {
         Ok(self.attached)
     }
 
-    fn alias(&self) -> Alias {
-        Alias::new(&self.spec.id, self.assignment.generation)
+    fn request(&self) -> Request {
+        Request {
+            pod: self.spec.pod.clone(),
+            netns: Some(self.netns_id),
+            addresses: self.spec.addresses.clone(),
+            ..Request::new(Domain::naru(), self.spec.pool.clone(), self.spec.id.clone())
+        }
+    }
+
+    fn label(&self) -> Label {
+        Label { alias: Alias::new(&self.spec.id, self.assignment.generation), flags: self.spec.flags }
     }
 
     fn pod_value(&self) -> PodValue {
@@ -145,14 +159,30 @@ impl<'a> Work<'a> {
     }
 }
 
+/// An address that cools must not be at a live veth: it may be another pod's next.
+fn unwire(work: &mut Work<'_>) -> Result<(), Cause> {
+    let held = work.tools.store.lease_of(&Domain::naru(), &work.spec.id)?;
+    if held.is_empty() || keeps(&work.request(), &held) {
+        return Ok(());
+    }
+    remove_predecessor(work, &held)
+}
+
+/// Map entries first: nothing leads to the veth any more when it goes.
+fn remove_predecessor(work: &mut Work<'_>, held: &[Row]) -> Result<(), Cause> {
+    for row in held {
+        work.tools.maps.pods.delete_generation(row.address, row.generation.0)?;
+    }
+    if let Some(link) = own_link(&work.tools.links, &work.spec.id)? {
+        work.tools.maps.interfaces.remove(link.index)?;
+        work.tools.links.delete_seen_veth(&link)?;
+    }
+    Ok(())
+}
+
 fn reserve(work: &mut Work<'_>) -> Result<(), Cause> {
     let spec = work.spec;
-    let request = Request {
-        pod: spec.pod.clone(),
-        netns: Some(work.netns_id),
-        addresses: spec.addresses.clone(),
-        ..Request::new(Domain::naru(), spec.pool.clone(), spec.id.clone())
-    };
+    let request = work.request();
     let store = &mut work.tools.store;
     work.assignment = match spec.delegated {
         true => store.claim(&request, work.now)?,
@@ -177,13 +207,15 @@ fn give_back(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
-    for row in &work.assignment.superseded {
-        work.tools.maps.pods.delete_generation(row.address, row.generation.0)?;
+    let superseded = std::mem::take(&mut work.assignment.superseded);
+    if !superseded.is_empty() {
+        // Nothing is left of it unless another ADD made it since.
+        remove_predecessor(work, &superseded)?;
     }
-    if work.assignment.reused || !work.assignment.superseded.is_empty() {
+    if work.assignment.reused {
         work.tools.links.delete_host_veth(&work.attached.host_name)?;
     }
-    let alias = work.alias().to_string();
+    let alias = work.label().to_string();
     let pair = PairSpec {
         host_name: &work.attached.host_name,
         host_mac: work.attached.host_mac,

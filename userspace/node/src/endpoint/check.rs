@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, fmt, net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
 use naru_core::{
-    ids::{Alias, AttachmentId, Generation, host_ifname},
+    ids::{AttachmentId, Generation, Label, host_ifname},
     ipam::{Domain, Row, State},
 };
 
@@ -107,8 +107,8 @@ fn host_end(tools: &Tools, id: &AttachmentId) -> Result<(Link, Generation), Diff
     let Some(link) = tools.links.link(&name)? else {
         return Err(Difference::Found(format!("{name}: not there")));
     };
-    let alias: Option<Alias> = link.alias.parse().ok();
-    match alias.filter(|alias| alias.belongs_to(id)) {
+    let label: Option<Label> = link.alias.parse().ok();
+    match label.map(|label| label.alias).filter(|alias| alias.belongs_to(id)) {
         None => Err(Difference::Found(format!("{name}: belongs to {:?}", link.alias))),
         Some(_) if !link.up => Err(Difference::Found(format!("{name}: down"))),
         Some(alias) => Ok((link, alias.generation())),

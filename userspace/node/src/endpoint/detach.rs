@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use naru_core::{
-    ids::{Alias, AttachmentId, Generation, host_ifname},
+    ids::{AttachmentId, Generation, Label, host_ifname},
     ipam::{Domain, Millis},
 };
 
@@ -63,9 +63,9 @@ pub fn detach(
 }
 
 /// The attachment's veth; a link of that name with another's alias is not touched.
-fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
+pub(super) fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
     let link = links.link(&host_ifname(id))?;
-    Ok(link.filter(|link| link.alias.parse::<Alias>().is_ok_and(|alias| alias.belongs_to(id))))
+    Ok(link.filter(|link| link.alias.parse::<Label>().is_ok_and(|label| label.alias.belongs_to(id))))
 }
 
 /// The attachment's addresses with their generation: from the store, or else from the host routes over its veth.
@@ -85,7 +85,7 @@ fn held(
         _ => {}
     }
     let Some(link) = link else { return Vec::new() };
-    let generation = link.alias.parse::<Alias>().map(|alias| alias.generation()).unwrap_or_default();
+    let generation = link.alias.parse::<Label>().map(|label| label.alias.generation()).unwrap_or_default();
     let over = RouteTarget::Device { index: link.index };
     match links.routes() {
         Ok(routes) => routes

@@ -4,7 +4,7 @@ use std::{
 };
 
 use naru_core::{
-    ids::Generation,
+    ids::{Generation, Label},
     reconcile::{Facts, HostRoute, LiveLink, MapEntry},
 };
 
@@ -52,7 +52,7 @@ pub(super) fn live_links(links: &Links, routes: &[HostRoute]) -> Result<Vec<Live
     let live = |link: crate::links::Link| {
         Some(LiveLink {
             ifindex: link.index,
-            alias: link.alias.parse().ok()?,
+            alias: link.alias.parse::<Label>().ok()?.alias,
             name: link.name,
             addresses: addresses.remove(&link.index).unwrap_or_default(),
             netns: None,

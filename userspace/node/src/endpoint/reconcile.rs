@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
-    ids::{Generation, PodName},
-    ipam::{Domain, Millis},
+    ids::{Generation, Label, PodName},
+    ipam::{DEFAULT_COOLING, Domain, Millis},
     reconcile::{Action, LiveLink, Pass, Policy, reconcile},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     datapath,
     init::NodeFacts,
     links::{Link, Links, Route},
-    store::{Adoption, StateStore},
+    store::{Adoption, StateStore, StoreError},
 };
 
 /// What a pass did.
@@ -26,6 +26,10 @@ pub struct Report {
     pub failed: Vec<(Action, Cause)>,
     /// Interfaces whose filters were attached again.
     pub filters: Vec<String>,
+    /// How many addresses had cooled long enough and are free again.
+    pub cooled: usize,
+    /// Why it is not all of them.
+    pub uncooled: Option<StoreError>,
 }
 
 /// One pass: looks, decides, acts. `previous` is what the pass before returned.
@@ -52,6 +56,10 @@ pub fn pass(
         if restore_filters(tools, link)? {
             report.filters.push(link.name.clone());
         }
+    }
+    match tools.store.sweep_all(DEFAULT_COOLING, now) {
+        Ok(cooled) => report.cooled = cooled,
+        Err(error) => report.uncooled = Some(error),
     }
     Ok((report, next))
 }
@@ -83,11 +91,9 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
         }
         Action::DeleteLink { ifindex, name, alias } => {
             // Another alias under this name is another attachment's veth, made since we looked.
-            if tools
-                .links
-                .link(name)?
-                .is_some_and(|link| link.index == *ifindex && link.alias == alias.to_string())
-            {
+            let is_it =
+                |link: Link| link.index == *ifindex && label(&link).is_some_and(|l| l.alias == *alias);
+            if tools.links.link(name)?.is_some_and(is_it) {
                 tools.links.delete_host_veth(name)?;
             }
             tools.maps.interfaces.remove(*ifindex)?;
@@ -121,11 +127,16 @@ fn restore_entry(
     Ok(tools.maps.pods.insert(address, value)?)
 }
 
-/// What `INTERFACES` says of a pod's veth, as far as the kernel remembers: the MAC addresses, not the flags.
+fn label(link: &Link) -> Option<Label> {
+    link.alias.parse().ok()
+}
+
+/// What `INTERFACES` shall say of a pod's veth, as the kernel remembers it.
 fn interface_value(tools: &Tools, link: &Link) -> Result<InterfaceValue, Cause> {
     let neighbours = tools.links.neighbours(link.index)?;
     let pod_mac = neighbours.first().map_or([0; 6], |one| one.mac.0);
-    Ok(InterfaceValue { flags: 0, host_mac: link.mac.map_or([0; 6], |mac| mac.0), pod_mac })
+    let flags = label(link).map_or(0, |label| label.flags);
+    Ok(InterfaceValue { flags, host_mac: link.mac.map_or([0; 6], |mac| mac.0), pod_mac })
 }
 
 fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32) -> Result<(), Cause> {

@@ -1,12 +1,13 @@
 //! What is wrong with a running node, in words: looked at, never changed.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use crate::{
     datapath::{Pins, overlay_attachment, pod_filters},
     init::{self, DEVICE, InitError, Memory, Survey},
     links::Links,
     paths::Paths,
+    store::NodeStore,
 };
 
 /// Everything that is not as it should be; empty on a healthy node.
@@ -25,7 +26,22 @@ pub fn warnings(paths: &Paths, memory: &Memory) -> Result<Vec<String>, InitError
     warnings.extend(overlay(&links, &pins, memory)?);
     warnings.extend(pods(&links, &pins)?);
     warnings.extend(runtime(paths, memory));
+    warnings.extend(lost_journals(paths));
     Ok(warnings)
+}
+
+/// Damaged stores of the node's identity and journal that were replaced by new ones, until somebody removes them.
+#[must_use]
+pub fn lost_journals(paths: &Paths) -> Vec<String> {
+    let copies = NodeStore::damaged_copies(&paths.node_store());
+    let text = |copy: PathBuf| {
+        let copy = copy.display();
+        format!(
+            "{copy}: was damaged and replaced: the node has a new uid, and uninstall cannot restore what the machine \
+             was before the first init; remove the file when that is seen to"
+        )
+    };
+    copies.into_iter().map(text).collect()
 }
 
 /// Addresses that the cluster says are this node's, but the machine does not have.

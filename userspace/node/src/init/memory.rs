@@ -38,6 +38,13 @@ pub struct Pool {
     pub masquerade: bool,
 }
 
+impl Pool {
+    fn overlaps(&self, other: &Self) -> bool {
+        let shared = |own: &IpNet| other.subnets.iter().any(|one| own.contains(one) || one.contains(own));
+        self.subnets.iter().any(shared)
+    }
+}
+
 /// The subnets of all pools together.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PoolSubnets {
@@ -162,10 +169,12 @@ impl Memory {
         }
     }
 
-    /// Adds the pool, in place of one of the same subnets.
+    /// Adds the pool, in place of those that have a subnet in common with it: a configuration whose subnets were changed.
     fn serve(&mut self, standalone: &Standalone) {
         let Standalone { subnets, reserved, masquerade } = standalone.clone();
         let pool = Pool { subnets, reserved, masquerade };
+        let stays = |known: &Pool| known.subnets == pool.subnets || !known.overlaps(&pool);
+        self.pools.retain(stays);
         match self.pools.iter_mut().find(|known| known.subnets == pool.subnets) {
             Some(known) => *known = pool,
             None => self.pools.push(pool),
@@ -262,5 +271,8 @@ mod tests {
         let subnets = two.pool_subnets();
         assert_eq!(subnets.all.len(), 2);
         assert_eq!(subnets.masqueraded, ["10.23.0.0/16".parse().unwrap()]);
+        let changed = Memory::merge(Some(&two), &standalone("10.23.0.0/17", true)).unwrap();
+        assert_eq!(changed.pool_subnets().masqueraded, ["10.23.0.0/17".parse().unwrap()]);
+        assert_eq!(changed.pools.len(), 2, "the subnets of one configuration were changed");
     }
 }

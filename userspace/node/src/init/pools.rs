@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use naru_core::ipam::{Domain, PoolSpec, Reservation};
 
 use super::{InitError, Memory, pool_name};
@@ -6,16 +8,30 @@ use crate::{
     store::{NodeStore, StateStore},
 };
 
-/// Gives the store the ranges of the node's pools. A pool without ranges any more drains.
+/// Gives the store the ranges of the node's pools. A pool that is not among them any more, or a range of one, gives
+/// nothing out from now on; addresses that pods have of it stay theirs, and with the last of them it goes.
 pub(super) fn ensure(memory: &Memory, state: &mut StateStore, node: &mut NodeStore) -> Result<(), InitError> {
-    let kept = reservations::all(node)?;
-    for spec in specs(memory, &kept) {
-        state.set_ranges(&spec, super::run::now())?;
+    let mut specs = specs(memory, &reservations::all(node)?);
+    specs.extend(gone(&specs, state)?);
+    let boot_id = state.boot_id().to_owned();
+    for spec in specs {
+        // Not the addresses again that were in use until a moment ago.
+        state.set_ranges(&spec.varied_by(&boot_id), super::run::now())?;
     }
     if node.blocks()? != memory.blocks() {
         node.set_blocks(memory.blocks())?;
     }
     Ok(())
+}
+
+/// Pools of ours that the store has and that shall not be, each without ranges. Other domains are others' to keep.
+fn gone(specs: &[PoolSpec], state: &StateStore) -> Result<Vec<PoolSpec>, InitError> {
+    let ours = state.ranges()?.into_iter().filter(|range| range.domain == Domain::naru());
+    let mut known: BTreeSet<String> = ours.map(|range| range.pool).collect();
+    for spec in specs {
+        known.remove(&spec.pool);
+    }
+    Ok(known.into_iter().map(|pool| PoolSpec::routed(Domain::naru(), pool, Vec::new())).collect())
 }
 
 /// The pools: the node's blocks, and each list of subnets of a network configuration.
@@ -31,4 +47,113 @@ fn specs(memory: &Memory, kept: &[Reservation]) -> Vec<PoolSpec> {
     // One outside a pool is of no effect in it.
     specs.iter_mut().for_each(|spec| spec.reserved.extend_from_slice(kept));
     specs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use naru_core::{
+        cluster::{ClusterSpec, NodeSpec},
+        ids::AttachmentId,
+        ipam::{DEFAULT_COOLING, Request as Wish, State},
+    };
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::init::{Request, Standalone};
+
+    struct Scene {
+        directory: TempDir,
+        node: NodeStore,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let directory = TempDir::new().unwrap();
+            let node = NodeStore::open(&directory.path().join("state/node.db")).unwrap();
+            Self { directory, node }
+        }
+
+        /// The store as init under `boot` leaves it.
+        fn init(&mut self, boot: &str, memory: &Memory) -> StateStore {
+            let path = self.directory.path().join("run/state.db");
+            let (mut state, _) = StateStore::create(&path, boot, super::super::now()).unwrap();
+            ensure(memory, &mut state, &mut self.node).unwrap();
+            state
+        }
+    }
+
+    fn clustered(block: &str) -> Memory {
+        let node = NodeSpec {
+            name: "node1".into(),
+            addresses: vec!["198.51.100.1".parse().unwrap()],
+            blocks: vec![block.parse().unwrap()],
+        };
+        let cluster = ClusterSpec { nodes: vec![node], ..ClusterSpec::default() };
+        let request = Request { node: Some("node1".into()), cluster: Some(cluster), ..Request::default() };
+        Memory::merge(None, &request).unwrap()
+    }
+
+    fn single(subnet: &str) -> Memory {
+        let standalone =
+            Standalone { subnets: vec![subnet.parse().unwrap()], reserved: Vec::new(), masquerade: true };
+        Memory::merge(None, &Request { standalone: Some(standalone), ..Request::default() }).unwrap()
+    }
+
+    fn take(state: &mut StateStore, pool: &str, container: &str) -> IpAddr {
+        let owner = AttachmentId::new("naru", container, "eth0").unwrap();
+        state.reserve(&Wish::new(Domain::naru(), pool, owner), super::super::now()).unwrap().addresses[0]
+    }
+
+    #[test]
+    fn another_boot_begins_at_another_address_and_the_same_one_goes_on() {
+        let (mut scene, memory) = (Scene::new(), clustered("10.32.0.0/16"));
+        let first = take(&mut scene.init("boot-1", &memory), "node", "a");
+        let second = take(&mut scene.init("boot-1", &memory), "node", "b");
+        assert_eq!(u32::from_be_bytes(octets(second)), u32::from_be_bytes(octets(first)) + 1);
+        let mut rebooted = scene.init("boot-2", &memory);
+        assert!(rebooted.rows().unwrap().is_empty());
+        let again = [take(&mut rebooted, "node", "c"), take(&mut rebooted, "node", "d")];
+        assert!(!again.contains(&first) && !again.contains(&second), "{first} {second} {again:?}");
+    }
+
+    fn octets(address: IpAddr) -> [u8; 4] {
+        match address {
+            IpAddr::V4(address) => address.octets(),
+            IpAddr::V6(address) => panic!("{address}"),
+        }
+    }
+
+    #[test]
+    fn a_pool_that_is_gone_gives_nothing_out_and_its_pods_keep_their_addresses() {
+        let mut scene = Scene::new();
+        let kept = take(&mut scene.init("boot-1", &clustered("10.32.0.0/24")), "node", "old");
+        let mut state = scene.init("boot-1", &single("10.22.0.0/16"));
+        let nobody = Wish::new(Domain::naru(), "node", AttachmentId::new("naru", "new", "eth0").unwrap());
+        assert!(state.reserve(&nobody, super::super::now()).is_err(), "the blocks are gone");
+        let row = state.rows().unwrap().remove(0);
+        assert_eq!((row.address, row.state), (kept, State::Assigned));
+        let draining =
+            |state: &StateStore| state.ranges().unwrap().into_iter().filter(|range| range.draining).count();
+        assert_eq!((draining(&state), state.ranges().unwrap().len()), (1, 2));
+        let (owner, now) = (AttachmentId::new("naru", "old", "eth0").unwrap(), super::super::now());
+        state.release(&Domain::naru(), &owner, now).unwrap();
+        state.sweep(&Domain::naru(), DEFAULT_COOLING, now + DEFAULT_COOLING).unwrap();
+        assert_eq!((draining(&state), state.ranges().unwrap().len()), (0, 1));
+    }
+
+    #[test]
+    fn a_pool_without_pods_goes_at_once_and_other_domains_are_left_alone() {
+        let mut scene = Scene::new();
+        let mut state = scene.init("boot-1", &clustered("10.32.0.0/24"));
+        let foreign =
+            PoolSpec::routed(Domain::ipam("bridge"), "default", vec!["10.9.0.0/24".parse().unwrap()]);
+        state.set_ranges(&foreign, 0).unwrap();
+        let state = scene.init("boot-1", &single("10.22.0.0/16"));
+        let mut nets: Vec<String> =
+            state.ranges().unwrap().iter().map(|range| range.net.to_string()).collect();
+        nets.sort();
+        assert_eq!(nets, ["10.22.0.0/16", "10.9.0.0/24"]);
+    }
 }

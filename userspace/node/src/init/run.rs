@@ -10,8 +10,8 @@ use naru_core::{
 
 use super::{InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools};
 use crate::{
-    delegate,
     datapath::{self, AttachMode, Installed, Pins, Sizes},
+    delegate,
     endpoint::{Maps, Tools, reconcile},
     host::{self, forward, sysctl},
     links::Links,

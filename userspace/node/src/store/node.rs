@@ -62,6 +62,13 @@ impl NodeStore {
         self.replaced.as_deref()
     }
 
+    /// Damaged stores that the one at `path` stands for, for as long as somebody keeps them: whoever opened it first may
+    /// have had nobody to tell.
+    #[must_use]
+    pub fn damaged_copies(path: &Path) -> Vec<PathBuf> {
+        open::aside(path)
+    }
+
     /// Who the node is; makes the identity at the first call and keeps the name up to date.
     pub fn identity(&mut self, name: &str) -> Result<Identity, StoreError> {
         let fresh = random_uid(&self.path)?;

@@ -102,9 +102,27 @@ fn sync_directory(path: &Path) -> Result<(), StoreError> {
     synced.map_err(|error| StoreError::io(path, "sync its directory", error))
 }
 
+/// What stands between a database's name and the mark of a damaged one that was moved aside.
+const DAMAGED: &str = ".damaged-";
+
+/// Databases that were moved aside from `path`, in order of their names, without their logs.
+pub(super) fn aside(path: &Path) -> Vec<PathBuf> {
+    let entries = path.parent().and_then(|directory| fs::read_dir(directory).ok());
+    let start = beside(path, DAMAGED);
+    let is_aside = |found: &PathBuf| {
+        let name = found.as_os_str().as_encoded_bytes();
+        let is_log = ["-wal", "-shm"].iter().any(|suffix| name.ends_with(suffix.as_bytes()));
+        name.starts_with(start.as_os_str().as_encoded_bytes()) && !is_log
+    };
+    let mut found: Vec<PathBuf> =
+        entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(is_aside).collect();
+    found.sort();
+    found
+}
+
 /// Moves a damaged database with its log to another name; returns that name.
 pub(super) fn set_aside(path: &Path, mark: &str) -> Result<PathBuf, StoreError> {
-    let aside = beside(path, &format!(".damaged-{mark}"));
+    let aside = beside(path, &format!("{DAMAGED}{mark}"));
     fs::rename(path, &aside).map_err(|error| StoreError::io(path, "move it aside", error))?;
     for suffix in ["-wal", "-shm"] {
         match fs::rename(beside(path, suffix), beside(&aside, suffix)) {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -164,6 +165,23 @@ impl StateStore {
     /// Frees up to 16 addresses of a domain that have cooled for `cooling` milliseconds; returns how many.
     pub fn sweep(&mut self, domain: &Domain, cooling: Millis, now: Millis) -> Result<usize, StoreError> {
         self.transact(|ledger| ipam::sweep(ledger, domain, cooling, now))
+    }
+
+    /// Frees every address of every domain that has cooled for `cooling` milliseconds; returns how many. In short
+    /// transactions, so that others get in between.
+    pub fn sweep_all(&mut self, cooling: Millis, now: Millis) -> Result<usize, StoreError> {
+        let cool = self.view().rows("WHERE state = 1", [])?;
+        let domains: BTreeSet<Domain> = cool.into_iter().map(|row| row.domain).collect();
+        let mut freed = 0;
+        for domain in &domains {
+            loop {
+                match self.sweep(domain, cooling, now)? {
+                    0 => break,
+                    some => freed += some,
+                }
+            }
+        }
+        Ok(freed)
     }
 
     fn view(&self) -> SqlLedger<'_> {

@@ -149,3 +149,22 @@ fn cooled_addresses_are_freed_by_a_sweep() {
     assert_eq!(store.sweep(&Domain::naru(), 1000, 1100).unwrap(), 1);
     assert!(store.rows().unwrap().is_empty());
 }
+
+#[test]
+fn a_sweep_of_everything_frees_what_has_cooled_in_every_domain() {
+    let (_scene, mut store) = Scene::with_ranges(&["10.0.0.0/24"]);
+    let foreign = Domain::ipam("bridge");
+    store
+        .set_ranges(&PoolSpec::routed(foreign.clone(), POOL, vec!["10.0.0.0/24".parse().unwrap()]), 0)
+        .unwrap();
+    for number in 0..40 {
+        let name = format!("c{number}");
+        store.reserve(&Request { domain: foreign.clone(), ..request(&name, 1) }, 0).unwrap();
+        store.reserve(&request(&name, 1), 0).unwrap();
+        store.release(&foreign, &id(&name), 100).unwrap();
+        store.release(&Domain::naru(), &id(&name), if number == 7 { 500 } else { 100 }).unwrap();
+    }
+    assert_eq!(store.sweep_all(1000, 1099).unwrap(), 0);
+    assert_eq!(store.sweep_all(1000, 1100).unwrap(), 79);
+    assert_eq!(store.rows().unwrap().len(), 1, "it was given back later");
+}

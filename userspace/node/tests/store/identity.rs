@@ -72,5 +72,8 @@ fn a_damaged_store_is_moved_aside_and_the_node_starts_as_a_new_one() {
     let mut store = NodeStore::open(&path).unwrap();
     assert_eq!(std::fs::read(store.replaced().unwrap()).unwrap(), b"this is no database");
     assert_ne!(store.identity("node1").unwrap().uid, before.uid);
+    let copy = store.replaced().unwrap().to_owned();
     assert_eq!(NodeStore::open(&path).unwrap().replaced(), None);
+    assert_eq!(NodeStore::damaged_copies(&path), [copy], "still to be seen");
+    assert!(NodeStore::damaged_copies(&directory.path().join("other.db")).is_empty());
 }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use naru_cni_types::{Attachment, Code, Error, NetworkConf};
 use naru_core::{
-    ids::{Alias, AttachmentId},
+    ids::{AttachmentId, Label},
     ipam::{Domain, Millis, State},
 };
 use naru_node::{
@@ -71,7 +71,7 @@ fn stale(
 ) -> Result<Vec<AttachmentId>, Cause> {
     // Links before rows: an attachment under way then shows its row too, which says that it is new.
     let links = links.host_veths()?;
-    let owners = links.iter().filter_map(|link| link.alias.parse::<Alias>().ok()?.attachment());
+    let owners = links.iter().filter_map(|link| link.alias.parse::<Label>().ok()?.alias.attachment());
     let mut all: BTreeMap<AttachmentId, Millis> = owners.map(|owner| (owner, 0)).collect();
     let rows = store.rows()?;
     for row in rows.into_iter().filter(|row| row.state == State::Assigned && row.domain == Domain::naru()) {

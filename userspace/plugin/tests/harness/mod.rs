@@ -16,11 +16,12 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use naru_core::ipam::State;
 use naru_node::{
     datapath::{Pins, Pods},
     endpoint::{Maps, Tools},
     host,
-    links::Links,
+    links::{Links, Route},
     paths::Paths,
     store::StateStore,
 };
@@ -241,11 +242,27 @@ impl Node {
 
     /// Addresses that attachments hold in the store.
     pub fn held(&self) -> Vec<IpAddr> {
+        self.addresses_in(State::Assigned)
+    }
+
+    /// Addresses that attachments gave back and that nobody may have for a while.
+    pub fn cooling(&self) -> Vec<IpAddr> {
+        self.addresses_in(State::Cooling)
+    }
+
+    fn addresses_in(&self, state: State) -> Vec<IpAddr> {
         let rows = self.store().rows().unwrap();
-        let held = rows.into_iter().filter(|row| row.state == naru_core::ipam::State::Assigned);
-        let mut all: Vec<IpAddr> = held.map(|row| row.address).collect();
+        let mut all: Vec<IpAddr> =
+            rows.into_iter().filter(|row| row.state == state).map(|row| row.address).collect();
         all.sort_unstable();
         all
+    }
+
+    /// Addresses that a kernel route of ours leads to.
+    pub fn routed(&self) -> Vec<IpAddr> {
+        let routes = self.netns.inside(|| Links::open().unwrap().routes().unwrap());
+        let single = |route: &Route| route.destination.prefix_len() == route.destination.max_prefix_len();
+        routes.into_iter().filter(single).map(|route| route.destination.addr()).collect()
     }
 
     pub fn store(&self) -> StateStore {
