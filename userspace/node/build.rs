@@ -1,6 +1,6 @@
 //! Puts the eBPF object where `datapath::object` embeds it from: the file `NARU_EBPF_OBJECT` names, else the one that
-//! `cargo xtask build` left at `target/bpf/naru-datapath.o`, else an empty one, so that everything builds without a
-//! BPF toolchain and says at run time what is missing.
+//! `cargo xtask build` left below `target/bpf` (with the feature `debug` the one that logs), else an empty one, so that
+//! everything builds without a BPF toolchain and says at run time what is missing.
 
 use std::{
     env,
@@ -10,13 +10,14 @@ use std::{
 };
 
 const BUILT: &str = "target/bpf/naru-datapath.o";
+const BUILT_DEBUG: &str = "target/bpf/naru-datapath-debug.o";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=NARU_EBPF_OBJECT");
     let out = PathBuf::from(env::var("OUT_DIR")?).join("naru-datapath.o");
     let object = match env::var_os("NARU_EBPF_OBJECT").filter(|path| !path.is_empty()) {
         Some(path) => read(Path::new(&path))?,
-        None => built(&workspace()?.join(BUILT))?,
+        None => built(&workspace()?.join(if cfg!(feature = "debug") { BUILT_DEBUG } else { BUILT }))?,
     };
     fs::write(out, object)?;
     Ok(())

@@ -29,7 +29,7 @@ enum Command {
     /// Install what building and testing need (Debian packages, bpf-linker, cargo-deny); nothing when all is there
     Setup(setup::SetupArgs),
     /// Build the eBPF object and the static binaries in target/dist
-    Build,
+    Build(build::BuildArgs),
     /// Format, lints, dependency direction, house rules, licences and sources of dependencies
     Check,
     /// Run the tests: ring 0, then ring 1 as root on network namespaces
@@ -54,7 +54,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match command {
         Command::Setup(args) => setup::run(&workspace, &args),
-        Command::Build => build::run(&workspace),
+        Command::Build(args) => build::command(&workspace, &args),
         Command::Check => check::run(&workspace),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Lab(args) => lab::run(&workspace, &args),

@@ -42,13 +42,45 @@ impl Workspace {
     /// Where the binaries to install are left.
     #[must_use]
     pub fn dist(&self) -> PathBuf {
-        self.target.join("dist")
+        self.dist_of(Kind::Normal)
+    }
+
+    /// Where the binaries of one kind are left.
+    #[must_use]
+    pub fn dist_of(&self, kind: Kind) -> PathBuf {
+        self.target.join(match kind {
+            Kind::Normal => "dist",
+            Kind::Debug => "dist-debug",
+        })
     }
 
     /// The eBPF object that the binaries embed. In the workspace itself, as `userspace/node/build.rs` looks there.
     #[must_use]
-    pub fn object(&self) -> PathBuf {
-        self.root.join("target/bpf/naru-datapath.o")
+    pub fn object(&self, kind: Kind) -> PathBuf {
+        self.root.join(match kind {
+            Kind::Normal => "target/bpf/naru-datapath.o",
+            Kind::Debug => "target/bpf/naru-datapath-debug.o",
+        })
+    }
+}
+
+/// What is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What is installed and measured: logs no packet.
+    Normal,
+    /// The programs log every packet, the agent prints it.
+    Debug,
+}
+
+impl Kind {
+    /// Cargo's options of this kind: the feature `debug` of `package`.
+    #[must_use]
+    pub fn features(self, package: &str) -> Vec<String> {
+        match self {
+            Self::Normal => Vec::new(),
+            Self::Debug => vec!["--features".into(), format!("{package}/debug")],
+        }
     }
 }
 

@@ -9,6 +9,8 @@ mod exit;
 mod from_overlay;
 mod from_pod;
 mod interfaces;
+#[cfg(feature = "debug")]
+mod log;
 mod neighbour;
 mod packet;
 mod pods;
@@ -22,38 +24,29 @@ mod tunnel;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use naru_abi::Hook;
-use packet::Packet;
 
 /// Ingress of a pod's host veth.
 #[classifier]
 pub fn from_pod(ctx: TcContext) -> i32 {
-    let mut packet = Packet::new(ctx);
-    let decision = from_pod::decide(&mut packet);
-    exit::conclude(&packet, Hook::FromPod, decision)
+    exit::conclude(ctx, Hook::FromPod, from_pod::decide)
 }
 
 /// Egress of a pod's host veth.
 #[classifier]
 pub fn to_pod(ctx: TcContext) -> i32 {
-    let mut packet = Packet::new(ctx);
-    let decision = to_pod::decide(&mut packet);
-    exit::conclude(&packet, Hook::ToPod, decision)
+    exit::conclude(ctx, Hook::ToPod, to_pod::decide)
 }
 
 /// Ingress of the vxlan device.
 #[classifier]
 pub fn from_overlay(ctx: TcContext) -> i32 {
-    let mut packet = Packet::new(ctx);
-    let decision = from_overlay::decide(&mut packet);
-    exit::conclude(&packet, Hook::FromOverlay, decision)
+    exit::conclude(ctx, Hook::FromOverlay, from_overlay::decide)
 }
 
 /// Egress of the vxlan device.
 #[classifier]
 pub fn to_overlay(ctx: TcContext) -> i32 {
-    let mut packet = Packet::new(ctx);
-    let decision = to_overlay::decide(&mut packet);
-    exit::conclude(&packet, Hook::ToOverlay, decision)
+    exit::conclude(ctx, Hook::ToOverlay, to_overlay::decide)
 }
 
 const LICENSE_BYTES: [u8; naru_abi::LICENSE.len() + 1] = {

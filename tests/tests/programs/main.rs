@@ -5,6 +5,7 @@ mod attach;
 mod cases;
 mod frames;
 mod install;
+mod log;
 mod node;
 mod overlay;
 mod run;

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::{
     run::{self, step},
-    workspace::Workspace,
+    workspace::{Kind, Workspace},
 };
 
 /// Programs that are built.
@@ -22,12 +22,13 @@ const ALIASES: [&str; 2] = ["naru-ipam", "loopback"];
 ///
 /// # Errors
 /// Cargo fails, or a file cannot be written.
-pub fn build(workspace: &Workspace) -> anyhow::Result<()> {
+pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     let host = host()?;
     let mut command = static_build(workspace, &host);
     command.args(["--release", "--package", "naru-agent", "--package", "naru-plugin"]);
+    command.args(kind.features("naru-agent"));
     step("static binaries", &mut command)?;
-    let dist = workspace.dist();
+    let dist = workspace.dist_of(kind);
     fs::create_dir_all(&dist).with_context(|| format!("create {}", dist.display()))?;
     for name in BUILT {
         install(&workspace.target.join(&host).join("release").join(name), &dist.join(name))?;
@@ -58,9 +59,9 @@ fn static_build(workspace: &Workspace, target: &str) -> Command {
 ///
 /// # Errors
 /// A file is missing.
-pub fn listing(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+pub fn listing(workspace: &Workspace, kind: Kind) -> anyhow::Result<Vec<String>> {
     let line = |name: &&str| {
-        let path = workspace.dist().join(name);
+        let path = workspace.dist_of(kind).join(name);
         let size = fs::metadata(&path).with_context(|| path.display().to_string())?.len();
         Ok(format!("{} ({:.1} MB)", path.display(), size as f64 / 1e6))
     };

@@ -3,18 +3,47 @@
 mod dist;
 mod object;
 
-pub use self::{dist::guest, object::cargo};
-use crate::{run::say, setup::Needs, workspace::Workspace};
+use clap::Args;
+
+pub use self::{
+    dist::guest,
+    object::{build as object, cargo},
+};
+use crate::{
+    run::say,
+    setup::Needs,
+    workspace::{Kind, Workspace},
+};
+
+/// Options of `build`.
+#[derive(Args)]
+pub struct BuildArgs {
+    /// Programs that log every packet and an agent that prints it, into target/dist-debug
+    #[arg(long)]
+    debug: bool,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// Set-up or a build fails.
+pub fn command(workspace: &Workspace, args: &BuildArgs) -> anyhow::Result<()> {
+    build(workspace, if args.debug { Kind::Debug } else { Kind::Normal })
+}
+
+/// Builds what is installed, with set-up as needed.
+///
+/// # Errors
+/// As [`command`].
 pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
+    build(workspace, Kind::Normal)
+}
+
+fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     Needs::build().install()?;
-    object::build(workspace)?;
-    dist::build(workspace)?;
-    for line in dist::listing(workspace)? {
+    object(workspace, kind)?;
+    dist::build(workspace, kind)?;
+    for line in dist::listing(workspace, kind)? {
         say(&line);
     }
     Ok(())

@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::Context;
 
-use crate::{run::step, setup::Bpf, workspace::Workspace};
+use crate::{
+    run::step,
+    setup::Bpf,
+    workspace::{Kind, Workspace},
+};
 
 /// The BPF target of little-endian machines.
 pub const TARGET: &str = "bpfel-unknown-none";
@@ -19,22 +23,27 @@ const FLAGS: [&str; 3] = ["-Clinker=bpf-linker", "-Clink-arg=--btf", "-Cdebuginf
 ///
 /// # Errors
 /// There is no BPF compiler, it fails, or the file cannot be written.
-pub fn build(workspace: &Workspace) -> anyhow::Result<()> {
-    let mut command = cargo(workspace, "build")?;
-    step("eBPF object", command.args(["--release"]))?;
+pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
+    let mut command = cargo(workspace, "build", kind)?;
+    let what = match kind {
+        Kind::Normal => "eBPF object",
+        Kind::Debug => "eBPF object that logs",
+    };
+    step(what, command.args(["--release"]))?;
     let built = scratch(workspace).join(TARGET).join("release/naru-datapath");
-    replace(&built, &workspace.object())
+    replace(&built, &workspace.object(kind))
 }
 
 /// Cargo of the BPF toolchain, running `verb` on the datapath.
 ///
 /// # Errors
 /// There is no BPF compiler.
-pub fn cargo(workspace: &Workspace, verb: &str) -> anyhow::Result<Command> {
+pub fn cargo(workspace: &Workspace, verb: &str, kind: Kind) -> anyhow::Result<Command> {
     let bpf = Bpf::present().context("no compiler for BPF: `cargo xtask setup` installs one")?;
     let mut command = bpf.cargo()?;
     command.current_dir(&workspace.root).env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
     command.args([verb, "--package", "naru-datapath", "--target", TARGET]).args(bpf.options());
+    command.args(kind.features("naru-datapath"));
     command.arg("--target-dir").arg(scratch(workspace));
     Ok(command)
 }

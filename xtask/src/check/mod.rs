@@ -11,7 +11,7 @@ use crate::{
     build,
     run::{self, say, step},
     setup::{Needs, Tool},
-    workspace::Workspace,
+    workspace::{Kind, Workspace},
 };
 
 /// Runs the command.
@@ -25,10 +25,28 @@ pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
     step("format", cargo(workspace).args(["fmt", "--all", "--check"]))?;
     step("licences, bans and sources of dependencies", &mut deny(workspace)?)?;
     step("clippy", cargo(workspace).args(CLIPPY))?;
-    // In the profile of the build: both use the same procedural macros then.
-    let mut datapath = build::cargo(workspace, "clippy")?;
-    step("clippy of the datapath", datapath.args(["--release", "--quiet", "--", "-D", "warnings"]))
+    step("clippy of the debug build", cargo(workspace).args(CLIPPY_DEBUG))?;
+    clippy_of_datapath(workspace, "clippy of the datapath", Kind::Normal)?;
+    clippy_of_datapath(workspace, "clippy of the datapath's debug build", Kind::Debug)
 }
+
+/// In the profile of the build: both use the same procedural macros then.
+fn clippy_of_datapath(workspace: &Workspace, what: &str, kind: Kind) -> anyhow::Result<()> {
+    let mut datapath = build::cargo(workspace, "clippy", kind)?;
+    step(what, datapath.args(["--release", "--quiet", "--", "-D", "warnings"]))
+}
+
+const CLIPPY_DEBUG: [&str; 9] = [
+    "clippy",
+    "--package",
+    "naru-agent",
+    "--features",
+    "naru-agent/debug",
+    "--quiet",
+    "--",
+    "-D",
+    "warnings",
+];
 
 const CLIPPY: [&str; 9] = [
     "clippy",

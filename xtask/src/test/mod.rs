@@ -12,7 +12,7 @@ use crate::{
     build,
     run::{self, say},
     setup::Needs,
-    workspace::Workspace,
+    workspace::{Kind, Workspace},
 };
 
 /// Options of `test`.
@@ -44,6 +44,7 @@ pub fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<()> {
         }
         Needs::test().install()?;
         build::run(workspace)?;
+        build::object(workspace, Kind::Debug)?;
     }
     let mut tallies = Vec::new();
     if wanted(0) {

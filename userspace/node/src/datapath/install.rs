@@ -53,9 +53,10 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     let maps_created = layout::check(pins, sizes)?;
     raise_memlock();
     let mut ebpf = load(pins, sizes, object)?;
+    let pinned_maps = layout::pinned(pins)?;
     let mut programs_replaced = Vec::new();
     for name in programs::ALL {
-        if replace(pins, &mut ebpf, name)? {
+        if replace(pins, &mut ebpf, name, &pinned_maps)? {
             programs_replaced.push(name);
         }
     }
@@ -86,13 +87,13 @@ fn load(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Ebpf> {
 }
 
 /// Puts the object's program in place of the pinned one if they differ.
-fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str) -> Result<bool> {
+fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str, maps: &BTreeSet<u32>) -> Result<bool> {
     let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
     let program: &mut SchedClassifier = program.try_into().map_err(refused(name, "open"))?;
     program.load().map_err(refused(name, "load"))?;
     let pin = pins.program(name);
-    let wanted = identity(&program.info().map_err(refused(name, "read"))?).map_err(refused(name, "read"))?;
-    if pin.exists() && pinned_identity(&pin, name)? == wanted {
+    let wanted = program.info().and_then(|info| identity(&info, maps)).map_err(refused(name, "read"))?;
+    if pin.exists() && pinned_identity(&pin, name, maps)? == wanted {
         return Ok(false);
     }
     let new = pins.program(&format!("{name}_new"));
@@ -102,15 +103,17 @@ fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str) -> Result<bool> {
     Ok(true)
 }
 
-/// What makes two loaded programs the same: the instructions as written, and the maps they use.
+/// What makes two loaded programs the same: the instructions as written, and which of the pinned maps they use. Maps
+/// that are not pinned, the log and constants of a debug build, are made anew with every load.
 type Identity = (u64, BTreeSet<u32>);
 
-fn identity(info: &ProgramInfo) -> std::result::Result<Identity, ProgramError> {
-    Ok((info.tag(), info.map_ids()?.unwrap_or_default().into_iter().collect()))
+fn identity(info: &ProgramInfo, maps: &BTreeSet<u32>) -> std::result::Result<Identity, ProgramError> {
+    let used = info.map_ids()?.unwrap_or_default().into_iter();
+    Ok((info.tag(), used.filter(|id| maps.contains(id)).collect()))
 }
 
-fn pinned_identity(pin: &Path, name: &'static str) -> Result<Identity> {
-    ProgramInfo::from_pin(pin).and_then(|info| identity(&info)).map_err(refused(name, "read pin"))
+fn pinned_identity(pin: &Path, name: &'static str, maps: &BTreeSet<u32>) -> Result<Identity> {
+    ProgramInfo::from_pin(pin).and_then(|info| identity(&info, maps)).map_err(refused(name, "read pin"))
 }
 
 /// Removes a pin; one that is not there is no error.

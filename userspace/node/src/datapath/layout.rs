@@ -1,5 +1,7 @@
 //! What the maps must look like, checked before a pinned one is used: nobody else does.
 
+use std::collections::BTreeSet;
+
 use aya::maps::{MapInfo, MapType};
 use naru_abi::{
     Addr, Config, Counter, InterfaceValue, PodCounters, PodValue, Prefix, RouteValue, STATS_ENTRIES, maps,
@@ -63,6 +65,12 @@ fn check_one(pins: &Pins, name: &'static str, sizes: Sizes) -> Result<()> {
         None => Ok(()),
         Some((property, found, wanted)) => Err(Error::Mismatch { path, property, found, wanted }),
     }
+}
+
+/// The kernel's numbers of the pinned maps.
+pub(super) fn pinned(pins: &Pins) -> Result<BTreeSet<u32>> {
+    let id = |name| Ok(data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?.id());
+    maps::ALL.into_iter().map(id).collect()
 }
 
 /// The capacities of the maps that are pinned, `None` before the first install: what a later install must ask for.

@@ -9,6 +9,8 @@ mod filters;
 mod install;
 mod interfaces;
 mod layout;
+#[cfg(feature = "debug")]
+mod log;
 mod map;
 mod object;
 mod overlay;
@@ -28,6 +30,8 @@ pub use filters::{PodFilters, attach_pod, pod_filters};
 pub use install::{Installed, Sizes, install, install_object, is_installed};
 pub use interfaces::{Interfaces, PodTotals};
 pub use layout::installed_sizes;
+#[cfg(feature = "debug")]
+pub use log::follow_log;
 pub use object::object;
 pub use overlay::{AttachMode, OverlayAttachment, attach_overlay, detach_overlay, overlay_attachment};
 pub use pins::Pins;

@@ -17,7 +17,7 @@ use crate::{
     build,
     run::{self, say},
     setup::Needs,
-    workspace::Workspace,
+    workspace::{Kind, Workspace},
 };
 
 /// Runs ring 1's core on the newest Debian kernel of `version` (`6.1`).
@@ -27,6 +27,7 @@ use crate::{
 pub fn run(workspace: &Workspace, version: &str) -> anyhow::Result<()> {
     Needs::vm().install()?;
     build::run(workspace)?;
+    build::object(workspace, Kind::Debug)?;
     let directory = workspace.target.join("vm");
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
     let kernel = Kernel::fetch(version, &directory)?;
