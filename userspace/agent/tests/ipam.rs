@@ -195,3 +195,98 @@ fn split_prints_sections_of_a_cluster_file() {
     assert_eq!(assignable, 1_048_574);
     assert_eq!(run(&["10.0.0.0/30", "--nodes", "5"]).0, 2);
 }
+
+/// A configuration for pods of a pool.
+fn of_pool(name: &str) -> Value {
+    json!({"naru": {"pool": name}})
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pool_is_made_grown_chosen_three_ways_and_drained() {
+    let machine = Machine::new();
+    machine.ok(&["ipam", "pool", "add", "blue", "10.60.0.0/30", "--exclude", "10.60.0.0/31"]);
+    let (a, b, c) = (
+        Pod::new(&machine, "a", of_pool("blue")),
+        Pod::new(&machine, "b", of_pool("blue")),
+        Pod::new(&machine, "c", of_pool("blue")),
+    );
+    assert_eq!(
+        (a.add(&machine), b.add(&machine)),
+        (vec!["10.60.0.2".to_owned()], vec!["10.60.0.3".to_owned()])
+    );
+    let (code, text) = c.add_as(&machine, "c").unwrap_err();
+    assert_eq!(code, 11);
+    assert!(
+        text.contains("pool blue: no ipv4 address left: 2 assigned, 0 cooling, 0 reserved of 2"),
+        "{text}"
+    );
+    machine.ok(&["ipam", "pool", "add", "blue", "10.60.1.0/24", "--namespace", "default"]);
+    assert_eq!(c.add(&machine), ["10.60.1.0"]);
+    assert!(c.can_ping("10.60.0.2"), "pods of both ranges reach each other");
+
+    machine.ok(&["ipam", "pool", "add", "red", "10.61.0.0/24"]);
+    let annotated = json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"naru.dev/pool": "red"}}});
+    let of_annotation = Pod::new(&machine, "d", annotated);
+    assert_eq!(of_annotation.add(&machine), ["10.61.0.0"], "the annotation counts before the namespace");
+    let of_namespace = Pod::new(&machine, "e", of_pool("red"));
+    assert_eq!(of_namespace.add(&machine), ["10.60.1.1"], "the namespace counts before the configuration");
+    let (code, text) = Pod::new(&machine, "f", of_pool("green")).add_as(&machine, "f").unwrap_err();
+    assert_eq!((code, text.as_str()), (7, "there is no pool green on this node; there is blue, red"));
+
+    machine.ok(&["ipam", "pool", "drain", "10.60.0.0/30"]);
+    let (_, lines) = machine.json(&["ipam", "pool", "show", "blue"]);
+    assert_eq!(
+        (&lines[0]["range"], &lines[0]["draining"], &lines[0]["assigned"]),
+        (&json!("10.60.0.2/31"), &json!(true), &json!(2))
+    );
+    assert!(a.can_ping("10.60.1.0"), "what lives in a range that drains goes on");
+    assert_eq!(machine.ok(&["ipam", "check"]), "store and kernel agree\n");
+    of_annotation.del(&machine);
+    machine.ok(&["ipam", "pool", "drain", "red"]);
+    let (code, text) = of_annotation.add_as(&machine, "d").unwrap_err();
+    assert_eq!(code, 11, "{text}");
+    assert!(text.contains("pool red: has no range"), "{text}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pool_that_clashes_is_refused_with_a_free_range_and_changes_nothing() {
+    let machine = Machine::new();
+    machine.ok(&["ipam", "pool", "add", "blue", "10.60.0.0/16"]);
+    let before = machine.json(&["ipam", "pool", "show"]);
+    for (name, range) in [("red", "198.51.100.0/24"), ("red", "10.60.1.0/24"), ("no", "127.0.0.0/24")] {
+        let (status, said) = machine.outcome(&["ipam", "pool", "add", name, range]);
+        assert_eq!(status, 1, "{said}");
+        assert!(said.contains("overlaps"), "{said}");
+    }
+    let (_, said) = machine.outcome(&["ipam", "pool", "add", "red", "198.51.100.0/24"]);
+    assert!(said.contains("is free"), "{said}");
+    assert_eq!(machine.outcome(&["ipam", "pool", "drain", "red"]).0, 1);
+    assert_eq!(machine.outcome(&["ipam", "pool", "show", "red"]).0, 1);
+    assert_eq!(machine.json(&["ipam", "pool", "show"]), before);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn in_a_cluster_a_pool_is_part_of_the_nodes_blocks_and_other_pods_keep_out_of_it() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let (status, said) = machine.outcome(&["ipam", "pool", "add", "blue", "10.60.0.0/24"]);
+    assert_eq!(status, 1);
+    assert!(
+        said.contains("10.60.0.0/24 is in no block of this node (10.32.0.0/24, fd10:32::/112)"),
+        "{said}"
+    );
+    machine.ok(&["ipam", "pool", "add", "blue", "10.32.0.0/25"]);
+    let (a, b) = (Pod::new(&machine, "a", of_pool("blue")), Pod::new(&machine, "b", json!({})));
+    assert_eq!(a.add(&machine), ["10.32.0.1"]);
+    let of_b = b.add(&machine);
+    assert_eq!(of_b, ["10.32.0.128", "fd10:32::1"]);
+    assert!(b.can_ping("10.32.0.1"));
+    a.del(&machine);
+    reboot(&machine);
+    assert_eq!(a.add(&machine), ["10.32.0.1"], "the pool is there after a reboot");
+    a.del(&machine);
+    machine.ok(&["ipam", "pool", "drain", "blue"]);
+}

@@ -59,6 +59,9 @@ pub(crate) fn standalone(conf: &NetworkConf) -> Result<Option<Standalone>, Error
     let subnets: Vec<IpNet> = ranges().flat_map(blocks_of).collect();
     let reserved: Vec<IpAddr> = ranges().filter_map(|range| range.gateway).collect();
     let masquerade = conf.ip_masq.unwrap_or(false);
+    if conf.network.naru.pool.is_some() && !subnets.is_empty() {
+        return Err(invalid("naru.pool: the configuration names subnets in ipam as well".to_owned()));
+    }
     Ok((!subnets.is_empty()).then_some(Standalone { subnets, reserved, masquerade }))
 }
 
@@ -86,7 +89,19 @@ pub(crate) fn spec(
     addresses.sort_unstable();
     addresses.dedup();
     let routes = addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?;
-    Ok(Spec { pool: pool_name(&subnets), addresses, routes, ..bare(conf, target, netns, node)? })
+    let pool = pool_of(conf, target, node).map_or_else(|| pool_name(&subnets), str::to_owned);
+    Ok(Spec { pool, addresses, routes, ..bare(conf, target, netns, node)? })
+}
+
+/// The pool that the pod itself or the configuration names.
+pub(crate) fn named_pool(conf: &NetworkConf) -> Option<&str> {
+    conf.runtime.pool.as_deref().or(conf.network.naru.pool.as_deref())
+}
+
+/// The pool by the pod's annotation, else by its namespace, else by the configuration.
+fn pool_of<'a>(conf: &'a NetworkConf, target: &Target, node: &'a NodeFacts) -> Option<&'a str> {
+    let of_namespace = || node.pool_of_namespace(&target.args.namespace);
+    conf.runtime.pool.as_deref().or_else(of_namespace).or(conf.network.naru.pool.as_deref())
 }
 
 /// The same where another IPAM gave the addresses, and the routes with them.

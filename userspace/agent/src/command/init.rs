@@ -47,6 +47,7 @@ pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
         standalone,
         services: args.service_range.clone(),
         conflist: Some(!args.no_conflist),
+        ..Request::default()
     }
 }
 

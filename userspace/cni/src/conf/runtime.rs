@@ -10,6 +10,9 @@ pub struct RuntimeConfig {
     pub ips: Vec<IpAddr>,
     /// `runtimeConfig.mac`, as given.
     pub mac: Option<String>,
+    /// The pool that the pod's annotation `naru.dev/pool` names (`runtimeConfig`, capability
+    /// `io.kubernetes.cri.pod-annotations`).
+    pub pool: Option<String>,
     /// Whether a bandwidth limit is asked for, which a chained plugin can only apply to packets through the stack.
     pub limits_bandwidth: bool,
 }
@@ -30,6 +33,9 @@ impl RuntimeConfig {
             let mut runtime = runtime.ignoring_case();
             taken.ips = addresses(&mut runtime)?;
             taken.mac = runtime.take::<String>("mac")?.filter(|mac| !mac.is_empty());
+            let annotations = runtime.object("io.kubernetes.cri.pod-annotations")?;
+            let pool = annotations.map(|mut all| all.take::<String>("naru.dev/pool")).transpose()?.flatten();
+            taken.pool = pool.filter(|name| !name.is_empty());
             taken.limits_bandwidth = runtime.object("bandwidth")?.is_some_and(limits);
         }
         let args = fields.object("args")?.map(|mut args| args.object("cni")).transpose()?.flatten();

@@ -9,6 +9,7 @@ mod assign;
 mod chunk;
 mod claim;
 mod error;
+mod exclude;
 mod ledger;
 mod list;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use assign::{assign, confirm, usage};
 pub use chunk::{CHUNK_BITS, CHUNK_BYTES, Chunk};
 pub use claim::claim;
 pub use error::{IpamError, Usage};
+pub use exclude::without;
 pub use ledger::{Ledger, RangeId, Space};
 pub use list::{Listed, list};
 pub use range::{MAX_RANGE, Range};

@@ -10,8 +10,8 @@ use naru_core::{
 
 use super::{InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools};
 use crate::{
-    delegate,
     datapath::{self, AttachMode, Installed, Pins, Sizes},
+    delegate,
     endpoint::{Maps, Tools, reconcile},
     host::{self, forward, sysctl},
     links::Links,
@@ -125,7 +125,7 @@ fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Memory, 
 /// Everything in the kernel, and the store of addresses.
 fn prepare(
     paths: &Paths,
-    memory: Memory,
+    mut memory: Memory,
     survey: &Survey,
     links: Links,
     node: &mut NodeStore,
@@ -135,9 +135,14 @@ fn prepare(
     let installed = datapath::install(&pins, Sizes::default())?;
     sysctl::forward_packets(overlay::families(&memory), &survey.advertised, node)?;
     let attach = overlay::ensure(&links, &pins, &memory, survey)?;
-    let facts = facts(&memory, survey)?;
+    let mut facts = facts(&memory, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
     pools::ensure(&memory, &mut state, node)?;
+    // A store that is new does not know yet who lives in them.
+    if matches!(start, Start::Kept | Start::Rebooted) {
+        pools::forget_drained(&mut memory, &state)?;
+        facts.pools = memory.pool_facts();
+    }
     let links = match start == Start::Kept && installed == Installed::default() {
         true => links,
         false => restore_pods(&facts, &pins, links, state)?,
@@ -180,6 +185,7 @@ pub(super) fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitE
         addresses,
         blocks: memory.blocks().to_vec(),
         delegated: memory.delegated.clone(),
+        pools: memory.pool_facts(),
         subnets: memory.pools.iter().map(|pool| pool.subnets.clone()).collect(),
         pod_mtu: survey.pod_mtu(memory),
     })
