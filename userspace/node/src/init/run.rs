@@ -4,6 +4,7 @@ use std::{
 };
 
 use naru_core::{
+    ipam::Domain,
     overlap::Clash,
     reconcile::{Pass, Policy},
 };
@@ -137,8 +138,11 @@ fn prepare(
     let attach = overlay::ensure(&links, &pins, &memory, survey)?;
     let facts = facts(&memory, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
+    // naru-ipam may have made the store: what it did not find there it did not adopt either.
+    let is_known =
+        start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
     pools::ensure(&memory, &mut state, node)?;
-    let links = match start == Start::Kept && installed == Installed::default() {
+    let links = match is_known && installed == Installed::default() {
         true => links,
         false => restore_pods(&facts, &pins, links, state)?,
     };
