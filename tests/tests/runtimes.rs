@@ -1,15 +1,21 @@
 //! containerd (through CRI) and podman (with its CNI backend), as Debian ships them, with pods on naru.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
 
 use naru_e2e::{
-    lab::Lab,
-    probe::tcp,
-    runtime::{containerd::Containerd, inventory::Inventory, pod::Pod, podman::Podman},
+    lab::{Lab, Node},
+    probe::{Host, tcp},
+    runtime::{chain, containerd::Containerd, inventory::Inventory, pod::Pod, podman::Podman},
     tool,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 /// A stream each way, both families; `exec` also pings from inside the container.
 fn talk(from: &Pod, to: &Pod, exec: impl Fn(&str) -> anyhow::Result<String>) {
@@ -27,7 +33,7 @@ fn addresses<'a>(pods: &[&'a Pod]) -> Vec<&'a [IpAddr]> {
 }
 
 /// The node's leases, map entries, routes and veths are those of `pods`. Veths go a moment after their namespaces.
-fn holds_exactly(node: &naru_e2e::lab::Node, pods: &[&Pod]) {
+fn holds_exactly(node: &Node, pods: &[&Pod]) {
     let agrees = || Inventory::of(node)?.must_be_of(addresses(pods));
     tool::holds_within(Duration::from_secs(3), || agrees().is_ok());
     agrees().unwrap();
@@ -105,7 +111,7 @@ fn late_goodbyes_to_pods_of_before_a_reboot_take_nothing_from_new_ones() {
 #[ignore = "needs root: cargo xtask test"]
 fn pods_of_two_nodes_with_containerd_reach_each_other() {
     let lab = Lab::up("--nodes 2 --pods 0").unwrap();
-    let [mut one, mut two] =
+    let [one, two] =
         ["n1", "n2"].map(|name| Containerd::start(&lab.name, lab.node(name).unwrap().clone()).unwrap());
     let (a, b) = (one.run_pod("a").unwrap(), two.run_pod("b").unwrap());
     talk(&a, &b, |line| one.exec(&a, line));
@@ -115,6 +121,73 @@ fn pods_of_two_nodes_with_containerd_reach_each_other() {
     one.remove_pod(&a.id).unwrap();
     holds_exactly(&one.node, &[]);
     holds_exactly(&two.node, &[&b]);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn pods_that_containerd_starts_at_once_have_addresses_of_their_own() {
+    let lab = Lab::up("--nodes 1 --pods 0").unwrap();
+    let containerd = Containerd::start(&lab.name, lab.node("n1").unwrap().clone()).unwrap();
+    for round in 0..2 {
+        let pods: Vec<Pod> =
+            at_once((0..8).map(|number| format!("r{round}p{number}")), |name| containerd.run_pod(&name));
+        holds_exactly(&containerd.node, &pods.iter().collect::<Vec<_>>());
+        talk(&pods[0], &pods[7], |line| containerd.exec(&pods[0], line));
+        at_once(pods.iter(), |pod| containerd.remove_pod(&pod.id));
+        holds_exactly(&containerd.node, &[]);
+    }
+}
+
+/// Does `work` for all of `things` on threads of their own.
+fn at_once<T: Send, R: Send>(
+    things: impl Iterator<Item = T>,
+    work: impl Fn(T) -> anyhow::Result<R> + Sync,
+) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = things.map(|thing| scope.spawn(move || work(thing))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+    })
+}
+
+/// Whether a client at `from` that connects to `to` talks to a server in `pod` at `port`.
+fn reaches(from: &Host, to: SocketAddr, pod: &Host, port: u16) -> anyhow::Result<()> {
+    let listener = pod.netns.run(|| Ok(TcpListener::bind((pod.address, port))?))?;
+    let serving = thread::spawn(move || listener.accept()?.0.write_all(b"pod"));
+    let mut said = String::new();
+    from.netns.run(|| {
+        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(3))?;
+        stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+        Ok(stream.read_to_string(&mut said)?)
+    })?;
+    serving.join().unwrap()?;
+    assert_eq!(said, "pod");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_port_of_the_node_leads_to_the_pod_that_has_it_through_containerd_and_portmap() {
+    let lab = Lab::up("--nodes 1 --pods 0").unwrap();
+    let node = lab.node("n1").unwrap().clone();
+    let portmap = json!({"type": "portmap", "snat": true, "capabilities": {"portMappings": true}});
+    chain(&node, &portmap).unwrap();
+    let containerd = Containerd::start(&lab.name, node).unwrap();
+    let pod = containerd.run_pod_with("web", &[(18090, 80)]).unwrap();
+    for v6 in [false, true] {
+        let host = lab.must_host("n1", v6).unwrap();
+        let to = SocketAddr::new(host.address, 18090);
+        for from in ["out", "n1"] {
+            let from = lab.must_host(from, v6).unwrap();
+            reaches(&from, to, &pod.host(v6).unwrap(), 80)
+                .unwrap_or_else(|error| panic!("{} to {to}: {error:#}", from.name));
+        }
+    }
+    holds_exactly(&containerd.node, &[&pod]);
+    containerd.remove_pod(&pod.id).unwrap();
+    holds_exactly(&containerd.node, &[]);
+    let rules = tool::run(&containerd.node.open().unwrap(), "iptables-save").unwrap();
+    assert!(!rules.contains("18090"), "{rules}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -22,9 +23,9 @@ pub struct Containerd {
     pub(super) cgroup: String,
     process: Option<Child>,
     /// Counts sandboxes: kubelet, too, tells a pod's next sandbox from its last by a number.
-    pub(super) attempts: u64,
+    pub(super) attempts: AtomicU64,
     /// Namespaces it made.
-    pub(super) namespaces: Vec<PathBuf>,
+    pub(super) namespaces: Mutex<Vec<PathBuf>>,
 }
 
 impl Containerd {
@@ -36,8 +37,14 @@ impl Containerd {
         install_plugins(&node)?;
         let name = format!("{lab}-{}-containerd", node.name);
         let directory = Path::new("/run").join(&name);
-        let mut runtime =
-            Self { node, directory, cgroup: name, process: None, attempts: 0, namespaces: Vec::new() };
+        let mut runtime = Self {
+            node,
+            directory,
+            cgroup: name,
+            process: None,
+            attempts: AtomicU64::new(0),
+            namespaces: Mutex::default(),
+        };
         fs::create_dir(&runtime.directory).with_context(|| runtime.directory.display().to_string())?;
         fs::write(runtime.directory.join("config.toml"), runtime.config()).context("write config.toml")?;
         runtime.launch()?;
@@ -103,7 +110,7 @@ impl Containerd {
             let _ = fs::remove_file(socket);
         }
         leftovers::unmount_all(&self.directory);
-        for path in self.namespaces.drain(..) {
+        for path in self.namespaces.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             leftovers::remove_netns(&path);
         }
         leftovers::remove_cgroups(&self.cgroup);

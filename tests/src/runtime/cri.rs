@@ -1,5 +1,7 @@
 //! Pods through containerd's CRI, as kubelet has them.
 
+use std::sync::{PoisonError, atomic::Ordering};
+
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
@@ -32,25 +34,36 @@ impl Containerd {
     ///
     /// # Errors
     /// containerd's; what it then left of the pod is removed with the runtime.
-    pub fn run_pod(&mut self, name: &str) -> anyhow::Result<Pod> {
-        self.attempts += 1;
-        let config = self.pod_config(name);
+    pub fn run_pod(&self, name: &str) -> anyhow::Result<Pod> {
+        self.run_pod_with(name, &[])
+    }
+
+    /// [`Containerd::run_pod`] with TCP ports of the node (left) that lead to ports of the pod (right).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_pod_with(&self, name: &str, ports: &[(u16, u16)]) -> anyhow::Result<Pod> {
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut config = self.pod_config(name, attempt);
+        for (node, pod) in ports {
+            config = config.message(5, &Message::new().number(2, (*pod).into()).number(3, (*node).into()));
+        }
         let sandbox = self.call("RunPodSandbox", &Message::new().message(1, &config))?.text(1);
         let told = self.look_at(&sandbox)?;
-        self.namespaces.push(told.netns.clone());
-        let container = self.run_container(&sandbox, &config)?;
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).push(told.netns.clone());
+        let container = self.run_container(&sandbox, &config, attempt)?;
         Ok(Pod::new(name, sandbox, container, told))
     }
 
-    fn pod_config(&self, name: &str) -> Message {
+    fn pod_config(&self, name: &str, attempt: u64) -> Message {
         let uid = format!("uid-{name}");
-        let metadata = Message::new().text(1, name).text(2, &uid).text(3, "e2e").number(4, self.attempts);
+        let metadata = Message::new().text(1, name).text(2, &uid).text(3, "e2e").number(4, attempt);
         let linux = Message::new().text(1, &format!("/{}", self.cgroup));
         Message::new().message(1, &metadata).text(2, name).message(8, &linux)
     }
 
-    fn run_container(&self, sandbox: &str, pod: &Message) -> anyhow::Result<String> {
-        let metadata = Message::new().text(1, "main").number(2, self.attempts);
+    fn run_container(&self, sandbox: &str, pod: &Message, attempt: u64) -> anyhow::Result<String> {
+        let metadata = Message::new().text(1, "main").number(2, attempt);
         let config = Message::new().message(1, &metadata).message(2, &Message::new().text(1, image::NAME));
         let request = Message::new().text(1, sandbox).message(2, &config).message(3, pod);
         let container = self.call("CreateContainer", &request)?.text(1);

@@ -13,11 +13,16 @@ pub mod pod;
 pub mod podman;
 mod protobuf;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
+use serde_json::{Value, json};
 
-use crate::{dist, lab::Node};
+use crate::{cni, dist, lab::Node};
 
 /// Puts naru's plugins where `node`'s runtime looks for them.
 fn install_plugins(node: &Node) -> anyhow::Result<()> {
@@ -25,11 +30,25 @@ fn install_plugins(node: &Node) -> anyhow::Result<()> {
     for name in ["naru-cni", "naru-ipam", "loopback"] {
         let to = directory.join(name);
         if !to.exists() {
-            std::os::unix::fs::symlink(absolute(&dist::binary(name)?)?, &to)
-                .with_context(|| to.display().to_string())?;
+            symlink(absolute(&dist::binary(name)?)?, &to).with_context(|| to.display().to_string())?;
         }
     }
     Ok(())
+}
+
+/// Has pods of `node` attached by naru and then by `plugin`, a reference plugin with this configuration.
+///
+/// # Errors
+/// naru's own list or the reference plugin is missing.
+pub fn chain(node: &Node, plugin: &Value) -> anyhow::Result<()> {
+    let name = plugin["type"].as_str().context("a plugin without a type")?;
+    let to = node.root.join("cni/bin").join(name);
+    symlink(Path::new("/usr/lib/cni").join(name), &to).with_context(|| to.display().to_string())?;
+    let mut first = cni::conf(node, &json!({}))?;
+    let version = first.as_object_mut().and_then(|first| first.remove("cniVersion"));
+    let list = json!({"cniVersion": version, "name": "chain", "plugins": [first, plugin]});
+    // Ahead of naru's own list.
+    fs::write(node.root.join("cni/conf/00-chain.conflist"), list.to_string()).context("write the chain")
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

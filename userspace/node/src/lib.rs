@@ -7,6 +7,7 @@ mod errno;
 pub mod health;
 pub mod host;
 pub mod init;
+pub mod lease;
 pub mod links;
 pub mod paths;
 pub mod reservations;

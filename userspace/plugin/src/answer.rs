@@ -58,12 +58,13 @@ pub(crate) fn result(conf: &NetworkConf, given: Given<'_>, netns: &Path, attache
 
 /// The configuration's `dns`, or what its `ipam.resolvConf` names; [`check_resolv_conf`] saw that it can be read.
 pub(crate) fn dns(conf: &NetworkConf, addressing: &Addressing) -> Dns {
-    match &addressing.resolv_conf {
-        Some(path) if conf.dns == Dns::default() => {
-            fs::read_to_string(path).map(|text| parse(&text)).unwrap_or_default()
-        }
-        _ => conf.dns.clone(),
-    }
+    if conf.dns == Dns::default() { resolv_conf(addressing) } else { conf.dns.clone() }
+}
+
+/// What `ipam.resolvConf` names; nothing without it.
+pub(crate) fn resolv_conf(addressing: &Addressing) -> Dns {
+    let text = addressing.resolv_conf.as_ref().and_then(|path| fs::read_to_string(path).ok());
+    text.map(|text| parse(&text)).unwrap_or_default()
 }
 
 /// Refuses a `resolvConf` that cannot be read, before anything is attached.

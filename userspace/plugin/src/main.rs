@@ -8,6 +8,7 @@ mod answer;
 mod cause;
 mod clock;
 mod delegate;
+mod ipam;
 mod loopback;
 mod setting;
 mod verbs;
@@ -20,7 +21,7 @@ use std::{
     process::ExitCode,
 };
 
-use naru_cni_types::{Call, Code, Error, Version, read_stdin, version_reply};
+use naru_cni_types::{Call, Error, Version, read_stdin, version_reply};
 
 /// What was asked of us: the error, with the version of the configuration as far as it could be told.
 pub(crate) type Answer = Result<String, (Option<Version>, Error)>;
@@ -53,9 +54,7 @@ fn answer(program: &OsString) -> Answer {
     }
     match name_of(program) {
         "loopback" => loopback::answer(call, &stdin),
-        "naru-ipam" => Err((None, Error::new(Code::InvalidConfig, NOT_AN_IPAM_YET))),
+        "naru-ipam" => ipam::answer(call, &stdin),
         _ => verbs::answer(call, &stdin),
     }
 }
-
-const NOT_AN_IPAM_YET: &str = "ipam.type: naru-ipam serves no other main plugin in this version: use type naru-cni, which needs no ipam plugin";

@@ -4,6 +4,7 @@ use std::{
 };
 
 use naru_core::{
+    ipam::Domain,
     overlap::Clash,
     reconcile::{Pass, Policy},
 };
@@ -137,13 +138,16 @@ fn prepare(
     let attach = overlay::ensure(&links, &pins, &memory, survey)?;
     let mut facts = facts(&memory, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
+    // naru-ipam may have made the store: what it did not find there it did not adopt either.
+    let is_known =
+        start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
     pools::ensure(&memory, &mut state, node)?;
     // A store that is new does not know yet who lives in them.
-    if matches!(start, Start::Kept | Start::Rebooted) {
+    if is_known || start == Start::Rebooted {
         pools::forget_drained(&mut memory, &state)?;
         facts.pools = memory.pool_facts();
     }
-    let links = match start == Start::Kept && installed == Installed::default() {
+    let links = match is_known && installed == Installed::default() {
         true => links,
         false => restore_pods(&facts, &pins, links, state)?,
     };

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use naru_core::ids::{AttachmentId, Generation};
 use naru_core::ipam::{
-    self, Adoption, Assignment, Domain, Family, IpamError, Ledger, Millis, PoolSpec, Range, RangeChanges,
-    Request, Reservation, Row, Usage,
+    self, AddressSet, Adoption, Assignment, Domain, Family, IpamError, Ledger, Millis, PoolSpec, Range,
+    RangeChanges, Request, Reservation, Row, Usage,
 };
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -57,6 +57,16 @@ impl StateStore {
     /// Writes down addresses that another IPAM gave; see [`ipam::claim`].
     pub fn claim(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
         self.transact(|ledger| ipam::claim(ledger, request, now))
+    }
+
+    /// Assigns one address of every set; see [`ipam::assign_from_each`].
+    pub fn reserve_from_each(
+        &mut self,
+        request: &Request,
+        sets: &[AddressSet],
+        now: Millis,
+    ) -> Result<Assignment, ReserveError> {
+        self.transact(|ledger| ipam::assign_from_each(ledger, request, sets, now))
     }
 
     /// Notes that the attachment is wired to this interface of the node.

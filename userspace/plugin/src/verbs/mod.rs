@@ -39,7 +39,7 @@ pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
 }
 
 /// Refuses a command that the configuration's version does not have.
-fn allow(call: &Call, version: Version) -> Result<(), Error> {
+pub(crate) fn allow(call: &Call, version: Version) -> Result<(), Error> {
     let (name, since) = match call {
         Call::Check(..) => ("CHECK", Version::V0_4_0),
         Call::Gc => ("GC", Version::V1_1_0),
