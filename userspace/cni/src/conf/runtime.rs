@@ -10,11 +10,11 @@ pub struct RuntimeConfig {
     pub ips: Vec<IpAddr>,
     /// `runtimeConfig.mac`, as given.
     pub mac: Option<String>,
+    /// Whether a bandwidth limit is asked for, which a chained plugin can only apply to packets through the stack.
+    pub limits_bandwidth: bool,
     /// The pool that the pod's annotation `naru.dev/pool` names (`runtimeConfig`, capability
     /// `io.kubernetes.cri.pod-annotations`).
     pub pool: Option<String>,
-    /// Whether a bandwidth limit is asked for, which a chained plugin can only apply to packets through the stack.
-    pub limits_bandwidth: bool,
 }
 
 /// An interface of a container that is still in use, as GC lists them.
@@ -33,10 +33,8 @@ impl RuntimeConfig {
             let mut runtime = runtime.ignoring_case();
             taken.ips = addresses(&mut runtime)?;
             taken.mac = runtime.take::<String>("mac")?.filter(|mac| !mac.is_empty());
-            let annotations = runtime.object("io.kubernetes.cri.pod-annotations")?;
-            let pool = annotations.map(|mut all| all.take::<String>("naru.dev/pool")).transpose()?.flatten();
-            taken.pool = pool.filter(|name| !name.is_empty());
             taken.limits_bandwidth = runtime.object("bandwidth")?.is_some_and(limits);
+            taken.pool = annotated_pool(&mut runtime)?;
         }
         let args = fields.object("args")?.map(|mut args| args.object("cni")).transpose()?.flatten();
         if let Some(mut cni) = args {
@@ -51,6 +49,12 @@ fn limits(mut bandwidth: Fields) -> bool {
     ["ingressRate", "egressRate"]
         .into_iter()
         .any(|key| bandwidth.value(key).and_then(|rate| rate.as_f64()).is_some_and(|rate| rate > 0.0))
+}
+
+fn annotated_pool(runtime: &mut Fields) -> Result<Option<String>, Error> {
+    let annotations = runtime.object("io.kubernetes.cri.pod-annotations")?;
+    let pool = annotations.map(|mut all| all.take::<String>("naru.dev/pool")).transpose()?.flatten();
+    Ok(pool.filter(|name| !name.is_empty()))
 }
 
 fn addresses(fields: &mut Fields) -> Result<Vec<IpAddr>, Error> {
