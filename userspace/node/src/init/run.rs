@@ -139,8 +139,7 @@ fn prepare(
     let mut facts = facts(&memory, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
     // naru-ipam may have made the store: what it did not find there it did not adopt either.
-    let is_known =
-        start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
+    let is_known = start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
     pools::ensure(&memory, &mut state, node)?;
     // A store that is new does not know yet who lives in them.
     if is_known || start == Start::Rebooted {

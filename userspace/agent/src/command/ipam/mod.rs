@@ -4,6 +4,7 @@
 //! (of use, of the node, of a file).
 
 mod check;
+mod import;
 mod list;
 mod pool;
 mod reserve;
@@ -11,7 +12,7 @@ mod show;
 mod split;
 mod view;
 
-use std::{net::IpAddr, process::ExitCode};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
@@ -48,6 +49,9 @@ pub enum IpamCommand {
     Unreserve(UnreserveArgs),
     /// Pools with a name, for network configurations, pods and namespaces that ask for them.
     Pool(PoolArgs),
+    /// Take over what host-local gave to containers that live, without touching them; what nobody lives in is left
+    /// out. Exit status 1: an address could not be taken over.
+    Import(ImportArgs),
     /// Divide a range evenly between nodes and print their blocks for cluster.toml. Touches nothing: blocks are written
     /// down there, so that a node that is added later moves none.
     Split(SplitArgs),
@@ -164,6 +168,23 @@ pub struct PoolDrainArgs {
     pub output: OutputArgs,
 }
 
+/// Options of `ipam import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// The network's data directory, such as /var/lib/cni/networks/NAME.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// The network's name in its configuration [default: the directory's name].
+    #[arg(long)]
+    pub network: Option<String>,
+    /// For naru-ipam behind the same main plugin, in place of naru-cni.
+    #[arg(long)]
+    pub ipam: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// Options of `ipam split`.
 #[derive(Args, Debug)]
 pub struct SplitArgs {
@@ -186,6 +207,7 @@ pub fn run(paths: &Paths, args: &IpamArgs) -> ExitCode {
         IpamCommand::Reserve(args) => reserve::reserve(paths, args),
         IpamCommand::Unreserve(args) => reserve::unreserve(paths, args),
         IpamCommand::Pool(args) => pool::run(paths, args),
+        IpamCommand::Import(args) => import::run(paths, args),
         IpamCommand::Split(args) => split::run(args),
     };
     match good {
