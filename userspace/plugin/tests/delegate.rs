@@ -1,5 +1,7 @@
 //! Addresses from other IPAM plugins: Debian's host-local and static, and one made of a shell script.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod harness;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
