@@ -131,7 +131,7 @@ pub(crate) fn bare(
         addresses: Vec::new(),
         delegated: conf.network.delegate.is_some(),
         mtu: conf.mtu.unwrap_or(node.pod_mtu),
-        mac: mac(conf, target)?,
+        mac: conf.runtime.mac.or(target.args.mac).map(Mac),
         routes: Vec::new(),
         flags: flags(conf),
     })
@@ -141,16 +141,6 @@ pub(crate) fn bare(
 pub(crate) fn pod_name(target: &Target) -> PodName {
     let args = &target.args;
     PodName { namespace: args.namespace.clone(), name: args.name.clone(), uid: args.uid.clone() }
-}
-
-fn mac(conf: &NetworkConf, target: &Target) -> Result<Option<Mac>, Error> {
-    let asked = conf.runtime.mac.as_ref().or(target.args.mac.as_ref());
-    let Some(text) = asked else { return Ok(None) };
-    match text.to_ascii_lowercase().parse::<Mac>() {
-        Ok(mac) if mac.0[0] & 1 == 0 && mac.0 != [0; 6] => Ok(Some(mac)),
-        Ok(_) => Err(invalid(format!("runtimeConfig.mac: {text:?} is no unicast address"))),
-        Err(why) => Err(invalid(format!("runtimeConfig.mac: {why}"))),
-    }
 }
 
 fn flags(conf: &NetworkConf) -> u32 {
