@@ -1,12 +1,6 @@
 //! Taking over what host-local gave to containers that live.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::IpAddr,
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, net::IpAddr, os::fd::AsFd, path::Path};
 
 use naru_core::{
     ids::{AttachmentId, Generation, NetnsId, PodName},
@@ -117,7 +111,7 @@ fn live_addresses(files: &[HostLocalFile]) -> BTreeMap<(IpAddr, String), Vec<Net
 }
 
 /// Addresses of an interface in a namespace; none where either went away.
-fn addresses(path: &PathBuf, name: &str) -> Vec<IpAddr> {
+fn addresses(path: &Path, name: &str) -> Vec<IpAddr> {
     let Ok(netns) = host::open_netns(path) else { return Vec::new() };
     let facts = links::pod_facts(netns.as_fd(), name).ok().flatten();
     facts.into_iter().flat_map(|facts| facts.addresses).map(|address| address.ip).collect()
