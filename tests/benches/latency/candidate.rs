@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::used;
 
 /// Where Debian has the reference plugins.
-const REFERENCE: &str = "/usr/lib/cni";
+pub const REFERENCE: &str = "/usr/lib/cni";
 const SUBNET: &str = "10.22.0.0/16";
 
 /// What is measured.

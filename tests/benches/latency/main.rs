@@ -5,6 +5,7 @@
 
 mod candidate;
 mod floor;
+mod leases;
 mod report;
 mod used;
 
@@ -16,6 +17,7 @@ use clap::Parser;
 use crate::{
     candidate::{Candidate, Plugin},
     floor::Floor,
+    leases::Leases,
     report::{Report, Sample},
 };
 
@@ -31,6 +33,12 @@ struct Arguments {
     /// Print JSON in place of tables.
     #[arg(long)]
     json: bool,
+    /// The IPAM plugins only.
+    #[arg(long)]
+    ipam: bool,
+    /// Also measure naru-ipam with all addresses of a /12 but ten in use; filling it takes minutes.
+    #[arg(long)]
+    nearly_full: bool,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -38,6 +46,11 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    let leases = Leases::measure(arguments.rounds, arguments.nearly_full)?;
+    if arguments.ipam {
+        println!("{}", if arguments.json { leases.json().to_string() } else { leases.table() });
+        return Ok(());
+    }
     let plugins = [Plugin::Naru, Plugin::Ptp, Plugin::Bridge];
     let numbered = plugins.into_iter().flat_map(|plugin| [(plugin, 0), (plugin, IN_USE)]);
     let candidates = numbered
@@ -50,7 +63,10 @@ fn main() -> anyhow::Result<()> {
     let samples =
         rounds.map(|number| round(&candidates, &floor, number)).collect::<anyhow::Result<Vec<_>>>()?;
     let report = Report::of(&samples);
-    println!("{}", if arguments.json { report.json() } else { report.table() });
+    println!(
+        "{}",
+        if arguments.json { report.json(&leases.json()) } else { report.table() + &leases.table() }
+    );
     Ok(())
 }
 

@@ -40,14 +40,18 @@ impl Verb {
 }
 
 /// A median with its quartiles.
-struct Spread {
-    low: f64,
-    median: f64,
-    high: f64,
+pub struct Spread {
+    /// First quartile.
+    pub low: f64,
+    /// Median.
+    pub median: f64,
+    /// Third quartile.
+    pub high: f64,
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
+    /// Of the values.
+    pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |quarter: usize| {
             values.get((values.len().saturating_sub(1)) * quarter / 4).copied().unwrap_or(f64::NAN)
@@ -55,7 +59,8 @@ impl Spread {
         Self { low: at(1), median: at(2), high: at(3) }
     }
 
-    fn json(&self) -> Value {
+    /// For programs.
+    pub fn json(&self) -> Value {
         json!({"quartile1": self.low, "median": self.median, "quartile3": self.high})
     }
 }
@@ -99,12 +104,13 @@ impl Report {
     }
 
     /// For programs: times in microseconds.
-    pub fn json(&self) -> String {
+    pub fn json(&self, leases: &Value) -> String {
         let list = |lines: &[Line]| {
             let of_line = |line: &Line| json!({"name": line.name, "verb": line.verb.name(), "value": line.spread.json()});
             lines.iter().map(of_line).collect::<Vec<_>>()
         };
-        json!({"rounds": self.rounds, "micros": list(&self.times), "ratios": list(&self.ratios)}).to_string()
+        let (micros, ratios) = (list(&self.times), list(&self.ratios));
+        json!({"rounds": self.rounds, "micros": micros, "ratios": ratios, "leases": leases}).to_string()
     }
 }
 

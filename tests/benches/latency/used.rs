@@ -11,7 +11,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 use naru_core::{
     ids::AttachmentId,
-    ipam::{Domain, Request},
+    ipam::{AddressSet, Domain, Request, Subnet},
 };
 use naru_node::{host, init::pool_name, paths::Paths, store::StateStore};
 
@@ -25,6 +25,22 @@ pub fn in_naru(paths: &Paths, subnet: IpNet, count: u32) -> anyhow::Result<()> {
     for number in 0..count {
         let owner = AttachmentId::new("bench", format!("used{number}"), "eth0")?;
         store.reserve(&Request::new(Domain::naru(), pool_name(&[subnet]), owner), now)?;
+    }
+    Ok(())
+}
+
+/// Assigns `count` addresses of `subnet` in naru-ipam's domain of the network `bench`; its pool is there already.
+///
+/// # Errors
+/// The store refuses.
+pub fn in_naru_ipam(run: &Path, subnet: IpNet, count: u32) -> anyhow::Result<()> {
+    let mut store = StateStore::open(&run.join("state.db"), &host::boot_id()?)?;
+    let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    let gateway = subnet.hosts().next();
+    let sets = [AddressSet { subnets: vec![Subnet::whole(subnet, gateway)] }];
+    for number in 0..count {
+        let owner = AttachmentId::new("bench", format!("used{number}"), "eth0")?;
+        store.reserve_from_each(&Request::new(Domain::ipam("bench"), "", owner), &sets, now)?;
     }
     Ok(())
 }

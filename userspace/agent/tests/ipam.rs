@@ -195,3 +195,199 @@ fn split_prints_sections_of_a_cluster_file() {
     assert_eq!(assignable, 1_048_574);
     assert_eq!(run(&["10.0.0.0/30", "--nodes", "5"]).0, 2);
 }
+
+/// A configuration for pods of a pool.
+fn of_pool(name: &str) -> Value {
+    json!({"naru": {"pool": name}})
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pool_is_made_grown_chosen_three_ways_and_drained() {
+    let machine = Machine::new();
+    machine.ok(&["ipam", "pool", "add", "blue", "10.60.0.0/30", "--exclude", "10.60.0.0/31"]);
+    let (a, b, c) = (
+        Pod::new(&machine, "a", of_pool("blue")),
+        Pod::new(&machine, "b", of_pool("blue")),
+        Pod::new(&machine, "c", of_pool("blue")),
+    );
+    assert_eq!(
+        (a.add(&machine), b.add(&machine)),
+        (vec!["10.60.0.2".to_owned()], vec!["10.60.0.3".to_owned()])
+    );
+    let (code, text) = c.add_as(&machine, "c").unwrap_err();
+    assert_eq!(code, 11);
+    assert!(
+        text.contains("pool blue: no ipv4 address left: 2 assigned, 0 cooling, 0 reserved of 2"),
+        "{text}"
+    );
+    machine.ok(&["ipam", "pool", "add", "blue", "10.60.1.0/24", "--namespace", "default"]);
+    assert_eq!(c.add(&machine), ["10.60.1.0"]);
+    assert!(c.can_ping("10.60.0.2"), "pods of both ranges reach each other");
+
+    machine.ok(&["ipam", "pool", "add", "red", "10.61.0.0/24"]);
+    let annotated = json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"naru.dev/pool": "red"}}});
+    let of_annotation = Pod::new(&machine, "d", annotated);
+    assert_eq!(of_annotation.add(&machine), ["10.61.0.0"], "the annotation counts before the namespace");
+    let of_namespace = Pod::new(&machine, "e", of_pool("red"));
+    assert_eq!(of_namespace.add(&machine), ["10.60.1.1"], "the namespace counts before the configuration");
+    let (code, text) = Pod::new(&machine, "f", of_pool("green")).add_as(&machine, "f").unwrap_err();
+    assert_eq!((code, text.as_str()), (7, "there is no pool green on this node; there is blue, red"));
+
+    machine.ok(&["ipam", "pool", "drain", "10.60.0.0/30"]);
+    let (_, lines) = machine.json(&["ipam", "pool", "show", "blue"]);
+    assert_eq!(
+        (&lines[0]["range"], &lines[0]["draining"], &lines[0]["assigned"]),
+        (&json!("10.60.0.2/31"), &json!(true), &json!(2))
+    );
+    assert!(a.can_ping("10.60.1.0"), "what lives in a range that drains goes on");
+    assert_eq!(machine.ok(&["ipam", "check"]), "store and kernel agree\n");
+    of_annotation.del(&machine);
+    machine.ok(&["ipam", "pool", "drain", "red"]);
+    let (code, text) = of_annotation.add_as(&machine, "d").unwrap_err();
+    assert_eq!(code, 11, "{text}");
+    assert!(text.contains("pool red: has no range"), "{text}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pool_that_clashes_is_refused_with_a_free_range_and_changes_nothing() {
+    let machine = Machine::new();
+    machine.ok(&["ipam", "pool", "add", "blue", "10.60.0.0/16"]);
+    let before = machine.json(&["ipam", "pool", "show"]);
+    for (name, range) in [("red", "198.51.100.0/24"), ("red", "10.60.1.0/24"), ("no", "127.0.0.0/24")] {
+        let (status, said) = machine.outcome(&["ipam", "pool", "add", name, range]);
+        assert_eq!(status, 1, "{said}");
+        assert!(said.contains("overlaps"), "{said}");
+    }
+    let (_, said) = machine.outcome(&["ipam", "pool", "add", "red", "198.51.100.0/24"]);
+    assert!(said.contains("is free"), "{said}");
+    assert_eq!(machine.outcome(&["ipam", "pool", "drain", "red"]).0, 1);
+    assert_eq!(machine.outcome(&["ipam", "pool", "show", "red"]).0, 1);
+    assert_eq!(machine.json(&["ipam", "pool", "show"]), before);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn in_a_cluster_a_pool_is_part_of_the_nodes_blocks_and_other_pods_keep_out_of_it() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let (status, said) = machine.outcome(&["ipam", "pool", "add", "blue", "10.60.0.0/24"]);
+    assert_eq!(status, 1);
+    assert!(
+        said.contains("10.60.0.0/24 is in no block of this node (10.32.0.0/24, fd10:32::/112)"),
+        "{said}"
+    );
+    machine.ok(&["ipam", "pool", "add", "blue", "10.32.0.0/25"]);
+    let (a, b) = (Pod::new(&machine, "a", of_pool("blue")), Pod::new(&machine, "b", json!({})));
+    assert_eq!(a.add(&machine), ["10.32.0.1"]);
+    let of_b = b.add(&machine);
+    assert_eq!(of_b, ["10.32.0.128", "fd10:32::1"]);
+    assert!(b.can_ping("10.32.0.1"));
+    a.del(&machine);
+    reboot(&machine);
+    assert_eq!(a.add(&machine), ["10.32.0.1"], "the pool is there after a reboot");
+    a.del(&machine);
+    machine.ok(&["ipam", "pool", "drain", "blue"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_host_local_directory_is_taken_over_while_its_containers_run() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let old = Pod::new(&machine, "old", json!({}));
+    for line in [
+        "link add eth0 type veth peer name far0",
+        "addr add 10.32.0.5/24 dev eth0",
+        "addr add fd10:32::5/112 dev eth0 nodad",
+    ] {
+        machine::run(std::process::Command::new("ip").args(["-n", &old.name]).args(line.split(' ')));
+    }
+    let directory = machine.path("naru");
+    fs::create_dir(&directory).unwrap();
+    for (name, content) in [
+        ("10.32.0.5", format!("{}\r\neth0", old.name)),
+        ("fd10:32::5", format!("{}\r\neth0", old.name)),
+        ("10.32.0.6", "gone\r\neth0".to_owned()),
+        ("10.32.0.7", String::new()),
+        ("last_reserved_ip.0", "10.32.0.6".to_owned()),
+        ("lock", String::new()),
+    ] {
+        fs::write(directory.join(name), content).unwrap();
+    }
+    let given = directory.display().to_string();
+    let results = |lines: &Value| -> Vec<String> {
+        lines.as_array().unwrap().iter().map(|line| line["result"].as_str().unwrap().to_owned()).collect()
+    };
+    let (status, lines) = machine.json(&["ipam", "import", &given]);
+    assert_eq!(
+        (status, results(&lines)),
+        (0, ["adopted", "stale", "stale", "adopted"].map(String::from).to_vec())
+    );
+    let (_, lines) = machine.json(&["ipam", "import", &given]);
+    assert_eq!(results(&lines), ["known", "stale", "stale", "known"]);
+    let (_, shown) = machine.json(&["ipam", "show", "10.32.0.5"]);
+    assert_eq!(shown[0]["attachment"], format!("naru/{}/eth0", old.name), "{shown}");
+    assert_eq!(machine.ok(&["ipam", "check"]), "store and kernel agree\n");
+    let thief = Pod::new(&machine, "thief", json!({"args": {"cni": {"ips": ["10.32.0.5"]}}}));
+    let (code, text) = thief.add_as(&machine, "web").unwrap_err();
+    assert!(code == 11 && text.contains(&format!("held by naru/{}/eth0", old.name)), "{text}");
+    old.del(&machine);
+    assert_eq!(machine.json(&["ipam", "show", "10.32.0.5"]).1[0]["status"], "COOLING");
+    let (status, lines) = machine.json(&["ipam", "import", &given, "--ipam", "--network", "lan"]);
+    assert_eq!((status, results(&lines).len()), (0, 4));
+    let (_, shown) = machine.json(&["ipam", "show", "10.32.0.5"]);
+    assert_eq!((&shown[1]["domain"], &shown[1]["status"]), (&json!("ipam/lan"), &json!("ASSIGNED")));
+}
+
+/// A configuration with these subnets, one set each.
+fn of_subnets(subnets: &[&str]) -> Value {
+    let sets: Vec<Value> = subnets.iter().map(|subnet| json!([{"subnet": subnet}])).collect();
+    json!({"ipam": {"ranges": sets}})
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_smallest_pools_give_every_address_they_have_and_no_more() {
+    let machine = Machine::new();
+    for (subnets, expected) in [
+        (["10.70.0.0/31", "fd70::/127"], vec![["10.70.0.0", "fd70::"], ["10.70.0.1", "fd70::1"]]),
+        (["10.70.1.9/32", "fd70::9:1/128"], vec![["10.70.1.9", "fd70::9:1"]]),
+    ] {
+        let conf = of_subnets(&subnets);
+        let pods: Vec<Pod> =
+            (0..expected.len()).map(|number| Pod::new(&machine, &number.to_string(), conf.clone())).collect();
+        let given: Vec<Vec<String>> = pods.iter().map(|pod| pod.add(&machine)).collect();
+        assert_eq!(given, expected);
+        if let [first, _, ..] = &pods[..] {
+            assert!(expected[1].iter().all(|address| first.can_ping(address)), "{subnets:?}");
+        }
+        let late = Pod::new(&machine, "late", conf);
+        let (code, text) = late.add_as(&machine, "late").unwrap_err();
+        assert!(code == 11 && text.contains("no ipv4 address left"), "{text}");
+        pods[0].del(&machine);
+        assert_eq!(late.add(&machine), expected[0], "what cools is given out when nothing else is left");
+        late.del(&machine);
+        pods.iter().for_each(|pod| pod.del(&machine));
+    }
+    assert_eq!(machine.ok(&["ipam", "check"]), "store and kernel agree\n");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pool_of_a_million_addresses_gives_its_first_and_its_last_one() {
+    let machine = Machine::new();
+    machine.ok(&["ipam", "pool", "add", "large", "10.80.0.0/12"]);
+    let asks = |address: &str| json!({"naru": {"pool": "large"}, "args": {"cni": {"ips": [address]}}});
+    let (a, b) = (Pod::new(&machine, "a", asks("10.80.0.0")), Pod::new(&machine, "b", asks("10.95.255.255")));
+    assert_eq!(
+        (a.add(&machine), b.add(&machine)),
+        (vec!["10.80.0.0".to_owned()], vec!["10.95.255.255".to_owned()])
+    );
+    assert!(a.can_ping("10.95.255.255"));
+    let (_, lines) = machine.json(&["ipam", "pool", "show", "large"]);
+    assert_eq!((&lines[0]["total"], &lines[0]["assigned"]), (&json!(1_048_576), &json!(2)));
+    let outside = Pod::new(&machine, "c", asks("10.96.0.0"));
+    assert!(outside.add_as(&machine, "c").unwrap_err().1.contains("address 10.96.0.0: not in pool large"));
+}

@@ -121,6 +121,16 @@ impl Error {
         Self { details: details.into(), ..self }
     }
 
+    /// The same error, which says of which version's configuration it complains, if it complains of one.
+    #[must_use]
+    pub fn in_version(self, version: Version) -> Self {
+        let is_about_conf = matches!(self.code, Code::UnsupportedField | Code::InvalidConfig);
+        match is_about_conf && self.details.is_empty() {
+            true => self.with_details(format!("cniVersion {version}")),
+            false => self,
+        }
+    }
+
     /// The JSON object that goes to standard output; `version` is the configuration's, as far as it is known.
     #[must_use]
     pub fn to_json(&self, version: Option<Version>) -> String {

@@ -13,8 +13,8 @@ pub struct PodArgs {
     pub uid: String,
     /// `IP`: addresses the caller asks for, without prefix length.
     pub ips: Vec<IpAddr>,
-    /// `MAC`: the hardware address the caller asks for, as given.
-    pub mac: Option<String>,
+    /// `MAC`: the hardware address the caller asks for.
+    pub mac: Option<[u8; 6]>,
 }
 
 impl PodArgs {
@@ -45,7 +45,8 @@ impl PodArgs {
             "K8S_POD_NAME" => self.name = value.to_owned(),
             "K8S_POD_UID" => self.uid = value.to_owned(),
             "IP" => self.ips = value.split(',').map(address).collect::<Result<_, _>>()?,
-            "MAC" => self.mac = Some(value.to_owned()),
+            "MAC" if value.is_empty() => self.mac = None,
+            "MAC" => self.mac = Some(mac(value).map_err(|why| invalid(format!("MAC: {why}")))?),
             "IgnoreUnknown" | "K8S_POD_INFRA_CONTAINER_ID" => {}
             _ => return Ok(false),
         }
@@ -66,6 +67,23 @@ impl PodArgs {
 pub(crate) fn address(text: &str) -> Result<IpAddr, Error> {
     let host = text.split_once('/').map_or(text, |(host, _)| host);
     host.trim().parse().map_err(|why| invalid(format!("IP {text:?}: {why}")))
+}
+
+/// A unicast hardware address, `02:00:5e:00:00:01` with colons or dashes.
+pub(crate) fn mac(text: &str) -> Result<[u8; 6], String> {
+    let mut bytes = [0; 6];
+    let mut parts = text.trim().split([':', '-']);
+    for byte in &mut bytes {
+        let part = parts.next().filter(|part| part.len() == 2 && !part.starts_with('+'));
+        let value = part.and_then(|part| u8::from_str_radix(part, 16).ok());
+        *byte = value.ok_or_else(|| format!("{text:?} is no hardware address of six bytes"))?;
+    }
+    match bytes {
+        _ if parts.next().is_some() => Err(format!("{text:?} is no hardware address of six bytes")),
+        [0, 0, 0, 0, 0, 0] => Err(format!("{text:?} is no unicast address")),
+        [first, ..] if first & 1 == 1 => Err(format!("{text:?} is no unicast address")),
+        bytes => Ok(bytes),
+    }
 }
 
 fn is_true(value: &str) -> bool {
@@ -112,6 +130,23 @@ mod tests {
     #[test]
     fn a_pair_without_an_equals_sign_is_refused() {
         assert!(PodArgs::parse("IgnoreUnknown").is_err());
+    }
+
+    #[test]
+    fn a_hardware_address_is_six_unicast_bytes() {
+        assert_eq!(PodArgs::parse("MAC=02-00-5E-00-00-01").unwrap().mac, Some([2, 0, 0x5e, 0, 0, 1]));
+        for bad in [
+            "02:00:5e:00:00",
+            "02:00:5e:00:00:01:02",
+            "2:0:5e:0:0:1",
+            "00:00:00:00:00:00",
+            "01:00:5e:00:00:01",
+            "+2:00:00:00:00:00",
+            "x",
+        ] {
+            let error = PodArgs::parse(&format!("MAC={bad}")).unwrap_err();
+            assert!(error.msg.starts_with("CNI_ARGS: MAC: "), "{}", error.msg);
+        }
     }
 
     #[test]

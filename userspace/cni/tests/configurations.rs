@@ -73,6 +73,29 @@ fn lower_case_runtime_keys_are_the_same() {
 }
 
 #[test]
+fn ranges_dns_and_mac_of_the_runtime_go_before_the_configurations() {
+    let mut conf = with("ipam", json!({ "ranges": [[{ "subnet": "10.0.0.0/24" }]] }));
+    conf["dns"] = json!({ "nameservers": ["10.0.0.53"] });
+    conf["args"] = json!({ "cni": { "mac": "02:00:00:00:00:01" } });
+    let found = parse(&conf).unwrap();
+    assert_eq!(found.runtime.mac, Some([2, 0, 0, 0, 0, 1]));
+    conf["runtimeConfig"] = json!({
+        "IPRanges": [[{ "subnet": "fd00::/112" }]], "MAC": "02:00:00:00:00:02",
+        "DNS": { "Servers": ["10.0.0.10"], "Searches": ["a"], "Options": ["ndots:5"] },
+    });
+    let found = parse(&conf).unwrap();
+    assert_eq!(found.runtime.mac, Some([2, 0, 0, 0, 0, 2]));
+    assert_eq!(
+        (found.dns.nameservers, found.dns.search),
+        (vec!["10.0.0.10".to_owned()], vec!["a".to_owned()])
+    );
+    let subnets: Vec<String> = own(&conf).sets.iter().map(|set| set.ranges[0].subnet.to_string()).collect();
+    assert_eq!(subnets, ["fd00::/112", "10.0.0.0/24"]);
+    conf["runtimeConfig"] = json!({ "ipRanges": [[{ "subnet": "10.0.0.128/25" }]] });
+    assert!(parse(&conf).unwrap_err().1.msg.starts_with("runtimeConfig.ipRanges: "));
+}
+
+#[test]
 fn a_bare_configuration_uses_the_blocks_of_the_node() {
     let addressing = own(&minimal());
     assert!(addressing.sets.is_empty() && addressing.routes.is_empty());
@@ -111,6 +134,28 @@ fn valid_attachments_are_read_once_each() {
     assert_eq!(parse(&with("cni.dev/valid-attachments", Value::Null)).unwrap().valid_attachments, []);
 }
 
+/// The same of what the runtime passes.
+fn wrong_of_runtime() -> Vec<(&'static str, Value, &'static str)> {
+    let cases = [
+        (("runtimeConfig", json!({ "ips": ["ten"] })), "runtimeConfig.ips: "),
+        (("args", json!({ "cni": { "ips": ["ten"] } })), "args.cni.ips: "),
+        (
+            ("args", json!({ "cni": { "mac": "01:00:5e:00:00:01" } })),
+            "args.cni.mac: \"01:00:5e:00:00:01\" is no unicast",
+        ),
+        (("runtimeConfig", json!({ "mac": "02:00" })), "runtimeConfig.mac: \"02:00\" is no hardware address"),
+        (
+            ("runtimeConfig", json!({ "dns": { "servers": "10.0.0.10" } })),
+            "runtimeConfig.dns.servers: invalid type",
+        ),
+        (("runtimeConfig", json!({ "bandwidth": 1 })), "runtimeConfig.bandwidth: expected an object"),
+        (("runtimeConfig", json!({ "ipRanges": [[{}]] })), "runtimeConfig.ipRanges[0][0].subnet: missing"),
+        (("runtimeConfig", json!({ "ipRanges": [[]] })), "runtimeConfig.ipRanges[0]: empty"),
+        (("naru", json!({ "ipamTimeout": 0 })), "naru.ipamTimeout: 0 is not between 1 and 600 seconds"),
+    ];
+    cases.into_iter().map(|((field, value), begin)| (field, value, begin)).collect()
+}
+
 /// Field, value, and the path that the message must begin with.
 fn wrong() -> Vec<(&'static str, Value, &'static str)> {
     let ipam = |value: Value| ("ipam", value);
@@ -129,8 +174,6 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         (("naru", json!({ "antispoof": "max" })), "naru.antispoof: \"max\" is none of ip, mac"),
         (("naru", json!({ "sourceCheck": ["10.0.0.0/8"] })), "naru.sourceCheck: "),
         (("naru", json!(1)), "naru: expected an object"),
-        (("runtimeConfig", json!({ "ips": ["ten"] })), "runtimeConfig.ips: "),
-        (("args", json!({ "cni": { "ips": ["ten"] } })), "args.cni.ips: "),
         (("prevResult", json!(1)), "prevResult: "),
         (
             ("prevResult", json!({ "ips": [{ "interface": 3, "address": "10.0.0.1/24" }] })),
@@ -172,7 +215,7 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
 
 #[test]
 fn every_wrong_field_is_named() {
-    for (field, value, begin) in wrong() {
+    for (field, value, begin) in wrong().into_iter().chain(wrong_of_runtime()) {
         let (version, error) = parse(&with(field, value)).unwrap_err();
         assert!(error.msg.starts_with(begin), "{:?} does not begin with {begin:?}", error.msg);
         assert!(matches!(error.code, Code::InvalidConfig | Code::UnsupportedField), "{error:?}");

@@ -58,6 +58,8 @@ pub(crate) fn asks_for_init(cause: &Cause) -> bool {
     };
     match cause {
         Cause::Store(error) | Cause::Reserve(IpamError::Store(error)) => store(error),
+        // A store that naru-ipam made knows nothing of the node's pools.
+        Cause::Reserve(IpamError::Empty { .. }) => true,
         Cause::Datapath(error) => error.is_not_installed(),
         _ => false,
     }

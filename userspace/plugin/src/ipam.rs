@@ -6,10 +6,11 @@ use std::{net::IpAddr, path::Path};
 use ipnet::IpNet;
 use naru_cni_types::{
     Addressing, Attachment, Call, CniResult, Code, Error, Ip, Ipam, Network, NetworkConf, RangeSet, Target,
+    Version,
 };
 use naru_core::{
     ids::AttachmentId,
-    ipam::{AddressSet, Subnet},
+    ipam::{AddressSet, Family, Subnet},
 };
 use naru_node::{
     endpoint::Cause,
@@ -43,6 +44,7 @@ pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
 fn add(conf: &NetworkConf, target: &Target, netns: &Path) -> Result<String, Error> {
     let addressing = addressing(conf)?;
     check_resolv_conf(addressing)?;
+    check_expressible(conf.network.version, addressing)?;
     let ask = Ask {
         id: setting::attachment(&conf.network, target)?,
         pod: setting::pod_name(target),
@@ -59,6 +61,18 @@ fn add(conf: &NetworkConf, target: &Target, netns: &Path) -> Result<String, Erro
         ..CniResult::default()
     };
     result.to_json(conf.network.version).map_err(|why| Error::new(Code::InvalidConfig, why))
+}
+
+/// Refuses sets whose addresses the version's result has no room for, before any is given.
+fn check_expressible(version: Version, addressing: &Addressing) -> Result<(), Error> {
+    let v4 = sets(addressing).iter().filter(|set| set.family() == Family::V4).count();
+    if version > Version::V0_2_0 || (v4 <= 1 && addressing.sets.len() - v4 <= 1) {
+        return Ok(());
+    }
+    let msg = format!(
+        "ipam.ranges: two sets of one family, and a result of cniVersion {version} has one address of each"
+    );
+    Err(Error::new(Code::InvalidConfig, msg))
 }
 
 /// Gives the addresses back. A store that cannot be written keeps no container from going: the namespace, once gone,

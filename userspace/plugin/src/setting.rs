@@ -59,6 +59,9 @@ pub(crate) fn standalone(conf: &NetworkConf) -> Result<Option<Standalone>, Error
     let subnets: Vec<IpNet> = ranges().flat_map(blocks_of).collect();
     let reserved: Vec<IpAddr> = ranges().filter_map(|range| range.gateway).collect();
     let masquerade = conf.ip_masq.unwrap_or(false);
+    if conf.network.naru.pool.is_some() && !subnets.is_empty() {
+        return Err(invalid("naru.pool: the configuration names subnets in ipam as well".to_owned()));
+    }
     Ok((!subnets.is_empty()).then_some(Standalone { subnets, reserved, masquerade }))
 }
 
@@ -86,7 +89,19 @@ pub(crate) fn spec(
     addresses.sort_unstable();
     addresses.dedup();
     let routes = addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?;
-    Ok(Spec { pool: pool_name(&subnets), addresses, routes, ..bare(conf, target, netns, node)? })
+    let pool = pool_of(conf, target, node).map_or_else(|| pool_name(&subnets), str::to_owned);
+    Ok(Spec { pool, addresses, routes, ..bare(conf, target, netns, node)? })
+}
+
+/// The pool that the pod itself or the configuration names.
+pub(crate) fn named_pool(conf: &NetworkConf) -> Option<&str> {
+    conf.runtime.pool.as_deref().or(conf.network.naru.pool.as_deref())
+}
+
+/// The pool by the pod's annotation, else by its namespace, else by the configuration.
+fn pool_of<'a>(conf: &'a NetworkConf, target: &Target, node: &'a NodeFacts) -> Option<&'a str> {
+    let of_namespace = || node.pool_of_namespace(&target.args.namespace);
+    conf.runtime.pool.as_deref().or_else(of_namespace).or(conf.network.naru.pool.as_deref())
 }
 
 /// The same where another IPAM gave the addresses, and the routes with them.
@@ -116,7 +131,7 @@ pub(crate) fn bare(
         addresses: Vec::new(),
         delegated: conf.network.delegate.is_some(),
         mtu: conf.mtu.unwrap_or(node.pod_mtu),
-        mac: mac(conf, target)?,
+        mac: conf.runtime.mac.or(target.args.mac).map(Mac),
         routes: Vec::new(),
         flags: flags(conf),
     })
@@ -126,16 +141,6 @@ pub(crate) fn bare(
 pub(crate) fn pod_name(target: &Target) -> PodName {
     let args = &target.args;
     PodName { namespace: args.namespace.clone(), name: args.name.clone(), uid: args.uid.clone() }
-}
-
-fn mac(conf: &NetworkConf, target: &Target) -> Result<Option<Mac>, Error> {
-    let asked = conf.runtime.mac.as_ref().or(target.args.mac.as_ref());
-    let Some(text) = asked else { return Ok(None) };
-    match text.to_ascii_lowercase().parse::<Mac>() {
-        Ok(mac) if mac.0[0] & 1 == 0 && mac.0 != [0; 6] => Ok(Some(mac)),
-        Ok(_) => Err(invalid(format!("runtimeConfig.mac: {text:?} is no unicast address"))),
-        Err(why) => Err(invalid(format!("runtimeConfig.mac: {why}"))),
-    }
 }
 
 fn flags(conf: &NetworkConf) -> u32 {

@@ -178,6 +178,42 @@ fn mac_address_mtu_and_address_may_be_asked_for() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn what_the_runtime_asks_for_in_any_of_its_ways_is_what_the_pod_gets() {
+    let node = Node::new();
+    let (mut with_args, mut with_capabilities) = (node.conf(), node.conf());
+    with_args["args"] = json!({ "cni": { "ips": ["10.77.0.50"], "mac": "02:00:00:00:00:50" } });
+    with_capabilities["ipam"] = json!({});
+    with_capabilities["runtimeConfig"] = json!({
+        "ipRanges": [[{ "subnet": "10.79.0.0/24", "rangeStart": "10.79.0.7", "rangeEnd": "10.79.0.7" }]],
+        "dns": { "servers": ["10.77.0.10"], "searches": ["svc"], "options": ["ndots:5"] },
+        "mac": "02:00:00:00:00:07",
+    });
+    let env = "IgnoreUnknown=1;IP=10.77.0.60;MAC=02:00:00:00:00:60";
+    for (at, (conf, args, address, mac)) in [
+        (&with_args, "", "10.77.0.50", "02:00:00:00:00:50"),
+        (&with_capabilities, env, "10.79.0.7", "02:00:00:00:00:07"),
+        (&node.conf(), env, "10.77.0.60", "02:00:00:00:00:60"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let pod = Netns::new("pod");
+        let args = if at == 1 { "IgnoreUnknown=1" } else { args };
+        let path = pod.path();
+        let id = format!("c{at}");
+        let result = node.call_with("ADD", &id, path.to_str().unwrap(), conf, &[("CNI_ARGS", args)]).ok();
+        assert_eq!(addresses(&result)[0], address);
+        assert_eq!(pod.ip(&["link", "show", "eth0"])[0]["address"], mac);
+        if at == 1 {
+            let dns = json!({ "nameservers": ["10.77.0.10"], "search": ["svc"], "options": ["ndots:5"] });
+            assert_eq!(result["dns"], dns);
+        }
+        node.call("DEL", &id, "", conf).ok();
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn routes_of_the_configuration_are_set_with_their_metrics() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
     let mut conf = node.conf();

@@ -1,5 +1,7 @@
 //! Addresses from other IPAM plugins: Debian's host-local and static, and one made of a shell script.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod harness;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
@@ -342,4 +344,47 @@ fn status_and_gc_are_forwarded() {
     assert_eq!(fake.asked(), ["DEL", "VERSION", "GC"]);
     assert_eq!(noted(&node), 0);
     node.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn gc_leaves_alone_what_was_added_after_it_began() {
+    let (node, stale, new) = (Node::new(), Netns::new("stale"), Netns::new("new"));
+    let fake = Fake::new(&node);
+    fake.call(&node, "ADD", &stale).ok();
+    // While GC waits for this DEL, a container starts.
+    fake.on("DEL", "touch began; while [ ! -e go ]; do sleep 0.02; done");
+    fake.on("ADD", r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.66.0.10/24"}]}'"#);
+    let mut conf = fake.conf.clone();
+    conf["cniVersion"] = json!("1.1.0");
+    conf["cni.dev/valid-attachments"] = json!([]);
+    let path = fake.directory.path().to_str().unwrap();
+    std::thread::scope(|scope| {
+        let gc = scope.spawn(|| call(&node, "GC", "", &stale, &conf, path));
+        while !fake.path("began").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let add = scope.spawn(|| call(&node, "ADD", "new", &new, &fake.conf, path));
+        fs::write(fake.path("go"), "").unwrap();
+        gc.join().unwrap().ok();
+        add.join().unwrap().ok();
+    });
+    assert_eq!((node.veths().len(), noted(&node)), (1, 1));
+    assert!(new.can_ping(NODE[0]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn packets_of_delegated_addresses_leave_masqueraded_where_the_configuration_says_so() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let fake = Fake::new(&node);
+    let mut conf = fake.conf.clone();
+    conf["ipMasq"] = json!(true);
+    let path = fake.directory.path().to_str().unwrap();
+    let table = || node.netns.run("nft", &["list", "table", "inet", "naru"]);
+    fake.call(&node, "ADD", &pod).ok();
+    assert!(!table().contains("10.66.0.0/24"), "not asked for");
+    fake.call(&node, "DEL", &pod).ok();
+    call(&node, "ADD", "abc", &pod, &conf, path).ok();
+    assert!(table().contains("10.66.0.0/24"));
 }

@@ -53,6 +53,7 @@ fn an_invalid_field_is_named_and_the_answer_has_the_version_of_the_configuration
     assert_eq!(answer["cniVersion"], "0.4.0");
     assert_eq!(answer["code"], 7);
     assert_eq!(answer["msg"], "mtu: 12 is not between 68 and 65535");
+    assert_eq!(answer["details"], "cniVersion 0.4.0");
     assert!(said.stderr.contains("mtu: 12"), "the runtime's log has it too: {}", said.stderr);
 }
 
@@ -82,13 +83,13 @@ fn a_command_that_the_version_does_not_have_is_code_1() {
 }
 
 #[test]
-fn as_naru_ipam_it_says_that_it_is_not_one_yet() {
+fn as_naru_ipam_it_wants_ranges_and_answers_version() {
     let directory = tempfile::tempdir().unwrap();
     let name = directory.path().join("naru-ipam");
     std::os::unix::fs::symlink(PLUGIN, &name).unwrap();
     let (code, msg) = call(name.to_str().unwrap(), &ADD, br#"{"cniVersion":"1.0.0","name":"n"}"#).error();
     assert_eq!(code, 7);
-    assert!(msg.contains("naru-ipam"), "{msg}");
+    assert!(msg.starts_with("ipam.ranges: missing"), "{msg}");
     let version = [("CNI_COMMAND", "VERSION")];
     assert!(call(name.to_str().unwrap(), &version, b"{}").success);
 }

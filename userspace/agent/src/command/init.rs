@@ -49,6 +49,7 @@ pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
         cluster,
         attach,
         standalone,
+        delegated: None,
         services: args.service_range.clone(),
         conflist: Some(!args.no_conflist),
         ..Request::default()

@@ -45,16 +45,7 @@ impl Addressing {
         if ipam.value_is_set("subnet") {
             sets.push(RangeSet { ranges: vec![Range::take(&mut ipam)?] });
         }
-        for (at, list) in ipam.object_lists("ranges")?.into_iter().enumerate() {
-            let ranges = list.into_iter().map(|mut range| {
-                let taken = Range::take(&mut range)?;
-                range.refuse_rest()?;
-                Ok(taken)
-            });
-            let set = RangeSet { ranges: ranges.collect::<Result<_, Error>>()? };
-            set.check().map_err(|why| ipam.error(&format!("ranges[{at}]"), why))?;
-            sets.push(set);
-        }
+        sets.extend(self::sets(&mut ipam, "ranges")?);
         check_overlap(&sets).map_err(|why| ipam.error("ranges", why))?;
         let routes = ipam.objects("routes")?.into_iter().map(take_route).collect::<Result<_, _>>()?;
         let resolv_conf = ipam.take::<String>("resolvConf")?.filter(|path| !path.is_empty());
@@ -63,6 +54,22 @@ impl Addressing {
         ipam.refuse_rest()?;
         Ok(Self { sets, routes, resolv_conf })
     }
+}
+
+/// The list at `key` of lists of ranges.
+pub(super) fn sets(fields: &mut Fields, key: &str) -> Result<Vec<RangeSet>, Error> {
+    let lists = fields.object_lists(key)?;
+    let set = |(at, list): (usize, Vec<Fields>)| {
+        let ranges = list.into_iter().map(|mut range| {
+            let taken = Range::take(&mut range)?;
+            range.refuse_rest()?;
+            Ok(taken)
+        });
+        let set = RangeSet { ranges: ranges.collect::<Result<_, Error>>()? };
+        set.check().map_err(|why| fields.error(&format!("{key}[{at}]"), why))?;
+        Ok(set)
+    };
+    lists.into_iter().enumerate().map(set).collect()
 }
 
 impl Range {
@@ -121,7 +128,7 @@ impl RangeSet {
     }
 }
 
-fn check_overlap(sets: &[RangeSet]) -> Result<(), String> {
+pub(super) fn check_overlap(sets: &[RangeSet]) -> Result<(), String> {
     let all: Vec<&Range> = sets.iter().flat_map(|set| &set.ranges).collect();
     for (at, one) in all.iter().enumerate() {
         if let Some(other) = all.iter().skip(at + 1).find(|other| one.overlaps(other)) {

@@ -95,7 +95,8 @@ impl Network {
     pub fn parse(stdin: &[u8]) -> Result<Self, (Option<Version>, Error)> {
         let map = object(stdin).map_err(|error| (None, error))?;
         let version = version_of(&map).map_err(|error| (None, error))?;
-        Self::take(version, &mut Fields::root(map)).map_err(|error| (Some(version), error))
+        Self::take(version, &mut Fields::root(map))
+            .map_err(|error| (Some(version), error.in_version(version)))
     }
 
     fn take(version: Version, fields: &mut Fields) -> Result<Self, Error> {
@@ -118,11 +119,11 @@ impl NetworkConf {
     pub fn parse(stdin: &[u8]) -> Result<Self, (Option<Version>, Error)> {
         let map = object(stdin).map_err(|error| (None, error))?;
         let version = version_of(&map).map_err(|error| (None, error))?;
-        Self::take(version, Fields::root(map)).map_err(|error| (Some(version), error))
+        Self::take(version, Fields::root(map)).map_err(|error| (Some(version), error.in_version(version)))
     }
 
     fn take(version: Version, mut fields: Fields) -> Result<Self, Error> {
-        Ok(Self {
+        let mut conf = Self {
             network: Network::take(version, &mut fields)?,
             mtu: take_mtu(&mut fields)?,
             ip_masq: fields.take("ipMasq")?,
@@ -131,7 +132,9 @@ impl NetworkConf {
             runtime: RuntimeConfig::take(&mut fields)?,
             prev_result: take_prev_result(version, &mut fields)?,
             valid_attachments: runtime::valid_attachments(&mut fields)?,
-        })
+        };
+        conf.take_over_runtime()?;
+        Ok(conf)
     }
 }
 
@@ -139,6 +142,21 @@ impl NetworkConf {
 fn delegate(fields: &Fields) -> Option<String> {
     let name = fields.peek("ipam")?.get("type")?.as_str()?;
     (name != OWN_IPAM && is_name(name)).then(|| name.to_owned())
+}
+
+impl NetworkConf {
+    /// What the runtime asks for goes before what the administrator wrote.
+    fn take_over_runtime(&mut self) -> Result<(), Error> {
+        if let Some(dns) = self.runtime.dns.take() {
+            self.dns = dns;
+        }
+        if let Ipam::Own(addressing) = &mut self.ipam {
+            addressing.sets.splice(0..0, self.runtime.ip_ranges.clone());
+            let overlap = addressing::check_overlap(&addressing.sets);
+            overlap.map_err(|why| Error::conf(format!("runtimeConfig.ipRanges: {why}")))?;
+        }
+        Ok(())
+    }
 }
 
 impl Ipam {

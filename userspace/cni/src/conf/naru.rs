@@ -19,6 +19,8 @@ pub struct NaruKeys {
     pub source_check: SourceCheck,
     /// `ipamTimeout`: how many seconds another IPAM plugin may take for one answer, 1 to 600.
     pub ipam_timeout: Option<u32>,
+    /// `pool`: the node's pool of that name in place of its blocks.
+    pub pool: Option<String>,
     /// `shortcut: "off"`: the pod's packets take the node's stack, both ways.
     pub no_shortcut: bool,
 }
@@ -47,6 +49,7 @@ impl NaruKeys {
                 &[("strict", SourceCheck::Strict), ("off", SourceCheck::Off)],
             )?,
             ipam_timeout: timeout(&mut fields, "ipamTimeout")?,
+            pool: fields.take::<String>("pool")?.filter(|name| !name.is_empty()),
             no_shortcut: choice(&mut fields, "shortcut", &[("on", false), ("off", true)])?,
         };
         fields.refuse_rest()?;

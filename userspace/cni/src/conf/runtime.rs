@@ -1,6 +1,7 @@
 use std::{collections::HashSet, net::IpAddr};
 
-use crate::{environment, error::Error, fields::Fields, pod_args};
+use super::addressing::RangeSet;
+use crate::{environment, error::Error, fields::Fields, pod_args, result::Dns};
 
 /// What the runtime passes beside the administrator's configuration: `runtimeConfig` (its keys in any case,
 /// as Go's decoder takes them) and `args.cni`.
@@ -8,10 +9,17 @@ use crate::{environment, error::Error, fields::Fields, pod_args};
 pub struct RuntimeConfig {
     /// Addresses asked for: `runtimeConfig.ips` or `args.cni.ips`, without prefix lengths.
     pub ips: Vec<IpAddr>,
-    /// `runtimeConfig.mac`, as given.
-    pub mac: Option<String>,
+    /// `runtimeConfig.mac`, or else `args.cni.mac`, as six bytes.
+    pub mac: Option<[u8; 6]>,
+    /// `runtimeConfig.ipRanges`: sets of ranges that come before those of the configuration.
+    pub ip_ranges: Vec<RangeSet>,
+    /// `runtimeConfig.dns`, in place of the configuration's.
+    pub dns: Option<Dns>,
     /// Whether a bandwidth limit is asked for, which a chained plugin can only apply to packets through the stack.
     pub limits_bandwidth: bool,
+    /// The pool that the pod's annotation `naru.dev/pool` names (`runtimeConfig`, capability
+    /// `io.kubernetes.cri.pod-annotations`).
+    pub pool: Option<String>,
 }
 
 /// An interface of a container that is still in use, as GC lists them.
@@ -29,15 +37,31 @@ impl RuntimeConfig {
         if let Some(runtime) = fields.object("runtimeConfig")? {
             let mut runtime = runtime.ignoring_case();
             taken.ips = addresses(&mut runtime)?;
-            taken.mac = runtime.take::<String>("mac")?.filter(|mac| !mac.is_empty());
+            taken.mac = mac(&mut runtime)?;
+            taken.ip_ranges = super::addressing::sets(&mut runtime, "ipRanges")?;
+            taken.dns = runtime.object("dns")?.map(dns).transpose()?;
             taken.limits_bandwidth = runtime.object("bandwidth")?.is_some_and(limits);
+            taken.pool = annotated_pool(&mut runtime)?;
         }
         let args = fields.object("args")?.map(|mut args| args.object("cni")).transpose()?.flatten();
         if let Some(mut cni) = args {
             taken.ips.extend(addresses(&mut cni)?);
+            taken.mac = taken.mac.or(mac(&mut cni)?);
         }
         Ok(taken)
     }
+}
+
+/// The object `dns` in the runtimes' words: `servers`, `searches`, `options`.
+fn dns(mut fields: Fields) -> Result<Dns, Error> {
+    let mut list = |key: &str| fields.take::<Vec<String>>(key).map(Option::unwrap_or_default);
+    let (nameservers, search, options) = (list("servers")?, list("searches")?, list("options")?);
+    Ok(Dns { nameservers, search, options, domain: String::new() })
+}
+
+fn mac(fields: &mut Fields) -> Result<Option<[u8; 6]>, Error> {
+    let Some(text) = fields.take::<String>("mac")?.filter(|text| !text.is_empty()) else { return Ok(None) };
+    pod_args::mac(&text).map(Some).map_err(|why| fields.error("mac", why))
 }
 
 /// Whether either rate of the object `bandwidth` is set.
@@ -45,6 +69,12 @@ fn limits(mut bandwidth: Fields) -> bool {
     ["ingressRate", "egressRate"]
         .into_iter()
         .any(|key| bandwidth.value(key).and_then(|rate| rate.as_f64()).is_some_and(|rate| rate > 0.0))
+}
+
+fn annotated_pool(runtime: &mut Fields) -> Result<Option<String>, Error> {
+    let annotations = runtime.object("io.kubernetes.cri.pod-annotations")?;
+    let pool = annotations.map(|mut all| all.take::<String>("naru.dev/pool")).transpose()?.flatten();
+    Ok(pool.filter(|name| !name.is_empty()))
 }
 
 fn addresses(fields: &mut Fields) -> Result<Vec<IpAddr>, Error> {

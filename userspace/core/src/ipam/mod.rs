@@ -9,6 +9,8 @@ mod assign;
 mod chunk;
 mod claim;
 mod error;
+mod exclude;
+mod host_local;
 mod ledger;
 mod list;
 #[cfg(test)]
@@ -31,6 +33,8 @@ pub use assign::{assign, confirm, keeps, usage};
 pub use chunk::{CHUNK_BITS, CHUNK_BYTES, Chunk};
 pub use claim::claim;
 pub use error::{IpamError, Usage};
+pub use exclude::without;
+pub use host_local::HostLocalFile;
 pub use ledger::{Ledger, RangeId, Space};
 pub use list::{Listed, list};
 pub use range::{MAX_RANGE, Range};

@@ -129,12 +129,10 @@ fn pod_end(
         format!("{name}: not the other end of {}", link.name)
     })?;
     ensure(pod.link.up, || format!("{name}: down in the container"))?;
+    // No look at the gateway's neighbour: a change of the MAC flushes it, and `from_pod` answers for the gateway.
     for ip in &expected.addresses {
         let there = pod.addresses.iter().any(|address| address.ip == *ip);
         ensure(there, || format!("{name}: address {ip} is missing in the container"))?;
-        let gateway = links::gateway_for(*ip);
-        let known = pod.neighbours.iter().any(|one| one.ip == gateway);
-        ensure(known, || format!("{name}: neighbour {gateway} is missing in the container"))?;
     }
     for destination in &expected.routes {
         let there = pod.routes.iter().any(|route| route.destination == *destination);

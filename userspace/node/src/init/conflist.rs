@@ -101,6 +101,7 @@ mod tests {
             cluster: ClusterSpec::default(),
             pools,
             delegated: None,
+            named: Vec::new(),
             services: Vec::new(),
             attach: "auto".into(),
             conflist: true,

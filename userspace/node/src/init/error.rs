@@ -37,6 +37,22 @@ pub enum InitError {
         /// Its first address.
         first: IpAddr,
     },
+    /// A pool that cannot be, or not as asked; nothing was changed.
+    #[error("pool {pool}: {why}")]
+    Pool {
+        /// The pool.
+        pool: String,
+        /// Why not.
+        why: String,
+    },
+    /// Nobody made a pool of that name.
+    #[error("there is no pool {pool} on this node; there is {}", none_or(known))]
+    NoPool {
+        /// The name.
+        pool: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
     /// Pods are attached.
     #[error("{count} pods are attached, {first} among them: remove them first, or use --force")]
     PodsAttached {
@@ -95,7 +111,12 @@ impl InitError {
     pub const fn is_retryable(&self) -> bool {
         !matches!(
             self,
-            Self::Overlap(_) | Self::MissingFeatures(_) | Self::UnknownNode { .. } | Self::Content { .. }
+            Self::Overlap(_)
+                | Self::MissingFeatures(_)
+                | Self::UnknownNode { .. }
+                | Self::Content { .. }
+                | Self::Pool { .. }
+                | Self::NoPool { .. }
         )
     }
 
@@ -107,6 +128,10 @@ impl InitError {
         let path = path.into();
         move |source| Self::File { path, action, source }
     }
+}
+
+fn none_or(known: &[String]) -> String {
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
 }
 
 fn joined(clashes: &[Clash]) -> String {

@@ -21,6 +21,9 @@ pub struct NodeFacts {
     pub blocks: Vec<IpNet>,
     /// The `subnet` lists of network configurations (standalone); each is a pool of its own in the store.
     pub subnets: Vec<Vec<IpNet>>,
+    /// Pools with a name.
+    #[serde(default)]
+    pub pools: Vec<PoolFacts>,
     /// What other IPAM plugins give pods addresses of; `None`: the node was not told of any such network.
     #[serde(default)]
     pub delegated: Option<Vec<Delegated>>,
@@ -28,7 +31,29 @@ pub struct NodeFacts {
     pub pod_mtu: u32,
 }
 
+/// A pool that an administrator made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolFacts {
+    /// Its name, also in the store.
+    pub name: String,
+    /// Namespaces whose pods take their addresses from it.
+    pub namespaces: Vec<String>,
+}
+
 impl NodeFacts {
+    /// Whether there is a pool of that name.
+    #[must_use]
+    pub fn has_pool(&self, name: &str) -> bool {
+        self.pools.iter().any(|pool| pool.name == name)
+    }
+
+    /// The pool that pods of a namespace take their addresses from, where one says so.
+    #[must_use]
+    pub fn pool_of_namespace(&self, namespace: &str) -> Option<&str> {
+        let holds = |pool: &&PoolFacts| pool.namespaces.iter().any(|one| one == namespace);
+        self.pools.iter().find(holds).map(|pool| pool.name.as_str())
+    }
+
     /// The facts as init left them, of whichever boot; `None` when there are none or another version wrote them.
     ///
     /// # Errors
@@ -99,6 +124,7 @@ mod tests {
             addresses: vec!["2001:db8::1".parse().unwrap(), "198.51.100.1".parse().unwrap()],
             blocks: networks(blocks),
             subnets: subnets.iter().map(|list| networks(list)).collect(),
+            pools: Vec::new(),
             delegated: None,
             pod_mtu: 1450,
         }

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
-use super::{Delegated, InitError, Request, Standalone};
+use super::{Delegated, InitError, NamedPool, Request, Standalone};
 use crate::{datapath::AttachMode, host, paths::Paths};
 
 /// What init was told, kept in `<state>/init.json`: enough to do it again after a reboot without asking anybody.
@@ -19,6 +19,9 @@ pub struct Memory {
     /// What other IPAM plugins give pods of this machine addresses of; `None`: there is no such network.
     #[serde(default)]
     pub delegated: Option<Vec<Delegated>>,
+    /// Pools that an administrator made.
+    #[serde(default)]
+    pub named: Vec<NamedPool>,
     /// Ranges of Service addresses.
     pub services: Vec<IpNet>,
     /// `auto`, `tcx` or `clsact`.
@@ -95,6 +98,9 @@ impl Memory {
         if let Some(delegated) = &request.delegated {
             memory.delegate(delegated);
         }
+        if let Some(change) = &request.pool {
+            memory.change_pools(change)?;
+        }
         memory.check()?;
         Ok(memory)
     }
@@ -135,10 +141,11 @@ impl Memory {
         let of =
             |pools: &mut dyn Iterator<Item = &Pool>| pools.flat_map(|pool| pool.subnets.clone()).collect();
         PoolSubnets {
-            all: of(&mut self.pools.iter()),
+            all: [of(&mut self.pools.iter()), self.named_subnets(|_| true)].concat(),
             masqueraded: [
                 of(&mut self.pools.iter().filter(|pool| pool.masquerade)),
                 self.delegated_subnets(|one| one.masquerade),
+                self.named_subnets(|pool| pool.masquerade),
             ]
             .concat(),
         }
@@ -162,6 +169,7 @@ impl Memory {
             cluster: ClusterSpec::default(),
             pools: Vec::new(),
             delegated: None,
+            named: Vec::new(),
             services: Vec::new(),
             attach: name_of(AttachMode::Auto).to_owned(),
             // A plugin that makes the node was called by a configuration that is there.
@@ -192,7 +200,7 @@ impl Memory {
 
     fn check(&self) -> Result<(), InitError> {
         if self.cluster.nodes.is_empty() {
-            return if self.pools.is_empty() && self.delegated.is_none() {
+            return if self.pools.is_empty() && self.named.is_empty() && self.delegated.is_none() {
                 Err(InitError::NotConfigured)
             } else {
                 Ok(())

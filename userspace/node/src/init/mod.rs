@@ -10,6 +10,7 @@ mod facts;
 mod files;
 mod follow;
 mod memory;
+mod named;
 mod overlay;
 mod pools;
 mod request;
@@ -22,10 +23,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use error::InitError;
-pub use facts::{NodeFacts, pool_name};
+pub use facts::{NodeFacts, PoolFacts, pool_name};
 pub use files::agent_lock;
 pub use follow::follow;
 pub use memory::{Memory, Pool, PoolSubnets};
+pub use named::{NamedPool, PoolChange};
 pub use overlay::{DEVICE, overlay_mac};
 pub use request::Request;
 pub use run::{Ready, now, run};
@@ -86,6 +88,19 @@ pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFact
     let request = Request { standalone: standalone.cloned(), ..Request::default() };
     let facts = run::run_unless(paths, &request, |facts| facts.serves(wanted))?;
     if facts.serves(wanted) { Ok(facts) } else { Err(InitError::NotConfigured) }
+}
+
+/// As [`ensure`], for pods of the pool of that name, which an administrator made.
+///
+/// # Errors
+/// As [`ensure`]; [`InitError::NoPool`] where there is none.
+pub fn ensure_pool(paths: &Paths, name: &str) -> Result<NodeFacts, InitError> {
+    let facts = match current(paths)?.filter(|facts| facts.has_pool(name)) {
+        Some(facts) => return Ok(facts),
+        None => run::run_unless(paths, &Request::default(), |facts| facts.has_pool(name))?,
+    };
+    let known = facts.pools.iter().map(|pool| pool.name.clone()).collect();
+    if facts.has_pool(name) { Ok(facts) } else { Err(InitError::NoPool { pool: name.to_owned(), known }) }
 }
 
 /// What the node is, if it is initialised in this boot and its pins and its store are there.

@@ -1,6 +1,6 @@
 use naru_core::cluster::ClusterSpec;
 
-use super::{Delegated, Standalone};
+use super::{Delegated, PoolChange, Standalone};
 use crate::datapath::AttachMode;
 
 /// What an init is asked for; whatever is absent is as at the init before, or the default.
@@ -17,6 +17,8 @@ pub struct Request {
     /// Subnets that another IPAM gives this machine's pods addresses of; an empty list is a network of which none is
     /// known yet.
     pub delegated: Option<Delegated>,
+    /// What to change about the named pools.
+    pub pool: Option<PoolChange>,
     /// Ranges of Service addresses, which no pod range may overlap.
     pub services: Vec<ipnet::IpNet>,
     /// Whether the runtime's network configuration is ours to install.

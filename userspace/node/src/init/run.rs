@@ -4,6 +4,7 @@ use std::{
 };
 
 use naru_core::{
+    ipam::Domain,
     overlap::Clash,
     reconcile::{Pass, Policy},
 };
@@ -125,7 +126,7 @@ fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Memory, 
 /// Everything in the kernel, and the store of addresses.
 fn prepare(
     paths: &Paths,
-    memory: Memory,
+    mut memory: Memory,
     survey: &Survey,
     links: Links,
     node: &mut NodeStore,
@@ -135,10 +136,17 @@ fn prepare(
     let installed = datapath::install(&pins, Sizes::default())?;
     sysctl::forward_packets(overlay::families(&memory), &survey.advertised, node)?;
     let attach = overlay::ensure(&links, &pins, &memory, survey)?;
-    let facts = facts(&memory, survey)?;
+    let mut facts = facts(&memory, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
+    // naru-ipam may have made the store: what it did not find there it did not adopt either.
+    let is_known = start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
     pools::ensure(&memory, &mut state, node)?;
-    let links = match start == Start::Kept && installed == Installed::default() {
+    // A store that is new does not know yet who lives in them.
+    if is_known || start == Start::Rebooted {
+        pools::forget_drained(&mut memory, &state)?;
+        facts.pools = memory.pool_facts();
+    }
+    let links = match is_known && installed == Installed::default() {
         true => links,
         false => restore_pods(&facts, &pins, links, state)?,
     };
@@ -180,6 +188,7 @@ pub(super) fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitE
         addresses,
         blocks: memory.blocks().to_vec(),
         delegated: memory.delegated.clone(),
+        pools: memory.pool_facts(),
         subnets: memory.pools.iter().map(|pool| pool.subnets.clone()).collect(),
         pod_mtu: survey.pod_mtu(memory),
     })

@@ -35,7 +35,11 @@ fn add_own(conf: &NetworkConf, target: &Target, netns: PathBuf) -> Result<String
     let addressing = setting::addressing(conf)?;
     answer::check_resolv_conf(addressing)?;
     let paths = setting::paths(&conf.network.naru);
-    let node = init::ensure(&paths, standalone.as_ref()).map_err(|error| cause::of_init(&error))?;
+    let node = match setting::named_pool(conf) {
+        Some(name) => init::ensure_pool(&paths, name),
+        None => init::ensure(&paths, standalone.as_ref()),
+    }
+    .map_err(|error| cause::of_init(&error))?;
     let spec = setting::spec(conf, target, netns, &node)?;
     let request = Request { standalone, ..Request::default() };
     let attached = attach_or_renew(&paths, &node, &spec, &request)?;

@@ -1,6 +1,6 @@
 use std::{net::IpAddr, os::fd::AsFd, path::Path};
 
-use naru_cni_types::{CniResult, Code, Error, NetworkConf, Target};
+use naru_cni_types::{CniResult, Code, Error, Interface, NetworkConf, Target};
 use naru_node::{
     datapath::Pins,
     endpoint::{self, Difference, Expected},
@@ -34,7 +34,8 @@ pub(super) fn check(
     };
     let namespace = host::open_netns(netns).map_err(|error| differs(&error))?;
     let tools = tools(&paths, &node).map_err(|error| differs(&error))?;
-    let expected = conf.prev_result.as_ref().map(|result| expected(result, netns)).unwrap_or_default();
+    let expected =
+        conf.prev_result.as_ref().map(|result| expected(result, netns, &target.ifname)).unwrap_or_default();
     match endpoint::check(&tools, &id, namespace.as_fd(), &expected) {
         Ok(_) => {
             let delegate = Delegate::of(&conf.network, stdin);
@@ -47,12 +48,14 @@ pub(super) fn check(
     }
 }
 
-/// Our part of a result: addresses of interfaces in this namespace, and the routes.
-fn expected(result: &CniResult, netns: &Path) -> Expected {
+/// Our part of a result, to which other plugins of the chain may have added: addresses of our interface in this
+/// namespace, and the routes.
+fn expected(result: &CniResult, netns: &Path, ifname: &str) -> Expected {
     let sandbox = netns.display().to_string();
     let is_inside = |index: Option<usize>| {
         index.is_none_or(|at| {
-            result.interfaces.get(at).is_some_and(|one| one.sandbox.is_empty() || one.sandbox == sandbox)
+            let is_ours = |one: &Interface| one.name == ifname && one.sandbox == sandbox;
+            result.interfaces.get(at).is_some_and(is_ours)
         })
     };
     let inside = result.ips.iter().filter(|ip| is_inside(ip.interface));

@@ -35,7 +35,7 @@ pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
             Err(Error::new(Code::InvalidEnvironment, "CNI_COMMAND: answered elsewhere"))
         }
     };
-    answered.map_err(|error| (Some(conf.network.version), error))
+    answered.map_err(|error| (Some(conf.network.version), error.in_version(conf.network.version)))
 }
 
 /// Refuses a command that the configuration's version does not have.

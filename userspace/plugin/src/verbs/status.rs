@@ -29,9 +29,15 @@ fn status_of_delegate(conf: &NetworkConf, delegate: Delegate<'_>) -> Result<Stri
 fn status_of_own(conf: &NetworkConf) -> Result<String, Error> {
     let standalone = setting::standalone(conf)?;
     let paths = setting::paths(&conf.network.naru);
-    let node = init::ensure(&paths, standalone.as_ref()).map_err(|why| unavailable(&why))?;
+    let named = setting::named_pool(conf);
+    let node = match named {
+        Some(name) => init::ensure_pool(&paths, name),
+        None => init::ensure(&paths, standalone.as_ref()),
+    }
+    .map_err(|why| unavailable(&why))?;
     let store = tools(&paths, &node).map_err(|why| unavailable(&why))?.store;
-    let pool = pool_name(&standalone.map(|standalone| standalone.subnets).unwrap_or_default());
+    let subnets = standalone.map(|standalone| standalone.subnets).unwrap_or_default();
+    let pool = named.map_or_else(|| pool_name(&subnets), str::to_owned);
     let mut total = 0;
     for family in Family::ALL {
         let usage = store.usage(&Domain::naru(), &pool, family).map_err(|why| unavailable(&why))?;

@@ -148,7 +148,8 @@ pub fn call(program: &str, environment: &[(&str, &str)], stdin: &[u8]) -> Said {
     speak(Command::new(program), environment, stdin)
 }
 
-fn speak(mut command: Command, environment: &[(&str, &str)], stdin: &[u8]) -> Said {
+/// Calls a plugin by a command that may run anywhere.
+pub fn speak(mut command: Command, environment: &[(&str, &str)], stdin: &[u8]) -> Said {
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.envs(environment.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

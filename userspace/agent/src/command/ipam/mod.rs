@@ -4,13 +4,15 @@
 //! (of use, of the node, of a file).
 
 mod check;
+mod import;
 mod list;
+mod pool;
 mod reserve;
 mod show;
 mod split;
 mod view;
 
-use std::{net::IpAddr, process::ExitCode};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
@@ -45,6 +47,11 @@ pub enum IpamCommand {
     Reserve(ReserveArgs),
     /// End a reservation. Exit status 1: there is none.
     Unreserve(UnreserveArgs),
+    /// Pools with a name, for network configurations, pods and namespaces that ask for them.
+    Pool(PoolArgs),
+    /// Take over what host-local gave to containers that live, without touching them; what nobody lives in is left
+    /// out. Exit status 1: an address could not be taken over.
+    Import(ImportArgs),
     /// Divide a range evenly between nodes and print their blocks for cluster.toml. Touches nothing: blocks are written
     /// down there, so that a node that is added later moves none.
     Split(SplitArgs),
@@ -98,6 +105,86 @@ pub struct UnreserveArgs {
     pub output: OutputArgs,
 }
 
+/// Options of `ipam pool`.
+#[derive(Args, Debug)]
+pub struct PoolArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PoolCommand,
+}
+
+/// What to do with pools.
+#[derive(Subcommand, Debug)]
+pub enum PoolCommand {
+    /// Every range of every pool, and what its addresses are used for. Exit status 1: there is no such pool.
+    Show(PoolShowArgs),
+    /// Make a pool, or add ranges, exclusions and namespaces to it; a range that drains is opened again. In a cluster its
+    /// ranges are taken out of this node's own blocks. Exit status 1: refused (overlap, unknown block).
+    Add(PoolAddArgs),
+    /// Give nothing out any more from a pool or one of its ranges; it is gone when its last address was given back.
+    Drain(PoolDrainArgs),
+}
+
+/// Options of `ipam pool show`.
+#[derive(Args, Debug)]
+pub struct PoolShowArgs {
+    /// The pool; without: all.
+    pub name: Option<String>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Options of `ipam pool add`.
+#[derive(Args, Debug)]
+pub struct PoolAddArgs {
+    /// The pool's name: lower-case letters, digits and `-`.
+    pub name: String,
+    /// Its ranges.
+    #[arg(value_name = "CIDR")]
+    pub ranges: Vec<IpNet>,
+    /// A part that nobody gets addresses of; may be repeated.
+    #[arg(long, value_name = "CIDR")]
+    pub exclude: Vec<IpNet>,
+    /// A namespace whose pods take their addresses from it; may be repeated.
+    #[arg(long)]
+    pub namespace: Vec<String>,
+    /// Whether packets that leave the machine take its address [default: true]. In a cluster the cluster says.
+    #[arg(long, value_name = "BOOL")]
+    pub masquerade: Option<bool>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Options of `ipam pool drain`.
+#[derive(Args, Debug)]
+pub struct PoolDrainArgs {
+    /// The pool's name, or one of its ranges.
+    #[arg(value_name = "NAME|CIDR")]
+    pub pool: String,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Options of `ipam import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// The network's data directory, such as /var/lib/cni/networks/NAME.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// The network's name in its configuration [default: the directory's name].
+    #[arg(long)]
+    pub network: Option<String>,
+    /// For naru-ipam behind the same main plugin, in place of naru-cni.
+    #[arg(long)]
+    pub ipam: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// Options of `ipam split`.
 #[derive(Args, Debug)]
 pub struct SplitArgs {
@@ -119,6 +206,8 @@ pub fn run(paths: &Paths, args: &IpamArgs) -> ExitCode {
         IpamCommand::Check(args) => check::run(paths, args),
         IpamCommand::Reserve(args) => reserve::reserve(paths, args),
         IpamCommand::Unreserve(args) => reserve::unreserve(paths, args),
+        IpamCommand::Pool(args) => pool::run(paths, args),
+        IpamCommand::Import(args) => import::run(paths, args),
         IpamCommand::Split(args) => split::run(args),
     };
     match good {
