@@ -223,7 +223,9 @@ fn what_a_plugin_before_naru_answered_stays_in_the_result_and_is_not_naru_s_to_c
         "dns": { "nameservers": ["203.0.113.53"] },
     });
     let result = chain.call(&chain.plugins[0], "ADD", &pod, Some(&before)).ok();
-    assert_eq!(addresses(&result), ["203.0.113.5", "10.77.0.0", "fd77::1"]);
+    let given = addresses(&result);
+    assert_eq!((given.len(), given[0].as_str()), (3, "203.0.113.5"), "{given:?}");
+    assert!(given[1].starts_with("10.77.0.") && given[2].starts_with("fd77::"), "{given:?}");
     assert_eq!(result["ips"][1]["interface"], 2);
     assert_eq!(result["dns"], before["dns"]);
     chain.check(&pod, &result);
