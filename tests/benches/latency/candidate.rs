@@ -53,7 +53,7 @@ impl Plugin {
     }
 }
 
-/// A plugin with a node's namespace, files on tmpfs and a number of addresses in use.
+/// A plugin with a node's namespace, files below /run and a number of addresses in use.
 pub struct Candidate {
     plugin: Plugin,
     used: u32,
