@@ -1,4 +1,4 @@
-use crate::plain::plain;
+use crate::{Addr, plain::plain};
 
 /// The one value of `CONFIG`.
 #[repr(C)]
@@ -16,11 +16,29 @@ pub struct Config {
     pub vni: u32,
     /// Zero; keeps the size a multiple of eight.
     pub reserved: u32,
+    /// This node's underlay address of IPv4: outer source of what is encapsulated, outer destination of what is
+    /// decapsulated here. Unspecified where there is none.
+    pub node_v4: Addr,
+    /// The same of IPv6.
+    pub node_v6: Addr,
 }
-plain!(Config { abi: u32, features: u32, overlay_ifindex: u32, tunnel_port: u32, vni: u32, reserved: u32 });
+plain!(Config {
+    abi: u32,
+    features: u32,
+    overlay_ifindex: u32,
+    tunnel_port: u32,
+    vni: u32,
+    reserved: u32,
+    node_v4: Addr,
+    node_v6: Addr,
+});
 
 /// Bits of [`Config::features`].
 pub mod features {
     /// The kernel has `bpf_redirect_peer` (5.10 and newer).
     pub const REDIRECT_PEER: u32 = 1;
+    /// `from_pod` encapsulates and `from_underlay` decapsulates; without it the tunnel device does both.
+    pub const OWN_ENCAPSULATION: u32 = 1 << 1;
+    /// Packets from and to nodes reached by direct routing take the fast path; without it they take the stack.
+    pub const DIRECT: u32 = 1 << 2;
 }

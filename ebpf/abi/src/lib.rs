@@ -23,5 +23,5 @@ pub use names::{
 pub use outcome::{DropReason, Hook, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};
 pub use plain::Plain;
 pub use pods::{InterfaceValue, PodValue, pod_flags};
-pub use routes::{RouteKind, RouteValue};
+pub use routes::{RouteKind, RouteValue, route_flags};
 pub use stats::{Counter, PodCounters, STATS_ENTRIES, stats_index};

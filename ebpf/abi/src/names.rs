@@ -1,5 +1,5 @@
 /// Version of every layout and number in this crate; part of the pin directory's name (`abi<N>`).
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Licence string of the object. The kernel offers its GPL-only helpers to this one
 /// (`include/linux/license.h`, `license_is_gpl_compatible`).
@@ -51,6 +51,10 @@ pub mod programs {
     pub const FROM_OVERLAY: &str = "from_overlay";
     /// Egress of the vxlan device.
     pub const TO_OVERLAY: &str = "to_overlay";
+    /// Ingress of an uplink.
+    pub const FROM_UNDERLAY: &str = "from_underlay";
+    /// Egress of an uplink.
+    pub const TO_UNDERLAY: &str = "to_underlay";
     /// All of them.
-    pub const ALL: [&str; 4] = [FROM_POD, TO_POD, FROM_OVERLAY, TO_OVERLAY];
+    pub const ALL: [&str; 6] = [FROM_POD, TO_POD, FROM_OVERLAY, TO_OVERLAY, FROM_UNDERLAY, TO_UNDERLAY];
 }

@@ -52,6 +52,10 @@ labelled! {
         FromOverlay = 2, "from_overlay";
         /// Egress of the vxlan device: about to be encapsulated.
         ToOverlay = 3, "to_overlay";
+        /// Ingress of an uplink: from the underlay.
+        FromUnderlay = 4, "from_underlay";
+        /// Egress of an uplink: to the underlay.
+        ToUnderlay = 5, "to_underlay";
     }
 }
 
@@ -66,6 +70,10 @@ labelled! {
         Deliver = 2, "deliver";
         /// Answered by the program itself (ARP or neighbour solicitation for the gateway).
         Answer = 3, "answer";
+        /// Encapsulated by the program, and sent out of the uplink.
+        Encapsulated = 4, "encapsulated";
+        /// Routed to the next hop on the underlay by the program.
+        Direct = 5, "direct";
     }
 }
 
@@ -88,6 +96,11 @@ labelled! {
         Multicast = 6, "multicast";
         /// A pod of the pair has the shortcut switched off.
         NoShortcut = 7, "no-shortcut";
+        /// Came by the underlay, and is nothing of the cluster's.
+        NotOurs = 8, "not-ours";
+        /// A tunnel packet that the tunnel device takes better: outer fragment or options, an outer checksum that nobody
+        /// verified, VXLAN flags that we do not know.
+        TunnelDevice = 9, "tunnel-device";
     }
 }
 

@@ -10,8 +10,17 @@ pub struct RouteValue {
     pub mtu: u32,
     /// The remote node's underlay address; unspecified for local kinds.
     pub node: Addr,
+    /// Bits of [`route_flags`].
+    pub flags: u32,
 }
-plain!(RouteValue { kind: u32, mtu: u32, node: Addr });
+plain!(RouteValue { kind: u32, mtu: u32, node: Addr, flags: u32 });
+
+/// Bits of [`RouteValue::flags`].
+pub mod route_flags {
+    /// Packets to this node are encapsulated by the tunnel device only: the node does not take IPv6 UDP without a
+    /// checksum, or own encapsulation is switched off for it.
+    pub const DEVICE_PATH: u32 = 1;
+}
 
 /// What lies behind a prefix of `ROUTES`.
 #[repr(u32)]
@@ -29,12 +38,21 @@ pub enum RouteKind {
     LocalNode = 5,
     /// Outside the cluster, but reached without masquerade.
     NoMasquerade = 6,
+    /// An address of a remote node itself, reached by direct routing.
+    DirectNode = 7,
 }
 
 impl RouteKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Self; 6] =
-        [Self::Tunnel, Self::Direct, Self::LocalBlock, Self::RemoteNode, Self::LocalNode, Self::NoMasquerade];
+    pub const ALL: [Self; 7] = [
+        Self::Tunnel,
+        Self::Direct,
+        Self::LocalBlock,
+        Self::RemoteNode,
+        Self::LocalNode,
+        Self::NoMasquerade,
+        Self::DirectNode,
+    ];
 
     /// The name as commands print it.
     #[must_use]
@@ -46,6 +64,7 @@ impl RouteKind {
             Self::RemoteNode => "remote-node",
             Self::LocalNode => "local-node",
             Self::NoMasquerade => "no-masquerade",
+            Self::DirectNode => "direct-node",
         }
     }
 }
@@ -62,6 +81,7 @@ impl TryFrom<u32> for RouteKind {
             4 => Ok(Self::RemoteNode),
             5 => Ok(Self::LocalNode),
             6 => Ok(Self::NoMasquerade),
+            7 => Ok(Self::DirectNode),
             _ => Err(UnknownNumber(number)),
         }
     }

@@ -32,7 +32,7 @@ pub fn decide(packet: &mut Packet) -> Decision {
 #[inline(always)]
 fn node(outer: &Addr) -> Result<Addr, DropReason> {
     match routes::get(outer) {
-        Some(route) if route.kind == RouteKind::RemoteNode => Ok(route.value.node),
+        Some(route) if is_node(route.kind) => Ok(route.value.node),
         _ => Err(DropReason::ForeignOuterSource),
     }
 }
@@ -48,5 +48,11 @@ fn belongs_to(inner: &Addr, node: &Addr) -> Result<(), DropReason> {
 
 #[inline(always)]
 fn is_remote(kind: RouteKind) -> bool {
-    matches!(kind, RouteKind::Tunnel | RouteKind::Direct | RouteKind::RemoteNode)
+    matches!(kind, RouteKind::Tunnel | RouteKind::Direct) || is_node(kind)
+}
+
+/// A remote node's own address, whichever way we reach it: the other end chooses for itself.
+#[inline(always)]
+fn is_node(kind: RouteKind) -> bool {
+    matches!(kind, RouteKind::RemoteNode | RouteKind::DirectNode)
 }

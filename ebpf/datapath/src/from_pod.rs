@@ -67,7 +67,9 @@ fn to_prefix(packet: &mut Packet, ip: &Ip, source: Source, config: &Config) -> D
             Err(StackReason::LocalNode.into())
         }
         RouteKind::LocalBlock => Err(StackReason::Unassigned.into()),
-        RouteKind::Direct | RouteKind::NoMasquerade => Err(StackReason::Outside.into()),
+        RouteKind::Direct | RouteKind::DirectNode | RouteKind::NoMasquerade => {
+            Err(StackReason::Outside.into())
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod exit;
 mod from_overlay;
 mod from_pod;
+mod from_underlay;
 mod interfaces;
 #[cfg(feature = "debug")]
 mod log;
@@ -20,6 +21,7 @@ mod source;
 mod stats;
 mod to_overlay;
 mod to_pod;
+mod to_underlay;
 mod tunnel;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
@@ -47,6 +49,18 @@ pub fn from_overlay(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn to_overlay(ctx: TcContext) -> i32 {
     exit::conclude(ctx, Hook::ToOverlay, to_overlay::decide)
+}
+
+/// Ingress of an uplink.
+#[classifier]
+pub fn from_underlay(ctx: TcContext) -> i32 {
+    exit::conclude(ctx, Hook::FromUnderlay, from_underlay::decide)
+}
+
+/// Egress of an uplink.
+#[classifier]
+pub fn to_underlay(ctx: TcContext) -> i32 {
+    exit::conclude(ctx, Hook::ToUnderlay, to_underlay::decide)
 }
 
 const LICENSE_BYTES: [u8; naru_abi::LICENSE.len() + 1] = {

@@ -2,7 +2,7 @@
 
 use naru_abi::{
     DropReason as Drop,
-    Hook::{self, FromOverlay, FromPod, ToOverlay, ToPod},
+    Hook::{self, FromOverlay, FromPod, FromUnderlay, ToOverlay, ToPod, ToUnderlay},
     Outcome, StackReason as Stack, Verdict,
 };
 use naru_e2e::wire::ethernet;
@@ -83,6 +83,7 @@ pub fn cases(family: Family) -> Vec<Case> {
     });
     all.extend(malformed(family));
     all.extend(other_hooks(family));
+    all.extend(underlay(family));
     all
 }
 
@@ -372,5 +373,14 @@ fn other_hooks(family: Family) -> Vec<Case> {
         Case::new("not ready, from a pod", FromPod, A, stale.clone(), Drop::NotReady).unready(),
         Case::new("not ready, from the overlay", FromOverlay, A, stale, Drop::NotReady).unready(),
         Case::new("not ready, to the overlay", ToOverlay, A, node, Drop::NotReady).unready(),
+    ]
+}
+
+fn underlay(family: Family) -> Vec<Case> {
+    let from_node = A.sends(family, family.local_node()).from(family.remote_node()).frame();
+    let to_node = A.sends(family, family.remote_node()).from(family.local_node()).frame();
+    vec![
+        Case::new("the remote node to the node", FromUnderlay, A, from_node, Stack::NotOurs),
+        Case::new("the node to the remote node", ToUnderlay, A, to_node, Verdict::Deliver),
     ]
 }

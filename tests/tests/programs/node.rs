@@ -18,6 +18,8 @@ use rustix::{
     net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
 };
 
+use crate::world::Family;
+
 pub const VNI: u32 = 5230;
 pub const PORT: u16 = 8472;
 
@@ -102,6 +104,8 @@ pub fn config(overlay_ifindex: u32) -> Config {
         tunnel_port: u32::from(PORT),
         vni: VNI,
         reserved: 0,
+        node_v4: Family::V4.local_node().into(),
+        node_v6: Family::V6.local_node().into(),
     }
 }
 

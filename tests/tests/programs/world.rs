@@ -144,7 +144,9 @@ pub fn add_routes(node: &Node, underlay: impl Fn(Family) -> Family) {
             (family.local_node(), full, RouteKind::LocalNode, none, 0),
         ];
         for (ip, length, kind, node, mtu) in entries {
-            routes.insert(Prefix::new(ip, length), RouteValue { kind: kind as u32, mtu, node }).unwrap();
+            routes
+                .insert(Prefix::new(ip, length), RouteValue { kind: kind as u32, mtu, node, flags: 0 })
+                .unwrap();
         }
     }
 }

@@ -89,8 +89,8 @@ fn apply(mut state: State, commands: &[Command]) -> State {
 fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_source() {
     let (cluster, mtu) = (cluster([1, 2]), BTreeMap::from([(ip("198.51.100.2"), 9000)]));
     let state = desired(&inputs(&cluster, &mtu, &[])).state;
-    let value =
-        RouteValue { kind: RouteKind::Tunnel as u32, mtu: 8950, node: Addr::from(ip("198.51.100.2")) };
+    let node = Addr::from(ip("198.51.100.2"));
+    let value = RouteValue { kind: RouteKind::Tunnel as u32, mtu: 8950, node, flags: 0 };
     assert_eq!(state.entries[&net("10.32.2.0/24")], value);
     assert_eq!(state.entries[&net("fd10:32::2:0/112")], value);
     let v4 = Route { hop: Hop::Overlay, source: Some(ip("198.51.100.1")), mtu: Some(8950) };
@@ -111,8 +111,8 @@ fn an_address_that_the_machine_does_not_have_yet_is_no_source() {
 fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
     let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
     let state = desired(&inputs(&cluster, &mtu, &[])).state;
-    let value =
-        RouteValue { kind: RouteKind::RemoteNode as u32, mtu: 1450, node: Addr::from(ip("198.51.100.2")) };
+    let node = Addr::from(ip("198.51.100.2"));
+    let value = RouteValue { kind: RouteKind::RemoteNode as u32, mtu: 1450, node, flags: 0 };
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
         assert_eq!(state.entries[&net(host)], value);
         let key = RouteKey { table: NODE_TABLE, destination: net(host), unreachable: false };
@@ -201,8 +201,12 @@ fn states() -> impl Strategy<Value = State> {
         (0u8..6).prop_map(|n| net(&format!("10.32.{n}.0/24"))),
         (0u8..6).prop_map(|n| net(&format!("fd10::{n}:0/112"))),
     ];
-    let value =
-        (1u32..=6, 1400u32..1403).prop_map(|(kind, mtu)| RouteValue { kind, mtu, node: Addr::UNSPECIFIED });
+    let value = (1u32..=7, 1400u32..1403, 0u32..2).prop_map(|(kind, mtu, flags)| RouteValue {
+        kind,
+        mtu,
+        node: Addr::UNSPECIFIED,
+        flags,
+    });
     let hop = prop_oneof![
         (1u32..4).prop_map(|ifindex| Hop::Pod { ifindex }),
         Just(Hop::Overlay),

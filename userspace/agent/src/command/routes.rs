@@ -19,7 +19,7 @@ use crate::{
 struct Entry {
     /// The key.
     prefix: IpNet,
-    /// `tunnel`, `direct`, `local-block`, `remote-node`, `local-node` or `no-masquerade`.
+    /// `tunnel`, `direct`, `local-block`, `remote-node`, `local-node`, `no-masquerade` or `direct-node`.
     kind: String,
     /// Where the tunnel ends; null for local kinds.
     node: Option<IpAddr>,

@@ -22,7 +22,7 @@ impl From<Counter> for Tally {
 /// `{"hook": "from_pod", "class": "verdict", "outcome": "peer", "packets": 1, "bytes": 98}`
 #[derive(Serialize, Clone, PartialEq, Eq, Debug)]
 pub struct HookRow {
-    /// Where: `from_pod`, `to_pod`, `from_overlay`, `to_overlay`.
+    /// Where: the label of a `naru_abi::Hook`, such as `from_pod`.
     pub hook: &'static str,
     /// `verdict`, `stack` or `drop`.
     pub class: &'static str,

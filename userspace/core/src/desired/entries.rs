@@ -14,7 +14,7 @@ pub fn entries(inputs: &Inputs<'_>) -> BTreeMap<IpNet, RouteValue> {
     }
     entries.extend(inputs.own_prefixes().map(|prefix| (prefix, local(RouteKind::LocalBlock))));
     for (node, underlay, mtu) in inputs.remotes() {
-        let value = |kind| RouteValue { kind: kind as u32, mtu, node: Addr::from(underlay) };
+        let value = |kind| RouteValue { kind: kind as u32, mtu, node: Addr::from(underlay), flags: 0 };
         entries.extend(node.blocks.iter().map(|block| (*block, value(RouteKind::Tunnel))));
         entries.extend(hosts(&node.addresses).map(|host| (host, value(RouteKind::RemoteNode))));
     }
@@ -27,5 +27,5 @@ fn hosts(addresses: &[IpAddr]) -> impl Iterator<Item = IpNet> {
 }
 
 fn local(kind: RouteKind) -> RouteValue {
-    RouteValue { kind: kind as u32, mtu: 0, node: Addr::UNSPECIFIED }
+    RouteValue { kind: kind as u32, mtu: 0, node: Addr::UNSPECIFIED, flags: 0 }
 }

@@ -3,7 +3,7 @@ use crate::{
     host::sysctl::{Families, prepare_device},
     links::{GATEWAY_V4, GATEWAY_V6, Links, Mac, Neighbour, Overlay},
 };
-use naru_abi::{ABI_VERSION, Config, features};
+use naru_abi::{ABI_VERSION, Addr, Config, features};
 use naru_core::desired::path_mtu;
 
 use super::{InitError, Memory, Survey};
@@ -77,6 +77,8 @@ fn configure(pins: &Pins, memory: &Memory, overlay_ifindex: u32) -> Result<(), I
         tunnel_port: memory.cluster.tunnel.port.into(),
         vni: memory.cluster.tunnel.vni,
         reserved: 0,
+        node_v4: Addr::UNSPECIFIED,
+        node_v6: Addr::UNSPECIFIED,
     };
     let mut map = ConfigMap::open(pins)?;
     if map.get()? != config {
