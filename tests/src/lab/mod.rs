@@ -27,14 +27,18 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Brings up a lab with `options` (as `naru lab up` takes them) under a name of its own.
+    /// Brings up a lab with `options` (as `naru lab up` takes them) under a name of its own, packets in the tunnel and
+    /// encapsulated by its device unless the options say otherwise.
     ///
     /// # Errors
     /// The binaries are missing or `up` fails.
     pub fn up(options: &str) -> anyhow::Result<Self> {
         let name = fresh_name();
         let started = Instant::now();
+        let defaults = [("--routing", "tunnel"), ("--encapsulation", "device")];
+        let missing = defaults.iter().filter(|(flag, _)| !options.contains(flag));
         command("up", &name)?
+            .args(missing.flat_map(|(flag, value)| [flag, value]))
             .args(options.split_ascii_whitespace())
             .output()
             .map_err(anyhow::Error::from)

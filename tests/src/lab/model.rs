@@ -15,6 +15,10 @@ pub struct Model {
     pub complete: bool,
     /// MTU of the uplinks, bytes.
     pub mtu: u32,
+    /// `routing` of the cluster file.
+    pub routing: String,
+    /// `encapsulation` of the cluster file.
+    pub encapsulation: String,
     /// The host beyond the cluster.
     pub outside: Outside,
     /// Nodes by number.

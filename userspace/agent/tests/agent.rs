@@ -66,7 +66,7 @@ fn an_invalid_file_is_named_with_line_and_key_and_the_old_state_stays() {
     let _agent = machine.agent();
     let before = (machine.entries(), machine.kernel_routes());
     machine.write_cluster(&format!("{CLUSTER}{}", NODE3.replace("10.32.2.0/24", "10.32.1.0/24")));
-    let complaint = "cluster.toml:16: node.blocks: 10.32.1.0/24 overlaps 10.32.1.0/24 of node node2";
+    let complaint = "cluster.toml:17: node.blocks: 10.32.1.0/24 overlaps 10.32.1.0/24 of node node2";
     wait("the complaint", PATIENCE, || machine.agent_log().contains(complaint));
     assert_eq!((machine.entries(), machine.kernel_routes()), before);
     machine.write_cluster(&format!("{CLUSTER}{NODE3}"));

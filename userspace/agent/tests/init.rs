@@ -203,7 +203,7 @@ fn an_invalid_cluster_file_is_refused_with_line_and_key() {
     let machine = Machine::new();
     machine.write_cluster(&CLUSTER.replace("10.32.0.0/24", "10.32.0.0/33"));
     let error = machine.refused(&["init"]);
-    assert!(error.contains("cluster.toml:6: node.blocks: `10.32.0.0/33` is not a network"), "{error}");
+    assert!(error.contains("cluster.toml:7: node.blocks: `10.32.0.0/33` is not a network"), "{error}");
 }
 
 #[test]

@@ -47,6 +47,8 @@ fn convert(raw: &raw::Cluster) -> Result<ClusterSpec, Misfit> {
     Ok(ClusterSpec {
         masquerade: raw.masquerade.unwrap_or(true),
         no_masquerade,
+        routing: raw.routing,
+        encapsulation: raw.encapsulation,
         tunnel: tunnel(&raw.tunnel)?,
         nodes: nodes::list(&raw.nodes, &ranges)?,
         ranges,

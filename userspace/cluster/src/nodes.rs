@@ -38,6 +38,8 @@ pub fn list(raw: &[Node], ranges: &[IpNet]) -> Result<Vec<NodeSpec>, Misfit> {
             name: before.name(&entry.name)?,
             addresses: before.addresses(entry, ranges)?,
             blocks: before.blocks(entry, ranges)?,
+            routing: entry.routing,
+            encapsulation: entry.encapsulation,
         });
     }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));

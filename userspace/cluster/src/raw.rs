@@ -1,5 +1,6 @@
 //! The file as written: types of TOML, every value with its place, unknown keys refused.
 
+use naru_core::cluster::{Encapsulation, Routing};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -13,6 +14,10 @@ pub struct Cluster {
     pub masquerade: Option<bool>,
     #[serde(default)]
     pub no_masquerade: Option<Spanned<List>>,
+    #[serde(default)]
+    pub routing: Routing,
+    #[serde(default)]
+    pub encapsulation: Encapsulation,
     #[serde(default)]
     pub tunnel: Tunnel,
     #[serde(default, rename = "node")]
@@ -32,4 +37,6 @@ pub struct Node {
     pub name: Spanned<String>,
     pub addresses: Spanned<List>,
     pub blocks: Spanned<List>,
+    pub routing: Option<Routing>,
+    pub encapsulation: Option<Encapsulation>,
 }

@@ -10,7 +10,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use naru_cluster::{ClusterError, FileSource, Source, parse};
-use naru_core::cluster::{ClusterSpec, TunnelSpec};
+use naru_core::cluster::{ClusterSpec, Encapsulation, Routing, TunnelSpec};
 
 const GOOD: &str = r#"ranges = ["10.32.0.0/12", "fd10:32::/48"]
 no_masquerade = ["192.0.2.0/24"]
@@ -65,6 +65,22 @@ fn a_tunnel_table_overrides_the_defaults() {
 }
 
 #[test]
+fn routing_and_encapsulation_are_the_clusters_and_a_node_may_differ() {
+    let cluster = read(GOOD).unwrap();
+    assert_eq!(cluster.routing_of("node1"), Routing::Auto);
+    assert_eq!(cluster.encapsulation_of("node1"), Encapsulation::Auto);
+    let own = "routing = \"direct\"\nencapsulation = \"device\"\nname = \"node2\"";
+    let text = GOOD.replacen("\n[[node]]", "\nrouting = \"tunnel\"\n[[node]]", 1);
+    let cluster = read(&text.replacen("name = \"node2\"", own, 1)).unwrap();
+    assert_eq!(
+        (cluster.routing_of("node1"), cluster.routing_of("node2")),
+        (Routing::Tunnel, Routing::Direct)
+    );
+    assert_eq!(cluster.encapsulation_of("node1"), Encapsulation::Auto);
+    assert_eq!(cluster.encapsulation_of("node2"), Encapsulation::Device);
+}
+
+#[test]
 fn every_mistake_is_named_with_its_line_and_key() {
     let cases = [
         ("ranges", "rangse", "cluster.toml:1: rangse: unknown field `rangse`"),
@@ -79,6 +95,11 @@ fn every_mistake_is_named_with_its_line_and_key() {
             "\"fd10:32::/48\"",
             "\"10.40.0.0/13\"",
             "cluster.toml:1: ranges: 10.40.0.0/13 overlaps 10.32.0.0/12",
+        ),
+        (
+            "[\"192.0.2.0/24\"]",
+            "[]\nrouting = \"bgp\"",
+            "cluster.toml:3: routing: unknown variant `bgp`, expected one of `auto`, `tunnel`, `direct`",
         ),
         ("[\"10.32.0.0/12\", \"fd10:32::/48\"]", "[]", "cluster.toml:1: ranges: the list is empty"),
         ("\"node2\"", "\"\"", "cluster.toml:5: node.name: `` is not a node name"),

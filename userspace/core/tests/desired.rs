@@ -8,12 +8,12 @@ use std::{
 };
 
 use ipnet::IpNet;
-use naru_abi::{Addr, RouteKind, RouteValue};
+use naru_abi::{Addr, RouteKind, RouteValue, route_flags};
 use naru_core::{
-    cluster::{ClusterSpec, NodeSpec},
+    cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing},
     desired::{
-        Command, Hop, Inputs, MAIN_TABLE, NODE_TABLE, Pod, Route, RouteKey, State, desired, diff, path_mtu,
-        pod_mtu,
+        Command, Hop, Inputs, MAIN_TABLE, NODE_TABLE, Path, Paths, Pod, Route, RouteKey, State, Ways,
+        desired, diff, path_mtu,
     },
 };
 use proptest::{collection, prelude::*};
@@ -38,6 +38,7 @@ fn node(number: u8) -> NodeSpec {
         name: format!("node{number}"),
         addresses: vec![ip(&format!("198.51.100.{number}")), ip(&format!("2001:db8::{number}"))],
         blocks: vec![net(&format!("10.32.{number}.0/24")), net(&format!("fd10:32::{number}:0/112"))],
+        ..NodeSpec::default()
     }
 }
 
@@ -50,20 +51,24 @@ fn cluster(numbers: impl IntoIterator<Item = u8>) -> ClusterSpec {
     }
 }
 
-fn inputs<'a>(
-    cluster: &'a ClusterSpec,
-    underlay_mtu: &'a BTreeMap<IpAddr, u32>,
-    pods: &'a [Pod],
-) -> Inputs<'a> {
-    Inputs {
-        cluster,
-        node: "node1",
-        subnets: &[],
-        masqueraded: &[],
-        host_addresses: &OWN,
-        underlay_mtu,
-        pods,
-    }
+fn inputs<'a>(cluster: &'a ClusterSpec, paths: &'a Paths, pods: &'a [Pod]) -> Inputs<'a> {
+    Inputs { cluster, node: "node1", subnets: &[], masqueraded: &[], host_addresses: &OWN, paths, pods }
+}
+
+/// Paths through a router, by their ends.
+fn routed(ends: &[(&str, u32)]) -> Paths {
+    let path = |mtu| Path { device: 3, gateway: Some(ip("198.51.100.254")), mtu, is_ethernet: true };
+    ends.iter().map(|(end, mtu)| (ip(end), path(*mtu))).collect()
+}
+
+/// The path to both addresses of node 2 on the link of interface 3.
+fn on_link(mtu: u32) -> Paths {
+    let path = Path { device: 3, gateway: None, mtu, is_ethernet: true };
+    BTreeMap::from([(ip("198.51.100.2"), path), (ip("2001:db8::2"), path)])
+}
+
+fn pod_mtu(cluster: &ClusterSpec, paths: &Paths, uplink: Option<u32>) -> u32 {
+    Ways { cluster, node: "node1", paths }.pod_mtu(uplink)
 }
 
 fn main_route(destination: &str) -> RouteKey {
@@ -87,7 +92,7 @@ fn apply(mut state: State, commands: &[Command]) -> State {
 
 #[test]
 fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_source() {
-    let (cluster, mtu) = (cluster([1, 2]), BTreeMap::from([(ip("198.51.100.2"), 9000)]));
+    let (cluster, mtu) = (cluster([1, 2]), routed(&[("198.51.100.2", 9000)]));
     let state = desired(&inputs(&cluster, &mtu, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
     let value = RouteValue { kind: RouteKind::Tunnel as u32, mtu: 8950, node, flags: 0 };
@@ -105,6 +110,79 @@ fn an_address_that_the_machine_does_not_have_yet_is_no_source() {
     let state = desired(&Inputs { host_addresses: &OWN[..1], ..inputs(&cluster, &mtu, &[]) }).state;
     assert_eq!(state.routes[&main_route("10.32.2.0/24")].source, Some(OWN[0]));
     assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].source, None);
+}
+
+#[test]
+fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_their_family() {
+    let (cluster, paths) = (cluster([1, 2]), on_link(1500));
+    let state = desired(&inputs(&cluster, &paths, &[])).state;
+    let node = Addr::from(ip("198.51.100.2"));
+    let value = |kind| RouteValue { kind: kind as u32, mtu: 1500, node, flags: 0 };
+    for (block, via) in [("10.32.2.0/24", "198.51.100.2"), ("fd10:32::2:0/112", "2001:db8::2")] {
+        assert_eq!(
+            state.entries[&net(block)],
+            value(RouteKind::Direct),
+            "the node is known by its first address"
+        );
+        let hop = Hop::Direct { ifindex: 3, via: ip(via) };
+        let found = state.routes[&main_route(block)];
+        assert_eq!((found.hop, found.mtu), (hop, Some(1500)));
+    }
+    for host in ["198.51.100.2/32", "2001:db8::2/128"] {
+        assert_eq!(state.entries[&net(host)], value(RouteKind::DirectNode));
+        assert!(state.routes.keys().all(|key| key.destination != net(host)), "{host} is on the link");
+    }
+    let nat = desired(&inputs(&cluster, &paths, &[])).nat;
+    assert!(nat.exempt.contains(&net("198.51.100.2/32")) && nat.exempt.contains(&net("2001:db8::2/128")));
+    assert_eq!(pod_mtu(&cluster, &paths, None), 1500);
+}
+
+#[test]
+fn only_the_device_encapsulates_for_a_node_that_says_so_and_beyond_other_than_ethernet() {
+    let flags = |cluster: &ClusterSpec, paths: &Paths| {
+        desired(&inputs(cluster, paths, &[])).state.entries[&net("10.32.2.0/24")].flags
+    };
+    let mut paths = routed(&[("198.51.100.2", 1500)]);
+    let mut cluster = cluster([1, 2]);
+    assert_eq!(flags(&cluster, &paths), 0);
+    cluster.nodes[1].encapsulation = Some(Encapsulation::Device);
+    assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
+    cluster.nodes[1].encapsulation = None;
+    paths.values_mut().for_each(|path| path.is_ethernet = false);
+    assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
+    paths.values_mut().for_each(|path| path.gateway = None);
+    let entry = desired(&inputs(&cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")];
+    assert_eq!(entry.kind, RouteKind::Tunnel as u32, "WireGuard would not take pods' addresses by itself");
+}
+
+#[test]
+fn a_family_without_an_address_on_the_link_takes_the_tunnel() {
+    let (cluster, mut paths) = (cluster([1, 2]), on_link(1500));
+    paths.remove(&ip("2001:db8::2"));
+    let state = desired(&inputs(&cluster, &paths, &[])).state;
+    assert_eq!(state.entries[&net("10.32.2.0/24")].kind, RouteKind::Direct as u32);
+    assert_eq!(state.entries[&net("fd10:32::2:0/112")].kind, RouteKind::Tunnel as u32);
+    assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].hop, Hop::Overlay);
+    assert_eq!(pod_mtu(&cluster, &paths, None), 1450, "what fits both ways");
+}
+
+#[test]
+fn routing_is_the_nodes_own_choice_and_else_the_clusters() {
+    let kind = |routing, own, paths: &Paths| {
+        let mut cluster = ClusterSpec { routing, ..cluster([1, 2]) };
+        cluster.nodes[0].routing = own;
+        let state = desired(&inputs(&cluster, paths, &[])).state;
+        (state.entries[&net("10.32.2.0/24")].kind, state.routes[&main_route("10.32.2.0/24")].hop)
+    };
+    let (near, far) = (on_link(1500), routed(&[("198.51.100.2", 1500)]));
+    let tunnel = (RouteKind::Tunnel as u32, Hop::Overlay);
+    let direct = |via| (RouteKind::Direct as u32, Hop::Direct { ifindex: 3, via: ip(via) });
+    assert_eq!(kind(Routing::Auto, None, &far), tunnel);
+    assert_eq!(kind(Routing::Tunnel, None, &near), tunnel);
+    assert_eq!(kind(Routing::Direct, Some(Routing::Tunnel), &near), tunnel);
+    assert_eq!(kind(Routing::Tunnel, Some(Routing::Direct), &near), direct("198.51.100.2"));
+    assert_eq!(kind(Routing::Direct, None, &far), direct("198.51.100.254"), "the router knows the blocks");
+    assert_eq!(kind(Routing::Direct, None, &Paths::new()), tunnel, "nowhere else to go");
 }
 
 #[test]
@@ -172,12 +250,12 @@ fn a_single_machine_needs_nothing_but_its_subnet() {
 
 #[test]
 fn the_pod_mtu_fits_every_path() {
-    let mtu = BTreeMap::from([(ip("198.51.100.2"), 9000), (ip("198.51.100.3"), 1400)]);
-    assert_eq!(pod_mtu(&cluster([1, 2, 3]), "node1", &mtu, Some(9000)), 1350);
-    assert_eq!(pod_mtu(&cluster([1, 2]), "node1", &mtu, Some(1500)), 8950);
-    assert_eq!(pod_mtu(&cluster([1]), "node1", &mtu, Some(9000)), 8950);
-    assert_eq!(pod_mtu(&ClusterSpec::default(), "node1", &mtu, Some(9000)), 9000);
-    assert_eq!(pod_mtu(&ClusterSpec::default(), "node1", &mtu, None), 1500);
+    let mtu = routed(&[("198.51.100.2", 9000), ("198.51.100.3", 1400)]);
+    assert_eq!(pod_mtu(&cluster([1, 2, 3]), &mtu, Some(9000)), 1350);
+    assert_eq!(pod_mtu(&cluster([1, 2]), &mtu, Some(1500)), 8950);
+    assert_eq!(pod_mtu(&cluster([1]), &mtu, Some(9000)), 8950);
+    assert_eq!(pod_mtu(&ClusterSpec::default(), &mtu, Some(9000)), 9000);
+    assert_eq!(pod_mtu(&ClusterSpec::default(), &mtu, None), 1500);
     assert_eq!(path_mtu(ip("2001:db8::2"), Some(1500)), 1430);
 }
 
@@ -211,7 +289,7 @@ fn states() -> impl Strategy<Value = State> {
         (1u32..4).prop_map(|ifindex| Hop::Pod { ifindex }),
         Just(Hop::Overlay),
         Just(Hop::Unreachable),
-        Just(Hop::Elsewhere)
+        Just(Hop::Direct { ifindex: 3, via: OWN[0] })
     ];
     let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], any::<bool>())
         .prop_map(|(destination, table, unreachable)| RouteKey { table, destination, unreachable });

@@ -1,6 +1,7 @@
 //! The command line of `naru lab`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use naru_core::cluster;
 
 use super::layout::LabName;
 use crate::args::Attach;
@@ -55,7 +56,13 @@ pub struct UpArgs {
     /// MTU of the nodes' uplinks, in bytes.
     #[arg(long, default_value_t = 1500, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1400..=65000))]
     pub mtu: u32,
-    /// How programs are attached to the tunnel device.
+    /// When packets go to other nodes without the tunnel (`routing` of cluster.toml).
+    #[arg(long, value_enum, default_value_t = Routing::Auto)]
+    pub routing: Routing,
+    /// Who puts packets into the tunnel (`encapsulation` of cluster.toml).
+    #[arg(long, value_enum, default_value_t = Encapsulation::Auto)]
+    pub encapsulation: Encapsulation,
+    /// How programs are attached to the tunnel device and the uplinks.
     #[arg(long, value_enum, default_value_t = Attach::Auto)]
     pub attach: Attach,
     /// Run an agent on each node (the default).
@@ -109,6 +116,45 @@ impl Families {
     /// Whether pods have IPv4 (`false`) or IPv6 (`true`) addresses.
     pub fn has(self, v6: bool) -> bool {
         self == Self::Dual || (self == Self::V6) == v6
+    }
+}
+
+/// When packets go to other nodes without the tunnel.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Routing {
+    /// To nodes on the same link: all of a lab.
+    Auto,
+    /// Never.
+    Tunnel,
+    /// Always.
+    Direct,
+}
+
+impl From<Routing> for cluster::Routing {
+    fn from(routing: Routing) -> Self {
+        match routing {
+            Routing::Auto => Self::Auto,
+            Routing::Tunnel => Self::Tunnel,
+            Routing::Direct => Self::Direct,
+        }
+    }
+}
+
+/// Who puts packets into the tunnel.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Encapsulation {
+    /// The programs on the uplink, as far as they can.
+    Auto,
+    /// The vxlan device.
+    Device,
+}
+
+impl From<Encapsulation> for cluster::Encapsulation {
+    fn from(encapsulation: Encapsulation) -> Self {
+        match encapsulation {
+            Encapsulation::Auto => Self::Auto,
+            Encapsulation::Device => Self::Device,
+        }
     }
 }
 

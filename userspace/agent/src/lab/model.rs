@@ -4,6 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use anyhow::Context;
 use ipnet::IpNet;
+use naru_core::cluster::{Encapsulation, Routing};
 use serde::{Deserialize, Serialize};
 
 use super::layout::LabName;
@@ -18,6 +19,12 @@ pub struct Lab {
     pub complete: bool,
     /// MTU of the uplinks, bytes.
     pub mtu: u32,
+    /// When packets go to other nodes without the tunnel.
+    #[serde(default)]
+    pub routing: Routing,
+    /// Who puts packets into the tunnel.
+    #[serde(default)]
+    pub encapsulation: Encapsulation,
     /// Cluster ranges the blocks are cut from.
     pub ranges: Vec<IpNet>,
     /// The host beyond the cluster.

@@ -28,6 +28,8 @@ pub fn plan(options: &UpArgs) -> Lab {
         name: name.to_string(),
         complete: false,
         mtu: options.mtu,
+        routing: options.routing.into(),
+        encapsulation: options.encapsulation.into(),
         ranges: [range(false), range(true)]
             .into_iter()
             .filter(|net| options.families.has(is_v6(*net)))
@@ -133,6 +135,12 @@ pub fn cluster_file(lab: &Lab) -> String {
     };
     line("ranges", strings(&lab.ranges));
     line("no_masquerade", strings(&lab.outside.no_masquerade));
+    let _ = writeln!(
+        text,
+        "routing = \"{}\"\nencapsulation = \"{}\"",
+        lab.routing.label(),
+        lab.encapsulation.label()
+    );
     for node in &lab.nodes {
         let list = |values: Vec<String>| values.join("\", \"");
         let _ = writeln!(
@@ -195,7 +203,8 @@ mod tests {
         let text = cluster_file(&planned(&["--nodes", "1", "--families", "v4", "--underlay", "v4"]));
         assert_eq!(
             text,
-            "# Written by `naru lab up`.\nranges = [\"10.32.0.0/12\"]\nno_masquerade = [\"203.0.113.0/24\"]\n\n\
+            "# Written by `naru lab up`.\nranges = [\"10.32.0.0/12\"]\nno_masquerade = [\"203.0.113.0/24\"]\n\
+             routing = \"auto\"\nencapsulation = \"auto\"\n\n\
              [[node]]\nname = \"n1\"\naddresses = [\"198.51.100.1\"]\nblocks = [\"10.32.1.0/24\"]\n"
         );
     }

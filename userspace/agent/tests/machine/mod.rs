@@ -13,8 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The cluster that most tests begin with: this machine and one other node.
+/// The cluster that most tests begin with: this machine and one other node, behind a tunnel although on the same link.
 pub const CLUSTER: &str = r#"ranges = ["10.32.0.0/12", "fd10:32::/48"]
+routing = "tunnel"
 
 [[node]]
 name = "node1"

@@ -19,10 +19,64 @@ pub struct ClusterSpec {
     pub masquerade: bool,
     /// Destinations outside the cluster that see the pod's own address.
     pub no_masquerade: Vec<IpNet>,
-    /// How nodes reach each other's pods.
+    /// When pods' packets go to other nodes without the tunnel; a node may differ.
+    #[serde(default)]
+    pub routing: Routing,
+    /// Who encapsulates what goes through the tunnel; a node may differ.
+    #[serde(default)]
+    pub encapsulation: Encapsulation,
+    /// The tunnel.
     pub tunnel: TunnelSpec,
     /// The nodes, by name in ascending order.
     pub nodes: Vec<NodeSpec>,
+}
+
+/// When a node sends its pods' packets to another node as they are, without the tunnel. Nodes need not agree: each takes
+/// what comes either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Routing {
+    /// To nodes on the same link.
+    #[default]
+    Auto,
+    /// Never.
+    Tunnel,
+    /// To every node that is reached: routers on the way must know the nodes' blocks.
+    Direct,
+}
+
+/// Who puts packets into the tunnel and takes them out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encapsulation {
+    /// The programs on the uplink, as far as kernel and packet allow; else the vxlan device.
+    #[default]
+    Auto,
+    /// The vxlan device alone.
+    Device,
+}
+
+impl Routing {
+    /// As the cluster file spells it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Tunnel => "tunnel",
+            Self::Direct => "direct",
+        }
+    }
+}
+
+impl Encapsulation {
+    /// As the cluster file spells it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Device => "device",
+        }
+    }
 }
 
 /// The tunnel that all nodes share.
@@ -35,7 +89,7 @@ pub struct TunnelSpec {
 }
 
 /// One node.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NodeSpec {
     /// Unique name.
     pub name: String,
@@ -43,6 +97,12 @@ pub struct NodeSpec {
     pub addresses: Vec<IpAddr>,
     /// The blocks its pods take their addresses from; no two nodes' blocks overlap.
     pub blocks: Vec<IpNet>,
+    /// How this node sends, where it differs from the cluster.
+    #[serde(default)]
+    pub routing: Option<Routing>,
+    /// Who encapsulates packets to and from this node, where it differs from the cluster.
+    #[serde(default)]
+    pub encapsulation: Option<Encapsulation>,
 }
 
 impl Default for TunnelSpec {
@@ -58,6 +118,8 @@ impl Default for ClusterSpec {
             ranges: Vec::new(),
             masquerade: true,
             no_masquerade: Vec::new(),
+            routing: Routing::default(),
+            encapsulation: Encapsulation::default(),
             tunnel: TunnelSpec::default(),
             nodes: Vec::new(),
         }
@@ -69,6 +131,18 @@ impl ClusterSpec {
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&NodeSpec> {
         self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// How the node of that name sends.
+    #[must_use]
+    pub fn routing_of(&self, name: &str) -> Routing {
+        self.node(name).and_then(|node| node.routing).unwrap_or(self.routing)
+    }
+
+    /// Who encapsulates packets to and from the node of that name.
+    #[must_use]
+    pub fn encapsulation_of(&self, name: &str) -> Encapsulation {
+        self.node(name).and_then(|node| node.encapsulation).unwrap_or(self.encapsulation)
     }
 
     /// Every node but the one of that name.

@@ -8,15 +8,17 @@ mod mtu;
 mod nat;
 mod routes;
 mod state;
+mod ways;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 pub use diff::{Command, diff};
-pub use mtu::{FALLBACK_MTU, overhead, path_mtu, pod_mtu};
+pub use mtu::{FALLBACK_MTU, overhead, path_mtu};
 pub use nat::Nat;
 pub use state::{Hop, MAIN_TABLE, NODE_TABLE, Route, RouteKey, State};
+pub use ways::{Path, Paths, Remote, Way, Ways};
 
 use crate::cluster::{ClusterSpec, NodeSpec};
 
@@ -45,8 +47,8 @@ pub struct Inputs<'a> {
     /// The addresses that this machine has now. They are the node's where the cluster does not name it, and what the
     /// cluster says is the node's counts as source only if it is among them.
     pub host_addresses: &'a [IpAddr],
-    /// MTU of the underlay towards each remote node's first address, where one is known.
-    pub underlay_mtu: &'a BTreeMap<IpAddr, u32>,
+    /// The paths to the other nodes' addresses.
+    pub paths: &'a Paths,
     /// The local pods.
     pub pods: &'a [Pod],
 }
@@ -77,12 +79,9 @@ impl Inputs<'_> {
         self.own_addresses().iter().copied().find(is_usable)
     }
 
-    /// The remote nodes: each with the end of its tunnel and the path MTU towards its pods.
-    fn remotes(&self) -> impl Iterator<Item = (&NodeSpec, IpAddr, u32)> {
-        self.cluster.remotes(self.node).filter_map(|node| {
-            let underlay = node.underlay()?;
-            Some((node, underlay, path_mtu(underlay, self.underlay_mtu.get(&underlay).copied())))
-        })
+    /// The other nodes.
+    fn remotes(&self) -> impl Iterator<Item = Remote<'_>> {
+        Ways { cluster: self.cluster, node: self.node, paths: self.paths }.remotes()
     }
 }
 

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::Inputs;
+use super::{Inputs, Way};
 
 /// Which packets take the node's address on their way out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,7 +24,13 @@ pub fn nat(inputs: &Inputs<'_>) -> Nat {
         sources.extend(own.blocks.iter().copied());
     }
     sources.extend(inputs.masqueraded.iter().copied());
-    let exempt = cluster.ranges.iter().chain(&cluster.no_masquerade).chain(inputs.subnets).copied().collect();
+    let mut exempt: BTreeSet<IpNet> =
+        cluster.ranges.iter().chain(&cluster.no_masquerade).chain(inputs.subnets).copied().collect();
+    for remote in inputs.remotes() {
+        // What goes to a node by the tunnel leaves by a device that is never masqueraded on.
+        let is_direct = |address: &&IpAddr| matches!(remote.to(**address), Way::Direct { .. });
+        exempt.extend(remote.node.addresses.iter().filter(is_direct).copied().map(IpNet::from));
+    }
     let addresses = inputs.own().map(|own| own.addresses.clone()).unwrap_or_default();
     Nat { sources, exempt, tunnel_port: cluster.tunnel.port, addresses }
 }

@@ -43,10 +43,15 @@ pub enum Hop {
     },
     /// Through the overlay device.
     Overlay,
+    /// To a next hop of the underlay.
+    Direct {
+        /// The uplink.
+        ifindex: u32,
+        /// The next hop.
+        via: IpAddr,
+    },
     /// Nowhere: the sender is told.
     Unreachable,
-    /// Where none of our routes leads: only ever seen, never wanted.
-    Elsewhere,
 }
 
 /// What of a node mirrors the cluster: the same type for what should be and for what is.

@@ -57,8 +57,7 @@ fn own_addresses(memory: &Memory, survey: &Survey) -> Vec<String> {
 
 fn unreachable_nodes(memory: &Memory, survey: &Survey) -> Vec<String> {
     let remotes = memory.cluster.remotes(&memory.node);
-    let lost =
-        remotes.filter(|node| node.underlay().is_some_and(|end| !survey.underlay_mtu.contains_key(&end)));
+    let lost = remotes.filter(|node| node.underlay().is_some_and(|end| !survey.paths.contains_key(&end)));
     lost.map(|node| format!("node {}: no route to its first address", node.name)).collect()
 }
 

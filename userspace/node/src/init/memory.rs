@@ -233,6 +233,7 @@ mod tests {
             name: (*name).to_owned(),
             addresses: vec!["198.51.100.1".parse().unwrap()],
             blocks: vec!["10.32.0.0/24".parse().unwrap()],
+            ..NodeSpec::default()
         };
         ClusterSpec { nodes: names.iter().map(node).collect(), ..ClusterSpec::default() }
     }

@@ -4,7 +4,6 @@ use crate::{
     links::{GATEWAY_V4, GATEWAY_V6, Links, Mac, Neighbour, Overlay},
 };
 use naru_abi::{ABI_VERSION, Addr, Config, features};
-use naru_core::desired::path_mtu;
 
 use super::{InitError, Memory, Survey};
 
@@ -65,8 +64,8 @@ pub(super) fn families(memory: &Memory) -> Families {
 
 /// What fits the widest path: narrower ones are kept to by their routes.
 fn device_mtu(memory: &Memory, survey: &Survey) -> u32 {
-    let paths = survey.underlay_mtu.iter().map(|(end, mtu)| path_mtu(*end, Some(*mtu)));
-    paths.max().unwrap_or_else(|| survey.pod_mtu(memory))
+    let tunnels = survey.ways(memory).remotes().map(|remote| remote.tunnel_mtu());
+    tunnels.max().unwrap_or_else(|| survey.pod_mtu(memory))
 }
 
 fn configure(pins: &Pins, memory: &Memory, overlay_ifindex: u32) -> Result<(), InitError> {

@@ -133,6 +133,7 @@ mod tests {
             name: "node1".into(),
             addresses: vec!["198.51.100.1".parse().unwrap()],
             blocks: vec![block.parse().unwrap()],
+            ..NodeSpec::default()
         };
         let cluster = ClusterSpec { nodes: vec![node], ..ClusterSpec::default() };
         let request = Request { node: Some("node1".into()), cluster: Some(cluster), ..Request::default() };

@@ -2,12 +2,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use naru_core::{
-    desired::{Inputs, Pod, pod_mtu},
+    desired::{Inputs, Path, Paths, Pod, Ways},
     overlap::{Claim, Clash, Holder, clashes},
 };
 
 use super::{InitError, Memory, PoolSubnets};
-use crate::links::{Links, NodeAddress};
+use crate::links::{Links, NodeAddress, UnderlayPath};
 
 /// What the machine is like, as far as the desired state depends on it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,8 +16,10 @@ pub struct Survey {
     pub addresses: Vec<IpAddr>,
     /// Destinations of routes that are not ours.
     pub foreign: Vec<IpNet>,
-    /// MTU of the way to each remote node's first address, where there is one.
-    pub underlay_mtu: BTreeMap<IpAddr, u32>,
+    /// The paths to the other nodes' addresses.
+    pub paths: Paths,
+    /// The Ethernet interfaces that the tunnel's and the nodes' packets take, by index.
+    pub uplinks: BTreeMap<u32, String>,
     /// MTU of the device that holds this node's first address, or of the one with the default route.
     pub uplink_mtu: Option<u32>,
     /// Devices whose IPv6 default route came from a router advertisement.
@@ -41,11 +43,18 @@ impl Survey {
         for route in defaults.iter().filter(|route| route.from_router_advertisement) {
             advertised.extend(links.link_at(route.index)?.map(|link| link.name));
         }
+        let remotes = memory.cluster.remotes(&memory.node).flat_map(|node| &node.addresses).copied();
+        let ways = links.paths_to(remotes);
         let uplink = uplinks.first().map_or(Ok(None), |index| links.link_at(*index))?;
         Ok(Self {
             addresses: ordered(&held, &uplinks),
             foreign: links.foreign_routes()?,
-            underlay_mtu: underlay_mtu(links, memory),
+            paths: ways.iter().map(|(end, path)| (*end, seen(path))).collect(),
+            uplinks: ways
+                .into_values()
+                .filter(|path| path.is_ethernet)
+                .map(|path| (path.index, path.device))
+                .collect(),
             uplink_mtu: uplink.map(|link| link.mtu),
             advertised,
         })
@@ -54,7 +63,13 @@ impl Survey {
     /// MTU of a pod's interface unless its configuration says otherwise.
     #[must_use]
     pub fn pod_mtu(&self, memory: &Memory) -> u32 {
-        pod_mtu(&memory.cluster, &memory.node, &self.underlay_mtu, self.uplink_mtu)
+        self.ways(memory).pod_mtu(self.uplink_mtu)
+    }
+
+    /// The ways to the other nodes.
+    #[must_use]
+    pub fn ways<'a>(&'a self, memory: &'a Memory) -> Ways<'a> {
+        Ways { cluster: &memory.cluster, node: &memory.node, paths: &self.paths }
     }
 
     /// Whether somebody else uses `range`. `others` are pod ranges that the node has beside it.
@@ -86,7 +101,7 @@ impl Survey {
             subnets: &pools.all,
             masqueraded: &pools.masqueraded,
             host_addresses: &self.addresses,
-            underlay_mtu: &self.underlay_mtu,
+            paths: &self.paths,
             pods,
         }
     }
@@ -111,8 +126,7 @@ fn is_reachable(ip: IpAddr) -> bool {
     !(ip.is_loopback() || is_link_local)
 }
 
-/// A remote node that is not reachable now is left out: its entries stay, at the MTU of plain Ethernet.
-fn underlay_mtu(links: &Links, memory: &Memory) -> BTreeMap<IpAddr, u32> {
-    let ends = memory.cluster.remotes(&memory.node).filter_map(|node| node.underlay());
-    ends.filter_map(|end| Some((end, links.path_to(end).ok()?.mtu))).collect()
+/// A path as the desired state takes it.
+const fn seen(path: &UnderlayPath) -> Path {
+    Path { device: path.index, gateway: path.gateway, mtu: path.mtu, is_ethernet: path.is_ethernet }
 }

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -7,6 +7,7 @@ use netlink_packet_route::{
 
 use super::{
     LinkError, Links, family_of, host_len,
+    link::Link,
     route::{MAIN, parsed},
     socket::Request,
 };
@@ -20,6 +21,10 @@ pub struct UnderlayPath {
     pub device: String,
     /// MTU of the path in bytes: the smaller of the route's, where it has one, and the device's.
     pub mtu: u32,
+    /// The router on the way; `None` where the address is on the interface's link.
+    pub gateway: Option<IpAddr>,
+    /// Whether the interface is an Ethernet one.
+    pub is_ethernet: bool,
     /// The source address the kernel would take.
     pub source: Option<IpAddr>,
 }
@@ -41,16 +46,34 @@ impl Links {
     /// # Errors
     /// There is no route ([`LinkError::errno`] is `ENETUNREACH` or `EHOSTUNREACH`), or the kernel refuses.
     pub fn path_to(&self, ip: IpAddr) -> Result<UnderlayPath, LinkError> {
+        self.path(ip, &mut BTreeMap::new())
+    }
+
+    /// How the kernel would reach each of the addresses now; those it would not reach are left out.
+    #[must_use]
+    pub fn paths_to(&self, ends: impl Iterator<Item = IpAddr>) -> BTreeMap<IpAddr, UnderlayPath> {
+        let mut known = BTreeMap::new();
+        ends.filter_map(|end| Some((end, self.path(end, &mut known).ok()?))).collect()
+    }
+
+    /// [`Links::path_to`], which looks at each interface once.
+    fn path(&self, ip: IpAddr, known: &mut BTreeMap<u32, Link>) -> Result<UnderlayPath, LinkError> {
         let what = || format!("route to {ip}: look");
         let answer = self.ask(question(ip))?;
         let route = answer.as_ref().and_then(|answer| parsed(answer, family_of(ip)));
         let unexpected = || LinkError::Answer { what: what(), detail: "no device".to_owned() };
         let route = route.ok_or_else(unexpected)?;
         let index = route.devices.first().copied().ok_or_else(unexpected)?;
-        let link = self.link_at(index)?.ok_or_else(|| LinkError::kernel(what(), libc::ENODEV))?;
+        let link = match known.get(&index) {
+            Some(link) => link.clone(),
+            None => self.link_at(index)?.ok_or_else(|| LinkError::kernel(what(), libc::ENODEV))?,
+        };
+        known.insert(index, link.clone());
         let mtu = if answer.as_ref().is_some_and(is_learnt) { None } else { route.mtu };
         let mtu = mtu.filter(|mtu| *mtu > 0).map_or(link.mtu, |mtu| mtu.min(link.mtu));
-        Ok(UnderlayPath { index, device: link.name, mtu, source: route.source })
+        let is_ethernet = link.mac.is_some_and(|mac| mac.0 != [0; 6]);
+        let (device, gateway, source) = (link.name, route.gateway, route.source);
+        Ok(UnderlayPath { index, device, mtu, gateway, is_ethernet, source })
     }
 
     /// The default routes of both families that have a device.

@@ -69,7 +69,7 @@ fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, Route) {
         RouteTarget::Gateway { index, via } if Some(index) == overlay && is_ours(route.destination, via) => {
             Hop::Overlay
         }
-        RouteTarget::Gateway { .. } => Hop::Elsewhere,
+        RouteTarget::Gateway { index, via } => Hop::Direct { ifindex: index, via },
     };
     let unreachable = hop == Hop::Unreachable;
     let key = RouteKey { table: route.table, destination: route.destination, unreachable };
@@ -102,8 +102,9 @@ mod tests {
     fn only_our_gateway_on_our_tunnel_device_is_the_overlay() {
         let gateway = |index, via: &str| hop(RouteTarget::Gateway { index, via: via.parse().unwrap() });
         assert_eq!(gateway(7, "169.254.1.1"), (false, Hop::Overlay));
-        assert_eq!(gateway(8, "169.254.1.1"), (false, Hop::Elsewhere));
-        assert_eq!(gateway(7, "169.254.1.2"), (false, Hop::Elsewhere));
+        let direct = |ifindex, via: &str| Hop::Direct { ifindex, via: via.parse().unwrap() };
+        assert_eq!(gateway(8, "169.254.1.1"), (false, direct(8, "169.254.1.1")));
+        assert_eq!(gateway(7, "169.254.1.2"), (false, direct(7, "169.254.1.2")));
     }
 
     #[test]

@@ -68,7 +68,8 @@ fn kernel_route(key: RouteKey, route: Route, overlay: Option<u32>) -> Option<lin
     let target = match route.hop {
         Hop::Pod { ifindex } => RouteTarget::Device { index: ifindex },
         Hop::Unreachable => RouteTarget::Unreachable,
-        Hop::Overlay | Hop::Elsewhere => {
+        Hop::Direct { ifindex, via } => RouteTarget::Gateway { index: ifindex, via },
+        Hop::Overlay => {
             RouteTarget::Gateway { index: overlay?, via: links::gateway_for(key.destination.addr()) }
         }
     };

@@ -1,0 +1,134 @@
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{FALLBACK_MTU, path_mtu};
+use crate::cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing};
+
+/// How the machine's own routes lead to an address of another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// The outgoing interface.
+    pub device: u32,
+    /// The router on the way; `None` where the address is on the interface's link.
+    pub gateway: Option<IpAddr>,
+    /// MTU of the path in bytes.
+    pub mtu: u32,
+    /// Whether the interface is an Ethernet one, which is what programs send to.
+    pub is_ethernet: bool,
+}
+
+/// The paths to other nodes' addresses; one that cannot be reached now has none.
+pub type Paths = BTreeMap<IpAddr, Path>;
+
+/// How pods' packets go to another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Through the tunnel.
+    Tunnel {
+        /// The largest packet that fits, in bytes.
+        mtu: u32,
+    },
+    /// As they are, by the underlay's own routing.
+    Direct {
+        /// The outgoing interface.
+        device: u32,
+        /// The next hop: the node itself, or the router before it.
+        via: IpAddr,
+        /// The largest packet that fits, in bytes.
+        mtu: u32,
+    },
+}
+
+impl Way {
+    /// The largest packet that fits, in bytes.
+    #[must_use]
+    pub const fn mtu(self) -> u32 {
+        match self {
+            Self::Tunnel { mtu } | Self::Direct { mtu, .. } => mtu,
+        }
+    }
+}
+
+/// What decides the ways from this node to the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ways<'a> {
+    /// The cluster.
+    pub cluster: &'a ClusterSpec,
+    /// This node's name.
+    pub node: &'a str,
+    /// The paths to the other nodes' addresses.
+    pub paths: &'a Paths,
+}
+
+impl<'a> Ways<'a> {
+    /// The other nodes.
+    pub fn remotes(self) -> impl Iterator<Item = Remote<'a>> {
+        let routing = self.cluster.routing_of(self.node);
+        self.cluster.remotes(self.node).filter_map(move |node| {
+            let encapsulation = self.cluster.encapsulation_of(&node.name);
+            Some(Remote { node, underlay: node.underlay()?, paths: self.paths, routing, encapsulation })
+        })
+    }
+
+    /// MTU of this node's pods: what fits every way, so that a pod seldom learns of a smaller one.
+    ///
+    /// Without remote nodes it is the uplink's, less the tunnel's share where the cluster names this node.
+    #[must_use]
+    pub fn pod_mtu(self, uplink_mtu: Option<u32>) -> u32 {
+        let blocks = |remote: Remote<'a>| remote.node.blocks.iter().map(move |block| remote.to(block.addr()));
+        let own = self.cluster.node(self.node).and_then(NodeSpec::underlay);
+        let alone = own.map_or(uplink_mtu.unwrap_or(FALLBACK_MTU), |own| path_mtu(own, uplink_mtu));
+        self.remotes().flat_map(blocks).map(Way::mtu).min().unwrap_or(alone)
+    }
+}
+
+/// Another node, as this one reaches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remote<'a> {
+    /// The node.
+    pub node: &'a NodeSpec,
+    /// Where its tunnel ends.
+    pub underlay: IpAddr,
+    paths: &'a Paths,
+    routing: Routing,
+    encapsulation: Encapsulation,
+}
+
+impl Remote<'_> {
+    /// The way to an address that is the node's own, or a pod's behind its first address of that family.
+    #[must_use]
+    pub fn to(&self, address: IpAddr) -> Way {
+        let own = &self.node.addresses;
+        let end = own.iter().find(|end| **end == address);
+        let end = end.or_else(|| own.iter().find(|end| end.is_ipv4() == address.is_ipv4()));
+        self.direct(end.copied()).unwrap_or(Way::Tunnel { mtu: self.tunnel_mtu() })
+    }
+
+    /// The largest packet that fits into the tunnel, in bytes.
+    #[must_use]
+    pub fn tunnel_mtu(&self) -> u32 {
+        path_mtu(self.underlay, self.paths.get(&self.underlay).map(|path| path.mtu))
+    }
+
+    /// Whether programs may send packets that go this way to the uplink; else the stack and the tunnel device do.
+    #[must_use]
+    pub fn takes_programs(&self, way: Way) -> bool {
+        let is_ethernet = self.paths.get(&self.underlay).is_none_or(|path| path.is_ethernet);
+        let is_ours = matches!(way, Way::Direct { .. }) || self.encapsulation == Encapsulation::Auto;
+        is_ethernet && is_ours
+    }
+
+    /// The way to what is at, or behind, the node's address `end`, if it needs no tunnel.
+    fn direct(&self, end: Option<IpAddr>) -> Option<Way> {
+        let end = end?;
+        let Path { device, gateway, mtu, is_ethernet } = *self.paths.get(&end)?;
+        let is_direct = match self.routing {
+            // Tunnels of others (WireGuard) have their own idea of who may send from where.
+            Routing::Auto => gateway.is_none() && is_ethernet,
+            Routing::Direct => true,
+            Routing::Tunnel => false,
+        };
+        // A router of the other family does not lead a route of this one on every kernel.
+        let via = gateway.unwrap_or(end);
+        (is_direct && via.is_ipv4() == end.is_ipv4()).then_some(Way::Direct { device, via, mtu })
+    }
+}
