@@ -41,4 +41,6 @@ pub mod pod_flags {
     pub const CHECK_MAC: u32 = 1 << 1;
     /// Any source address may leave the pod (conf `sourceCheck: off`).
     pub const ANY_SOURCE: u32 = 1 << 2;
+    /// The pod may ask for an address: its DHCP broadcasts go to the node's stack (conf `ipam.type: dhcp`).
+    pub const DHCP: u32 = 1 << 3;
 }

@@ -1,15 +1,15 @@
 //! A pod sent a packet.
 
-use naru_abi::{Addr, Config, DropReason, Outcome, RouteKind, StackReason};
+use naru_abi::{Addr, Config, DropReason, Outcome, RouteKind, StackReason, pod_flags};
 use naru_packet::{
-    Content, Ip, Macs, Malformed, discovery, is_link_local, is_link_multicast, is_multicast, protocol,
-    udp_port,
+    Content, Ip, Macs, Malformed, discovery, is_dhcp_request, is_link_local, is_link_multicast, is_multicast,
+    protocol, udp_port,
 };
 
 use crate::{
     config,
     exit::{Decision, Next},
-    neighbour,
+    interfaces, neighbour,
     packet::Packet,
     pods,
     routes::{self, Route},
@@ -31,13 +31,24 @@ pub fn decide(packet: &mut Packet) -> Decision {
         return neighbour::decide(packet, parsed.source, ip.as_ref(), message);
     }
     let ip = ip.ok_or(DropReason::Malformed)?;
-    let source = source::check(packet, parsed.source, &ip)?;
+    let source = source::check(packet, parsed.source, &ip).map_err(|why| refused(packet, &ip, why))?;
     reaches_beyond_link(&ip.destination)?;
     packet.claim()?;
     match pods::get(&ip.destination) {
         Some(pod) => shortcut::to_pod(packet, &ip, source.flags, pod),
         None => to_prefix(packet, &ip, source, config),
     }
+}
+
+/// The end of a packet from nobody's address. A DHCP client has none yet: where the pod may be one, its broadcast is the
+/// stack's, and a server or relay of the node's.
+#[inline(always)]
+fn refused(packet: &Packet, ip: &Ip, why: DropReason) -> Outcome {
+    let may_ask = || interfaces::get(packet.ifindex()).is_some_and(|it| it.flags & pod_flags::DHCP != 0);
+    if matches!(why, DropReason::LinkLocal) && is_dhcp_request(packet, ip) && may_ask() {
+        return StackReason::Multicast.into();
+    }
+    why.into()
 }
 
 /// Link-local destinations end here, multicast is the stack's.

@@ -18,7 +18,7 @@ mod wire;
 pub use bytes::{Bytes, Frame};
 pub use neighbour::{Discovery, answer, discovery};
 pub use parse::{Content, Family, Ip, Parsed, parse};
-pub use port::udp_port;
+pub use port::{is_dhcp_request, udp_port};
 pub use rewrite::{Macs, forward, readdress};
 pub use scope::{is_link_local, is_link_multicast, is_multicast};
 pub use size::packet_size;

@@ -1,3 +1,5 @@
+use naru_abi::Addr;
+
 use crate::{Bytes, Ip, Malformed, wire::protocol};
 
 /// Extension headers that are followed; more than any sender stacks up (RFC 8504, 5.3 lets a host refuse over eight).
@@ -26,6 +28,16 @@ pub fn udp_port(bytes: &impl Bytes, ip: &Ip) -> Result<Option<u16>, Malformed> {
         }
     }
     Err(Malformed)
+}
+
+/// Whether this is a DHCP client's broadcast before it has an address (RFC 2131, 4.1): from 0.0.0.0, port 68, to
+/// everybody, port 67.
+#[inline(always)]
+#[must_use]
+pub fn is_dhcp_request(bytes: &impl Bytes, ip: &Ip) -> bool {
+    let is_broadcast = ip.source == Addr::v4([0; 4]) && ip.destination == Addr::v4([255; 4]);
+    let is_plain = ip.protocol == protocol::UDP && !ip.later_fragment;
+    is_broadcast && is_plain && bytes.load(ip.payload) == Some([0, 68, 0, 67])
 }
 
 enum Step {

@@ -4,7 +4,7 @@ use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::T
 use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, TO_OVERLAY, TO_POD};
 use naru_e2e::tool;
 use naru_node::datapath::{
-    AttachMode, Error, OverlayAttachment, PodFilters, Sizes, attach_overlay, attach_pod, detach_overlay,
+    AttachMode, Error, OverlayAttachment, PodFilters, Sizes, TCX, attach_overlay, attach_pod, detach_overlay,
     install, overlay_attachment, pod_filters, probe,
 };
 
@@ -28,6 +28,12 @@ fn filter_count(node: &Node) -> usize {
     ["ingress", "egress"].into_iter().map(|way| list(way).matches(" handle ").count()).sum()
 }
 
+/// The same with tcx programs.
+fn attached(node: &Node) -> usize {
+    let by_tcx = |way| if probe().has(TCX) { chain(node, way).len() } else { 0 };
+    filter_count(node) + by_tcx(TcAttachType::Ingress) + by_tcx(TcAttachType::Egress)
+}
+
 fn chain(node: &Node, direction: TcAttachType) -> Vec<u32> {
     node.run(|| SchedClassifier::query_tcx("v0", direction).unwrap().1.iter().map(ProgramInfo::id).collect())
 }
@@ -47,29 +53,33 @@ fn upgrade(node: &Node) {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_pod_has_one_filter_each_way_however_often_it_is_attached() {
-    let node = with_device();
-    node.run(|| {
-        assert_eq!(pod_filters(&node.pins, "v0").unwrap(), PodFilters::default());
-        for _ in 0..3 {
-            attach_pod(&node.pins, "v0").unwrap();
-            assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
-        }
-    });
-    assert_eq!(filter_count(&node), 2);
+    for mode in modes() {
+        let node = with_device();
+        node.run(|| {
+            assert_eq!(pod_filters(&node.pins, "v0").unwrap(), PodFilters::default());
+            for _ in 0..3 {
+                attach_pod(&node.pins, "v0", mode).unwrap();
+                assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
+            }
+        });
+        assert_eq!(attached(&node), 2, "{mode:?}");
+    }
 }
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn an_upgrade_shows_as_missing_filters_until_the_pod_is_attached_again() {
-    let node = with_device();
-    node.run(|| attach_pod(&node.pins, "v0").unwrap());
-    upgrade(&node);
-    node.run(|| {
-        assert_eq!(pod_filters(&node.pins, "v0").unwrap(), PodFilters::default());
-        attach_pod(&node.pins, "v0").unwrap();
-        assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
-    });
-    assert_eq!(filter_count(&node), 2);
+    for mode in modes() {
+        let node = with_device();
+        node.run(|| attach_pod(&node.pins, "v0", mode).unwrap());
+        upgrade(&node);
+        node.run(|| {
+            assert_eq!(pod_filters(&node.pins, "v0").unwrap(), PodFilters::default());
+            attach_pod(&node.pins, "v0", mode).unwrap();
+            assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
+        });
+        assert_eq!(attached(&node), 2, "{mode:?}");
+    }
 }
 
 #[test]
@@ -83,7 +93,7 @@ fn foreign_filters_stay_where_they_are() {
         &format!("tc filter add dev v0 ingress prio 1 bpf da pinned {}", foreign.display()),
     )
     .unwrap();
-    node.run(|| attach_pod(&node.pins, "v0").unwrap());
+    node.run(|| attach_pod(&node.pins, "v0", AttachMode::Clsact).unwrap());
     let list = tool::run(node.netns(), "tc filter show dev v0 ingress").unwrap();
     assert!(list.contains("pref 1 ") && list.contains("pref 5230 ") && list.contains("from_pod"), "{list}");
 }
@@ -92,12 +102,12 @@ fn foreign_filters_stay_where_they_are() {
 #[ignore = "needs root: cargo xtask test"]
 fn a_filter_that_is_removed_is_seen_by_name_and_put_back() {
     let node = with_device();
-    node.run(|| attach_pod(&node.pins, "v0").unwrap());
+    node.run(|| attach_pod(&node.pins, "v0", AttachMode::Clsact).unwrap());
     tool::run(node.netns(), "tc filter del dev v0 egress").unwrap();
     node.run(|| {
         let filters = pod_filters(&node.pins, "v0").unwrap();
         assert_eq!(filters, PodFilters { from_pod: true, to_pod: false });
-        attach_pod(&node.pins, "v0").unwrap();
+        attach_pod(&node.pins, "v0", AttachMode::Clsact).unwrap();
         assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
     });
 }
@@ -107,17 +117,30 @@ fn a_filter_that_is_removed_is_seen_by_name_and_put_back() {
 fn a_device_that_is_not_there_is_named() {
     let node = with_device();
     node.run(|| {
-        for refused in
-            [attach_pod(&node.pins, "gone").unwrap_err(), pod_filters(&node.pins, "gone").unwrap_err()]
-        {
+        for refused in [
+            attach_pod(&node.pins, "gone", AttachMode::Clsact).unwrap_err(),
+            pod_filters(&node.pins, "gone").unwrap_err(),
+        ] {
             assert!(refused.is_no_device() && refused.to_string().starts_with("gone: "), "{refused}");
         }
         detach_overlay(&node.pins, "gone").unwrap();
     });
 }
 
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pod_attached_by_tcx_leaves_the_ingress_qdisc_to_others() {
+    if !modes().contains(&AttachMode::Tcx) {
+        return;
+    }
+    let node = with_device();
+    node.run(|| attach_pod(&node.pins, "v0", AttachMode::Tcx).unwrap());
+    tool::run(node.netns(), "tc qdisc add dev v0 ingress").unwrap();
+    node.run(|| assert!(pod_filters(&node.pins, "v0").unwrap().is_complete()));
+}
+
 fn modes() -> Vec<AttachMode> {
-    let has_tcx = probe().has(naru_node::datapath::TCX);
+    let has_tcx = probe().has(TCX);
     if has_tcx { vec![AttachMode::Tcx, AttachMode::Clsact] } else { vec![AttachMode::Clsact] }
 }
 
@@ -152,7 +175,7 @@ fn the_overlay_is_attached_once_in_either_mode_and_detached_without_trace() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn ours_comes_last_in_a_chain_with_a_foreign_program_and_leaves_it_there() {
-    if !probe().has(naru_node::datapath::TCX) {
+    if !probe().has(TCX) {
         return;
     }
     let node = with_device();
@@ -223,7 +246,7 @@ fn without_pins_every_attachment_says_what_is_missing() {
     }
     node.run(|| {
         let refused = [
-            attach_pod(&node.pins, "v0").unwrap_err(),
+            attach_pod(&node.pins, "v0", AttachMode::Clsact).unwrap_err(),
             attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap_err(),
             pod_filters(&node.pins, "v0").unwrap_err(),
         ];

@@ -1,20 +1,23 @@
 //! The table: what is sent where, and what must become of it.
 
+use std::net::Ipv4Addr;
+
 use naru_abi::{
     DropReason as Drop,
     Hook::{self, FromOverlay, FromPod, FromUnderlay, ToOverlay, ToPod, ToUnderlay},
     Outcome, StackReason as Stack, Verdict,
 };
-use naru_e2e::wire::ethernet;
+use naru_e2e::wire::{ethernet, ip};
 
 use crate::{
     frames::{Mac, Packet, arp, discovery, forwarded},
     run::Gso,
-    world::{A, ANY_SOURCE, B, BY_STACK, FIXED_MAC, Family, PATH_MTU, POD_MTU, Pod},
+    world::{A, ANY_SOURCE, B, BY_DHCP, BY_STACK, FIXED_MAC, Family, PATH_MTU, POD_MTU, Pod},
 };
 
 const STRANGER: Mac = [2, 0, 0, 0, 9, 9];
 
+#[derive(Clone)]
 pub struct Case {
     pub name: String,
     pub hook: Hook,
@@ -78,7 +81,7 @@ pub fn cases(family: Family) -> Vec<Case> {
     all.extend(tunnel_port(family));
     all.extend(links(family));
     all.extend(match family {
-        Family::V4 => arp_messages(),
+        Family::V4 => [arp_messages(), dhcp_requests()].concat(),
         Family::V6 => discovery_messages(),
     });
     all.extend(malformed(family));
@@ -225,6 +228,24 @@ fn links(family: Family) -> Vec<Case> {
             ethernet::frame([2; 6], A.mac(), 0x88a8, &[0; 46]),
             Drop::UnknownEthertype,
         ),
+    ]
+}
+
+/// What a DHCP client sends before it has an address, and what only looks like it.
+fn dhcp_requests() -> Vec<Case> {
+    let (nobody, everybody) = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
+    let asks = |pod: Pod| pod.sends(Family::V4, everybody).from(nobody).ports(68, 67);
+    let case =
+        |name, pod, packet: Packet, outcome: Outcome| Case::new(name, FromPod, pod, packet.frame(), outcome);
+    let dropped = Drop::LinkLocal.into();
+    vec![
+        case("DHCP where it gives the addresses", BY_DHCP, asks(BY_DHCP), Stack::Multicast.into()),
+        case("DHCP elsewhere", A, asks(A), dropped),
+        case("a DHCP server's port", BY_DHCP, asks(BY_DHCP).ports(67, 68), dropped),
+        case("DHCP to one", BY_DHCP, asks(BY_DHCP).to(Family::V4.local_node()), dropped),
+        case("a later fragment of DHCP", BY_DHCP, asks(BY_DHCP).fragment(1400), dropped),
+        case("no address and no DHCP", BY_DHCP, asks(BY_DHCP).tcp(10), dropped),
+        case("DHCP cut short", BY_DHCP, asks(BY_DHCP).carrying(ip::UDP, vec![0, 68, 0]), dropped),
     ]
 }
 

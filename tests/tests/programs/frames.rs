@@ -47,8 +47,12 @@ impl Packet {
     }
 
     pub fn udp(self, port: u16) -> Self {
-        let [high, low] = port.to_be_bytes();
-        self.carrying(ip::UDP, vec![0x30, 0x39, high, low, 0, 12, 0, 0, b'n', b'a', b'r', b'u'])
+        self.ports(12345, port)
+    }
+
+    pub fn ports(self, source: u16, destination: u16) -> Self {
+        let ports = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        self.carrying(ip::UDP, [&ports[..], &[0, 12, 0, 0], b"naru"].concat())
     }
 
     /// Fills in the UDP checksum, now that the addresses are known.

@@ -77,7 +77,7 @@ fn amount(case: &Case) -> Counter {
 #[derive(Default)]
 struct Sums {
     hooks: [Counter; Hook::ALL.len()],
-    pods: [Counter; 5],
+    pods: [Counter; PODS.len()],
 }
 
 impl Sums {

@@ -11,7 +11,7 @@ use naru_e2e::{
     netns::{Netns, Scratch},
     tool,
 };
-use naru_node::datapath::{Datapath, attach_pod};
+use naru_node::datapath::{AttachMode, Datapath, attach_pod};
 
 use crate::{
     node::{Node, ip, unique},
@@ -40,7 +40,7 @@ impl LivePod {
              {POD_MTU} netns {name}"
         ));
         add_pod(node, pod);
-        node.run(|| attach_pod(&node.pins, interface).unwrap());
+        node.run(|| attach_pod(&node.pins, interface, AttachMode::Clsact).unwrap());
         // No address of its own, so that the host end sends nothing of its own.
         node.ip(&format!("link set {interface} addrgenmode none"));
         node.ip(&format!("link set {interface} up"));

@@ -68,7 +68,8 @@ pub const B: Pod = Pod { number: 2, interface: "pod2", flags: 0 };
 pub const BY_STACK: Pod = Pod { number: 3, interface: "pod3", flags: pod_flags::NO_SHORTCUT };
 pub const FIXED_MAC: Pod = Pod { number: 4, interface: "pod4", flags: pod_flags::CHECK_MAC };
 pub const ANY_SOURCE: Pod = Pod { number: 5, interface: "pod5", flags: pod_flags::ANY_SOURCE };
-pub const PODS: [Pod; 5] = [A, B, BY_STACK, FIXED_MAC, ANY_SOURCE];
+pub const BY_DHCP: Pod = Pod { number: 6, interface: "pod6", flags: pod_flags::DHCP };
+pub const PODS: [Pod; 6] = [A, B, BY_STACK, FIXED_MAC, ANY_SOURCE, BY_DHCP];
 
 impl Pod {
     pub fn address(self, family: Family) -> IpAddr {

@@ -16,6 +16,8 @@ use naru_node::{
     paths::{GivenPaths, Paths},
 };
 
+use crate::delegate;
+
 /// The node's directories as the configuration and the environment say.
 pub(crate) fn paths(naru: &NaruKeys) -> Paths {
     Paths::new(GivenPaths {
@@ -130,6 +132,7 @@ pub(crate) fn bare(
         pool: String::new(),
         addresses: Vec::new(),
         delegated: conf.network.delegate.is_some(),
+        prepared: false,
         mtu: conf.mtu.unwrap_or(node.pod_mtu),
         mac: conf.runtime.mac.or(target.args.mac).map(Mac),
         routes: Vec::new(),
@@ -149,6 +152,18 @@ fn flags(conf: &NetworkConf) -> u32 {
     flag(naru.no_shortcut || conf.runtime.limits_bandwidth, pod_flags::NO_SHORTCUT)
         | flag(naru.check_mac, pod_flags::CHECK_MAC)
         | flag(naru.source_check == SourceCheck::Off, pod_flags::ANY_SOURCE)
+        | flag(delegate::asks_over_link(conf.network.delegate.as_deref()), pod_flags::DHCP)
+}
+
+/// Refuses a limit that cannot be kept: the bandwidth plugin shapes what a pod sends by an ingress qdisc, in the place
+/// of clsact, and ours then need tcx.
+pub(crate) fn check_limits(conf: &NetworkConf, has_tcx: impl FnOnce() -> bool) -> Result<(), Error> {
+    if !conf.runtime.limits_egress || has_tcx() {
+        return Ok(());
+    }
+    let msg =
+        "runtimeConfig.bandwidth: egressRate needs a kernel with tcx (6.6 or newer); ingressRate does not";
+    Err(Error::new(Code::UnsupportedField, msg))
 }
 
 fn pod_route(route: &Route) -> Result<PodRoute, Error> {
@@ -216,6 +231,28 @@ mod tests {
     fn a_second_set_of_a_family_is_refused_by_name() {
         let twice = r#"{"ranges":[[{"subnet":"10.0.0.0/24"}],[{"subnet":"10.0.1.0/24"}]]}"#;
         assert!(standalone(&conf(twice)).unwrap_err().msg.starts_with("ipam.ranges: "));
+    }
+
+    #[test]
+    fn a_limit_of_what_a_pod_sends_is_refused_by_name_where_the_kernel_has_no_tcx() {
+        let limited = |rate: &str| {
+            NetworkConf {
+            runtime: NetworkConf::parse(
+                format!(
+                    r#"{{"cniVersion":"1.0.0","name":"n","type":"naru-cni","runtimeConfig":{{"bandwidth":{rate}}}}}"#
+                )
+                .as_bytes(),
+            )
+            .unwrap()
+            .runtime,
+            ..conf("{}")
+        }
+        };
+        let both = limited(r#"{"ingressRate":1,"egressRate":1}"#);
+        assert!(check_limits(&both, || true).is_ok());
+        let error = check_limits(&both, || false).unwrap_err();
+        assert!(error.code == Code::UnsupportedField && error.msg.contains("egressRate"), "{error:?}");
+        assert!(check_limits(&limited(r#"{"ingressRate":1,"egressRate":0}"#), || false).is_ok());
     }
 
     #[test]

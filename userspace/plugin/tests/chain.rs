@@ -144,38 +144,47 @@ fn the_reference_plugins_behind_naru_take_its_result_and_all_of_them_check_and_l
     assert_eq!((node.veths().len(), node.entries().len(), node.held().len()), (1, 2, 2), "the other pod's");
 }
 
+/// 1 MB/s to the pod, 2 MB/s from it, a tenth of a second's worth of each at once.
+fn rates() -> Value {
+    json!({ "bandwidth": {
+        "ingressRate": 8_000_000, "ingressBurst": 800_000, "egressRate": 16_000_000, "egressBurst": 1_600_000,
+    } })
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
-fn a_rate_limit_holds_between_pods_of_one_node() {
-    let (node, limited, free, sender) =
-        (Node::new(), Netns::new("limited"), Netns::new("free"), Netns::new("sender"));
+fn both_rate_limits_hold_between_pods_of_one_node_and_other_pods_have_none() {
+    let (node, limited, free, other) =
+        (Node::new(), Netns::new("limited"), Netns::new("free"), Netns::new("other"));
     let bandwidth = json!({ "type": "bandwidth", "capabilities": { "bandwidth": true } });
-    let megabyte_a_second = json!({ "bandwidth": { "ingressRate": 8_000_000, "ingressBurst": 800_000 } });
-    let chain =
-        |runtime: Value| Chain { node: &node, plugins: vec![naru(&node), bandwidth.clone()], runtime };
-    let result = chain(megabyte_a_second).add(&limited);
+    let chain = Chain { node: &node, plugins: vec![naru(&node), bandwidth], runtime: rates() };
+    let result = chain.add(&limited);
     let unlimited = Chain { node: &node, plugins: vec![naru(&node)], runtime: json!({}) };
-    let other = unlimited.add(&free);
-    unlimited.add(&sender);
+    let [fast, slow] = [unlimited.add(&free), result.clone()].map(|result| addresses(&result).remove(0));
+    unlimited.add(&other);
 
     let flags = |address: &str| {
         let entries = Pods::open(&Pins::new(&node.paths)).unwrap().entries().unwrap();
         let wanted: std::net::IpAddr = address.parse().unwrap();
         entries.into_iter().find(|(known, _)| std::net::IpAddr::from(*known) == wanted).unwrap().1.flags
     };
-    let (slow, fast) = (&addresses(&result)[0], &addresses(&other)[0]);
-    assert_eq!(flags(slow) & pod_flags::NO_SHORTCUT, pod_flags::NO_SHORTCUT);
-    assert_eq!(flags(fast) & pod_flags::NO_SHORTCUT, 0);
+    assert_eq!(flags(&slow) & pod_flags::NO_SHORTCUT, pod_flags::NO_SHORTCUT);
+    assert_eq!(flags(&fast) & pod_flags::NO_SHORTCUT, 0);
 
-    let arrived = |pod: &Netns, address: &str| {
-        let listener = listen(pod, 7000);
-        let stream = connect(&sender, address, 7000).unwrap();
+    let arrived = |from: &Netns, to: &Netns, address: &str| {
+        let listener = listen(to, 7000);
+        let stream = connect(from, address, 7000).unwrap();
         flood(stream, listener.accept().unwrap().0, Duration::from_secs(3))
     };
-    let bytes = arrived(&limited, slow);
+    let bytes = arrived(&other, &limited, &slow);
     assert!((1_500_000..6_000_000).contains(&bytes), "{bytes} bytes in 3 s at 1 MB/s");
-    let bytes = arrived(&free, fast);
+    let bytes = arrived(&limited, &free, &fast);
+    assert!((3_000_000..12_000_000).contains(&bytes), "{bytes} bytes in 3 s at 2 MB/s");
+    let bytes = arrived(&other, &free, &fast);
     assert!(bytes > 30_000_000, "{bytes} bytes in 3 s without a limit");
+    chain.check(&limited, &result);
+    chain.del(&limited, &result);
+    assert_eq!(node.netns.ip(&["link", "show", "type", "ifb"]), json!([]));
 }
 
 #[test]

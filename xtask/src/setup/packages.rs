@@ -39,6 +39,7 @@ impl Group {
                 "containerd",
                 "containernetworking-plugins",
                 "curl",
+                "dnsmasq-base",
                 "iproute2",
                 "iptables",
                 "iputils-ping",

@@ -17,6 +17,8 @@ pub struct RuntimeConfig {
     pub dns: Option<Dns>,
     /// Whether a bandwidth limit is asked for, which a chained plugin can only apply to packets through the stack.
     pub limits_bandwidth: bool,
+    /// Whether it limits what the pod sends (`egressRate`): that plugin then needs the ingress qdisc of the host veth.
+    pub limits_egress: bool,
     /// The pool that the pod's annotation `naru.dev/pool` names (`runtimeConfig`, capability
     /// `io.kubernetes.cri.pod-annotations`).
     pub pool: Option<String>,
@@ -40,7 +42,8 @@ impl RuntimeConfig {
             taken.mac = mac(&mut runtime)?;
             taken.ip_ranges = super::addressing::sets(&mut runtime, "ipRanges")?;
             taken.dns = runtime.object("dns")?.map(dns).transpose()?;
-            taken.limits_bandwidth = runtime.object("bandwidth")?.is_some_and(limits);
+            let rates = runtime.object("bandwidth")?.map(limited).unwrap_or_default();
+            (taken.limits_bandwidth, taken.limits_egress) = (rates != [false; 2], rates[1]);
             taken.pool = annotated_pool(&mut runtime)?;
         }
         let args = fields.object("args")?.map(|mut args| args.object("cni")).transpose()?.flatten();
@@ -64,11 +67,10 @@ fn mac(fields: &mut Fields) -> Result<Option<[u8; 6]>, Error> {
     pod_args::mac(&text).map(Some).map_err(|why| fields.error("mac", why))
 }
 
-/// Whether either rate of the object `bandwidth` is set.
-fn limits(mut bandwidth: Fields) -> bool {
+/// Whether the object `bandwidth` has a rate for each direction: to the pod, and from it.
+fn limited(mut bandwidth: Fields) -> [bool; 2] {
     ["ingressRate", "egressRate"]
-        .into_iter()
-        .any(|key| bandwidth.value(key).and_then(|rate| rate.as_f64()).is_some_and(|rate| rate > 0.0))
+        .map(|key| bandwidth.value(key).and_then(|rate| rate.as_f64()).is_some_and(|rate| rate > 0.0))
 }
 
 fn annotated_pool(runtime: &mut Fields) -> Result<Option<String>, Error> {

@@ -4,9 +4,19 @@ use aya::programs::{
     ProgramError, SchedClassifier, TcAttachType, TcHandle,
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, qdisc_add_clsact},
 };
-use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY, programs};
+use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY, pod_flags, programs};
 
-use super::{Error, Pins, Result, pod_attach, program, tc};
+use super::{AttachMode, Error, Pins, Result, pod_attach, pod_tcx, program, tc, tcx};
+
+/// How the filters of a pod with these [`pod_flags`] are attached. One that goes by the stack may be limited there by the
+/// bandwidth plugin, whose ingress qdisc takes clsact's place; the wait for RCU that tcx costs is such pods' alone.
+#[must_use]
+pub const fn pod_mode(flags: u32) -> AttachMode {
+    if flags & pod_flags::NO_SHORTCUT == 0 { AttachMode::Clsact } else { AttachMode::Auto }
+}
+
+const PLACES: [(&str, TcAttachType); 2] =
+    [(programs::FROM_POD, TcAttachType::Ingress), (programs::TO_POD, TcAttachType::Egress)];
 
 /// Which of a pod's two filters are attached, with the programs that are pinned now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,13 +35,20 @@ impl PodFilters {
     }
 }
 
-/// Attaches the pinned programs to the pod's host veth `interface`: clsact with one filter of ours in each direction.
-/// Idempotent: filters that are there are replaced without a gap.
+/// Attaches the pinned programs to the pod's host veth `interface`: clsact with one filter of ours in each direction, or
+/// tcx. Idempotent: what is there is replaced without a gap.
 ///
 /// # Errors
-/// [`Error::NotInstalled`], and the kernel's.
-pub fn attach_pod(pins: &Pins, interface: &str) -> Result<()> {
-    pod_attach::attach(pins, interface)
+/// [`Error::NotInstalled`], [`Error::NoTcx`], and the kernel's.
+pub fn attach_pod(pins: &Pins, interface: &str, mode: AttachMode) -> Result<()> {
+    let has_tcx = mode != AttachMode::Clsact && tcx::is_supported(interface);
+    match mode {
+        AttachMode::Tcx if !has_tcx => Err(Error::NoTcx(interface.to_owned())),
+        _ if has_tcx => {
+            PLACES.into_iter().try_for_each(|(name, at)| pod_tcx::attach(pins, name, interface, at))
+        }
+        _ => pod_attach::attach(pins, interface),
+    }
 }
 
 /// Which filters of ours are on `interface`.
@@ -39,10 +56,11 @@ pub fn attach_pod(pins: &Pins, interface: &str) -> Result<()> {
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.
 pub fn pod_filters(pins: &Pins, interface: &str) -> Result<PodFilters> {
-    Ok(PodFilters {
-        from_pod: is_put(pins, programs::FROM_POD, interface, TcAttachType::Ingress)?,
-        to_pod: is_put(pins, programs::TO_POD, interface, TcAttachType::Egress)?,
-    })
+    let is_there = |(name, at)| {
+        Ok(is_put(pins, name, interface, at)? || pod_tcx::is_attached(pins, name, interface, at)?)
+    };
+    let [from_pod, to_pod] = PLACES.map(is_there);
+    Ok(PodFilters { from_pod: from_pod?, to_pod: to_pod? })
 }
 
 /// Fails by name where there is no such interface.

@@ -16,6 +16,7 @@ mod object;
 mod overlay;
 mod pins;
 mod pod_attach;
+mod pod_tcx;
 mod pods;
 mod probe;
 mod program;
@@ -26,7 +27,7 @@ mod tcx;
 
 pub use config::ConfigMap;
 pub use error::Error;
-pub use filters::{PodFilters, attach_pod, pod_filters};
+pub use filters::{PodFilters, attach_pod, pod_filters, pod_mode};
 pub use install::{Installed, Sizes, install, install_object, is_installed};
 pub use interfaces::{Interfaces, PodTotals};
 pub use layout::installed_sizes;
@@ -39,6 +40,7 @@ pub use pods::Pods;
 pub use probe::{Feature, Probe, TCX, probe};
 pub use routes::Routes;
 pub use stats::{Stats, Total};
+pub use tcx::is_supported as has_tcx;
 
 /// What every fallible function here returns.
 pub type Result<T> = std::result::Result<T, Error>;

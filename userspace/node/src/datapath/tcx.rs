@@ -19,7 +19,8 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 const RELEASE_STEP: Duration = Duration::from_millis(2);
 
 /// Whether this kernel knows tcx. `interface` is any interface of this thread's namespace.
-pub(super) fn is_supported(interface: &str) -> bool {
+#[must_use]
+pub fn is_supported(interface: &str) -> bool {
     SchedClassifier::query_tcx(interface, TcAttachType::Ingress).is_ok()
 }
 

@@ -9,14 +9,14 @@ use naru_core::{
 use super::{
     AttachError, Attached, Cause, Spec, Tools,
     check::{self, Expected},
-    detach::own_link,
+    detach::{detach, own_link},
     namespaces,
     plan::{self, Failure, Step, nothing},
 };
 use crate::{
     datapath, host,
     init::NodeFacts,
-    links::{self, HostSide, Mac, PairSpec, PodAddress, PodSide},
+    links::{self, HostSide, LinkError, Mac, PairSpec, PodAddress, PodSide},
 };
 
 /// An attachment under way.
@@ -42,15 +42,40 @@ const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 2] {
 
 /// Everything after the reservation. Map entries come before the interface is up, and what is fixed to the veth
 /// (filters, routes, neighbours, the pod's own side) goes with it.
-const fn wiring<'a>() -> [Step<Work<'a>, Cause>; 6] {
+const fn wiring<'a>(pair: Step<Work<'a>, Cause>) -> [Step<Work<'a>, Cause>; 6] {
     [
-        Step { name: "create-pair", act: create_pair, undo: delete_pair },
+        pair,
         Step { name: "enter-maps", act: enter_maps, undo: leave_maps },
         Step { name: "attach-filters", act: attach_filters, undo: nothing },
         Step { name: "activate", act: activate, undo: nothing },
         Step { name: "wire-pod", act: wire_pod, undo: nothing },
         Step { name: "confirm", act: confirm, undo: nothing },
     ]
+}
+
+const fn new_pair<'a>() -> Step<Work<'a>, Cause> {
+    Step { name: "create-pair", act: create_pair, undo: delete_pair }
+}
+
+/// The pair that [`prepare`] made. It stays when a later step fails: the IPAM has yet to say goodbye over it.
+const fn prepared_pair<'a>() -> Step<Work<'a>, Cause> {
+    Step { name: "take-pair", act: take_pair, undo: nothing }
+}
+
+/// Makes the pair before there is an address, up at both ends, for an IPAM that asks for the address over it (DHCP). What
+/// there was of the attachment is taken down. [`attach`] goes on from here where [`Spec::prepared`] says so; whoever
+/// does not get as far calls [`detach`].
+///
+/// # Errors
+/// [`AttachError`]; what was done is taken back.
+pub fn prepare(tools: &mut Tools, node: &NodeFacts, spec: &Spec, now: Millis) -> Result<(), AttachError> {
+    let before = detach(&tools.links, Some(&mut tools.maps), Some(&mut tools.store), &spec.id, now);
+    if let Some(cause) = before.kernel.into_iter().chain(before.store).next() {
+        return Err(failed(spec, cause, Vec::new()));
+    }
+    let mut work = Work::begin(tools, node, spec, now).map_err(|cause| failed(spec, cause, Vec::new()))?;
+    let [steps @ .., _confirm] = wiring(new_pair());
+    plan::run(&steps, &mut work).map_err(|failure| explain(spec, failure))
 }
 
 /// Makes the attachment, or finds it standing: the same attachment in the same namespace is left untouched, one in
@@ -69,7 +94,8 @@ pub fn attach(
     if work.assignment.reused && work.is_standing() {
         return work.settle().map_err(|cause| failed(spec, cause, Vec::new()));
     }
-    plan::run(&wiring(), &mut work).map_err(|mut failure| {
+    let pair = if spec.prepared { prepared_pair() } else { new_pair() };
+    plan::run(&wiring(pair), &mut work).map_err(|mut failure| {
         failure.undo.extend(give_back(&mut work).err());
         explain(spec, failure)
     })?;
@@ -239,6 +265,19 @@ fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
     Ok(())
 }
 
+fn take_pair(work: &mut Work<'_>) -> Result<(), Cause> {
+    let name = &work.attached.host_name;
+    let gone = |what: &str| LinkError::kernel(format!("{what}: look"), libc::ENODEV);
+    let link = own_link(&work.tools.links, &work.spec.id)?.ok_or_else(|| gone(name))?;
+    let pod = links::pod_facts(work.netns.as_fd(), work.spec.id.ifname())?;
+    let pod = pod.ok_or_else(|| gone(work.spec.id.ifname()))?;
+    work.tools.links.set_alias(&link, &work.label().to_string())?;
+    work.ifindex = link.index;
+    work.attached.host_mac = link.mac.ok_or_else(|| gone(name))?;
+    work.attached.pod_mac = pod.link.mac.ok_or_else(|| gone(name))?;
+    Ok(())
+}
+
 fn delete_pair(work: &mut Work<'_>) -> Result<(), Cause> {
     work.tools.links.delete_host_veth(&work.attached.host_name)?;
     Ok(())
@@ -266,12 +305,16 @@ fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
     for address in &work.assignment.addresses {
         work.tools.maps.pods.delete_generation(*address, work.assignment.generation.0)?;
     }
-    work.tools.maps.interfaces.remove(work.ifindex)?;
+    // A prepared pair is still to carry the IPAM's goodbye.
+    if !work.spec.prepared {
+        work.tools.maps.interfaces.remove(work.ifindex)?;
+    }
     Ok(())
 }
 
 fn attach_filters(work: &mut Work<'_>) -> Result<(), Cause> {
-    Ok(datapath::attach_pod(&work.tools.maps.pins, &work.attached.host_name)?)
+    let by = datapath::pod_mode(work.spec.flags);
+    Ok(datapath::attach_pod(&work.tools.maps.pins, &work.attached.host_name, by)?)
 }
 
 fn activate(work: &mut Work<'_>) -> Result<(), Cause> {

@@ -18,7 +18,7 @@ pub mod reconcile;
 mod spec;
 mod tools;
 
-pub use attach::attach;
+pub use attach::{attach, prepare};
 pub use check::{Difference, Expected, check};
 pub use detach::{Detached, detach};
 pub use error::{AttachError, Cause};

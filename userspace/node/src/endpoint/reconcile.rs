@@ -155,7 +155,8 @@ fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
     }
     match datapath::pod_filters(&tools.maps.pins, &link.name) {
         Ok(filters) if !filters.is_complete() => {
-            datapath::attach_pod(&tools.maps.pins, &link.name)?;
+            let flags = tools.maps.interfaces.get(link.ifindex)?.map_or(0, |known| known.flags);
+            datapath::attach_pod(&tools.maps.pins, &link.name, datapath::pod_mode(flags))?;
             Ok(true)
         }
         // Gone since we looked.

@@ -19,6 +19,8 @@ pub struct Spec {
     pub addresses: Vec<IpAddr>,
     /// Whether another IPAM gave `addresses`: then there is no pool that they come from.
     pub delegated: bool,
+    /// Whether [`super::prepare`] made the pair already.
+    pub prepared: bool,
     /// MTU of the pair in bytes.
     pub mtu: u32,
     /// MAC address of the pod's interface; none: a random one.
@@ -99,6 +101,7 @@ mod tests {
             pool: "node".into(),
             addresses: Vec::new(),
             delegated: false,
+            prepared: false,
             mtu: 1450,
             mac: None,
             routes: routes.iter().map(route).collect(),

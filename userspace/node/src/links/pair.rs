@@ -53,11 +53,18 @@ impl Links {
         }
     }
 
+    /// Gives a host veth another alias.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_alias(&self, link: &Link, alias: &str) -> Result<(), LinkError> {
+        self.ask(named(link, alias)).map(drop)
+    }
+
     /// Gives the new host end its alias and keeps it from making itself a link-local address.
     fn mark(&self, made: &Link, alias: &str) -> Result<(), LinkError> {
-        let what = format!("veth {}: set alias {alias}", made.name);
-        let alias = set(made.index, vec![LinkAttribute::IfAlias(alias.to_owned())], what);
-        let outcomes = self.socket().exchange(vec![alias, no_link_local(made.index, &made.name)])?;
+        let requests = vec![named(made, alias), no_link_local(made.index, &made.name)];
+        let outcomes = self.socket().exchange(requests)?;
         let without_ipv6 =
             |outcome: &Outcome| matches!(outcome, Err(error) if error.errno() == Some(libc::EAFNOSUPPORT));
         outcomes
@@ -65,6 +72,11 @@ impl Links {
             .filter(|outcome| !without_ipv6(outcome))
             .try_for_each(|outcome| outcome.map(drop))
     }
+}
+
+fn named(link: &Link, alias: &str) -> Request {
+    let what = format!("veth {}: set alias {alias}", link.name);
+    set(link.index, vec![LinkAttribute::IfAlias(alias.to_owned())], what)
 }
 
 /// The request that keeps the link from making itself an IPv6 link-local address; the kernel answers `EAFNOSUPPORT`

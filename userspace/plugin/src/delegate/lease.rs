@@ -5,7 +5,7 @@ use naru_core::{ids::AttachmentId, ipam::Millis};
 use naru_node::{
     delegate,
     paths::Paths,
-    store::{DelegatedLease, NodeStore},
+    store::{DelegatedLease, NodeStore, StoreError},
 };
 
 use super::{Delegate, noted};
@@ -35,12 +35,13 @@ impl<'a> Lease<'a> {
     }
 
     /// Asks the plugin for addresses. Before that it gets back what ended with the boot before, and what this
-    /// attachment had until now. A plugin that fails is told to undo what it may have done.
+    /// attachment had until now; `ready` is called between. A plugin that fails is told to undo what it may have done.
     pub(crate) fn take(
         delegate: Delegate<'a>,
         paths: &Paths,
         id: &AttachmentId,
         boot_id: &str,
+        ready: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(Self, CniResult), Error> {
         let mut store = open(paths)?;
         let variable = |name: &str| env::var(name).unwrap_or_default();
@@ -66,7 +67,8 @@ impl<'a> Lease<'a> {
         store.put_delegated(&noted).map_err(|why| passing(&why))?;
         drop(lock);
         let mut lease = Self { delegate, store, noted };
-        match delegate.add().and_then(|result| lease.note(&result).map(|()| result)) {
+        let asked = ready().and_then(|()| delegate.add());
+        match asked.and_then(|result| lease.note(&result).map(|()| result)) {
             Ok(result) => Ok((lease, result)),
             Err(error) => Err(lease.undo(error)),
         }
@@ -122,6 +124,15 @@ pub(crate) fn release_noted(
             .map_err(|why| Error::new(Code::Detach, format!("ipam {}: {why}", lease.plugin))),
         (None, _) => Ok(()),
     }
+}
+
+/// Since when each attachment's lease is noted; without a store there is none.
+pub(crate) fn noted_since(paths: &Paths) -> Result<Vec<(AttachmentId, Millis)>, StoreError> {
+    if !paths.node_store().exists() {
+        return Ok(Vec::new());
+    }
+    let all = NodeStore::open(&paths.node_store())?.delegated()?;
+    Ok(all.into_iter().map(|lease| (lease.id, lease.since)).collect())
 }
 
 /// GC by DEL: what was noted in `network` before `began` and is not valid is given back with the configuration it was

@@ -12,7 +12,7 @@ use naru_node::{
 };
 use serde_json::Value;
 
-pub(crate) use lease::{Lease, collect, release_noted};
+pub(crate) use lease::{Lease, collect, noted_since, release_noted};
 
 /// The other plugin that a configuration names.
 #[derive(Clone, Copy)]
@@ -27,6 +27,11 @@ impl<'a> Delegate<'a> {
     /// `None`: the addresses are our own store's.
     pub(crate) fn of(network: &'a Network, stdin: &'a [u8]) -> Option<Self> {
         Some(Self { network, plugin: network.delegate.as_deref()?, stdin })
+    }
+
+    /// Whether it asks for addresses over the pod's own interface.
+    pub(crate) fn asks_over_link(self) -> bool {
+        asks_over_link(Some(self.plugin))
     }
 
     /// ADD: what the plugin gives.
@@ -111,6 +116,12 @@ impl<'a> Delegate<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the plugin needs the pod's interface before there is an address: the reference one for DHCP speaks to its
+/// server over it, in ADD, while the pod lives, and in DEL.
+pub(crate) fn asks_over_link(plugin: Option<&str>) -> bool {
+    plugin == Some("dhcp")
 }
 
 /// What the node is told about the subnets that the result shows.

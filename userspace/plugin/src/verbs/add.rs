@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
-use naru_cni_types::{Code, Dns, Error, NetworkConf, Target};
+use naru_cni_types::{CniResult, Code, Dns, Error, NetworkConf, Target};
 use naru_node::{
-    endpoint::{self, AttachError, Attached, Expected, Spec},
+    datapath,
+    endpoint::{self, AttachError, Attached, Expected, Spec, Tools},
     host,
     init::{self, Delegated, NodeFacts, Request},
     paths::Paths,
@@ -23,6 +24,7 @@ pub(super) fn add(
     netns: PathBuf,
     stdin: &[u8],
 ) -> Result<String, Error> {
+    setting::check_limits(conf, || datapath::has_tcx("lo"))?;
     match Delegate::of(&conf.network, stdin) {
         Some(delegate) => add_delegated(conf, target, netns, delegate),
         None => add_own(conf, target, netns),
@@ -56,12 +58,16 @@ fn add_delegated(
 ) -> Result<String, Error> {
     let paths = setting::paths(&conf.network.naru);
     let node = init::ensure_delegated(&paths, &Delegated::default()).map_err(|why| cause::of_init(&why))?;
-    let bare = setting::bare(conf, target, netns, &node)?;
+    let mut bare = setting::bare(conf, target, netns, &node)?;
     host::open_netns(&bare.netns).map_err(|why| cause::of_attach(&early(&bare, why.into())))?;
     let known = Lease::known(delegate, &paths, &bare.id, &node.boot_id)?;
     let (mut lease, result) = match known.filter(|(_, result)| stands(&paths, &node, &bare, result)) {
         Some(standing) => standing,
-        None => Lease::take(delegate, &paths, &bare.id, &node.boot_id)?,
+        None => {
+            let taken = take(delegate, &paths, &node, &bare)?;
+            bare.prepared = delegate.asks_over_link();
+            taken
+        }
     };
     let wire = || {
         let delegated = delegate::delegated(&result, conf.ip_masq.unwrap_or(false));
@@ -73,11 +79,46 @@ fn add_delegated(
         let dns = if conf.dns == Dns::default() { result.dns.clone() } else { conf.dns.clone() };
         say(conf, Given { dns, ipam: Some(&result) }, &spec, &attached)
     };
-    wire().map_err(|error| lease.undo(error))
+    wire().map_err(|error| {
+        let error = lease.undo(error);
+        if bare.prepared {
+            abandon(&paths, &node, &bare);
+        }
+        error
+    })
+}
+
+/// A new lease; the pair first where the plugin needs it.
+fn take<'a>(
+    delegate: Delegate<'a>,
+    paths: &Paths,
+    node: &NodeFacts,
+    spec: &Spec,
+) -> Result<(Lease<'a>, CniResult), Error> {
+    let is_first = delegate.asks_over_link();
+    let ready = || if is_first { prepare(paths, node, spec) } else { Ok(()) };
+    Lease::take(delegate, paths, &spec.id, &node.boot_id, ready).inspect_err(|_| {
+        if is_first {
+            abandon(paths, node, spec);
+        }
+    })
+}
+
+fn prepare(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<(), Error> {
+    let tools = tools(paths, node).map_err(|cause| early(spec, cause));
+    let done = tools.and_then(|mut tools| endpoint::prepare(&mut tools, node, spec, clock::now()));
+    done.map_err(|why| cause::of_attach(&why))
+}
+
+/// Takes down the pair that was made for a lease, which is given back by now; what is left the reconciler takes.
+fn abandon(paths: &Paths, node: &NodeFacts, spec: &Spec) {
+    if let Ok(Tools { links, mut store, mut maps }) = tools(paths, node) {
+        endpoint::detach(&links, Some(&mut maps), Some(&mut store), &spec.id, clock::now());
+    }
 }
 
 /// Whether the attachment is wired with what the other IPAM gave it.
-fn stands(paths: &Paths, node: &NodeFacts, bare: &Spec, result: &naru_cni_types::CniResult) -> bool {
+fn stands(paths: &Paths, node: &NodeFacts, bare: &Spec, result: &CniResult) -> bool {
     let addresses = result.ips.iter().map(|ip| ip.address.addr()).collect();
     let expected = Expected { addresses, ..Expected::default() };
     let (Ok(netns), Ok(tools)) = (host::open_netns(&bare.netns), tools(paths, node)) else { return false };

@@ -17,6 +17,10 @@ use crate::{
 pub(super) fn del(network: &Network, target: &Target, stdin: &[u8]) -> Result<String, Error> {
     let id = setting::attachment(network, target)?;
     let paths = setting::paths(&network.naru);
+    let delegate = Delegate::of(network, stdin);
+    // DHCP says goodbye over the interface, which goes all the same.
+    let early = delegate.filter(|one| one.asks_over_link());
+    let released = early.map(|one| delegate::release_noted(Some(one), &paths, &id));
     let links = Links::open().map_err(|why| failed(target, &[why.into()]))?;
     let mut maps = told(Maps::open(Pins::new(&paths)).map_err(Cause::from));
     let store = host::boot_id().map_err(Cause::from);
@@ -29,7 +33,7 @@ pub(super) fn del(network: &Network, target: &Target, stdin: &[u8]) -> Result<St
         return Err(failed(target, &done.kernel));
     }
     // Last: until here somebody else could have been given an address that is still in use.
-    delegate::release_noted(Delegate::of(network, stdin), &paths, &id)?;
+    released.unwrap_or_else(|| delegate::release_noted(delegate, &paths, &id))?;
     Ok(String::new())
 }
 

@@ -54,7 +54,7 @@ fn take_down(
     };
     let mut maps = Maps::open(Pins::new(paths))?;
     let mut errors = Vec::new();
-    for id in stale(&store, &links, network, valid, began)? {
+    for id in stale(paths, &store, &links, network, valid, began)? {
         let done = endpoint::detach(&links, Some(&mut maps), Some(&mut store), &id, clock::now());
         errors.extend(done.kernel.iter().chain(&done.store).map(|cause| format!("{id}: {cause}")));
     }
@@ -63,6 +63,7 @@ fn take_down(
 
 /// The attachments of `network`, by store or by live veth, that nobody needs.
 fn stale(
+    paths: &Paths,
     store: &StateStore,
     links: &Links,
     network: &str,
@@ -79,6 +80,10 @@ fn stale(
             let newest = all.entry(owner).or_default();
             *newest = row.since.max(*newest);
         }
+    }
+    // A pair that waits for an address of DHCP has a note of its lease, and no row yet.
+    for (owner, since) in delegate::noted_since(paths)? {
+        all.entry(owner).and_modify(|newest| *newest = since.max(*newest));
     }
     let is_valid = |id: &AttachmentId| {
         valid.contains(&Attachment { container: id.container().to_owned(), ifname: id.ifname().to_owned() })
