@@ -12,6 +12,9 @@ pub fn run(paths: &Paths, args: &UninstallArgs) -> anyhow::Result<()> {
     for pod in &removed.pods {
         println!("detached {pod}");
     }
+    for lease in &removed.lost {
+        println!("not given back: {lease}");
+    }
     println!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
     Ok(())
 }

@@ -15,6 +15,7 @@ pub struct Pod {
     /// Container id, and name of the pod in namespace `default`.
     pub name: String,
     conf: Value,
+    plugins: PathBuf,
 }
 
 impl Pod {
@@ -23,9 +24,15 @@ impl Pod {
         let own = machine.netns().file_name().unwrap().to_string_lossy().into_owned();
         let mut conf = serde_json::json!({"cniVersion": "1.0.0", "name": "naru", "type": "naru-cni"});
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        let pod = Self { name: format!("{own}-{name}"), conf };
+        let pod = Self { name: format!("{own}-{name}"), conf, plugins: "/usr/lib/cni".into() };
         run(Command::new("ip").args(["netns", "add", &pod.name]));
         pod
+    }
+
+    /// With other plugins than Debian's.
+    pub fn with_plugins(mut self, directory: &Path) -> Self {
+        directory.clone_into(&mut self.plugins);
+        self
     }
 
     /// As the runtime knows it.
@@ -41,8 +48,8 @@ impl Pod {
             .env("CNI_CONTAINERID", &self.name)
             .env("CNI_NETNS", Path::new("/run/netns").join(&self.name))
             .env("CNI_IFNAME", "eth0")
-            .env("CNI_PATH", plugin().parent().unwrap())
-            .env("CNI_ARGS", format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"))
+            .env("CNI_PATH", &self.plugins)
+            .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::{
     datapath::{self, Pins},
+    delegate,
     host::{self, firewall},
     init::{self, DEVICE, DIRECTORY, InitError, Memory},
     links::{HostVeth, Links},
@@ -22,6 +23,8 @@ pub struct Removed {
     pub pods: Vec<String>,
     /// Settings of the machine that are as they were before init.
     pub restored: Vec<String>,
+    /// Leases that other IPAM plugins did not take back, with why; only with `force`.
+    pub lost: Vec<String>,
 }
 
 /// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
@@ -42,6 +45,7 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
     let locks = if paths.run.exists() { Some((init::agent_lock(paths)?, init::lock(paths)?)) } else { None };
     let mut work = Work { paths, links, refused: Vec::new() };
     let mut store = NodeStore::open(&paths.node_store())?;
+    let lost = work.leases(&mut store, force)?;
     let result = init::remove_conflist(paths, Memory::load(paths)?.as_ref(), &store);
     work.note(result);
     work.kernel(&pods);
@@ -54,7 +58,7 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
     }
     traces::remove(paths, &directories)?;
     drop(locks);
-    Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored })
+    Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored, lost })
 }
 
 /// Who owns the veth, as its alias says.
@@ -75,6 +79,25 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Other IPAM plugins get back what they gave, while the interfaces are there: DHCP says goodbye over them. With
+    /// `force` what cannot be given back is given up, and returned.
+    fn leases(&mut self, store: &mut NodeStore, force: bool) -> Result<Vec<String>, InitError> {
+        let noted = store.delegated()?;
+        if !self.paths.run.exists() || noted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let plugin_of =
+            |id: &_| noted.iter().find(|lease| lease.id == *id).map_or("", |lease| lease.plugin.as_str());
+        let _lock = delegate::lock(self.paths)?;
+        let failed = delegate::release_those(store, |_| true)?;
+        let told = failed.into_iter().map(|(id, why)| format!("{id}: lease of {}: {why}", plugin_of(&id)));
+        if force {
+            return Ok(told.collect());
+        }
+        self.refused.extend(told);
+        Ok(Vec::new())
+    }
+
     /// Everything of ours in the kernel, in the order in which nothing falls back to something half there.
     fn kernel(&mut self, pods: &[HostVeth]) {
         let pins = Pins::new(self.paths);
