@@ -101,7 +101,7 @@ fn a_damaged_node_store_is_replaced_and_everybody_says_so_until_the_copy_is_remo
     wait("the warning", Duration::from_secs(5), || machine.agent_log().contains("was damaged and replaced"));
     drop(agent);
     let copy = warning.strip_prefix("warning: ").unwrap().split(": ").next().unwrap();
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-journal", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{copy}{suffix}"));
     }
     assert!(!machine.says(&["status"], "was damaged"));

@@ -79,7 +79,7 @@ fn check_of_a_node_that_is_none_is_an_error() {
     let pod = Pod::new(&machine, "a", json!({}));
     let address = pod.add(&machine).remove(0);
     let store = machine.path("run/state.db");
-    for file in ["", "-wal", "-shm"] {
+    for file in ["", "-journal"] {
         let _ = fs::remove_file(format!("{}{file}", store.display()));
     }
     assert_eq!(machine.outcome(&["ipam", "check"]).0, 2, "the store is gone");

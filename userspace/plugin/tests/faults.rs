@@ -259,7 +259,7 @@ fn a_pod_whose_mac_is_checked_is_checked_in_new_maps_too() {
 
 fn spoil(store: &Path) {
     fs::write(store, b"this is no database, however long one looks at it").unwrap();
-    for suffix in ["-wal", "-shm"] {
+    for suffix in ["-journal", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{suffix}", store.display()));
     }
 }

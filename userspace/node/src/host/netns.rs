@@ -68,7 +68,7 @@ pub fn current_netns() -> Result<OwnedFd, HostError> {
 /// It cannot be entered.
 pub fn netns_identity(netns: BorrowedFd<'_>) -> Result<NetnsIdentity, HostError> {
     let inode = fstat(netns).map_err(|errno| HostError::system("network namespace: look at", errno))?.st_ino;
-    Ok(NetnsIdentity { cookie: in_netns(netns, own_cookie)?, inode })
+    Ok(NetnsIdentity { cookie: cookie_of(netns)?, inode })
 }
 
 /// Runs `work` on a thread of its own inside the namespace and waits for it. Sockets opened there stay there.
@@ -80,8 +80,7 @@ pub fn netns_identity(netns: BorrowedFd<'_>) -> Result<NetnsIdentity, HostError>
 /// Resumes a panic of `work`.
 pub fn in_netns<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> Result<T, HostError> {
     let run = move || {
-        move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-            .map_err(|errno| HostError::system("network namespace: enter", errno))?;
+        enter(netns)?;
         Ok(work())
     };
     thread::scope(|scope| {
@@ -89,6 +88,26 @@ pub fn in_netns<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send)
         let thread = thread.map_err(|error| HostError::system("network namespace: thread", error))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// The namespace's cookie, where the kernel has them. The calling thread goes in and comes back: a thread of its own,
+/// as [`in_netns`] makes one, costs more than the rest of the question.
+fn cookie_of(netns: BorrowedFd<'_>) -> Result<Option<u64>, HostError> {
+    let own = current_netns()?;
+    enter(netns)?;
+    let cookie = own_cookie();
+    if let Err(error) = enter(own.as_fd()) {
+        // Whatever this process did next it would do to a pod in the node's place.
+        eprintln!("{error}: cannot return to the namespace this process came from");
+        std::process::abort();
+    }
+    Ok(cookie)
+}
+
+/// Moves the calling thread.
+fn enter(netns: BorrowedFd<'_>) -> Result<(), HostError> {
+    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+        .map_err(|errno| HostError::system("network namespace: enter", errno))
 }
 
 /// The cookie of the calling thread's namespace, where the kernel has them.

@@ -26,10 +26,9 @@ pub enum Start {
 
 pub(super) fn open(path: &Path, boot_id: &str) -> Result<Connection, StoreError> {
     let _lock = open::opening_lock(path)?;
-    let connection = open::open_existing(path, &LAYOUT)?;
-    match stored_boot(&connection, path)? {
-        stored if stored == boot_id => Ok(connection),
-        stored => Err(StoreError::OtherBoot { path: path.to_owned(), stored }),
+    match open::open_existing(path, &LAYOUT, stored_boot)? {
+        (connection, stored) if stored == boot_id => Ok(connection),
+        (_, stored) => Err(StoreError::OtherBoot { path: path.to_owned(), stored }),
     }
 }
 
@@ -47,20 +46,18 @@ pub(super) fn create(path: &Path, boot_id: &str, now: Millis) -> Result<(Connect
         Err(error) => return Err(error),
     };
     open::make(path, &LAYOUT, fill)?;
-    Ok((open::open_existing(path, &LAYOUT)?, start))
+    Ok((open::open_existing(path, &LAYOUT, stored_boot)?.0, start))
 }
 
 /// A database whose pages are all sound, and the boot it is of.
 fn sound(path: &Path) -> Result<(Connection, String), StoreError> {
-    let connection = open::open_existing(path, &LAYOUT)?;
+    let (connection, stored) = open::open_existing(path, &LAYOUT, stored_boot)?;
     open::check_pages(&connection, path)?;
-    let stored = stored_boot(&connection, path)?;
     Ok((connection, stored))
 }
 
-fn stored_boot(connection: &Connection, path: &Path) -> Result<String, StoreError> {
-    let stored = connection.query_row("SELECT boot_id FROM meta", [], |row| row.get(0));
-    stored.map_err(|error| StoreError::sqlite(path, error))
+fn stored_boot(connection: &Connection) -> SqlResult<String> {
+    connection.query_row("SELECT boot_id FROM meta", [], |row| row.get(0))
 }
 
 /// Generations go on from the clock: a store made anew within one boot then never repeats a number that

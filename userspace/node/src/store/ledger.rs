@@ -25,14 +25,14 @@ impl SqlLedger<'_> {
     }
 
     fn execute(&self, sql: &str, values: impl Params) -> Result<(), StoreError> {
-        let run = || self.connection.prepare(sql)?.execute(values);
+        let run = || self.connection.prepare_cached(sql)?.execute(values);
         self.named(run()).map(drop)
     }
 
     /// The rows of the table `addresses` that the rest of the statement selects.
     pub(super) fn rows(&self, rest: &str, values: impl Params) -> Result<Vec<Row>, StoreError> {
         let sql = format!("SELECT {ADDRESS_COLUMNS} FROM addresses {rest}");
-        let run = || self.connection.prepare(&sql)?.query_map(values, columns::row)?.collect();
+        let run = || self.connection.prepare_cached(&sql)?.query_map(values, columns::row)?.collect();
         self.named(run())
     }
 
@@ -44,7 +44,7 @@ impl SqlLedger<'_> {
     ) -> Result<Vec<(RangeId, Range)>, StoreError> {
         let sql = format!("SELECT {RANGE_COLUMNS}, id FROM ranges WHERE {condition} ORDER BY id");
         let read = |row: &rusqlite::Row<'_>| Ok((RangeId(row.get(7)?), columns::range(row)?));
-        let run = || self.connection.prepare(&sql)?.query_map(values, read)?.collect();
+        let run = || self.connection.prepare_cached(&sql)?.query_map(values, read)?.collect();
         self.named(run())
     }
 
@@ -53,7 +53,7 @@ impl SqlLedger<'_> {
         let read = |row: &rusqlite::Row<'_>| {
             Ok(Chunk::from_bytes(row.get(0)?, &row.get::<_, [u8; CHUNK_BYTES]>(1)?))
         };
-        let run = || self.connection.prepare(&sql)?.query_row(values, read).optional();
+        let run = || self.connection.prepare_cached(&sql)?.query_row(values, read).optional();
         self.named(run())
     }
 }
@@ -88,8 +88,9 @@ impl Space for SqlLedger<'_> {
     }
 
     fn chunk_with_room(&self, id: RangeId, from: u32) -> Result<Option<Chunk>, StoreError> {
-        let rest =
-            "INDEXED BY chunks_with_room WHERE range_id = ?1 AND idx >= ?2 AND free > 0 ORDER BY idx LIMIT 1";
+        // At most 256 rows are looked at, and those only when the range's current chunk is full: an index of the chunks
+        // with room would cost every operation a page.
+        let rest = "WHERE range_id = ?1 AND idx >= ?2 AND free > 0 ORDER BY idx LIMIT 1";
         self.one_chunk(rest, params![id.0, from])
     }
 
@@ -172,7 +173,7 @@ impl Ledger for SqlLedger<'_> {
         let (first, last) = bounds(net);
         let sql = "SELECT EXISTS (SELECT 1 FROM addresses WHERE domain = ?1 AND address BETWEEN ?2 AND ?3 AND state <> 2)";
         let values = params![domain.as_str(), first, last];
-        let run = || self.connection.prepare(sql)?.query_row(values, |row| row.get(0));
+        let run = || self.connection.prepare_cached(sql)?.query_row(values, |row| row.get(0));
         self.named(run())
     }
 
@@ -185,14 +186,14 @@ impl Ledger for SqlLedger<'_> {
             Ok(Usage { total: 0, assigned, cooling, reserved })
         };
         let values = params![domain.as_str(), first, last];
-        let run = || self.connection.prepare(sql)?.query_row(values, read);
+        let run = || self.connection.prepare_cached(sql)?.query_row(values, read);
         self.named(run())
     }
 
     fn next_generation(&mut self, above: Generation) -> Result<Generation, StoreError> {
         let sql = "UPDATE meta SET generation = max(generation, ?1) + 1 RETURNING generation";
         let read = |row: &rusqlite::Row<'_>| number(row, 0);
-        let run = || self.connection.prepare(sql)?.query_row([integer(above.0)], read);
+        let run = || self.connection.prepare_cached(sql)?.query_row([integer(above.0)], read);
         self.named(run()).map(Generation)
     }
 }

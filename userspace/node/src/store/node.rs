@@ -37,8 +37,8 @@ impl NodeStore {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let _lock = open::creation_lock(path)?;
         let mut replaced = None;
-        let found = open::open_existing(path, &LAYOUT)
-            .and_then(|connection| open::check_pages(&connection, path).map(|()| connection));
+        let found = open::open_existing(path, &LAYOUT, |_| Ok(()))
+            .and_then(|(connection, ())| open::check_pages(&connection, path).map(|()| connection));
         let connection = match found {
             Err(StoreError::Missing(_)) => Self::make(path)?,
             Err(StoreError::Corrupt { .. }) => {
@@ -52,7 +52,7 @@ impl NodeStore {
 
     fn make(path: &Path) -> Result<Connection, StoreError> {
         open::make(path, &LAYOUT, |_| Ok(()))?;
-        open::open_existing(path, &LAYOUT)
+        Ok(open::open_existing(path, &LAYOUT, |_| Ok(()))?.0)
     }
 
     /// Where the damaged store went that this one stands for: the node has a new uid, and what the host was

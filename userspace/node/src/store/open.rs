@@ -3,23 +3,31 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
+use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::StoreError;
 
-/// How long a writer waits for the others.
-const BUSY: Duration = Duration::from_secs(10);
+/// How often a process looks whether the others are done, and after how long each time: 10 s in all. A transaction
+/// lasts less than a millisecond; the library's own pauses soon are 25 and 100 times that.
+const LOOKS: [(i32, Duration); 2] = [(100, Duration::from_micros(500)), (2000, Duration::from_millis(5))];
+/// How large the log of a database on disk becomes before it is written back.
+const LOG_LIMIT: u64 = 1 << 20;
 
-/// How far the disk is waited for.
+/// How far the disk is waited for, and with it the kind of journal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Durability {
-    /// Not at all: the content is void after a crash of the kernel anyway.
+    /// Not at all: the content is void after a crash of the kernel anyway. What a transaction changes is saved beside
+    /// the database, in a file that stays. A write-ahead log would be read whole, and its index made anew, by every
+    /// process that is alone with it, and would grow for ever: only a second transaction of one process begins it again.
     Boot,
-    /// Every transaction is on the disk when it returns.
+    /// Every transaction is on the disk when it returns, by one sync of a write-ahead log.
     Disk,
 }
 
@@ -45,8 +53,12 @@ pub(super) fn opening_lock(path: &Path) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// Opens a database that exists and is of this layout. The caller holds one of the locks.
-pub(super) fn open_existing(path: &Path, layout: &Layout) -> Result<Connection, StoreError> {
+/// Opens a database that exists and is of this layout, and asks it a first question. The caller holds one of the locks.
+pub(super) fn open_existing<T>(
+    path: &Path,
+    layout: &Layout,
+    first: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<(Connection, T), StoreError> {
     if let Err(error) = fs::metadata(path) {
         return Err(match error.kind() {
             ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
@@ -54,14 +66,35 @@ pub(super) fn open_existing(path: &Path, layout: &Layout) -> Result<Connection, 
         });
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)?;
+    let named = |error| StoreError::sqlite(path, error);
+    // One look at the file for all questions: locking it and asking for a journal costs more than they do.
+    connection.execute_batch("BEGIN").map_err(named)?;
+    check_schema(&connection, path, layout.schema)?;
+    let answer = first(&connection).map_err(named)?;
+    if layout.durability == Durability::Boot {
+        connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(())).map_err(named)?;
+    }
+    connection.execute_batch("COMMIT").map_err(named)?;
+    if layout.durability == Durability::Disk && has_grown(path) {
+        // A log that cannot be written back now (others read it, the disk is full) is next time.
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+    Ok((connection, answer))
+}
+
+fn check_schema(connection: &Connection, path: &Path, known: i64) -> Result<(), StoreError> {
     let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
     let found: i64 = found.map_err(|error| StoreError::sqlite(path, error))?;
-    let known = layout.schema;
     match found {
-        found if found == known => Ok(connection),
+        found if found == known => Ok(()),
         found if found > known => Err(StoreError::Newer { path: path.to_owned(), found, known }),
         found => Err(StoreError::Corrupt { path: path.to_owned(), detail: format!("schema {found}") }),
     }
+}
+
+/// Whether the database's log is to be written back.
+fn has_grown(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > LOG_LIMIT)
 }
 
 /// Makes a new database beside its place and moves it there complete, so that nobody sees half of one.
@@ -78,7 +111,9 @@ pub(super) fn make(
     let connection =
         connect(&new, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, layout)?;
     let build = || {
-        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
+        if layout.durability == Durability::Disk {
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
+        }
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.execute_batch(layout.tables)?;
         connection.pragma_update(None, "user_version", layout.schema)?;
@@ -104,6 +139,8 @@ fn sync_directory(path: &Path) -> Result<(), StoreError> {
 
 /// What stands between a database's name and the mark of a damaged one that was moved aside.
 const DAMAGED: &str = ".damaged-";
+/// What the library keeps beside a database.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Databases that were moved aside from `path`, in order of their names, without their logs.
 pub(super) fn aside(path: &Path) -> Vec<PathBuf> {
@@ -111,8 +148,8 @@ pub(super) fn aside(path: &Path) -> Vec<PathBuf> {
     let start = beside(path, DAMAGED);
     let is_aside = |found: &PathBuf| {
         let name = found.as_os_str().as_encoded_bytes();
-        let is_log = ["-wal", "-shm"].iter().any(|suffix| name.ends_with(suffix.as_bytes()));
-        name.starts_with(start.as_os_str().as_encoded_bytes()) && !is_log
+        let is_companion = COMPANIONS.iter().any(|suffix| name.ends_with(suffix.as_bytes()));
+        name.starts_with(start.as_os_str().as_encoded_bytes()) && !is_companion
     };
     let mut found: Vec<PathBuf> =
         entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(is_aside).collect();
@@ -124,7 +161,7 @@ pub(super) fn aside(path: &Path) -> Vec<PathBuf> {
 pub(super) fn set_aside(path: &Path, mark: &str) -> Result<PathBuf, StoreError> {
     let aside = beside(path, &format!("{DAMAGED}{mark}"));
     fs::rename(path, &aside).map_err(|error| StoreError::io(path, "move it aside", error))?;
-    for suffix in ["-wal", "-shm"] {
+    for suffix in COMPANIONS {
         match fs::rename(beside(path, suffix), beside(&aside, suffix)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(StoreError::io(path, "move its log aside", error));
@@ -157,13 +194,13 @@ pub(super) fn check_pages(connection: &Connection, path: &Path) -> Result<(), St
 }
 
 fn connect(path: &Path, flags: OpenFlags, layout: &Layout) -> Result<Connection, StoreError> {
+    spare_memory();
     let open = || {
-        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(BUSY)?;
+        let mut connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_handler(Some(look_again))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        // The first to open after a while reads the whole log: a short one makes that .12 ms instead of .20.
         connection.execute_batch(match layout.durability {
-            Durability::Boot => "PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 32",
+            Durability::Boot => "PRAGMA synchronous = OFF",
             Durability::Disk => "PRAGMA synchronous = FULL",
         })?;
         Ok(connection)
@@ -171,8 +208,29 @@ fn connect(path: &Path, flags: OpenFlags, layout: &Layout) -> Result<Connection,
     open().map_err(|error| StoreError::sqlite(path, error))
 }
 
+/// Keeps the library from preparing memory for a long life: a process that asks twenty questions would spend more
+/// time on having the kernel hand it those pages than on the questions.
+fn spare_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: before the library's first use nothing else can be in it; both calls take two numbers, the second a
+        // null pointer before them. A refusal changes nothing.
+        unsafe {
+            ffi::sqlite3_config(ffi::SQLITE_CONFIG_LOOKASIDE, 0, 0);
+            ffi::sqlite3_config(ffi::SQLITE_CONFIG_PAGECACHE, std::ptr::null_mut::<std::ffi::c_void>(), 0, 0);
+        }
+    });
+}
+
+/// Whether to look again for the `looks`th time; waits before it says so.
+fn look_again(looks: i32) -> bool {
+    let pause = LOOKS.iter().find(|(until, _)| looks < *until);
+    pause.map(|(_, pause)| thread::sleep(*pause)).is_some()
+}
+
 fn remove_with_companions(path: &Path) -> Result<(), StoreError> {
-    for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm"), beside(path, "-journal")] {
+    let companions = COMPANIONS.map(|suffix| beside(path, suffix));
+    for path in iter::once(path.to_owned()).chain(companions) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(StoreError::io(&path, "remove it", error));

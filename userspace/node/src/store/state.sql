@@ -25,8 +25,6 @@ CREATE TABLE chunks (
     PRIMARY KEY (range_id, idx)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX chunks_with_room ON chunks (range_id, idx) WHERE free > 0;
-
 CREATE TABLE addresses (
     domain        TEXT    NOT NULL,
     address       BLOB    NOT NULL CHECK (length(address) = 16),

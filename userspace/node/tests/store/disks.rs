@@ -42,8 +42,9 @@ fn a_full_disk_is_named_and_costs_nothing_that_was_stored() {
         store.set_ranges(&spec(&["10.0.0.0/24"]), 0).unwrap();
         store.reserve(&request("c1", 1), 0).unwrap();
         fill(directory);
+        // The pages that are there have room for some.
         let refusals: Vec<_> =
-            (0..50).map(|number| store.reserve(&request(&format!("x{number}"), 1), 0)).collect();
+            (0..250).map(|number| store.reserve(&request(&format!("x{number}"), 1), 0)).collect();
         let refused = refusals.into_iter().find_map(Result::err).unwrap();
         assert!(matches!(&refused, IpamError::Store(StoreError::Full(_))), "{refused}");
         drop(store);
