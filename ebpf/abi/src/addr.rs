@@ -4,13 +4,18 @@ use crate::plain::plain;
 
 /// An IP address of either family as the kernel maps hold it: 16 bytes in network order,
 /// IPv4 in its IPv4-mapped form `::ffff:a.b.c.d` (RFC 4291, section 2.5.5.2).
-#[repr(C)]
+///
+/// Aligned, so that programs move and compare it by words, not by bytes.
+#[repr(C, align(4))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Addr {
     /// The sixteen bytes, most significant first.
     pub octets: [u8; 16],
 }
 plain!(Addr { octets: [u8; 16] });
+
+/// The word of an IPv4-mapped address before the IPv4 address.
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 impl Addr {
     /// The address with every bit zero: "none" where an address is optional.
@@ -34,11 +39,26 @@ impl Addr {
     #[inline(always)]
     #[must_use]
     pub const fn as_v4(self) -> Option<[u8; 4]> {
-        let o = self.octets;
-        match o {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Some([a, b, c, d]),
+        match self.words() {
+            [0, 0, MAPPED, v4] => Some(v4.to_ne_bytes()),
             _ => None,
         }
+    }
+
+    /// The address as four words, each as it is in memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(self) -> [u32; 4] {
+        // SAFETY: sixteen bytes either way, of which every pattern is a value.
+        unsafe { core::mem::transmute(self.octets) }
+    }
+
+    /// The address of such words, the inverse of [`Addr::words`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_words(words: [u32; 4]) -> Self {
+        // SAFETY: as above.
+        Self { octets: unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) } }
     }
 
     /// Whether this is [`Addr::UNSPECIFIED`].

@@ -1,5 +1,5 @@
 use crate::{
-    outcome::{Hook, OUTCOMES, Outcome},
+    outcome::{Hook, OUTCOMES},
     plain::plain,
 };
 
@@ -19,11 +19,11 @@ unsafe impl<const N: usize> crate::Plain for [Counter; N] {}
 /// Entries of `STATS`: every hook with every outcome.
 pub const STATS_ENTRIES: u32 = (Hook::ALL.len() * OUTCOMES) as u32;
 
-/// Index into `STATS` of packets that `outcome` ended at `hook`.
+/// Index into `STATS` of packets that ended at `hook` with the outcome of this [`crate::Outcome::index`].
 #[inline(always)]
 #[must_use]
-pub const fn stats_index(hook: Hook, outcome: Outcome) -> u32 {
-    hook as u32 * OUTCOMES as u32 + outcome.index() as u32
+pub const fn stats_index(hook: Hook, outcome: usize) -> u32 {
+    (hook as usize * OUTCOMES + outcome) as u32
 }
 
 /// Value of `POD_STATS`: what one pod sent and received. `tx` is the sum of `outcomes`, exactly.
@@ -34,7 +34,7 @@ pub struct PodCounters {
     pub tx: Counter,
     /// Handed to the pod's interface.
     pub rx: Counter,
-    /// What became of the packets the pod sent, by [`Outcome::index`].
+    /// What became of the packets the pod sent, by [`crate::Outcome::index`].
     pub outcomes: [Counter; OUTCOMES],
 }
 plain!(PodCounters { tx: Counter, rx: Counter, outcomes: [Counter; OUTCOMES] });

@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::{bpf_redirect, bpf_redirect_peer},
     programs::TcContext,
 };
-use naru_abi::{Hook, Outcome, Verdict};
+use naru_abi::{Counter, Hook, Outcome, Verdict};
 
 use crate::{packet::Packet, stats};
 
@@ -25,51 +25,69 @@ pub enum Next {
 /// What a hook decides; whatever does not go on by our decision is an `Err`.
 pub type Decision = Result<Next, Outcome>;
 
+/// A [`Decision`] in the form in which it passes between functions: BTF knows no enum with fields.
+#[repr(C)]
+struct Ending {
+    /// [`Outcome::index`].
+    outcome: u32,
+    action: Action,
+    /// The interface of the action, where it has one.
+    ifindex: u32,
+}
+
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Pass,
+    Drop,
+    Redirect,
+    Peer,
+}
+
 /// Lets the program of `hook` decide, counts the packet and returns the TC action. What is left alone goes to the next
 /// filter, if any.
 #[inline(always)]
 pub fn conclude(ctx: TcContext, hook: Hook, decide: impl FnOnce(&mut Packet) -> Decision) -> i32 {
-    let ended = end(ctx.skb.skb, hook, decide);
+    let packet = Packet::new(ctx.skb.skb);
+    let amount = packet.amount();
+    let mut ending = Ending { outcome: 0, action: Action::Drop, ifindex: 0 };
+    decided(packet.raw(), &mut ending, decide);
+    count(&packet, hook, &ending, amount);
     #[cfg(feature = "debug")]
-    crate::log::ended(ctx.skb.skb, hook, (ended >> 32) as u32);
-    ended as i32
+    crate::log::ended(packet.raw(), hook, ending.outcome);
+    // SAFETY: the helpers only note where this packet goes.
+    match ending.action {
+        Action::Pass => TC_ACT_UNSPEC,
+        Action::Drop => TC_ACT_SHOT,
+        Action::Redirect => unsafe { bpf_redirect(ending.ifindex, 0) as i32 },
+        Action::Peer => unsafe { bpf_redirect_peer(ending.ifindex, 0) as i32 },
+    }
 }
 
-/// The TC action, and above it the number of the outcome. With a log a function of its own: the stack of a program that
-/// decides has no room for another, and there are no more than 512 bytes for both.
-#[cfg_attr(not(feature = "debug"), inline(always))]
-#[cfg_attr(feature = "debug", inline(never))]
-fn end(skb: *mut __sk_buff, hook: Hook, decide: impl FnOnce(&mut Packet) -> Decision) -> u64 {
-    let mut packet = Packet::new(TcContext::new(skb));
-    let decision = decide(&mut packet);
-    let outcome = match &decision {
-        Ok(Next::Peer(_)) => Outcome::Verdict(Verdict::Peer),
-        Ok(Next::Tunnel(_)) => Outcome::Verdict(Verdict::Tunnel),
-        Ok(Next::Answer(_)) => Outcome::Verdict(Verdict::Answer),
-        Ok(Next::Pass(verdict)) => Outcome::Verdict(*verdict),
-        Err(outcome) => *outcome,
+/// A function of its own, for a stack of its own: a program and what it calls have 512 bytes together, and what is called
+/// after the decision needs none of its share.
+#[inline(never)]
+fn decided(skb: *mut __sk_buff, ending: &mut Ending, decide: impl FnOnce(&mut Packet) -> Decision) {
+    let (outcome, action, ifindex) = match decide(&mut Packet::new(skb)) {
+        Ok(Next::Peer(ifindex)) => (Verdict::Peer.into(), Action::Peer, ifindex),
+        Ok(Next::Tunnel(ifindex)) => (Verdict::Tunnel.into(), Action::Redirect, ifindex),
+        Ok(Next::Answer(ifindex)) => (Verdict::Answer.into(), Action::Redirect, ifindex),
+        Ok(Next::Pass(verdict)) => (verdict.into(), Action::Pass, 0),
+        Err(outcome @ Outcome::Drop(_)) => (outcome, Action::Drop, 0),
+        Err(outcome) => (outcome, Action::Pass, 0),
     };
-    count(&packet, hook, outcome, &decision);
-    // SAFETY: the helpers only note where this packet goes.
-    let action = match decision {
-        Ok(Next::Peer(ifindex)) => unsafe { bpf_redirect_peer(ifindex, 0) as i32 },
-        Ok(Next::Tunnel(ifindex) | Next::Answer(ifindex)) => unsafe { bpf_redirect(ifindex, 0) as i32 },
-        Ok(Next::Pass(_)) | Err(Outcome::Verdict(_) | Outcome::Stack(_)) => TC_ACT_UNSPEC,
-        Err(Outcome::Drop(_)) => TC_ACT_SHOT,
-    };
-    u64::from(action as u32) | (outcome.index() as u64) << 32
+    *ending = Ending { outcome: outcome.index() as u32, action, ifindex };
 }
 
 #[inline(always)]
-fn count(packet: &Packet, hook: Hook, outcome: Outcome, decision: &Decision) {
-    let amount = packet.amount();
-    stats::ended(hook, outcome, amount);
+fn count(packet: &Packet, hook: Hook, ending: &Ending, amount: Counter) {
+    stats::ended(hook, ending.outcome, amount);
     if let Hook::FromPod = hook {
-        stats::sent(packet.ifindex(), outcome, amount);
+        stats::sent(packet.ifindex(), ending.outcome, amount);
     }
-    match (hook, decision) {
-        (_, Ok(Next::Peer(ifindex))) => stats::received(*ifindex, amount),
-        (Hook::ToPod, Ok(_)) => stats::received(packet.ifindex(), amount),
+    match (hook, ending.action) {
+        (_, Action::Peer) => stats::received(ending.ifindex, amount),
+        (Hook::ToPod, Action::Pass) => stats::received(packet.ifindex(), amount),
         _ => {}
     }
 }

@@ -1,6 +1,7 @@
 //! Another node sent a packet through the tunnel.
 
 use naru_abi::{Addr, DropReason, RouteKind, StackReason};
+use naru_packet::Parsed;
 
 use crate::{config, exit::Decision, packet::Packet, pods, routes, shortcut, tunnel};
 
@@ -13,11 +14,12 @@ pub fn decide(packet: &mut Packet) -> Decision {
         return Err(DropReason::ForeignKey.into());
     }
     let node = node(&origin.address)?;
-    let ip = packet.parse_ip()?;
+    let mut parsed = Parsed::EMPTY;
+    let ip = packet.parse_ip(&mut parsed)?;
     belongs_to(&ip.source, &node)?;
     if let Some(pod) = pods::get(&ip.destination) {
         packet.claim()?;
-        return shortcut::to_pod(packet, &ip, 0, pod);
+        return shortcut::to_pod(packet, ip, 0, pod);
     }
     let reason = match routes::get(&ip.destination).map(|route| route.kind) {
         Some(RouteKind::LocalNode) => StackReason::LocalNode,

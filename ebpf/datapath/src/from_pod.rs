@@ -1,9 +1,10 @@
 //! A pod sent a packet.
 
+use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{Addr, Config, DropReason, Outcome, RouteKind, StackReason, pod_flags};
 use naru_packet::{
-    Content, Ip, Macs, Malformed, discovery, is_dhcp_request, is_link_local, is_link_multicast, is_multicast,
-    protocol, udp_port,
+    Content, Ip, Macs, Malformed, Parsed, is_dhcp_request, is_discovery, is_link_local, is_link_multicast,
+    is_multicast, protocol, udp_port,
 };
 
 use crate::{
@@ -17,26 +18,31 @@ use crate::{
     source::{self, Source},
 };
 
+/// What [`udp_destination`] answers where there is no port, and where the packet ends before it.
+const NO_PORT: u32 = 1 << 16;
+const UNREADABLE: u32 = NO_PORT + 1;
+
 /// What becomes of a packet at ingress of a pod's host veth.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;
-    let parsed = packet.parse()?;
-    let ip = match parsed.content {
-        Content::Ip(ip) => Some(ip),
-        Content::Arp => None,
+    let mut parsed = Parsed::EMPTY;
+    packet.parse(&mut parsed)?;
+    let ip = &parsed.ip;
+    let is_link = match parsed.content {
+        Content::Ip => is_discovery(packet, ip).map_err(malformed)?,
+        Content::Arp => true,
         Content::Other => return Err(DropReason::UnknownEthertype.into()),
     };
-    if let Some(message) = discovery(packet, ip.as_ref()).map_err(malformed)? {
-        return neighbour::decide(packet, parsed.source, ip.as_ref(), message);
+    if is_link {
+        return neighbour::decide(packet, &parsed);
     }
-    let ip = ip.ok_or(DropReason::Malformed)?;
-    let source = source::check(packet, parsed.source, &ip).map_err(|why| refused(packet, &ip, why))?;
+    let source = source::check(packet, parsed.source, ip).map_err(|why| refused(packet, ip, why))?;
     reaches_beyond_link(&ip.destination)?;
     packet.claim()?;
     match pods::get(&ip.destination) {
-        Some(pod) => shortcut::to_pod(packet, &ip, source.flags, pod),
-        None => to_prefix(packet, &ip, source, config),
+        Some(pod) => shortcut::to_pod(packet, ip, source.flags, pod),
+        None => to_prefix(packet, ip, source, config),
     }
 }
 
@@ -67,16 +73,12 @@ fn reaches_beyond_link(destination: &Addr) -> Result<(), Outcome> {
 #[inline(always)]
 fn to_prefix(packet: &mut Packet, ip: &Ip, source: Source, config: &Config) -> Decision {
     let Some(route) = routes::get(&ip.destination) else { return Err(StackReason::Outside.into()) };
+    if is_node(route.kind) {
+        spares_tunnel_port(packet, ip, config)?;
+    }
     match route.kind {
-        RouteKind::Tunnel => to_tunnel(packet, ip, source, route, config),
-        RouteKind::RemoteNode => {
-            spares_tunnel_port(packet, ip, config)?;
-            to_tunnel(packet, ip, source, route, config)
-        }
-        RouteKind::LocalNode => {
-            spares_tunnel_port(packet, ip, config)?;
-            Err(StackReason::LocalNode.into())
-        }
+        RouteKind::Tunnel | RouteKind::RemoteNode => to_tunnel(packet, ip, source, route, config),
+        RouteKind::LocalNode => Err(StackReason::LocalNode.into()),
         RouteKind::LocalBlock => Err(StackReason::Unassigned.into()),
         RouteKind::Direct | RouteKind::DirectNode | RouteKind::NoMasquerade => {
             Err(StackReason::Outside.into())
@@ -95,14 +97,33 @@ fn to_tunnel(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config:
     }
 }
 
+#[inline(always)]
+fn is_node(kind: RouteKind) -> bool {
+    matches!(kind, RouteKind::RemoteNode | RouteKind::DirectNode | RouteKind::LocalNode)
+}
+
 /// A pod must not speak to the tunnel itself. Other protocols and ports of a node are open to it.
 #[inline(always)]
 fn spares_tunnel_port(packet: &Packet, ip: &Ip, config: &Config) -> Result<(), DropReason> {
     let may_be_udp = ip.protocol == protocol::UDP || ip.protocol == protocol::FRAGMENT || ip.extended;
-    if may_be_udp && udp_port(packet, ip).map_err(malformed)?.map(u32::from) == Some(config.tunnel_port) {
-        return Err(DropReason::TunnelPort);
+    if !may_be_udp {
+        return Ok(());
     }
-    Ok(())
+    match udp_destination(packet.raw(), ip) {
+        port if port == config.tunnel_port => Err(DropReason::TunnelPort),
+        UNREADABLE => Err(DropReason::Malformed),
+        _ => Ok(()),
+    }
+}
+
+/// A function of its own: it is long, and few packets need it.
+#[inline(never)]
+fn udp_destination(skb: *mut __sk_buff, ip: &Ip) -> u32 {
+    match udp_port(&Packet::new(skb), ip) {
+        Ok(Some(port)) => port.into(),
+        Ok(None) => NO_PORT,
+        Err(Malformed) => UNREADABLE,
+    }
 }
 
 #[inline(always)]

@@ -1,7 +1,8 @@
 //! The pod's link: one pod, one gateway, and this program in the gateway's place.
 
+use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{Addr, DropReason, GATEWAY_V4, GATEWAY_V6};
-use naru_packet::{Discovery, Ip, Mac, answer, is_link_local};
+use naru_packet::{Content, Discovery, Ip, Mac, Parsed, answer, discovery, is_link_local};
 
 use crate::{
     exit::{Decision, Next},
@@ -12,35 +13,55 @@ use crate::{
 
 /// Answers a question for the gateway, takes note of what the pod says of its own address, drops anything else.
 #[inline(always)]
-pub fn decide(packet: &mut Packet, mac: Mac, ip: Option<&Ip>, message: Discovery) -> Decision {
-    match message {
-        Discovery::Announce(addr) => Err(announcement(packet, mac, addr)?.into()),
-        Discovery::Ask { sender, target } => question(packet, mac, ip, sender, target),
+pub fn decide(packet: &mut Packet, parsed: &Parsed) -> Decision {
+    match DropReason::try_from(judge(packet.raw(), parsed)) {
+        Ok(reason) => Err(reason.into()),
+        Err(_) => Ok(Next::Answer(packet.ifindex())),
     }
 }
 
-/// Why an announcement of `addr` ends here.
+/// What [`judge`] answers where it answered the pod, and drops nothing.
+const ANSWERED: u32 = u32::MAX;
+
+/// Why the message ends here, by number. A function of its own, for a stack of its own: packets that are forwarded do not
+/// come here.
+#[inline(never)]
+fn judge(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
+    let packet = &mut Packet::new(skb);
+    match question(packet, parsed).and_then(|()| reply(packet, parsed)) {
+        Ok(()) => ANSWERED,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Whether this is a question that is to be answered.
 #[inline(always)]
-fn announcement(packet: &Packet, mac: Mac, addr: Addr) -> Result<DropReason, DropReason> {
-    Ok(match source::own(packet, mac, &addr)? {
-        Some(_) => DropReason::NeighbourAnnouncement,
-        None if is_host_link_local(addr) => DropReason::LinkLocal,
-        None => DropReason::ForeignNeighbour,
-    })
+fn question(packet: &Packet, parsed: &Parsed) -> Result<(), DropReason> {
+    let mac = parsed.source;
+    let Discovery { own, asked } = discovery(packet, header(parsed)).map_err(|_| DropReason::Malformed)?;
+    let is_own = source::own(packet, mac, &own)?.is_some();
+    if own == asked {
+        return Err(match is_own {
+            true => DropReason::NeighbourAnnouncement,
+            false if is_host_link_local(own) => DropReason::LinkLocal,
+            false => DropReason::ForeignNeighbour,
+        });
+    }
+    if !is_gateway(asked) || !(is_own || is_host_link_local(own) || is_permitted(packet, mac)?) {
+        return Err(DropReason::ForeignNeighbour);
+    }
+    Ok(())
 }
 
 #[inline(always)]
-fn question(packet: &mut Packet, mac: Mac, ip: Option<&Ip>, sender: Addr, target: Addr) -> Decision {
-    if sender.is_unspecified() {
-        return Err(announcement(packet, mac, target)?.into());
-    }
-    let is_own = source::own(packet, mac, &sender)?.is_some();
-    if !is_gateway(target) || !(is_own || is_host_link_local(sender) || is_permitted(packet, mac)?) {
-        return Err(DropReason::ForeignNeighbour.into());
-    }
+fn reply(packet: &mut Packet, parsed: &Parsed) -> Result<(), DropReason> {
     let interface = interfaces::get(packet.ifindex()).ok_or(DropReason::NotReady)?;
-    answer(packet, ip, interface.host_mac).map_err(|_| DropReason::Malformed)?;
-    Ok(Next::Answer(packet.ifindex()))
+    answer(packet, header(parsed), interface.host_mac).map_err(|_| DropReason::Malformed)
+}
+
+#[inline(always)]
+fn header(parsed: &Parsed) -> Option<&Ip> {
+    (parsed.content == Content::Ip).then_some(&parsed.ip)
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use naru_abi::{Counter, DropReason};
-use naru_packet::{Bytes, Content, Ip, Parsed, Wire, parse};
+use naru_packet::{Bytes, Content, Ip, Parsed, Wire, parse_into};
 
 /// `PACKET_HOST` (`include/uapi/linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
@@ -15,8 +15,8 @@ pub struct Packet {
 impl Packet {
     /// Wraps what the kernel hands to a program.
     #[inline(always)]
-    pub fn new(ctx: TcContext) -> Self {
-        Self { ctx }
+    pub fn new(skb: *mut __sk_buff) -> Self {
+        Self { ctx: TcContext::new(skb) }
     }
 
     #[inline(always)]
@@ -47,22 +47,26 @@ impl Packet {
 
     /// Reads the headers, made linear first where they are not.
     #[inline(always)]
-    pub fn parse(&self) -> Result<Parsed, DropReason> {
+    pub fn parse(&self, parsed: &mut Parsed) -> Result<(), DropReason> {
+        match headers(self.raw(), parsed) {
+            true => Ok(()),
+            false if self.skb().vlan_present != 0 => Err(DropReason::UnknownEthertype),
+            false => Err(DropReason::Malformed),
+        }
+    }
+
+    #[inline(always)]
+    fn linearise(&self) -> bool {
         let wanted = (self.skb().len as usize).min(LINEAR);
-        if self.ctx.data() + wanted > self.ctx.data_end() {
-            self.ctx.pull_data(wanted as u32).map_err(|_| DropReason::Malformed)?;
-        }
-        if self.skb().vlan_present != 0 {
-            return Err(DropReason::UnknownEthertype);
-        }
-        parse(self).map_err(|_| DropReason::Malformed)
+        self.ctx.data() + wanted <= self.ctx.data_end() || self.ctx.pull_data(wanted as u32).is_ok()
     }
 
     /// The IP header of a packet that came by the tunnel or the stack; those carry nothing else.
     #[inline(always)]
-    pub fn parse_ip(&self) -> Result<Ip, DropReason> {
-        match self.parse()?.content {
-            Content::Ip(ip) => Ok(ip),
+    pub fn parse_ip<'a>(&self, parsed: &'a mut Parsed) -> Result<&'a Ip, DropReason> {
+        self.parse(parsed)?;
+        match parsed.content {
+            Content::Ip => Ok(&parsed.ip),
             Content::Arp => Err(DropReason::ForeignNeighbour),
             Content::Other => Err(DropReason::UnknownEthertype),
         }
@@ -89,6 +93,14 @@ impl Packet {
         let start = self.ctx.data() + offset;
         (start + size_of::<T>() <= self.ctx.data_end()).then_some(start as *mut T)
     }
+}
+
+/// Whether there is no VLAN tag and every header is whole. A function of its own: what it reads is in memory then, where
+/// lookups want it, and what it needs for that is free again.
+#[inline(never)]
+fn headers(skb: *mut __sk_buff, parsed: &mut Parsed) -> bool {
+    let packet = Packet::new(skb);
+    packet.skb().vlan_present == 0 && packet.linearise() && parse_into(&packet, parsed).is_ok()
 }
 
 impl Bytes for Packet {

@@ -3,7 +3,7 @@ use aya_ebpf::{
     btf_maps::{PerCpuArray, PerCpuHashMap},
     macros::btf_map,
 };
-use naru_abi::{Counter, Hook, MAX_PODS, Outcome, PodCounters, STATS_ENTRIES, stats_index};
+use naru_abi::{Counter, Hook, MAX_PODS, PodCounters, STATS_ENTRIES, stats_index};
 
 #[btf_map]
 static STATS: PerCpuArray<Counter, { STATS_ENTRIES as usize }> = PerCpuArray::new();
@@ -12,10 +12,10 @@ static STATS: PerCpuArray<Counter, { STATS_ENTRIES as usize }> = PerCpuArray::ne
 static POD_STATS: PerCpuHashMap<u32, PodCounters, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     PerCpuHashMap::new();
 
-/// Counts what came to `outcome` at `hook`.
+/// Counts what came to the outcome of this [`naru_abi::Outcome::index`] at `hook`.
 #[inline(always)]
-pub fn ended(hook: Hook, outcome: Outcome, amount: Counter) {
-    if let Some(counter) = STATS.get_ptr_mut(stats_index(hook, outcome)) {
+pub fn ended(hook: Hook, outcome: u32, amount: Counter) {
+    if let Some(counter) = STATS.get_ptr_mut(stats_index(hook, outcome as usize)) {
         // SAFETY: this CPU's own slot, and no program of ours interrupts another on it.
         add(unsafe { &mut *counter }, amount);
     }
@@ -23,12 +23,12 @@ pub fn ended(hook: Hook, outcome: Outcome, amount: Counter) {
 
 /// Counts what the pod behind `ifindex` sent, and what became of it.
 #[inline(always)]
-pub fn sent(ifindex: u32, outcome: Outcome, amount: Counter) {
+pub fn sent(ifindex: u32, outcome: u32, amount: Counter) {
     if let Some(counters) = POD_STATS.get_ptr_mut(ifindex) {
         // SAFETY: as above.
         let counters = unsafe { &mut *counters };
         add(&mut counters.tx, amount);
-        if let Some(counter) = counters.outcomes.get_mut(outcome.index()) {
+        if let Some(counter) = counters.outcomes.get_mut(outcome as usize) {
             add(counter, amount);
         }
     }

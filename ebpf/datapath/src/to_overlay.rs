@@ -1,7 +1,7 @@
 //! A packet is about to be encapsulated: sent by the stack, or by `from_pod`.
 
 use naru_abi::{DropReason, RouteKind, Verdict};
-use naru_packet::{is_link_local, is_multicast};
+use naru_packet::{Parsed, is_link_local, is_multicast};
 
 use crate::{
     config,
@@ -15,7 +15,8 @@ use crate::{
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;
-    let ip = packet.parse_ip()?;
+    let mut parsed = Parsed::EMPTY;
+    let ip = packet.parse_ip(&mut parsed)?;
     if is_multicast(ip.destination) || is_link_local(ip.source) || ip.source.is_unspecified() {
         return Err(DropReason::LinkLocal.into());
     }

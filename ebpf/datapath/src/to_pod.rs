@@ -1,7 +1,7 @@
 //! The stack sends a packet to a pod.
 
 use naru_abi::{DropReason, Verdict};
-use naru_packet::{Content, Macs, readdress};
+use naru_packet::{Content, Macs, Parsed, readdress};
 
 use crate::{
     exit::{Decision, Next},
@@ -12,8 +12,10 @@ use crate::{
 /// What becomes of a packet at egress of a pod's host veth: it is delivered, to the MAC address the pod has now.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
-    let parsed = packet.parse()?;
-    if let Content::Ip(ip) = parsed.content
+    let mut parsed = Parsed::EMPTY;
+    packet.parse(&mut parsed)?;
+    let ip = &parsed.ip;
+    if parsed.content == Content::Ip
         && let Some(pod) = pods::get(&ip.destination)
         && pod.ifindex == packet.ifindex()
         && pod.pod_mac != parsed.destination

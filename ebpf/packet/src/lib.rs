@@ -16,8 +16,8 @@ mod size;
 mod wire;
 
 pub use bytes::{Bytes, Frame};
-pub use neighbour::{Discovery, answer, discovery};
-pub use parse::{Content, Family, Ip, Parsed, parse};
+pub use neighbour::{Discovery, answer, discovery, is_discovery};
+pub use parse::{Content, Family, Ip, Parsed, parse, parse_into};
 pub use port::{is_dhcp_request, udp_port};
 pub use rewrite::{Macs, forward, readdress};
 pub use scope::{is_link_local, is_link_multicast, is_multicast};

@@ -4,7 +4,7 @@ use naru_abi::Addr;
 
 use crate::{
     Bytes, ETHERNET, Family, Ip, Malformed,
-    wire::{Arp, EthernetAddresses, Ipv6, LinkAddress, Mac, Neighbour, protocol},
+    wire::{Arp, EthernetAddresses, Mac, Neighbour, protocol},
 };
 
 const REQUEST: u16 = 1;
@@ -13,69 +13,79 @@ const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const SOURCE_LINK_ADDRESS: u8 = 1;
 const TARGET_LINK_ADDRESS: u8 = 2;
-/// Router, solicited, override.
-const ANSWER_FLAGS: [u8; 4] = [0xe0, 0, 0, 0];
+/// Kind, code, no checksum yet, flags: router, solicited, override.
+const ANSWER: [u8; 8] = [ADVERTISEMENT, 0, 0, 0, 0xe0, 0, 0, 0];
+const HOP_LIMIT: usize = ETHERNET + 7;
+const SOURCE: usize = ETHERNET + 8;
+const DESTINATION: usize = ETHERNET + 24;
 const DISCOVERY: usize = ETHERNET + 40;
+const CHECKSUM: usize = DISCOVERY + 2;
+const TARGET: usize = DISCOVERY + 8;
 const OPTION: usize = DISCOVERY + 24;
+const WITH_OPTION: usize = OPTION + 8;
 
-/// What a message says about the link.
+/// What a message says about the link: `own` asks who holds `asked`. Where both are the same address, the sender says that
+/// it holds it, or asks in nobody's name whether it may take it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Discovery {
-    /// `sender` asks who holds `target`; an unspecified sender probes whether it may take the address.
-    Ask {
-        /// Who asks.
-        sender: Addr,
-        /// The address asked for.
-        target: Addr,
-    },
-    /// The sender says that it holds the address.
-    Announce(Addr),
+pub struct Discovery {
+    /// For which address it speaks.
+    pub own: Addr,
+    /// The address asked for.
+    pub asked: Addr,
 }
 
-/// What an ARP message (`ip` is `None`) or an IPv6 packet says about the link; `None` if it is no such message.
+/// What an ARP message (`ip` is `None`) or neighbour discovery says about the link.
 ///
 /// # Errors
 /// Cut short, for other kinds of addresses, or from farther away than the link.
 #[inline(always)]
-pub fn discovery(bytes: &impl Bytes, ip: Option<&Ip>) -> Result<Option<Discovery>, Malformed> {
+pub fn discovery(bytes: &impl Bytes, ip: Option<&Ip>) -> Result<Discovery, Malformed> {
     match ip {
-        None => arp(bytes).map(Some),
-        Some(ip) if ip.family == Family::V6 && ip.protocol == protocol::ICMPV6 => icmpv6(bytes, ip),
-        Some(_) => Ok(None),
+        None => arp(bytes),
+        Some(ip) => icmpv6(bytes, ip),
     }
+}
+
+/// Whether this IP packet is neighbour discovery.
+///
+/// # Errors
+/// ICMPv6 without a header.
+#[inline(always)]
+pub fn is_discovery(bytes: &impl Bytes, ip: &Ip) -> Result<bool, Malformed> {
+    if ip.family == Family::V4 || ip.protocol != protocol::ICMPV6 {
+        return Ok(false);
+    }
+    let [kind]: [u8; 1] = bytes.load(DISCOVERY).ok_or(Malformed)?;
+    Ok(kind == SOLICITATION || kind == ADVERTISEMENT)
 }
 
 #[inline(always)]
 fn arp(bytes: &impl Bytes) -> Result<Discovery, Malformed> {
     let arp: Arp = bytes.load(ETHERNET).ok_or(Malformed)?;
-    let (sender, target) = (Addr::v4(arp.sender), Addr::v4(arp.target));
     if (arp.hardware, arp.protocol, arp.lengths) != ([0, 1], [8, 0], [6, 4]) {
         return Err(Malformed);
     }
-    match u16::from_be_bytes(arp.operation) {
-        REQUEST if sender == target => Ok(Discovery::Announce(sender)),
-        REQUEST if arp.sender == [0; 4] => Ok(Discovery::Ask { sender: Addr::UNSPECIFIED, target }),
-        REQUEST => Ok(Discovery::Ask { sender, target }),
-        REPLY => Ok(Discovery::Announce(sender)),
-        _ => Err(Malformed),
-    }
+    let (own, asked) = match u16::from_be_bytes(arp.operation) {
+        REQUEST if arp.sender == [0; 4] => (arp.target, arp.target),
+        REQUEST => (arp.sender, arp.target),
+        REPLY => (arp.sender, arp.sender),
+        _ => return Err(Malformed),
+    };
+    Ok(Discovery { own: Addr::v4(own), asked: Addr::v4(asked) })
 }
 
 #[inline(always)]
-fn icmpv6(bytes: &impl Bytes, ip: &Ip) -> Result<Option<Discovery>, Malformed> {
-    let [kind]: [u8; 1] = bytes.load(DISCOVERY).ok_or(Malformed)?;
-    if kind != SOLICITATION && kind != ADVERTISEMENT {
-        return Ok(None);
-    }
+fn icmpv6(bytes: &impl Bytes, ip: &Ip) -> Result<Discovery, Malformed> {
     let message: Neighbour = bytes.load(DISCOVERY).ok_or(Malformed)?;
     if ip.hops != 255 || message.code != 0 {
         return Err(Malformed);
     }
-    let target = Addr::v6(message.target);
-    Ok(Some(match kind {
-        SOLICITATION => Discovery::Ask { sender: ip.source, target },
-        _ => Discovery::Announce(target),
-    }))
+    let asked = Addr::v6(message.target);
+    match message.kind {
+        SOLICITATION if !ip.source.is_unspecified() => Ok(Discovery { own: ip.source, asked }),
+        SOLICITATION | ADVERTISEMENT => Ok(Discovery { own: asked, asked }),
+        _ => Err(Malformed),
+    }
 }
 
 /// Turns a question for `target` into its answer in place: `mac` holds it.
@@ -94,71 +104,58 @@ pub fn answer(bytes: &mut impl Bytes, ip: Option<&Ip>, mac: Mac) -> Result<(), M
 
 #[inline(always)]
 fn answer_arp(bytes: &mut impl Bytes, mac: Mac) -> Result<(), Malformed> {
-    let question: Arp = bytes.load(ETHERNET).ok_or(Malformed)?;
-    let answer = Arp {
-        operation: REPLY.to_be_bytes(),
-        sender_mac: mac,
-        sender: question.target,
-        target_mac: question.sender_mac,
-        target: question.sender,
-        ..question
-    };
-    bytes.store(ETHERNET, answer).ok_or(Malformed)
+    let mut arp: Arp = bytes.load(ETHERNET).ok_or(Malformed)?;
+    arp.operation = REPLY.to_be_bytes();
+    (arp.sender, arp.target) = (arp.target, arp.sender);
+    (arp.sender_mac, arp.target_mac) = (mac, arp.sender_mac);
+    bytes.store(ETHERNET, arp).ok_or(Malformed)
 }
 
+/// Field by field: a program has no room for two headers. The checksum is the question's, changed by what the answer has
+/// otherwise (RFC 1624), so that a wrong question gets a wrong answer.
 #[inline(always)]
 fn answer_icmpv6(bytes: &mut impl Bytes, ip: &Ip, mac: Mac) -> Result<(), Malformed> {
-    let header: Ipv6 = bytes.load(ETHERNET).ok_or(Malformed)?;
-    let question: Neighbour = bytes.load(DISCOVERY).ok_or(Malformed)?;
-    let with_option = match ip.length {
-        72 => true,
-        64 => false,
-        _ => return Err(Malformed),
-    };
-    let header = Ipv6 { source: question.target, destination: header.source, hop_limit: 255, ..header };
-    let mut message = Neighbour {
-        kind: ADVERTISEMENT,
-        code: 0,
-        checksum: [0; 2],
-        flags: ANSWER_FLAGS,
-        target: question.target,
-    };
-    let option = LinkAddress { kind: TARGET_LINK_ADDRESS, length: 1, mac };
-    message.checksum = checksum(&header, &message, with_option.then_some(&option));
-    if with_option {
-        let asked: LinkAddress = bytes.load(OPTION).ok_or(Malformed)?;
-        if asked.kind != SOURCE_LINK_ADDRESS || asked.length != 1 {
-            return Err(Malformed);
+    let [kind, code, high, low, a, b, c, d] = bytes.load(DISCOVERY).ok_or(Malformed)?;
+    let target: [u8; 16] = bytes.load(TARGET).ok_or(Malformed)?;
+    let mut sum = u32::from(!u16::from_be_bytes([high, low]));
+    sum += without(&[kind, code, a, b, c, d]) + words(&ANSWER);
+    sum += without(&ip.destination.octets) + words(&target);
+    match ETHERNET + ip.length as usize {
+        OPTION => {}
+        WITH_OPTION => {
+            let asker: [u8; 8] = bytes.load(OPTION).ok_or(Malformed)?;
+            if asker[0] != SOURCE_LINK_ADDRESS || asker[1] != 1 {
+                return Err(Malformed);
+            }
+            let [a, b, c, d, e, f] = mac;
+            let own = [TARGET_LINK_ADDRESS, 1, a, b, c, d, e, f];
+            sum += without(&asker) + words(&own);
+            bytes.store(OPTION, own).ok_or(Malformed)?;
         }
-        bytes.store(OPTION, option).ok_or(Malformed)?;
+        _ => return Err(Malformed),
     }
-    bytes.store(DISCOVERY, message).ok_or(Malformed)?;
-    bytes.store(ETHERNET, header).ok_or(Malformed)
+    bytes.store(DESTINATION, ip.source.octets).ok_or(Malformed)?;
+    bytes.store(SOURCE, target).ok_or(Malformed)?;
+    bytes.store(HOP_LIMIT, [255]).ok_or(Malformed)?;
+    bytes.store(DISCOVERY, ANSWER).ok_or(Malformed)?;
+    bytes.store(CHECKSUM, folded(sum)).ok_or(Malformed)
 }
 
-/// The ICMPv6 checksum of such a message (RFC 4443, 2.3), whose own checksum field is zero.
 #[inline(always)]
-fn checksum(header: &Ipv6, message: &Neighbour, option: Option<&LinkAddress>) -> [u8; 2] {
-    let word = |high: u8, low: u8| u32::from(u16::from_be_bytes([high, low]));
-    let addresses = sum(&header.source) + sum(&header.destination) + sum(&message.target);
-    let head = word(message.kind, message.code) + sum(&message.flags) + u32::from(protocol::ICMPV6);
-    let (length, option) = match option {
-        Some(option) => (32, word(option.kind, option.length) + sum(&option.mac)),
-        None => (24, 0),
-    };
-    let total = addresses + head + option + length;
-    let folded = (total & 0xffff) + (total >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    (!(folded as u16)).to_be_bytes()
+fn folded(sum: u32) -> [u8; 2] {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (!(sum as u16)).to_be_bytes()
 }
 
 /// Sum of the 16-bit words of an even number of bytes; the last of an odd number is not seen.
 #[inline(always)]
-fn sum<const N: usize>(bytes: &[u8; N]) -> u32 {
-    let mut sum = 0;
-    let mut words = bytes.chunks_exact(2);
-    while let Some([high, low]) = words.next() {
-        sum += u32::from(u16::from_be_bytes([*high, *low]));
-    }
-    sum
+fn words<const N: usize>(bytes: &[u8; N]) -> u32 {
+    bytes.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum()
+}
+
+/// What takes such words out of a sum.
+#[inline(always)]
+fn without<const N: usize>(bytes: &[u8; N]) -> u32 {
+    (N as u32 / 2) * 0xffff - words(bytes)
 }

@@ -6,6 +6,7 @@ use crate::{
 };
 
 /// The version of an IP header.
+#[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// IPv4.
@@ -23,17 +24,27 @@ pub struct Parsed {
     pub source: Mac,
     /// What is inside.
     pub content: Content,
+    /// The header of [`Content::Ip`]; nothing for the others.
+    pub ip: Ip,
 }
 
-/// What a frame holds.
+impl Parsed {
+    /// Nothing read yet. All zero, so that it costs a program no constant in memory.
+    pub const EMPTY: Self =
+        Self { destination: [0; 6], source: [0; 6], content: Content::Other, ip: Ip::EMPTY };
+}
+
+/// What a frame holds. Without fields: those of such types make no valid BTF, and functions of the datapath have them in
+/// their signatures.
+#[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
+    /// Neither of the others.
+    Other,
     /// ARP.
     Arp,
     /// IP of either family.
-    Ip(Ip),
-    /// Anything else.
-    Other,
+    Ip,
 }
 
 /// An IP header of either family.
@@ -60,6 +71,20 @@ pub struct Ip {
     pub later_fragment: bool,
 }
 
+impl Ip {
+    const EMPTY: Self = Self {
+        family: Family::V4,
+        source: Addr::UNSPECIFIED,
+        destination: Addr::UNSPECIFIED,
+        hops: 0,
+        protocol: 0,
+        length: 0,
+        payload: 0,
+        extended: false,
+        later_fragment: false,
+    };
+}
+
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -70,18 +95,31 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Headers cut short, of the wrong version, or longer than the frame.
 #[inline(always)]
 pub fn parse(bytes: &impl Bytes) -> Result<Parsed, Malformed> {
+    let mut parsed = Parsed::EMPTY;
+    parse_into(bytes, &mut parsed).map(|()| parsed)
+}
+
+/// [`parse`] into memory that is there, empty: a program has little.
+///
+/// # Errors
+/// As [`parse`]; then what is in `parsed` is of no use.
+#[inline(always)]
+pub fn parse_into(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
     let Ethernet { destination, source, ethertype } = bytes.read(0).ok_or(Malformed)?;
-    let content = match u16::from_be_bytes(ethertype) {
-        ETHERTYPE_IPV4 => Content::Ip(ipv4(bytes)?),
-        ETHERTYPE_IPV6 => Content::Ip(ipv6(bytes)?),
-        ETHERTYPE_ARP => Content::Arp,
-        _ => Content::Other,
-    };
-    Ok(Parsed { destination, source, content })
+    (parsed.destination, parsed.source) = (destination, source);
+    match u16::from_be_bytes(ethertype) {
+        ETHERTYPE_IPV4 => ipv4(bytes, parsed),
+        ETHERTYPE_IPV6 => ipv6(bytes, parsed),
+        ETHERTYPE_ARP => {
+            parsed.content = Content::Arp;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 #[inline(always)]
-fn ipv4(bytes: &impl Bytes) -> Result<Ip, Malformed> {
+fn ipv4(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
     let header: Ipv4 = bytes.read(ETHERNET).ok_or(Malformed)?;
     let header_length = u32::from(header.version_ihl & 0x0f) * 4;
     let length = u32::from(u16::from_be_bytes(header.total_length));
@@ -89,7 +127,8 @@ fn ipv4(bytes: &impl Bytes) -> Result<Ip, Malformed> {
         return Err(Malformed);
     }
     fits(bytes, header_length, length)?;
-    Ok(Ip {
+    parsed.content = Content::Ip;
+    parsed.ip = Ip {
         family: Family::V4,
         source: Addr::v4(header.source),
         destination: Addr::v4(header.destination),
@@ -99,11 +138,12 @@ fn ipv4(bytes: &impl Bytes) -> Result<Ip, Malformed> {
         payload: ETHERNET + header_length as usize,
         extended: header_length > 20,
         later_fragment: u16::from_be_bytes(header.fragment) & 0x1fff != 0,
-    })
+    };
+    Ok(())
 }
 
 #[inline(always)]
-fn ipv6(bytes: &impl Bytes) -> Result<Ip, Malformed> {
+fn ipv6(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
     let header: Ipv6 = bytes.read(ETHERNET).ok_or(Malformed)?;
     let length = 40 + u32::from(u16::from_be_bytes(header.payload_length));
     let (source, destination) = (Addr::v6(header.source), Addr::v6(header.destination));
@@ -112,7 +152,8 @@ fn ipv6(bytes: &impl Bytes) -> Result<Ip, Malformed> {
         return Err(Malformed);
     }
     fits(bytes, 40, length)?;
-    Ok(Ip {
+    parsed.content = Content::Ip;
+    parsed.ip = Ip {
         family: Family::V6,
         source,
         destination,
@@ -122,7 +163,8 @@ fn ipv6(bytes: &impl Bytes) -> Result<Ip, Malformed> {
         payload: ETHERNET + 40,
         extended: is_extension(header.next_header),
         later_fragment: false,
-    })
+    };
+    Ok(())
 }
 
 /// Whether a packet of `length` bytes with such a header can be in this frame. The length of a frame that stands for

@@ -134,13 +134,3 @@ wire! {
         target: [u8; 16],
     }
 }
-
-wire! {
-    /// A link-layer address option of neighbour discovery (RFC 4861, 4.6.1).
-    LinkAddress, align 2, 8 {
-        kind: u8,
-        /// In units of eight bytes.
-        length: u8,
-        mac: Mac,
-    }
-}

@@ -4,7 +4,7 @@
 mod frames;
 
 use frames::{addr, ethernet, internet, ip, ipv6_between, v6};
-use naru_packet::{Discovery, Frame, Ip, Malformed, answer, discovery};
+use naru_packet::{Discovery, Frame, Ip, Malformed, answer, discovery, is_discovery};
 use proptest::prelude::*;
 
 const HOST: [u8; 6] = [2, 9, 9, 9, 9, 9];
@@ -18,6 +18,14 @@ fn icmpv6(kind: u8, source: &str, target: &str, option: &[u8]) -> Vec<u8> {
     let message = [&[kind, 0, 0, 0, 0, 0, 0, 0][..], &v6(target), option].concat();
     let mut frame = ipv6_between(&v6(source), &v6("ff02::1:ff00:1"), 58, &message);
     frame[21] = 255;
+    checked(frame)
+}
+
+/// The frame with the checksum of its ICMPv6 message: the answer's is made from it.
+fn checked(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[56..58].fill(0);
+    let sum = icmpv6_sum(&frame).to_be_bytes();
+    frame[56..58].copy_from_slice(&sum);
     frame
 }
 
@@ -25,7 +33,7 @@ fn solicitation() -> Vec<u8> {
     icmpv6(135, "fd00::1", "fe80::1", &[&[1, 1][..], &ASKER].concat())
 }
 
-fn says(frame: &[u8], ip: Option<Ip>) -> Result<Option<Discovery>, Malformed> {
+fn says(frame: &[u8], ip: Option<Ip>) -> Result<Discovery, Malformed> {
     discovery(&Frame::new(&mut frame.to_vec()), ip.as_ref())
 }
 
@@ -33,12 +41,11 @@ fn says(frame: &[u8], ip: Option<Ip>) -> Result<Option<Discovery>, Malformed> {
 fn an_arp_message_asks_announces_or_probes() {
     let (own, other) = ([10, 1, 0, 1], [169, 254, 1, 1]);
     let (own_addr, other_addr) = (addr("10.1.0.1"), addr("169.254.1.1"));
-    let ask = Discovery::Ask { sender: own_addr, target: other_addr };
-    let probe = Discovery::Ask { sender: naru_abi::Addr::UNSPECIFIED, target: own_addr };
-    assert_eq!(says(&arp(1, own, other), None), Ok(Some(ask)));
-    assert_eq!(says(&arp(1, [0; 4], own), None), Ok(Some(probe)));
+    let claim = Discovery { own: own_addr, asked: own_addr };
+    assert_eq!(says(&arp(1, own, other), None), Ok(Discovery { own: own_addr, asked: other_addr }));
+    assert_eq!(says(&arp(1, [0; 4], own), None), Ok(claim));
     for frame in [arp(1, own, own), arp(2, own, other), arp(2, own, own)] {
-        assert_eq!(says(&frame, None), Ok(Some(Discovery::Announce(own_addr))));
+        assert_eq!(says(&frame, None), Ok(claim));
     }
     assert_eq!(says(&arp(3, own, other), None), Err(Malformed));
 }
@@ -55,20 +62,24 @@ fn arp_for_other_addresses_than_ipv4_over_ethernet_is_malformed() {
 #[test]
 fn a_solicitation_asks_and_an_advertisement_announces() {
     let frame = solicitation();
-    let ask = Discovery::Ask { sender: addr("fd00::1"), target: addr("fe80::1") };
-    assert_eq!(says(&frame, Some(ip(&frame))), Ok(Some(ask)));
+    let ask = Discovery { own: addr("fd00::1"), asked: addr("fe80::1") };
+    assert_eq!(says(&frame, Some(ip(&frame))), Ok(ask));
     let frame = icmpv6(136, "fd00::1", "fd00::7", &[]);
-    assert_eq!(says(&frame, Some(ip(&frame))), Ok(Some(Discovery::Announce(addr("fd00::7")))));
+    assert_eq!(
+        says(&frame, Some(ip(&frame))),
+        Ok(Discovery { own: addr("fd00::7"), asked: addr("fd00::7") })
+    );
 }
 
 #[test]
-fn other_icmpv6_and_other_protocols_say_nothing() {
+fn other_icmpv6_and_other_protocols_are_no_neighbour_discovery() {
+    let is_discovery = |frame: &[u8]| is_discovery(&Frame::new(&mut frame.to_vec()), &ip(frame));
+    assert_eq!(is_discovery(&solicitation()), Ok(true));
     for kind in [1, 128, 129, 133, 134, 137, 143] {
-        let frame = icmpv6(kind, "fd00::1", "fe80::1", &[]);
-        assert_eq!(says(&frame, Some(ip(&frame))), Ok(None), "{kind}");
+        assert_eq!(is_discovery(&icmpv6(kind, "fd00::1", "fe80::1", &[])), Ok(false), "{kind}");
     }
-    let frame = frames::ipv6(17, &frames::udp(53));
-    assert_eq!(says(&frame, Some(ip(&frame))), Ok(None));
+    assert_eq!(is_discovery(&frames::ipv6(17, &frames::udp(53))), Ok(false));
+    assert_eq!(is_discovery(&frames::ipv6(58, &[])), Err(Malformed));
 }
 
 #[test]
@@ -155,6 +166,7 @@ proptest! {
         prop_assume!(naru_abi::Addr::v6(source).as_v4().is_none());
         let mut frame = solicitation();
         frame[22..38].copy_from_slice(&source);
+        let mut frame = checked(frame);
         let asked = ip(&frame);
         answer(&mut Frame::new(&mut frame), Some(&asked), mac).unwrap();
         prop_assert_eq!(icmpv6_sum(&frame), 0);

@@ -52,10 +52,9 @@ pub fn udp(port: u16) -> Vec<u8> {
 
 pub fn ip(frame: &[u8]) -> Ip {
     let mut bytes = frame.to_vec();
-    match parse(&Frame::new(&mut bytes)).unwrap().content {
-        Content::Ip(ip) => ip,
-        other => panic!("{other:?}"),
-    }
+    let parsed = parse(&Frame::new(&mut bytes)).unwrap();
+    assert_eq!(parsed.content, Content::Ip);
+    parsed.ip
 }
 
 pub fn addr(text: &str) -> naru_abi::Addr {
@@ -66,10 +65,7 @@ pub fn addr(text: &str) -> naru_abi::Addr {
 pub fn read_all(frame: &mut [u8], gso: u32) {
     let mut bytes = Frame::segmented(frame, gso);
     let Ok(parsed) = parse(&bytes) else { return };
-    let ip = match parsed.content {
-        Content::Ip(ip) => Some(ip),
-        _ => None,
-    };
+    let ip = (parsed.content == Content::Ip).then_some(parsed.ip);
     let _ = naru_packet::discovery(&bytes, ip.as_ref());
     if let Some(ip) = ip {
         let _ = naru_packet::udp_port(&bytes, &ip);

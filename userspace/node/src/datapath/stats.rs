@@ -36,7 +36,8 @@ impl Stats {
     /// # Errors
     /// The kernel's.
     pub fn get(&self, hook: Hook, outcome: Outcome) -> Result<Counter> {
-        let values = self.map.get(&stats_index(hook, outcome), 0).map_err(failed(maps::STATS, "read"))?;
+        let values =
+            self.map.get(&stats_index(hook, outcome.index()), 0).map_err(failed(maps::STATS, "read"))?;
         Ok(values.iter().fold(Counter::default(), |sum, Raw(one)| add(sum, *one)))
     }
 
