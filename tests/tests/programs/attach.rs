@@ -4,16 +4,24 @@ use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::T
 use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, TO_OVERLAY, TO_POD};
 use naru_e2e::tool;
 use naru_node::datapath::{
-    AttachMode, Error, OverlayAttachment, PodFilters, Sizes, TCX, attach_overlay, attach_pod, detach_overlay,
-    install, overlay_attachment, pod_filters, probe,
+    AttachMode, Attachment, Error, Pins, PodFilters, Side, Sizes, TCX, attach, attach_pod, attachment,
+    chains, detach, detach_others, install, pod_filters, probe,
 };
 
 use crate::node::Node;
 
-const NONE: OverlayAttachment = OverlayAttachment { mode: None, from_overlay: false, to_overlay: false };
+const NONE: Attachment = Attachment { mode: None, ingress: false, egress: false };
 
-fn both(mode: AttachMode) -> OverlayAttachment {
-    OverlayAttachment { mode: Some(mode), from_overlay: true, to_overlay: true }
+fn both(mode: AttachMode) -> Attachment {
+    Attachment { mode: Some(mode), ingress: true, egress: true }
+}
+
+fn attach_overlay(pins: &Pins, interface: &str, mode: AttachMode) -> Result<AttachMode, Error> {
+    attach(pins, Side::Overlay, interface, mode)
+}
+
+fn overlay_attachment(pins: &Pins, interface: &str) -> Result<Attachment, Error> {
+    attachment(pins, Side::Overlay, interface)
 }
 
 fn with_device() -> Node {
@@ -123,7 +131,7 @@ fn a_device_that_is_not_there_is_named() {
         ] {
             assert!(refused.is_no_device() && refused.to_string().starts_with("gone: "), "{refused}");
         }
-        detach_overlay(&node.pins, "gone").unwrap();
+        detach(&node.pins, Side::Overlay, "gone").unwrap();
     });
 }
 
@@ -158,14 +166,14 @@ fn the_overlay_is_attached_once_in_either_mode_and_detached_without_trace() {
         });
         let by_tcx = mode == AttachMode::Tcx;
         assert_eq!(filter_count(&node), if by_tcx { 0 } else { 2 });
-        assert_eq!(node.pins.link(FROM_OVERLAY).exists(), by_tcx);
+        assert_eq!(node.pins.link(FROM_OVERLAY, node.ifindex("v0")).exists(), by_tcx);
         if by_tcx {
             assert_eq!(chain(&node, TcAttachType::Ingress), [pinned(&node, FROM_OVERLAY)]);
             assert_eq!(chain(&node, TcAttachType::Egress), [pinned(&node, TO_OVERLAY)]);
         }
         node.run(|| {
-            detach_overlay(&node.pins, "v0").unwrap();
-            detach_overlay(&node.pins, "v0").unwrap();
+            detach(&node.pins, Side::Overlay, "v0").unwrap();
+            detach(&node.pins, Side::Overlay, "v0").unwrap();
             assert_eq!(overlay_attachment(&node.pins, "v0").unwrap(), NONE);
         });
         assert_eq!(filter_count(&node), 0);
@@ -190,7 +198,7 @@ fn ours_comes_last_in_a_chain_with_a_foreign_program_and_leaves_it_there() {
     upgrade(&node);
     node.run(|| attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap());
     assert_eq!(chain(&node, TcAttachType::Ingress), [theirs, pinned(&node, FROM_OVERLAY)]);
-    node.run(|| detach_overlay(&node.pins, "v0").unwrap());
+    node.run(|| detach(&node.pins, Side::Overlay, "v0").unwrap());
     assert_eq!(chain(&node, TcAttachType::Ingress), [theirs]);
 }
 
@@ -251,5 +259,65 @@ fn without_pins_every_attachment_says_what_is_missing() {
             pod_filters(&node.pins, "v0").unwrap_err(),
         ];
         assert!(refused.iter().all(Error::is_not_installed), "{refused:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn several_uplinks_have_programs_beside_the_overlay_and_lose_them_one_by_one() {
+    for mode in modes() {
+        let node = with_device();
+        let before = tool::run(node.netns(), "tc qdisc show").unwrap();
+        let complete = |side, name: &str| attachment(&node.pins, side, name).unwrap().is_complete();
+        node.run(|| {
+            attach(&node.pins, Side::Overlay, "v0", mode).unwrap();
+            for uplink in ["v0", "v1"] {
+                // The same device may be both: each side has programs of its own.
+                if uplink == "v0" && mode == AttachMode::Clsact {
+                    continue;
+                }
+                attach(&node.pins, Side::Underlay, uplink, mode).unwrap();
+                assert!(complete(Side::Underlay, uplink), "{uplink}");
+            }
+            assert!(complete(Side::Overlay, "v0"));
+            detach_others(&node.pins, Side::Underlay, &[node.ifindex("v1")]).unwrap();
+            assert!(complete(Side::Overlay, "v0") && complete(Side::Underlay, "v1"));
+            detach(&node.pins, Side::Underlay, "v1").unwrap();
+            detach(&node.pins, Side::Overlay, "v0").unwrap();
+            assert_eq!(attachment(&node.pins, Side::Underlay, "v1").unwrap(), NONE);
+        });
+        assert_eq!(tool::run(node.netns(), "tc qdisc show").unwrap(), before, "a clsact qdisc is left");
+        assert_eq!(fs::read_dir(node.pins.links()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_chain_names_who_comes_before_ours_and_who_after() {
+    let names = |members: &[naru_node::datapath::Member]| -> Vec<String> {
+        members.iter().map(|member| member.name.clone()).collect()
+    };
+    let node = with_device();
+    tool::run(node.netns(), "tc qdisc add dev v0 clsact").unwrap();
+    let add = |priority: u32| {
+        let mut filter = std::process::Command::new("tc");
+        filter.args(["filter", "add", "dev", "v0", "ingress", "prio", &priority.to_string()]);
+        filter.args(["protocol", "all", "bpf", "bytecode", "1,6 0 0 0"]);
+        tool::output(node.netns(), &mut filter, "").and_then(tool::text).unwrap();
+    };
+    add(7);
+    add(50_000);
+    node.run(|| {
+        attach(&node.pins, Side::Underlay, "v0", AttachMode::Clsact).unwrap();
+        let [ingress, egress] = chains("v0").unwrap();
+        assert_eq!((names(ingress.before()), ingress.ours()), (vec!["bpf priority 7".to_owned()], 1));
+        assert_eq!(names(ingress.after()), ["bpf priority 50000"]);
+        assert_eq!((egress.before(), egress.ours(), egress.after()), (&[][..], 1, &[][..]));
+        if modes().contains(&AttachMode::Tcx) {
+            attach(&node.pins, Side::Underlay, "v0", AttachMode::Tcx).unwrap();
+            let [ingress, _] = chains("v0").unwrap();
+            assert_eq!((ingress.before(), ingress.ours()), (&[][..], 1));
+            assert_eq!(names(ingress.after()), ["bpf priority 7", "bpf priority 50000"]);
+        }
     });
 }

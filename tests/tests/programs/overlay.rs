@@ -14,7 +14,7 @@ use naru_e2e::{
     tool::holds_within,
     wire::ethernet,
 };
-use naru_node::datapath::{AttachMode, TCX, attach_overlay, probe};
+use naru_node::datapath::{AttachMode, Side, TCX, attach, probe};
 
 use crate::{
     frames::Packet,
@@ -58,7 +58,7 @@ impl Tunnel {
         node.ip("link add name pod3 type veth peer name pod3p");
         add_pod(&node, BY_STACK);
         node.datapath().config().unwrap().set(config(node.ifindex("vx"))).unwrap();
-        node.run(|| attach_overlay(&node.pins, "vx", mode).unwrap());
+        node.run(|| attach(&node.pins, Side::Overlay, "vx", mode).unwrap());
         let pod = LivePod::new(&node, A);
         Self { node, far, pod, underlay }
     }

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr, process::ExitCode};
 
 use ipnet::IpNet;
 use naru_node::{
-    datapath::{AttachMode, Datapath, Pins, overlay_attachment},
+    datapath::{AttachMode, Chain, Datapath, Member, Pins, Side, attachment, chains},
     health,
     host::firewall,
     init::{self, DEVICE, Memory, NodeFacts},
@@ -36,6 +36,16 @@ struct Status {
     nodes: Vec<String>,
     /// `tcx` or `clsact`; null without a tunnel device.
     attach: Option<&'static str>,
+    /// UDP port of the tunnel; null without one.
+    tunnel_port: Option<u16>,
+    /// `routing` of cluster.toml for this node; null without a cluster.
+    routing: Option<&'static str>,
+    /// `encapsulation` of cluster.toml for this node; null without a cluster.
+    encapsulation: Option<&'static str>,
+    /// Uplinks that programs of ours are attached to.
+    uplinks: Vec<String>,
+    /// What sees the packets of the tunnel device and the uplinks, beside ours.
+    programs: Vec<Programs>,
     /// Pods' interfaces.
     interfaces: usize,
     /// Pods' addresses.
@@ -46,6 +56,21 @@ struct Status {
     nft: BTreeMap<String, Tally>,
     /// By hook and outcome.
     hooks: Vec<HookRow>,
+}
+
+/// One direction of a device that ours are attached to.
+#[derive(Serialize)]
+struct Programs {
+    /// The device.
+    interface: String,
+    /// `ingress` or `egress`.
+    direction: &'static str,
+    /// How many of ours there are; one where all is well.
+    ours: usize,
+    /// Programs and filters of others that see packets before ours.
+    before: Vec<String>,
+    /// Those that see only what ours pass on to the stack.
+    after: Vec<String>,
 }
 
 /// Prints what this node is. Exit status 1 when it is not initialised.
@@ -66,15 +91,23 @@ fn gather(paths: &Paths, facts: NodeFacts) -> anyhow::Result<Status> {
     let pins = Pins::new(paths);
     let datapath = Datapath::open(&pins)?;
     let memory = Memory::load(paths)?;
+    let clustered = memory.as_ref().filter(|memory| memory.is_clustered());
     let counters = firewall::counters()?.unwrap_or_default();
     let tally = |value: firewall::CounterValue| Tally { packets: value.packets, bytes: value.bytes };
     Ok(Status {
         initialised: true,
         nodes: memory.iter().flat_map(|memory| &memory.cluster.nodes).map(|node| node.name.clone()).collect(),
-        attach: overlay_attachment(&pins, DEVICE).ok().and_then(|found| found.mode).map(name_of),
+        attach: attachment(&pins, Side::Overlay, DEVICE)
+            .ok()
+            .and_then(|found| found.mode)
+            .map(AttachMode::label),
+        tunnel_port: facts.tunnel_port,
+        routing: clustered.map(|memory| memory.cluster.routing_of(&memory.node).label()),
+        encapsulation: clustered.map(|memory| memory.cluster.encapsulation_of(&memory.node).label()),
+        programs: programs(&facts),
         interfaces: Owners::read(paths).interfaces().count(),
         pods: datapath.pods()?.entries()?.len(),
-        warnings: memory.map_or(Ok(Vec::new()), |memory| health::warnings(paths, &memory))?,
+        warnings: memory.as_ref().map_or(Ok(Vec::new()), |memory| health::warnings(paths, memory))?,
         nft: counters.into_iter().map(|(name, value)| (name, tally(value))).collect(),
         hooks: hooks(&datapath)?,
         node: Some(facts.node),
@@ -82,15 +115,27 @@ fn gather(paths: &Paths, facts: NodeFacts) -> anyhow::Result<Status> {
         blocks: facts.blocks,
         subnets: facts.subnets,
         pod_mtu: Some(facts.pod_mtu),
+        uplinks: facts.uplinks,
     })
 }
 
-const fn name_of(mode: AttachMode) -> &'static str {
-    match mode {
-        AttachMode::Auto => "auto",
-        AttachMode::Tcx => "tcx",
-        AttachMode::Clsact => "clsact",
-    }
+/// What is on the devices beside ours; one that is gone is warned about elsewhere.
+fn programs(facts: &NodeFacts) -> Vec<Programs> {
+    let overlay = facts.tunnel_port.map(|_| DEVICE);
+    let devices = overlay.into_iter().chain(facts.uplinks.iter().map(String::as_str));
+    let names = |members: &[Member]| members.iter().map(|member| member.name.clone()).collect();
+    let of = |interface: &str| {
+        let both = chains(interface).map_or_else(|_| Vec::new(), Vec::from);
+        let one = |chain: Chain| Programs {
+            interface: interface.to_owned(),
+            direction: chain.direction,
+            ours: chain.ours(),
+            before: names(chain.before()),
+            after: names(chain.after()),
+        };
+        both.into_iter().map(one).collect::<Vec<_>>()
+    };
+    devices.flat_map(of).collect()
 }
 
 fn print(status: &Status) {
@@ -102,7 +147,18 @@ fn print(status: &Status) {
             if status.nodes.is_empty() { "none".into() } else { status.nodes.join(" ") }
         );
         println!("pods       {} interfaces, {} addresses, mtu {mtu}", status.interfaces, status.pods);
-        println!("tunnel     {}", status.attach.unwrap_or("none"));
+        match (status.attach, status.tunnel_port) {
+            (Some(attach), Some(port)) => println!("tunnel     udp port {port}, {attach}"),
+            _ => println!("tunnel     none"),
+        }
+        if let (Some(routing), Some(encapsulation)) = (status.routing, status.encapsulation) {
+            println!("paths      routing {routing}, encapsulation {encapsulation}");
+        }
+        println!(
+            "uplinks    {}",
+            if status.uplinks.is_empty() { "none".into() } else { status.uplinks.join(" ") }
+        );
+        status.programs.iter().for_each(print_programs);
         for (name, tally) in &status.nft {
             println!("nftables   {name}: {} packets, {} bytes", tally.packets, tally.bytes);
         }
@@ -112,6 +168,20 @@ fn print(status: &Status) {
     }
     if !status.hooks.is_empty() {
         print!("\n{}", hook_table(&status.hooks));
+    }
+}
+
+/// Only where others are there too.
+fn print_programs(programs: &Programs) {
+    let Programs { interface, direction, before, after, .. } = programs;
+    if !before.is_empty() {
+        println!("programs   {interface} {direction}: before ours: {}", before.join(", "));
+    }
+    if !after.is_empty() {
+        let names = after.join(", ");
+        println!(
+            "programs   {interface} {direction}: after ours: {names}; sees only what ours pass on to the stack"
+        );
     }
 }
 

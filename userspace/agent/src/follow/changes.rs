@@ -10,6 +10,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 /// What a pass has to look at; the later the more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Wake {
+    /// The programs on the tunnel device and the uplinks.
+    Programs,
     /// Routes, rules, addresses.
     Routes,
     /// The cluster file too.

@@ -30,6 +30,8 @@ pub struct Mirror {
     source: Box<dyn Source>,
     /// What was said of the source last, so that it is not said again every pass.
     complaint: Option<String>,
+    /// What was said last of programs that could not be attached again.
+    detached: Option<String>,
     remembered: Pass,
     /// Warnings that are in the log already.
     warned: BTreeSet<String>,
@@ -45,6 +47,7 @@ impl Mirror {
             request,
             source,
             complaint: None,
+            detached: None,
             remembered: Pass::default(),
             warned: BTreeSet::new(),
             place: None,
@@ -64,6 +67,7 @@ impl Mirror {
     /// One pass, as large as `wake` asks.
     pub fn pass(&mut self, wake: Wake) {
         let result = match wake {
+            Wake::Programs => self.programs(),
             Wake::Routes => self.routes(),
             Wake::Cluster => self.cluster(),
             Wake::Everything => self.everything(),
@@ -71,6 +75,18 @@ impl Mirror {
         if let Err(error) = result {
             tracing::error!("{error}");
         }
+    }
+
+    /// The programs on long-lived devices.
+    fn programs(&mut self) -> Result<(), InitError> {
+        let result = sync::reattach(&self.paths);
+        for device in result.iter().flatten() {
+            tracing::info!("{device}: programs attached again");
+        }
+        let complaint = result.as_ref().err().map(ToString::to_string);
+        let is_news = complaint != std::mem::replace(&mut self.detached, complaint.clone());
+        // Said once, not with every look.
+        if is_news { result.map(drop) } else { Ok(()) }
     }
 
     /// Routes, rules, map entries; all that init makes if they hang in the air.

@@ -17,6 +17,9 @@ pub use mirror::Mirror;
 /// How long changes are gathered before a pass: an editor writes a file in several steps.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// How often to look whether the programs are still attached: the kernel tells nobody that a tcx link went.
+const GLANCE: Duration = Duration::from_millis(500);
+
 /// Makes the node, then follows until SIGTERM or SIGINT. Watches before it looks, so that no change falls in between.
 pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> {
     let mut wakes = changes::watch(mirror.file())?;
@@ -24,6 +27,8 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut glances = interval(GLANCE);
+    glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<(Instant, Wake)> = None;
     let say_once = Once::new();
     loop {
@@ -40,6 +45,7 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
                 mirror.pass(Wake::Everything);
                 say_once.call_once(|| tracing::info!("following {}", mirror.describe()));
             }
+            _ = glances.tick() => mirror.pass(Wake::Programs),
             Some(wake) = wakes.recv() => due = Some(merge(due, wake)),
             () = settled => {
                 if let Some((_, wake)) = due.take() {

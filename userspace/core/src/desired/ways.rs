@@ -117,6 +117,18 @@ impl Remote<'_> {
         is_ethernet && is_ours
     }
 
+    /// Whether the node may send without the tunnel what this one answers through it.
+    #[must_use]
+    pub fn may_send_around(&self, cluster: &ClusterSpec) -> bool {
+        let is_on_link = |end: &IpAddr| self.paths.get(end).is_some_and(|path| path.gateway.is_none());
+        let sends = match cluster.routing_of(&self.node.name) {
+            Routing::Tunnel => false,
+            Routing::Direct => true,
+            Routing::Auto => self.node.addresses.iter().any(is_on_link),
+        };
+        sends && self.routing == Routing::Tunnel
+    }
+
     /// The way to what is at, or behind, the node's address `end`, if it needs no tunnel.
     fn direct(&self, end: Option<IpAddr>) -> Option<Way> {
         let end = end?;

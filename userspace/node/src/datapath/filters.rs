@@ -96,14 +96,26 @@ fn exchange(program: &mut SchedClassifier, interface: &str, direction: TcAttachT
         .map_err(|source| program_error(interface, "replace filter", source))
 }
 
-/// Removes our filter of that direction, if it is there.
-pub(super) fn take_off(interface: &str, direction: TcAttachType) -> Result<()> {
+/// Removes our filter of that direction; `false` if there was none.
+pub(super) fn take_off(interface: &str, direction: TcAttachType) -> Result<bool> {
     use aya::programs::Link as _;
     if ours(interface, direction)?.is_none() {
-        return Ok(());
+        return Ok(false);
     }
     let link = our_link(interface, direction)?;
-    link.detach().map_err(|source| program_error(interface, "remove filter", source))
+    link.detach().map_err(|source| program_error(interface, "remove filter", source))?;
+    Ok(true)
+}
+
+/// Removes the clsact qdisc if nobody has a filter on it.
+pub(super) fn drop_empty_clsact(interface: &str) -> Result<()> {
+    let drop = || {
+        let index = tc::ifindex(interface)?;
+        let in_use = !tc::filters(index, TcAttachType::Ingress)?.is_empty()
+            || !tc::filters(index, TcAttachType::Egress)?.is_empty();
+        if in_use { Ok(()) } else { pod_attach::remove_clsact(index) }
+    };
+    drop().map_err(|source| io_error(interface, "remove clsact qdisc", source))
 }
 
 /// Whether our filter of that direction runs the program that is pinned as `name`.
@@ -123,7 +135,7 @@ pub(super) fn ours(interface: &str, direction: TcAttachType) -> Result<Option<u3
     let filters = list().map_err(|source| io_error(interface, "list filters", source))?;
     let own =
         filters.iter().find(|filter| filter.priority == FILTER_PRIORITY && filter.handle == FILTER_HANDLE);
-    Ok(own.map(|filter| filter.program))
+    Ok(own.and_then(|filter| filter.program))
 }
 
 /// aya detaches a link with the value that stands for it; ours stay.
@@ -161,6 +173,6 @@ pub(super) fn program_error(interface: &str, action: &'static str, source: Progr
     Error::Attach { interface: interface.to_owned(), action, source: Box::new(source) }
 }
 
-fn io_error(interface: &str, action: &'static str, source: io::Error) -> Error {
+pub(super) fn io_error(interface: &str, action: &'static str, source: io::Error) -> Error {
     Error::Interface { interface: interface.to_owned(), action, source }
 }

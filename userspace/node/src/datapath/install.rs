@@ -63,6 +63,24 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     Ok(Installed { maps_created, programs_replaced })
 }
 
+/// Removes the pins that another version of the ABI left beside these, and with them its tcx links: theirs would see every
+/// packet before ours, by maps that nobody keeps.
+///
+/// # Errors
+/// A pin cannot be removed.
+pub fn discard_other_versions(pins: &Pins) -> Result<()> {
+    let Some(parent) = pins.root().parent() else { return Ok(()) };
+    let entries = fs::read_dir(parent).map_err(failed(parent, "list"))?;
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let number = path.file_name().and_then(|name| name.to_str()?.strip_prefix("abi"));
+        let is_version = number.is_some_and(|number| number.parse::<u32>().is_ok());
+        if is_version && path != pins.root() {
+            fs::remove_dir_all(&path).map_err(failed(&path, "remove"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether every map and program is pinned.
 #[must_use]
 pub fn is_installed(pins: &Pins) -> bool {

@@ -3,6 +3,8 @@
 //! Everything is synchronous and holds no state of its own: the pins below `<bpf>/abi<N>` are the state. A process
 //! opens only the handles it needs. Interface names are resolved in the calling thread's network namespace.
 
+mod attach;
+mod chain;
 mod config;
 mod error;
 mod filters;
@@ -13,7 +15,6 @@ mod layout;
 mod log;
 mod map;
 mod object;
-mod overlay;
 mod pins;
 mod pod_attach;
 mod pod_tcx;
@@ -24,20 +25,22 @@ mod routes;
 mod stats;
 mod tc;
 mod tcx;
+mod trial;
 
+pub use attach::{AttachMode, Attachment, Side, attach, attachment, detach, detach_others};
+pub use chain::{Chain, Member, chains};
 pub use config::ConfigMap;
 pub use error::Error;
 pub use filters::{PodFilters, attach_pod, pod_filters, pod_mode};
-pub use install::{Installed, Sizes, install, install_object, is_installed};
+pub use install::{Installed, Sizes, discard_other_versions, install, install_object, is_installed};
 pub use interfaces::{Interfaces, PodTotals};
 pub use layout::installed_sizes;
 #[cfg(feature = "debug")]
 pub use log::follow_log;
 pub use object::object;
-pub use overlay::{AttachMode, OverlayAttachment, attach_overlay, detach_overlay, overlay_attachment};
 pub use pins::Pins;
 pub use pods::Pods;
-pub use probe::{Feature, Probe, TCX, probe};
+pub use probe::{ENCAPSULATION, Feature, Probe, TCX, can_encapsulate, probe};
 pub use routes::Routes;
 pub use stats::{Stats, Total};
 pub use tcx::is_supported as has_tcx;

@@ -4,7 +4,7 @@ use naru_abi::{maps, programs};
 
 use crate::paths::Paths;
 
-/// Where the kernel objects of one node are pinned: `<bpf>/abi<N>/{MAP, programs/PROGRAM, links/PROGRAM}`.
+/// Where the kernel objects of one node are pinned: `<bpf>/abi<N>/{MAP, programs/PROGRAM, links/PROGRAM_IFINDEX}`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pins {
     root: PathBuf,
@@ -53,10 +53,10 @@ impl Pins {
         self.root.join("links")
     }
 
-    /// The pin of the tcx link of a program.
+    /// The pin of the tcx link of a program on the device of that index.
     #[must_use]
-    pub fn link(&self, program: &str) -> PathBuf {
-        self.links().join(program)
+    pub fn link(&self, program: &str, interface: u32) -> PathBuf {
+        self.links().join(format!("{program}_{interface}"))
     }
 
     /// The first map or program that is not there.

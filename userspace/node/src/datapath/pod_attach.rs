@@ -22,7 +22,10 @@ use super::{
 };
 
 const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
+/// `NLM_F_REQUEST | NLM_F_ACK`.
+const ACKNOWLEDGED: u16 = 0x5;
 /// `NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE`.
 const CREATE: u16 = 0x405;
 /// `NLM_F_EXCL`.
@@ -63,6 +66,12 @@ pub(super) fn attach(pins: &Pins, interface: &str) -> Result<()> {
     batch.extend(filter(CLSACT_INGRESS, programs::FROM_POD, &from_pod));
     batch.extend(filter(CLSACT_EGRESS, programs::TO_POD, &to_pod));
     exchange(&batch, 3).map_err(failed)
+}
+
+/// Removes the clsact qdisc of the interface.
+pub(super) fn remove_clsact(index: u32) -> io::Result<()> {
+    let qdisc = [0, index, CLSACT_HANDLE, CLSACT, 0];
+    exchange(&message(RTM_DELQDISC, ACKNOWLEDGED, qdisc, &[]), 1)
 }
 
 /// A descriptor of a pinned program.

@@ -4,8 +4,13 @@ use aya::{
     sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 
+use super::trial;
+
 /// Name of the optional feature that [`super::AttachMode::Tcx`] needs.
 pub const TCX: &str = "tcx links (6.6)";
+
+/// Name of the optional feature that encapsulation by our programs needs.
+pub const ENCAPSULATION: &str = "bpf_skb_adjust_room for VXLAN both ways (6.3)";
 
 /// A feature of the kernel that the datapath needs or uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +62,12 @@ const HELPERS: [(&str, BpfHelper); 5] = [
     ("bpf_skb_get_tunnel_key (4.3)", BpfHelper::BPF_FUNC_skb_get_tunnel_key),
 ];
 
+/// Whether programs can put packets into the tunnel and take them out; the kernel is asked once a process.
+#[must_use]
+pub fn can_encapsulate() -> bool {
+    trial::can_encapsulate()
+}
+
 /// Asks the kernel for every feature; changes nothing. Without the right to use eBPF everything is missing.
 #[must_use]
 pub fn probe() -> Probe {
@@ -74,5 +85,6 @@ pub fn probe() -> Probe {
     }
     features.push(optional("BTF of maps and programs (4.18)", aya::features().btf().is_some()));
     features.push(optional(TCX, SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()));
+    features.push(optional(ENCAPSULATION, can_encapsulate()));
     Probe { features }
 }

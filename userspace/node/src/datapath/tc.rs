@@ -19,20 +19,23 @@ pub(super) const MESSAGE_HEADER: usize = 16;
 const TC_HEADER: usize = 20;
 pub(super) const CLSACT_INGRESS: u32 = 0xffff_fff2;
 pub(super) const CLSACT_EGRESS: u32 = 0xffff_fff3;
+const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_ID: u16 = 11;
 /// `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER` are above these bits.
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
 
-/// An eBPF filter of a clsact qdisc.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A filter of a clsact qdisc.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Filter {
     /// Its priority.
     pub priority: u16,
     /// Its handle.
     pub handle: u32,
-    /// The kernel's number of its program.
-    pub program: u32,
+    /// Its kind as `tc` names it.
+    pub kind: String,
+    /// The kernel's number of its program, where it is an eBPF one.
+    pub program: Option<u32>,
 }
 
 /// The index of an interface in this thread's namespace.
@@ -41,7 +44,7 @@ pub(super) fn ifindex(interface: &str) -> io::Result<u32> {
     Ok(name_to_index(socket, interface)?)
 }
 
-/// The eBPF filters of one direction; none where there is no clsact qdisc.
+/// The filters of one direction in their order; none where there is no clsact qdisc.
 pub(super) fn filters(ifindex: u32, direction: TcAttachType) -> io::Result<Vec<Filter>> {
     // Protocol 0 is NETLINK_ROUTE.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
@@ -96,13 +99,15 @@ fn error(message: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The filter a message describes, if it is an eBPF one.
+/// The filter a message describes; one without a handle only announces its priority.
 fn filter(message: &[u8]) -> Option<Filter> {
     let handle = u32_at(message, MESSAGE_HEADER + 8)?;
     let info = u32_at(message, MESSAGE_HEADER + 16)?;
-    let options = attribute(message.get(MESSAGE_HEADER + TC_HEADER..)?, TCA_OPTIONS)?;
-    let program = u32_at(attribute(options, TCA_BPF_ID)?, 0)?;
-    Some(Filter { priority: (info >> 16) as u16, handle, program })
+    let attributes = message.get(MESSAGE_HEADER + TC_HEADER..)?;
+    let kind = String::from_utf8_lossy(attribute(attributes, TCA_KIND)?).trim_end_matches('\0').to_owned();
+    let options = attribute(attributes, TCA_OPTIONS).filter(|_| kind == "bpf");
+    let program = options.and_then(|options| u32_at(attribute(options, TCA_BPF_ID)?, 0));
+    (handle != 0).then_some(Filter { priority: (info >> 16) as u16, handle, kind, program })
 }
 
 /// The content of the first attribute of type `wanted`.
@@ -151,7 +156,7 @@ mod tests {
         for word in [0, 7, handle, CLSACT_INGRESS, priority << 16 | 3] {
             body.extend(word.to_ne_bytes());
         }
-        body.extend(attribute_bytes(1, b"bpf\0"));
+        body.extend(attribute_bytes(TCA_KIND, b"bpf\0"));
         let mut options = attribute_bytes(7, b"from_pod\0");
         options.extend(attribute_bytes(TCA_BPF_ID, &program.to_ne_bytes()));
         body.extend(attribute_bytes(TCA_OPTIONS | 0x8000, &options));
@@ -165,7 +170,13 @@ mod tests {
         let mut filters = Vec::new();
         assert!(!take(&datagram, &mut filters).unwrap());
         let wanted = [(5230, 1, 77), (1, 2, 78)];
-        assert_eq!(filters, wanted.map(|(priority, handle, program)| Filter { priority, handle, program }));
+        let filter = |(priority, handle, program)| Filter {
+            priority,
+            handle,
+            kind: "bpf".to_owned(),
+            program: Some(program),
+        };
+        assert_eq!(filters, wanted.map(filter));
     }
 
     #[test]

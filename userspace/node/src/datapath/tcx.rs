@@ -1,7 +1,8 @@
 //! tcx links, pinned: they outlive the process that made them, and the program behind one is exchanged in place.
 
 use std::{
-    path::Path,
+    fs, io,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +13,12 @@ use aya::programs::{
     tc::{SchedClassifierLink, TcAttachOptions},
 };
 
-use super::{Error, Pins, Result, filters::program_error, install::remove, program};
+use super::{
+    Error, Pins, Result,
+    filters::{self, program_error},
+    install::remove,
+    program, tc,
+};
 
 /// How long a released link may stay attached, and how often to look.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
@@ -30,7 +36,7 @@ pub(super) fn put(pins: &Pins, name: &'static str, interface: &str, direction: T
         return Ok(());
     }
     let mut program = program::open(pins, name)?;
-    let pin = pins.link(name);
+    let pin = pins.link(name, index(interface)?);
     if pin.exists() && exchange(&mut program, &pin)? && is_put(pins, name, interface, direction)? {
         return Ok(());
     }
@@ -38,10 +44,11 @@ pub(super) fn put(pins: &Pins, name: &'static str, interface: &str, direction: T
     create(&mut program, &pin, interface, direction)
 }
 
-/// Detaches what is pinned as the link of `name`, and waits until it is gone from the chain of `interface`: the kernel
+/// Detaches what is pinned as the link of `name` on `interface`, and waits until it is gone from the chain: the kernel
 /// releases a link some time after its last reference.
 pub(super) fn take_off(pins: &Pins, name: &str, interface: &str, direction: TcAttachType) -> Result<()> {
-    let pin = pins.link(name);
+    let Ok(index) = tc::ifindex(interface) else { return Ok(()) };
+    let pin = pins.link(name, index);
     if !pin.exists() {
         return Ok(());
     }
@@ -50,6 +57,25 @@ pub(super) fn take_off(pins: &Pins, name: &str, interface: &str, direction: TcAt
     let deadline = Instant::now() + RELEASE_LIMIT;
     while is_in_chain(program, interface, direction) && Instant::now() < deadline {
         thread::sleep(RELEASE_STEP);
+    }
+    Ok(())
+}
+
+/// Discards the pinned links of the programs on devices other than `interfaces`.
+pub(super) fn discard(pins: &Pins, programs: [&str; 2], interfaces: &[u32]) -> Result<()> {
+    let failed = |source| Error::Pin { path: pins.links(), action: "list", source };
+    let entries = match fs::read_dir(pins.links()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    let kept: Vec<PathBuf> =
+        programs.iter().flat_map(|name| interfaces.iter().map(|index| pins.link(name, *index))).collect();
+    for pin in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = pin.file_name().unwrap_or_default().to_string_lossy();
+        let is_of_these = name.rsplit_once('_').is_some_and(|(program, _)| programs.contains(&program));
+        if is_of_these && !kept.contains(&pin) {
+            remove(&pin)?;
+        }
     }
     Ok(())
 }
@@ -67,7 +93,7 @@ pub(super) fn is_put(
     interface: &str,
     direction: TcAttachType,
 ) -> Result<bool> {
-    let pin = pins.link(name);
+    let pin = pins.link(name, index(interface)?);
     if !pin.exists() || !is_supported(interface) {
         return Ok(false);
     }
@@ -98,6 +124,10 @@ fn create(program: &mut SchedClassifier, pin: &Path, interface: &str, direction:
         .map_err(|source| program_error(interface, "attach by tcx", source))?;
     let link = FdLink::try_from(link).map_err(|source| link_error(pin, "take", source))?;
     link.pin(pin).map(drop).map_err(|source| Error::PinObject { path: pin.to_owned(), source })
+}
+
+fn index(interface: &str) -> Result<u32> {
+    tc::ifindex(interface).map_err(|source| filters::io_error(interface, "find", source))
 }
 
 fn open(pin: &Path) -> Result<FdLink> {

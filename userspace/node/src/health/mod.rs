@@ -3,8 +3,8 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use crate::{
-    datapath::{Pins, overlay_attachment, pod_filters},
-    init::{self, DEVICE, InitError, Memory, Survey},
+    datapath::{Pins, Side, attachment, chains, pod_filters},
+    init::{self, DEVICE, InitError, Memory, NodeFacts, Survey},
     links::Links,
     paths::Paths,
     store::NodeStore,
@@ -24,6 +24,7 @@ pub fn warnings(paths: &Paths, memory: &Memory) -> Result<Vec<String>, InitError
     warnings.extend(own_addresses(memory, &survey));
     warnings.extend(unreachable_nodes(memory, &survey));
     warnings.extend(overlay(&links, &pins, memory)?);
+    warnings.extend(uplinks(paths, &pins)?);
     warnings.extend(pods(&links, &pins)?);
     warnings.extend(runtime(paths, memory));
     warnings.extend(lost_journals(paths));
@@ -71,8 +72,22 @@ fn overlay(links: &Links, pins: &Pins, memory: &Memory) -> Result<Option<String>
     if !link.up {
         return Ok(Some(format!("{DEVICE}: down")));
     }
-    let attached = overlay_attachment(pins, DEVICE).is_ok_and(|attachment| attachment.is_complete());
+    let attached = attachment(pins, Side::Overlay, DEVICE).is_ok_and(|attachment| attachment.is_complete());
     Ok((!attached).then(|| format!("{DEVICE}: programs are not attached")))
+}
+
+/// Uplinks without our programs, or with more than one in a direction.
+fn uplinks(paths: &Paths, pins: &Pins) -> Result<Vec<String>, InitError> {
+    let mut warnings = Vec::new();
+    for name in NodeFacts::load(paths)?.map(|facts| facts.uplinks).unwrap_or_default() {
+        if !attachment(pins, Side::Underlay, &name).is_ok_and(|found| found.is_complete()) {
+            warnings.push(format!("{name}: programs are not attached"));
+        }
+        for chain in chains(&name).into_iter().flatten().filter(|chain| chain.ours() > 1) {
+            warnings.push(format!("{name}: {} programs of ours at {}", chain.ours(), chain.direction));
+        }
+    }
+    Ok(warnings)
 }
 
 /// Pods' interfaces without our filters.

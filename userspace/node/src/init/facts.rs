@@ -29,6 +29,12 @@ pub struct NodeFacts {
     pub delegated: Option<Vec<Delegated>>,
     /// MTU of a pod's interface unless the configuration says otherwise.
     pub pod_mtu: u32,
+    /// UDP port of the tunnel; `None` without one.
+    #[serde(default)]
+    pub tunnel_port: Option<u16>,
+    /// Devices that our programs are attached to beside the tunnel device and pods'.
+    #[serde(default)]
+    pub uplinks: Vec<String>,
 }
 
 /// A pool that an administrator made.
@@ -127,6 +133,8 @@ mod tests {
             pools: Vec::new(),
             delegated: None,
             pod_mtu: 1450,
+            tunnel_port: None,
+            uplinks: Vec::new(),
         }
     }
 

@@ -1,10 +1,11 @@
 use naru_core::cluster::ClusterSpec;
 
-use super::{InitError, Memory, Request, Survey, current, files, overlay, run};
+use super::{InitError, Memory, NodeFacts, Request, Survey, config, current, files, overlay, run, uplinks};
 use crate::{
     datapath::Pins,
-    links::Links,
+    links::{Link, Links},
     paths::Paths,
+    store::NodeStore,
     sync::{self, Changes},
 };
 
@@ -28,10 +29,45 @@ pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, In
     let (links, pins) = (Links::open()?, Pins::new(paths));
     let survey = Survey::take(&links, &memory)?;
     overlay::ensure(&links, &pins, &memory, &survey)?;
+    adapt(paths, &pins, &memory, &survey)?;
     let changes = sync::apply(&links, &pins, &memory, &survey)?;
     memory.save(paths)?;
-    files::write_json(&paths.node_facts(), &run::facts(&memory, &survey)?)?;
+    publish(paths, &memory, &survey)?;
     Ok(Some(changes))
+}
+
+/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device's MTU, the programs' configuration
+/// and where they are attached. `overlay` is the tunnel device.
+pub(crate) fn readjust(
+    paths: &Paths,
+    links: &Links,
+    memory: &Memory,
+    survey: &Survey,
+    overlay: Option<&Link>,
+) -> Result<(), InitError> {
+    let pins = Pins::new(paths);
+    // Repeating the whole of it would be announced, and wake the agent again.
+    if overlay.is_some_and(|link| link.mtu != overlay::device_mtu(memory, survey)) {
+        overlay::ensure(links, &pins, memory, survey)?;
+    }
+    config::ensure(&pins, memory, survey, overlay.map_or(0, |link| link.index))?;
+    adapt(paths, &pins, memory, survey)?;
+    publish(paths, memory, survey)
+}
+
+fn adapt(paths: &Paths, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
+    if !uplinks::strict(memory, survey)?.is_empty() {
+        uplinks::loosen(memory, survey, &mut NodeStore::open(&paths.node_store())?)?;
+    }
+    uplinks::ensure(pins, memory, survey, NodeFacts::load(paths)?.as_ref())
+}
+
+fn publish(paths: &Paths, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
+    let facts = run::facts(memory, survey)?;
+    if NodeFacts::load(paths)?.as_ref() != Some(&facts) {
+        files::write_json(&paths.node_facts(), &facts)?;
+    }
+    Ok(())
 }
 
 /// Whether the cluster asks of this node itself what it asked before.

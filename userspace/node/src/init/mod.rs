@@ -3,6 +3,7 @@
 //! [`run`] is the plan. It looks first and refuses before it changes anything, then goes from the inside out: files,
 //! bpffs, programs, overlay device, addresses, routes, firewall; the runtime's configuration comes last.
 
+mod config;
 mod conflist;
 mod directories;
 mod error;
@@ -16,6 +17,7 @@ mod pools;
 mod request;
 mod run;
 mod survey;
+mod uplinks;
 
 use std::net::IpAddr;
 
@@ -26,6 +28,7 @@ pub use error::InitError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
 pub use files::agent_lock;
 pub use follow::follow;
+pub(crate) use follow::readjust;
 pub use memory::{Memory, Pool, PoolSubnets};
 pub use named::{NamedPool, PoolChange};
 pub use overlay::{DEVICE, overlay_mac};

@@ -1,11 +1,10 @@
 use crate::{
-    datapath::{AttachMode, ConfigMap, Pins, attach_overlay},
+    datapath::{AttachMode, Pins, Side, attach, detach_others},
     host::sysctl::{Families, prepare_device},
     links::{GATEWAY_V4, GATEWAY_V6, Links, Mac, Neighbour, Overlay},
 };
-use naru_abi::{ABI_VERSION, Addr, Config, features};
 
-use super::{InitError, Memory, Survey};
+use super::{InitError, Memory, Survey, config};
 
 /// Name of the tunnel device.
 pub const DEVICE: &str = "naru-vx";
@@ -19,7 +18,7 @@ pub(super) fn ensure(
     survey: &Survey,
 ) -> Result<Option<AttachMode>, InitError> {
     if !memory.is_clustered() {
-        configure(pins, memory, 0)?;
+        config::ensure(pins, memory, survey, 0)?;
         return Ok(None);
     }
     let overlay = Overlay {
@@ -33,8 +32,9 @@ pub(super) fn ensure(
     for ip in [GATEWAY_V4, GATEWAY_V6] {
         links.ensure_neighbour(&Neighbour { index, ip, mac: peer_mac() })?;
     }
-    configure(pins, memory, index)?;
-    Ok(Some(attach_overlay(pins, DEVICE, memory.attach_mode())?))
+    config::ensure(pins, memory, survey, index)?;
+    detach_others(pins, Side::Overlay, &[index])?;
+    Ok(Some(attach(pins, Side::Overlay, DEVICE, memory.attach_mode())?))
 }
 
 /// MAC address of the tunnel device of the node of that name: the same each time, another one on each node, since
@@ -63,27 +63,9 @@ pub(super) fn families(memory: &Memory) -> Families {
 }
 
 /// What fits the widest path: narrower ones are kept to by their routes.
-fn device_mtu(memory: &Memory, survey: &Survey) -> u32 {
+pub(super) fn device_mtu(memory: &Memory, survey: &Survey) -> u32 {
     let tunnels = survey.ways(memory).remotes().map(|remote| remote.tunnel_mtu());
     tunnels.max().unwrap_or_else(|| survey.pod_mtu(memory))
-}
-
-fn configure(pins: &Pins, memory: &Memory, overlay_ifindex: u32) -> Result<(), InitError> {
-    let config = Config {
-        abi: ABI_VERSION,
-        features: features::REDIRECT_PEER,
-        overlay_ifindex,
-        tunnel_port: memory.cluster.tunnel.port.into(),
-        vni: memory.cluster.tunnel.vni,
-        reserved: 0,
-        node_v4: Addr::UNSPECIFIED,
-        node_v6: Addr::UNSPECIFIED,
-    };
-    let mut map = ConfigMap::open(pins)?;
-    if map.get()? != config {
-        map.set(config)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use naru_core::{
     reconcile::{Pass, Policy},
 };
 
-use super::{InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools};
+use super::{
+    InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools, uplinks,
+};
 use crate::{
     datapath::{self, AttachMode, Installed, Pins, Sizes},
     delegate,
@@ -136,6 +138,8 @@ fn prepare(
     let installed = datapath::install(&pins, Sizes::default())?;
     sysctl::forward_packets(overlay::families(&memory), &survey.advertised, node)?;
     let attach = overlay::ensure(&links, &pins, &memory, survey)?;
+    uplinks::loosen(&memory, survey, node)?;
+    uplinks::ensure(&pins, &memory, survey, NodeFacts::load(paths)?.as_ref())?;
     let mut facts = facts(&memory, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
     // naru-ipam may have made the store: what it did not find there it did not adopt either.
@@ -150,6 +154,7 @@ fn prepare(
         true => links,
         false => restore_pods(&facts, &pins, links, state)?,
     };
+    datapath::discard_other_versions(&pins)?;
     let changes = sync::apply(&links, &pins, &memory, survey)?;
     Ok(Ready { facts, memory, attach, installed, changes })
 }
@@ -191,6 +196,8 @@ pub(super) fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitE
         pools: memory.pool_facts(),
         subnets: memory.pools.iter().map(|pool| pool.subnets.clone()).collect(),
         pod_mtu: survey.pod_mtu(memory),
+        tunnel_port: memory.is_clustered().then_some(memory.cluster.tunnel.port),
+        uplinks: uplinks::wanted(memory, survey).into_iter().collect(),
     })
 }
 

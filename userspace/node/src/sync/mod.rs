@@ -8,9 +8,9 @@ mod write;
 use naru_core::desired::{Command, Nat, desired, diff};
 
 use crate::{
-    datapath::Pins,
+    datapath::{Pins, Side, attach, attachment},
     host::firewall::{self, Firewall, Tunnel},
-    init::{self, DEVICE, InitError, Memory, Survey},
+    init::{self, DEVICE, InitError, Memory, NodeFacts, Survey},
     links::Links,
     paths::Paths,
 };
@@ -32,7 +32,7 @@ impl Changes {
     }
 }
 
-/// Looks at the machine and applies what follows for maps, routes and rules, under the init lock; `None` where there is
+/// Looks at the machine and applies what follows for maps, routes, rules and uplinks, under the init lock; `None` where there is
 /// no node, or its pins or its tunnel device are gone, and only init helps.
 ///
 /// # Errors
@@ -44,17 +44,43 @@ pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
     }
     let _lock = init::lock(paths)?;
     let Some(memory) = Memory::load(paths)? else { return Ok(None) };
-    let has_tunnel = !memory.is_clustered() || links.link(DEVICE)?.is_some_and(|link| link.up);
-    if !has_tunnel {
+    let overlay = if memory.is_clustered() { links.link(DEVICE)? } else { None };
+    if memory.is_clustered() && !overlay.as_ref().is_some_and(|link| link.up) {
         return Ok(None);
     }
     let survey = Survey::take(&links, &memory)?;
-    let (commands, refused, _) = mirror(&links, &pins, &memory, &survey)?;
+    init::readjust(paths, &links, &memory, &survey, overlay.as_ref())?;
+    let (commands, mut refused, nat) = mirror(&links, &pins, &memory, &survey)?;
+    // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
+    let firewall = !commands.is_empty() && firewall(&memory, nat, &mut refused);
     if refused.is_empty() {
-        Ok(Some(Changes { commands, firewall: false }))
+        Ok(Some(Changes { commands, firewall }))
     } else {
         Err(InitError::Refused(refused))
     }
+}
+
+/// Attaches the programs again where somebody took one off the tunnel device or an uplink: the kernel announces nothing of
+/// tcx links. Returns the devices concerned; cheap where nothing is missing.
+///
+/// # Errors
+/// The node's files cannot be read, or the kernel refuses.
+pub fn reattach(paths: &Paths) -> Result<Vec<String>, InitError> {
+    let (pins, Some(facts)) = (Pins::new(paths), NodeFacts::load(paths)?) else { return Ok(Vec::new()) };
+    let overlay = facts.tunnel_port.map(|_| (Side::Overlay, DEVICE.to_owned()));
+    let uplinks = facts.uplinks.iter().map(|name| (Side::Underlay, name.clone()));
+    let mut bare: Vec<(Side, String)> = overlay.into_iter().chain(uplinks).collect();
+    // A device or pin that is gone is for a larger pass.
+    bare.retain(|(side, name)| attachment(&pins, *side, name).is_ok_and(|found| !found.is_complete()));
+    if bare.is_empty() {
+        return Ok(Vec::new());
+    }
+    let _lock = init::lock(paths)?;
+    let Some(memory) = Memory::load(paths)? else { return Ok(Vec::new()) };
+    for (side, name) in &bare {
+        attach(&pins, *side, name, memory.attach_mode())?;
+    }
+    Ok(bare.into_iter().map(|(_, name)| name).collect())
 }
 
 /// Makes maps, kernel routes, rules and the nftables table be what `memory` and the machine ask for.
@@ -64,16 +90,21 @@ pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
 /// ([`InitError::Refused`]); the others are made then.
 pub fn apply(links: &Links, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<Changes, InitError> {
     let (commands, mut refused, nat) = mirror(links, pins, memory, survey)?;
+    let firewall = firewall(memory, nat, &mut refused);
+    if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(InitError::Refused(refused)) }
+}
+
+/// Makes the nftables table be as it should; whether it was made anew.
+fn firewall(memory: &Memory, nat: Nat, refused: &mut Vec<String>) -> bool {
     let table = Firewall {
         masquerade: nat.sources.into_iter().collect(),
         direct: nat.exempt.into_iter().collect(),
         tunnel: memory.is_clustered().then_some(Tunnel { port: nat.tunnel_port, addresses: nat.addresses }),
     };
-    let firewall = firewall::apply(&table).unwrap_or_else(|error| {
+    firewall::apply(&table).unwrap_or_else(|error| {
         refused.push(error.to_string());
         false
-    });
-    if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(InitError::Refused(refused)) }
+    })
 }
 
 /// Maps, routes and rules: the changes that were due, what of them was refused, and what the firewall should be.

@@ -5,10 +5,10 @@ mod traces;
 use std::path::PathBuf;
 
 use crate::{
-    datapath::{self, Pins},
+    datapath::{self, Pins, Side},
     delegate,
     host::{self, firewall},
-    init::{self, DEVICE, DIRECTORY, InitError, Memory},
+    init::{self, DEVICE, DIRECTORY, InitError, Memory, NodeFacts},
     links::{HostVeth, Links},
     paths::Paths,
     store::NodeStore,
@@ -105,6 +105,8 @@ impl Work<'_> {
             let result = self.links.delete_host_veth(&pod.name);
             self.note(result);
         }
+        let result = self.uplinks(&pins);
+        self.note(result);
         let result = self.overlay(&pins);
         self.note(result);
         let result = self.routes();
@@ -117,9 +119,18 @@ impl Work<'_> {
 
     fn overlay(&self, pins: &Pins) -> Result<(), InitError> {
         let Some(link) = self.links.link(DEVICE)? else { return Ok(()) };
-        datapath::detach_overlay(pins, &link.name)?;
+        datapath::detach(pins, Side::Overlay, &link.name)?;
         self.links.delete_overlay(&link.name)?;
         Ok(())
+    }
+
+    /// By the list that init left, and whatever else is pinned.
+    fn uplinks(&self, pins: &Pins) -> Result<(), InitError> {
+        let facts = NodeFacts::load(self.paths)?;
+        for name in facts.iter().flat_map(|facts| &facts.uplinks) {
+            datapath::detach(pins, Side::Underlay, name)?;
+        }
+        Ok(datapath::detach_others(pins, Side::Underlay, &[])?)
     }
 
     fn routes(&self) -> Result<(), InitError> {

@@ -1,0 +1,84 @@
+use aya::programs::{
+    ProgramInfo, SchedClassifier,
+    TcAttachType::{self, Egress, Ingress},
+    loaded_programs,
+};
+use naru_abi::programs;
+
+use super::{Result, filters, tc};
+
+/// Everything that sees the packets of one direction of a device, in its order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Chain {
+    /// `ingress` or `egress`.
+    pub direction: &'static str,
+    /// By tcx first, then the filters of a clsact qdisc.
+    pub members: Vec<Member>,
+}
+
+/// A program or filter of a chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Name of the program; kind and priority of a filter without one.
+    pub name: String,
+    /// Whether it has the name of a program of ours.
+    pub ours: bool,
+}
+
+impl Chain {
+    /// What sees packets before ours; everything where there is none of ours.
+    #[must_use]
+    pub fn before(&self) -> &[Member] {
+        let ours = self.members.iter().position(|member| member.ours);
+        self.members.get(..ours.unwrap_or(self.members.len())).unwrap_or_default()
+    }
+
+    /// What sees only the packets that ours pass on.
+    #[must_use]
+    pub fn after(&self) -> &[Member] {
+        let ours = self.members.iter().rposition(|member| member.ours);
+        ours.and_then(|at| self.members.get(at + 1..)).unwrap_or_default()
+    }
+
+    /// How many of ours there are.
+    #[must_use]
+    pub fn ours(&self) -> usize {
+        self.members.iter().filter(|member| member.ours).count()
+    }
+}
+
+/// The chains of `interface`, of both directions.
+///
+/// # Errors
+/// The kernel's; `ENODEV` where there is no such interface.
+pub fn chains(interface: &str) -> Result<[Chain; 2]> {
+    let chain = |direction, attach| Ok(Chain { direction, members: members(interface, attach)? });
+    Ok([chain("ingress", Ingress)?, chain("egress", Egress)?])
+}
+
+fn members(interface: &str, direction: TcAttachType) -> Result<Vec<Member>> {
+    let listed = || tc::filters(tc::ifindex(interface)?, direction);
+    let filters = listed().map_err(|source| filters::io_error(interface, "list filters", source))?;
+    // A kernel without tcx has no such chain.
+    let links = SchedClassifier::query_tcx(interface, direction).map(|(_, links)| links).unwrap_or_default();
+    let names = if filters.iter().any(|filter| filter.program.is_some()) { names() } else { Vec::new() };
+    let by_filter = |filter: &tc::Filter| {
+        let known = names.iter().find(|(id, _)| Some(*id) == filter.program);
+        known
+            .map_or_else(|| format!("{} priority {}", filter.kind, filter.priority), |(_, name)| name.clone())
+    };
+    let all = links.iter().map(name).chain(filters.iter().map(by_filter));
+    Ok(all.map(|name| Member { ours: programs::ALL.contains(&name.as_str()), name }).collect())
+}
+
+/// Names of all programs by number.
+fn names() -> Vec<(u32, String)> {
+    loaded_programs().filter_map(|info| info.ok().map(|info| (info.id(), name(&info)))).collect()
+}
+
+fn name(program: &ProgramInfo) -> String {
+    match program.name_as_str() {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => format!("program {}", program.id()),
+    }
+}
