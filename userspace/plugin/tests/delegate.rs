@@ -190,17 +190,19 @@ struct Fake {
 
 impl Fake {
     fn new(node: &Node) -> Self {
-        let fake = Self {
-            directory: tempfile::tempdir().unwrap(),
-            conf: with_ipam(node, json!({ "type": "fake-ipam", "anything": { "goes": [1] } })),
-        };
+        Self::with(node, json!({ "type": "fake-ipam", "anything": { "goes": [1] } }))
+    }
+
+    fn with(node: &Node, ipam: Value) -> Self {
+        let name = ipam["type"].as_str().unwrap().to_owned();
+        let fake = Self { directory: tempfile::tempdir().unwrap(), conf: with_ipam(node, ipam) };
         let home = fake.directory.path().display();
         let script = format!(
             "#!/bin/sh\ncd {home}\n\
              echo \"$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME ${{CNI_NETNS##*/}} $CNI_ARGS\" >> log\n\
-             cat > stdin.$CNI_COMMAND\n. ./$CNI_COMMAND\n"
+             cat > stdin.$CNI_COMMAND\ntr '\\0' '\\n' < /proc/self/environ > env.$CNI_COMMAND\n. ./$CNI_COMMAND\n"
         );
-        let file = fake.path("fake-ipam");
+        let file = fake.path(&name);
         fs::write(&file, script).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
         fake.on("ADD", r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.66.0.9/24"}]}'"#);
@@ -249,6 +251,56 @@ fn the_plugin_sees_our_environment_and_standard_input_unchanged() {
     for verb in ["ADD", "CHECK", "DEL"] {
         let stdin = fs::read_to_string(fake.path(&format!("stdin.{verb}"))).unwrap();
         assert_eq!(stdin, fake.conf.to_string(), "{verb}");
+    }
+    node.assert_clean();
+}
+
+/// whereabouts itself is in no Debian package: this is its configuration, and what its answer looks like.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_ipam_that_naru_knows_nothing_of_gets_its_own_keys_and_the_whole_environment() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let ipam = json!({
+        "type": "whereabouts", "range": "10.66.0.225-10.66.0.230/24", "exclude": ["10.66.0.229/32"],
+        "ipRanges": [{ "range": "fd66::/116", "range_start": "fd66::10" }], "gateway": "10.66.0.1",
+        "datastore": "kubernetes", "kubernetes": { "kubeconfig": "/etc/cni/net.d/whereabouts.kubeconfig" },
+        "log_level": "debug", "sleep_for_race": 0, "network_name": "a",
+    });
+    let fake = Fake::with(&node, ipam);
+    let addresses_of_both =
+        r#"{"address":"10.66.0.225/24","gateway":"10.66.0.1"},{"address":"fd66::10/116"}"#;
+    fake.on("ADD", &format!(r#"echo '{{"cniVersion":"1.0.0","ips":[{addresses_of_both}]}}'"#));
+    let path = fake.directory.path().to_str().unwrap().to_owned();
+    let own =
+        [("CNI_PATH", path.as_str()), ("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("WHEREABOUTS_X", "a b=c;d")];
+    let netns = pod.path();
+    let call = |verb| node.call_with(verb, "abc", netns.to_str().unwrap(), &fake.conf, &own);
+    let result = call("ADD").ok();
+    assert_eq!(addresses(&result), ["10.66.0.225", "fd66::10"]);
+    assert!(pod.can_ping(NODE[0]) && pod.can_ping(NODE[1]));
+    call("DEL").ok();
+    for verb in ["ADD", "DEL"] {
+        let stdin = fs::read_to_string(fake.path(&format!("stdin.{verb}"))).unwrap();
+        assert_eq!(stdin, fake.conf.to_string(), "{verb}");
+        let seen = fs::read_to_string(fake.path(&format!("env.{verb}"))).unwrap();
+        let of_the_shell = ["PWD=", "OLDPWD=", "SHLVL=", "_="];
+        let mut seen: Vec<_> =
+            seen.lines().filter(|line| !of_the_shell.iter().any(|own| line.starts_with(own))).collect();
+        seen.sort_unstable();
+        let mut sent = vec![
+            "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0".to_owned(),
+            format!("CNI_COMMAND={verb}"),
+            "CNI_CONTAINERID=abc".to_owned(),
+            "CNI_IFNAME=eth0".to_owned(),
+            format!("CNI_NETNS={}", netns.display()),
+            format!("CNI_PATH={path}"),
+            "KUBERNETES_SERVICE_HOST=10.96.0.1".to_owned(),
+            format!("NARU_BOOT_ID={}", node.boot),
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+            "WHEREABOUTS_X=a b=c;d".to_owned(),
+        ];
+        sent.sort_unstable();
+        assert_eq!(seen, sent, "{verb}");
     }
     node.assert_clean();
 }
