@@ -126,6 +126,25 @@ fn the_example_cluster_is_accepted_and_its_list_gives_addresses_of_the_nodes_blo
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
+fn systemd_finds_nothing_to_say_about_the_unit() {
+    let text = fs::read_to_string(example("naru.service")).unwrap();
+    let installed = "/usr/local/bin/naru";
+    assert!(text.contains(&format!("ExecStart={installed} agent\n")), "{text}");
+    let directory = Path::new("/run").join(format!("ex{}-unit", id()));
+    fs::create_dir(&directory).unwrap();
+    let unit = directory.join("naru.service");
+    let binary = dist::binary("naru").unwrap().canonicalize().unwrap();
+    fs::write(&unit, text.replace(installed, binary.to_str().unwrap())).unwrap();
+    let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output();
+    fs::remove_dir_all(&directory).unwrap();
+    let verified = verified.unwrap();
+    // A key that it does not know is a warning, and no failure.
+    let said = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
 fn the_examples_are_lists_that_old_and_new_runtimes_read() {
     for name in ["standalone.conflist", "cluster.conflist"] {
         let list = list(name);

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -19,13 +21,15 @@ use serde_json::json;
 
 /// A stream each way, both families; `exec` also pings from inside the container.
 fn talk(from: &Pod, to: &Pod, exec: impl Fn(&str) -> anyhow::Result<String>) {
-    for v6 in [false, true] {
-        let (client, server) = (from.host(v6).unwrap(), to.host(v6).unwrap());
-        let said = exec(&format!("ping -c 2 -W 2 {}", server.address)).unwrap();
-        assert!(said.contains(" 0% packet loss"), "{said}");
-        let report = tcp::stream(&client, &server, 8 << 20, 8 << 20).unwrap();
-        assert_eq!(report.peer.ip(), client.address, "nothing translates addresses between pods");
-    }
+    [false, true].into_iter().for_each(|v6| talk_by(v6, from, to, &exec));
+}
+
+fn talk_by(v6: bool, from: &Pod, to: &Pod, exec: impl Fn(&str) -> anyhow::Result<String>) {
+    let (client, server) = (from.host(v6).unwrap(), to.host(v6).unwrap());
+    let said = exec(&format!("ping -c 2 -W 2 {}", server.address)).unwrap();
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    let report = tcp::stream(&client, &server, 8 << 20, 8 << 20).unwrap();
+    assert_eq!(report.peer.ip(), client.address, "nothing translates addresses between pods");
 }
 
 fn addresses<'a>(pods: &[&'a Pod]) -> Vec<&'a [IpAddr]> {
@@ -81,6 +85,28 @@ fn pods_of_containerd_talk_and_leave_nothing_when_they_die_or_containerd_does() 
         containerd.remove_pod(&pod.id).unwrap();
         assert!(!pod.netns.exists(), "{} is left", pod.netns.display());
     }
+    holds_exactly(&containerd.node, &[]);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn containerd_needs_nothing_but_the_standalone_list_on_a_machine_that_is_no_node() {
+    let lab = Lab::up("--nodes 1 --pods 0 --no-agent").unwrap();
+    let node = lab.node("n1").unwrap().clone();
+    node.naru("uninstall").unwrap();
+    fs::remove_file(node.root.join("config/cluster.toml")).unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/standalone.conflist");
+    fs::copy(example, node.root.join("cni/conf/10-naru.conflist")).unwrap();
+    let containerd = Containerd::start(&lab.name, node).unwrap();
+    let [a, b] = ["a", "b"].map(|name| containerd.run_pod(name).unwrap());
+    assert!(a.addresses[0].to_string().starts_with("10.22."), "{a:?}");
+    talk_by(false, &a, &b, |line| containerd.exec(&a, line));
+    talk_by(false, &b, &a, |line| containerd.exec(&b, line));
+    let (pod, out) = (a.host(false).unwrap(), lab.must_host("out", false).unwrap());
+    let report = tcp::stream(&pod, &out, 1 << 20, 1 << 20).unwrap();
+    assert!(lab.node("n1").unwrap().addresses.contains(&report.peer.ip()), "ipMasq: {report:?}");
+    holds_exactly(&containerd.node, &[&a, &b]);
+    [&a, &b].into_iter().for_each(|pod| containerd.remove_pod(&pod.id).unwrap());
     holds_exactly(&containerd.node, &[]);
 }
 

@@ -47,6 +47,7 @@ impl Group {
                 "podman",
                 "procps",
                 "runc",
+                "systemd",
                 "util-linux",
             ],
             Self::Vm => &["kmod", "qemu-system-x86"],
