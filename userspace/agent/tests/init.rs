@@ -240,3 +240,21 @@ fn an_init_killed_at_any_moment_is_completed_by_the_next_and_undone_by_uninstall
         assert_same(&before, &machine.snapshot());
     }
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_machine_whose_only_pool_has_drained_is_a_node_still() {
+    let machine = Machine::new();
+    machine.ok(&["ipam", "pool", "add", "blue", "10.60.0.0/24"]);
+    machine.ok(&["ipam", "pool", "drain", "blue"]);
+    // The second forgets the pool, the third finds none.
+    for _ in 0..3 {
+        machine.ok(&["init"]);
+    }
+    assert!(!machine.ok(&["ipam", "pool", "show"]).contains("blue"));
+    let agent = machine.agent();
+    machine.ok(&["ipam", "pool", "add", "red", "10.61.0.0/24"]);
+    assert!(machine.ok(&["ipam", "pool", "show"]).contains("10.61.0.0/24"));
+    assert!(agent.terminate());
+    machine.ok(&["uninstall"]);
+}

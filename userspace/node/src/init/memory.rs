@@ -101,7 +101,9 @@ impl Memory {
         if let Some(change) = &request.pool {
             memory.change_pools(change)?;
         }
-        memory.check()?;
+        // A machine whose last pool of its own has drained stays a node without one.
+        let may_be_empty = before.is_some_and(|before| !before.is_clustered());
+        memory.check(may_be_empty)?;
         Ok(memory)
     }
 
@@ -198,13 +200,10 @@ impl Memory {
         }
     }
 
-    fn check(&self) -> Result<(), InitError> {
-        if self.cluster.nodes.is_empty() {
-            return if self.pools.is_empty() && self.named.is_empty() && self.delegated.is_none() {
-                Err(InitError::NotConfigured)
-            } else {
-                Ok(())
-            };
+    fn check(&self, may_be_empty: bool) -> Result<(), InitError> {
+        if !self.is_clustered() {
+            let is_empty = self.pools.is_empty() && self.named.is_empty() && self.delegated.is_none();
+            return if is_empty && !may_be_empty { Err(InitError::NotConfigured) } else { Ok(()) };
         }
         if self.cluster.node(&self.node).is_some() {
             return Ok(());
@@ -268,6 +267,16 @@ mod tests {
     #[test]
     fn without_cluster_and_subnet_there_is_no_node() {
         assert!(matches!(Memory::merge(None, &Request::default()), Err(InitError::NotConfigured)));
+    }
+
+    #[test]
+    fn a_node_without_a_cluster_stays_one_without_its_last_pool_and_a_clustered_one_does_not() {
+        let mut alone = Memory::merge(None, &standalone("10.22.0.0/16", true)).unwrap();
+        alone.pools.clear();
+        assert_eq!(Memory::merge(Some(&alone), &Request::default()).unwrap(), alone);
+        let clustered = Memory::merge(None, &request("node1", Some(cluster(&["node1"])))).unwrap();
+        let without = Memory::merge(Some(&clustered), &request("node1", Some(cluster(&[]))));
+        assert!(matches!(without, Err(InitError::NotConfigured)), "an empty file takes nothing away");
     }
 
     #[test]

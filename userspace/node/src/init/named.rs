@@ -149,9 +149,20 @@ impl Memory {
                 "{range} is in no block of this node ({}): other nodes would not find its pods",
                 blocks.join(", ")
             );
-            return Err(refused(name, what));
+            let hint = self.part_like(range).map(|part| format!("; {part} would do")).unwrap_or_default();
+            return Err(refused(name, what + &hint));
         }
         Ok(())
+    }
+
+    /// A part of the node's blocks that no named pool has, as large as `range` or half of the largest there is.
+    fn part_like(&self, range: IpNet) -> Option<IpNet> {
+        let is_alike = |block: &IpNet| block.addr().is_ipv4() == range.addr().is_ipv4();
+        let largest = self.unnamed_blocks().into_iter().filter(is_alike).min_by_key(IpNet::prefix_len)?;
+        let half = (largest.prefix_len() + 1).min(largest.max_prefix_len());
+        let length = range.prefix_len().max(half);
+        // The last one, where the cluster's network address is not.
+        IpNet::new(largest.broadcast(), length).ok().map(|part| part.trunc())
     }
 }
 
@@ -166,6 +177,8 @@ fn refused(pool: &str, why: impl Into<String>) -> InitError {
 
 #[cfg(test)]
 mod tests {
+    use naru_core::cluster::{ClusterSpec, NodeSpec};
+
     use super::super::Request;
     use super::*;
 
@@ -201,6 +214,28 @@ mod tests {
         assert_eq!(drained.pool_subnets().all.len(), 2, "pods live in it still");
         let open = Memory::merge(Some(&drained), &pool("blue", &["10.9.0.0/24"], &[])).unwrap();
         assert!(open.named[0].draining.is_empty());
+    }
+
+    #[test]
+    fn a_range_outside_the_nodes_blocks_is_refused_with_a_part_of_them() {
+        let node = NodeSpec {
+            name: "n1".into(),
+            blocks: nets(&["10.32.0.0/24", "10.33.0.0/16", "fd00::/112"]),
+            ..NodeSpec::default()
+        };
+        let cluster = ClusterSpec { nodes: vec![node], ..ClusterSpec::default() };
+        let first = Request { node: Some("n1".into()), cluster: Some(cluster), ..Request::default() };
+        let memory = Memory::merge(None, &first).unwrap();
+        for (asked, part) in [
+            ("10.9.0.0/24", "10.33.255.0/24"),
+            ("10.0.0.0/8", "10.33.128.0/17"),
+            ("fd09::/120", "fd00::ff00/120"),
+            ("fd09::/64", "fd00::8000/113"),
+        ] {
+            let text = refusal(Some(&memory), &pool("blue", &[asked], &[]));
+            assert!(text.ends_with(&format!("; {part} would do")), "{text}");
+            Memory::merge(Some(&memory), &pool("blue", &[part], &[])).unwrap();
+        }
     }
 
     #[test]
