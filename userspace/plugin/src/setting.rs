@@ -92,7 +92,9 @@ pub(crate) fn spec(
     addresses.dedup();
     let routes = addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?;
     let pool = pool_of(conf, target, node).map_or_else(|| pool_name(&subnets), str::to_owned);
-    Ok(Spec { pool, addresses, routes, ..bare(conf, target, netns, node)? })
+    let ranges = addressing(conf)?.sets.iter().flat_map(|set| &set.ranges);
+    let subnets = ranges.map(|range| range.subnet).collect();
+    Ok(Spec { pool, addresses, routes, subnets, ..bare(conf, target, netns, node)? })
 }
 
 /// The pool that the pod itself or the configuration names.
@@ -115,7 +117,8 @@ pub(crate) fn delegated_spec(bare: Spec, result: &CniResult) -> Result<Spec, Err
     let is_gateway = |gw: IpAddr| result.ips.iter().any(|ip| ip.gateway == Some(gw));
     let own = |route: &Route| Route { gw: route.gw.filter(|gw| !is_gateway(*gw)), ..route.clone() };
     let routes = result.routes.iter().map(own).map(|route| pod_route(&route)).collect::<Result<_, _>>()?;
-    Ok(Spec { addresses, routes, ..bare })
+    let subnets = result.ips.iter().map(|ip| ip.address.trunc()).collect();
+    Ok(Spec { addresses, routes, subnets, ..bare })
 }
 
 /// What of an ADD does not depend on the addresses.
@@ -136,6 +139,7 @@ pub(crate) fn bare(
         mtu: conf.mtu.unwrap_or(node.pod_mtu),
         mac: conf.runtime.mac.or(target.args.mac).map(Mac),
         routes: Vec::new(),
+        subnets: Vec::new(),
         flags: flags(conf),
     })
 }

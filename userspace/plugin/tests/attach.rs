@@ -148,6 +148,62 @@ fn two_interfaces_of_one_container_are_two_attachments() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_second_network_leaves_the_first_its_default_route_and_gets_one_to_itself() {
+    let (node, pod, other) = (Node::new(), Netns::new("pod"), Netns::new("other"));
+    node.add("abc", &pod).ok();
+    let defaults =
+        || [["-4", "route"], ["-6", "route"]].map(|list| pod.ip(&[&list[..], &["show", "default"]].concat()));
+    let before = defaults();
+    let mut conf = node.conf();
+    conf["name"] = json!("second");
+    conf["ipam"] = json!({ "ranges": [[{ "subnet": "10.79.0.0/24" }], [{ "subnet": "fd79::/112" }]],
+        "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }, { "dst": "198.51.100.0/24" },
+            { "dst": "0.0.0.0/0", "priority": 50 }] });
+    let call = |verb, container, netns: &Netns, ifname| {
+        node.call_with(verb, container, netns.path().to_str().unwrap(), &conf, &[("CNI_IFNAME", ifname)])
+    };
+    let result = call("ADD", "abc", &pod, "net1").ok();
+    let routes = result["routes"].as_array().unwrap();
+    let destinations: Vec<_> = routes.iter().map(|route| route["dst"].as_str().unwrap()).collect();
+    assert_eq!(destinations, ["198.51.100.0/24", "0.0.0.0/0", "10.79.0.0/24", "fd79::/112"], "{result}");
+    let of_second = defaults()[0].as_array().unwrap().iter().find(|route| route["dev"] == "net1").cloned();
+    assert_eq!(of_second.unwrap()["metric"], 50, "asked for beside the first");
+    let of_first = |list: Value| {
+        let first = list.as_array().unwrap().iter().filter(|route| route["dev"] == "eth0").cloned();
+        Value::Array(first.collect())
+    };
+    assert_eq!(defaults().map(of_first), before);
+    assert_eq!(call("ADD", "abc", &pod, "net1").ok(), result, "a second ADD");
+    let far = addresses(&call("ADD", "other", &other, "eth0").ok());
+    for to in far.iter().map(String::as_str).chain(NODE) {
+        assert!(pod.can_ping(to), "{to}");
+    }
+    let mut checked = conf.clone();
+    checked["prevResult"] = result;
+    let path = pod.path();
+    node.call_with("CHECK", "abc", path.to_str().unwrap(), &checked, &[("CNI_IFNAME", "net1")]).ok();
+    call("DEL", "abc", &pod, "net1").ok();
+    assert_eq!(defaults(), before);
+    assert!(pod.can_ping(NODE[0]) && pod.can_ping(NODE[1]), "the first one stays");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_address_whose_route_somebody_else_has_is_refused_and_theirs_stays() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("warm", &Netns::new("warm")).ok();
+    node.netns.run("ip", &["route", "add", "10.77.0.9/32", "dev", "up0", "proto", "static"]);
+    let path = pod.path();
+    let more = [("CNI_ARGS", "IP=10.77.0.9")];
+    let (code, msg) = node.call_with("ADD", "abc", path.to_str().unwrap(), &node.conf(), &more).error();
+    assert_eq!(code, 100, "{msg}");
+    assert!(msg.contains("route 10.77.0.9/32: not ours: somebody else has a route to it"), "{msg}");
+    assert!(node.netns.run("ip", &["route", "show", "10.77.0.9"]).contains("dev up0 proto static"));
+    assert_eq!(pod.ip(&["link", "show", "type", "veth"]), json!([]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn an_interface_that_the_container_has_already_is_refused_and_kept() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
     pod.run("ip", &["link", "add", "eth0", "type", "bridge"]);

@@ -136,7 +136,7 @@ impl<'a> Work<'a> {
 
     /// Whether the kernel shows the attachment as an earlier ADD left it; then takes over what it was given.
     fn is_standing(&mut self) -> bool {
-        let routes = std::mem::take(&mut self.attached.routes);
+        let Ok(routes) = links::settled_routes(self.netns.as_fd(), &self.pod_side()) else { return false };
         let expected = Expected {
             addresses: self.assignment.addresses.clone(),
             routes: routes.iter().map(|route| route.destination).collect(),
@@ -147,10 +147,7 @@ impl<'a> Work<'a> {
                 self.ifindex = ifindex;
                 true
             }
-            Err(_) => {
-                self.attached.routes = routes;
-                false
-            }
+            Err(_) => false,
         }
     }
 
@@ -166,6 +163,16 @@ impl<'a> Work<'a> {
             netns: Some(self.netns_id),
             addresses: self.spec.addresses.clone(),
             ..Request::new(Domain::naru(), self.spec.pool.clone(), self.spec.id.clone())
+        }
+    }
+
+    fn pod_side(&self) -> PodSide<'_> {
+        PodSide {
+            name: self.spec.id.ifname(),
+            gateway_mac: self.attached.host_mac,
+            addresses: &self.assignment.addresses,
+            routes: &self.attached.routes,
+            subnets: &self.spec.subnets,
         }
     }
 
@@ -331,13 +338,7 @@ fn activate(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn wire_pod(work: &mut Work<'_>) -> Result<(), Cause> {
-    let side = PodSide {
-        name: work.spec.id.ifname(),
-        gateway_mac: work.attached.host_mac,
-        addresses: &work.assignment.addresses,
-        routes: &work.attached.routes,
-    };
-    links::wire_pod(work.netns.as_fd(), &side)?;
+    work.attached.routes = links::wire_pod(work.netns.as_fd(), &work.pod_side())?;
     // The runtime may send to the pod as soon as we answer.
     work.tools.links.await_running(work.ifindex)?;
     Ok(())

@@ -1,5 +1,6 @@
 use std::{net::IpAddr, path::PathBuf};
 
+use ipnet::IpNet;
 use naru_core::ids::{AttachmentId, PodName, host_ifname};
 
 use crate::links::{Mac, PodRoute};
@@ -27,6 +28,8 @@ pub struct Spec {
     pub mac: Option<Mac>,
     /// Routes in the pod; none: a default route for each family it has an address in.
     pub routes: Vec<PodRoute>,
+    /// The network's own subnets, which get routes in place of a default route that the pod has already.
+    pub subnets: Vec<IpNet>,
     /// Bits of [`naru_abi::pod_flags`].
     pub flags: u32,
 }
@@ -105,6 +108,7 @@ mod tests {
             mtu: 1450,
             mac: None,
             routes: routes.iter().map(route).collect(),
+            subnets: Vec::new(),
             flags: 0,
         }
     }

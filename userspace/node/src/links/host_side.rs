@@ -35,10 +35,19 @@ impl Links {
     pub fn activate(&self, side: &HostSide<'_>) -> Result<(), LinkError> {
         let device = format!("veth {}", side.name);
         let mut requests = vec![link::up_without_neighbour_discovery(side.index, &device)];
-        for &PodAddress { ip, source } in side.addresses {
+        let routes: Vec<Route> = side
+            .addresses
+            .iter()
+            .map(|address| Route::to_pod(address.ip, side.index, address.source, side.mtu))
+            .collect();
+        for &PodAddress { ip, .. } in side.addresses {
             requests.push(neighbour::add(&Neighbour { index: side.index, ip, mac: side.pod_mac }, &device));
-            requests.push(route::add(&Route::to_pod(ip, side.index, source, side.mtu)));
         }
-        self.socket().apply(requests)
+        let others = requests.len();
+        requests.extend(routes.iter().map(route::add));
+        let mut outcomes = self.socket().exchange(requests)?;
+        let of_routes = outcomes.split_off(others);
+        outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))?;
+        self.settle_routes(&routes, of_routes)
     }
 }

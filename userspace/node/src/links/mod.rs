@@ -31,7 +31,7 @@ pub use neighbour::Neighbour;
 pub use overlay::{Overlay, OverlayState};
 pub use pair::PairSpec;
 pub use path::{DefaultRoute, UnderlayPath};
-pub use pod::{PodRoute, PodSide, loopback_up, wire_pod};
+pub use pod::{PodRoute, PodSide, loopback_up, settled_routes, wire_pod};
 pub use pod_facts::{PodFacts, PodRouteFact, pod_facts};
 pub use route::{Route, RouteTarget, UNREACHABLE_METRIC};
 pub use rule::{RULE_PREFERENCE, Rule, TABLE};

@@ -2,7 +2,7 @@ use std::{net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     route::{RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType},
@@ -10,7 +10,9 @@ use netlink_packet_route::{
 
 use super::{
     GATEWAY_V4, GATEWAY_V6, LinkError, Links, Mac, Neighbour, address, family_of, gateway_for, link,
-    neighbour, route::MAIN, socket::Request,
+    neighbour,
+    route::{MAIN, metric},
+    socket::{Outcome, Request},
 };
 use crate::host::{HostError, in_netns, sysctl};
 
@@ -35,6 +37,11 @@ impl PodRoute {
     pub const fn new(destination: IpNet, gateway: Option<IpAddr>) -> Self {
         Self { destination, gateway, mtu: None, advmss: None, priority: None }
     }
+
+    fn request(&self, index: u32, device: &str) -> Request {
+        let gateway = self.gateway.unwrap_or_else(|| gateway_for(self.destination.addr()));
+        route(index, device, self, Some(gateway))
+    }
 }
 
 /// The pod's end of a pair, as it should be.
@@ -48,23 +55,93 @@ pub struct PodSide<'a> {
     pub addresses: &'a [IpAddr],
     /// Routes beyond the one to the gateway; those of a family without an address are refused by the kernel.
     pub routes: &'a [PodRoute],
+    /// The network's own subnets, as in [`settled_routes`].
+    pub subnets: &'a [IpNet],
 }
 
 /// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes. Repeating it changes nothing.
+/// Returns the routes it has then, those of [`settled_routes`]: first come, first served, as by the reference plugins.
 ///
 /// # Errors
 /// The kernel refuses one of them; what was done before stays and goes with the pair.
-pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>) -> Result<(), LinkError> {
+pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
     inside(netns, |links| {
-        let found = links.link(side.name)?;
-        let found = found.ok_or_else(|| LinkError::kernel(format!("{}: look", side.name), libc::ENODEV))?;
+        let found = index_of(links, side.name)?;
         prepare(side).map_err(|error| refused(&error))?;
-        links.socket().apply(requests(found.index, side))?;
+        let mut requests = requests(found, side);
+        let others = requests.len();
+        requests.extend(gateways(side).into_iter().map(|gateway| {
+            let on_link = PodRoute::new(IpNet::from(gateway), None);
+            route(found, side.name, &on_link, None)
+        }));
+        requests.extend(side.routes.iter().map(|wanted| wanted.request(found, side.name)));
+        let mut outcomes = links.socket().exchange(requests)?;
+        let all_new = are_new(outcomes.split_off(others))?;
+        outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))?;
+        let routes = if all_new { side.routes.to_vec() } else { links.route_beside(found, side)? };
         side.addresses.iter().try_for_each(|ip| match ip {
             IpAddr::V4(_) => Ok(()),
             IpAddr::V6(ip) => links.await_local(*ip).map(drop),
-        })
+        })?;
+        Ok(routes)
     })
+}
+
+/// The routes that the pod would have by [`wire_pod`]: those that no other interface of it has. In place of a default
+/// route that one has, those to the network's own subnets.
+///
+/// # Errors
+/// There is no such interface, the namespace cannot be entered, or the kernel refuses.
+pub fn settled_routes(netns: BorrowedFd<'_>, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
+    inside(netns, |links| links.settled(index_of(links, side.name)?, side))
+}
+
+fn index_of(links: &Links, name: &str) -> Result<u32, LinkError> {
+    let found = links.link(name)?.map(|link| link.index);
+    found.ok_or_else(|| LinkError::kernel(format!("{name}: look"), libc::ENODEV))
+}
+
+/// Whether all that was added was not there before.
+fn are_new(outcomes: Vec<Outcome>) -> Result<bool, LinkError> {
+    let mut all = true;
+    for outcome in outcomes {
+        match outcome {
+            Err(error) if error.is_present() => all = false,
+            outcome => drop(outcome?),
+        }
+    }
+    Ok(all)
+}
+
+impl Links {
+    /// Adds what [`Links::settled`] says; returns it.
+    fn route_beside(&self, index: u32, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
+        let routes = self.settled(index, side)?;
+        let requests = routes.iter().map(|wanted| wanted.request(index, side.name)).collect();
+        are_new(self.socket().exchange(requests)?)?;
+        Ok(routes)
+    }
+
+    fn settled(&self, index: u32, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
+        let mut beside = self.kernel_routes(RouteProtocol::Unspec)?;
+        beside.retain(|route| route.table == MAIN && !route.devices.contains(&index));
+        let is_taken = |wanted: &PodRoute| {
+            beside.iter().any(|one| {
+                one.destination == wanted.destination
+                    && one.metric == metric(wanted.destination, wanted.priority)
+            })
+        };
+        let (taken, mut routes): (Vec<PodRoute>, Vec<PodRoute>) =
+            side.routes.iter().partition(|one| is_taken(one));
+        for default in taken.iter().filter(|route| route.destination.prefix_len() == 0) {
+            let is_alike = |net: &&IpNet| net.addr().is_ipv4() == default.destination.addr().is_ipv4();
+            let own = side.subnets.iter().filter(is_alike);
+            routes.extend(
+                own.map(|net| PodRoute { destination: *net, ..*default }).filter(|one| !is_taken(one)),
+            );
+        }
+        Ok(routes)
+    }
 }
 
 /// Brings `lo` of the namespace up.
@@ -113,7 +190,7 @@ fn prepare(side: &PodSide<'_>) -> Result<(), HostError> {
     Ok(())
 }
 
-/// Up, addresses, gateways and routes, in the order the kernel needs them.
+/// Up, addresses and gateways, in the order the kernel needs them.
 fn requests(index: u32, side: &PodSide<'_>) -> Vec<Request> {
     let name = side.name;
     let mut requests = vec![link::up(index, name)];
@@ -121,13 +198,7 @@ fn requests(index: u32, side: &PodSide<'_>) -> Vec<Request> {
     for gateway in gateways(side) {
         let mac = side.gateway_mac;
         requests.push(neighbour::add(&Neighbour { index, ip: gateway, mac }, name));
-        let on_link = PodRoute::new(IpNet::from(gateway), None);
-        requests.push(route(index, name, &on_link, None));
     }
-    requests.extend(side.routes.iter().map(|wanted| {
-        let gateway = wanted.gateway.unwrap_or_else(|| gateway_for(wanted.destination.addr()));
-        route(index, name, wanted, Some(gateway))
-    }));
     requests
 }
 
@@ -168,5 +239,5 @@ fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -
     }
     message.attributes.extend(wanted.priority.map(RouteAttribute::Priority));
     Request::new(RouteNetlinkMessage::NewRoute(message), format!("{device}: add route {destination}"))
-        .with(NLM_F_CREATE | NLM_F_REPLACE)
+        .with(NLM_F_CREATE | NLM_F_EXCL)
 }

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use naru_abi::ROUTE_PROTOCOL;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
@@ -11,7 +11,10 @@ use netlink_packet_route::{
     },
 };
 
-use super::{FAMILIES, LinkError, Links, family_of, gateway_for, socket::Request};
+use super::{
+    FAMILIES, LinkError, Links, family_of, gateway_for,
+    socket::{Outcome, Request},
+};
 
 /// Metric of the unreachable routes of own blocks: any other route to the same prefix wins.
 pub const UNREACHABLE_METRIC: u32 = 1 << 30;
@@ -82,6 +85,11 @@ impl Route {
     pub fn unreachable(block: IpNet) -> Self {
         Self { destination: block, table: MAIN, target: RouteTarget::Unreachable, source: None, mtu: None }
     }
+
+    fn metric(&self) -> u32 {
+        let own = matches!(self.target, RouteTarget::Unreachable).then_some(UNREACHABLE_METRIC);
+        metric(self.destination, own)
+    }
 }
 
 impl Links {
@@ -120,12 +128,35 @@ impl Links {
         Ok(list)
     }
 
-    /// Adds the routes in one exchange, each in place of a route to the same destination with the same metric.
+    /// Adds the routes in one exchange, each in place of a route of ours to the same destination with the same metric.
     ///
     /// # Errors
-    /// The kernel refuses one; the first refusal is returned, the others are in place.
+    /// Such a route is there and not ours, or the kernel refuses one; the first refusal is returned, the others are in
+    /// place.
     pub fn ensure_routes(&self, routes: &[Route]) -> Result<(), LinkError> {
-        self.socket().apply(routes.iter().map(add).collect())
+        let outcomes = self.socket().exchange(routes.iter().map(add).collect())?;
+        self.settle_routes(routes, outcomes)
+    }
+
+    /// What is left to do after [`add`]: where there was a route already, one of ours is replaced. The kernel would
+    /// replace anybody's.
+    pub(super) fn settle_routes(&self, routes: &[Route], outcomes: Vec<Outcome>) -> Result<(), LinkError> {
+        let (mut present, mut refusals) = (Vec::new(), Vec::new());
+        for (route, outcome) in routes.iter().zip(outcomes) {
+            match outcome {
+                Err(error) if error.is_present() => present.push(route),
+                outcome => refusals.extend(outcome.err()),
+            }
+        }
+        if !present.is_empty() {
+            let known = self.kernel_routes(RouteProtocol::Unspec)?;
+            let (foreign, ours): (Vec<_>, Vec<_>) =
+                present.into_iter().partition(|route| known.iter().any(|one| one.is_in_place_of(route)));
+            refusals.extend(foreign.into_iter().map(taken));
+            let outcomes = self.socket().exchange(ours.into_iter().map(replace).collect())?;
+            refusals.extend(outcomes.into_iter().filter_map(Result::err));
+        }
+        refusals.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// Removes the routes; those that are gone already are passed over.
@@ -152,13 +183,31 @@ impl Links {
     }
 }
 
-/// The request that adds the route in place of one to the same destination.
+/// The metric as the kernel lists it: it gives IPv6 routes that come without the one of `IP6_RT_PRIO_USER`.
+pub fn metric(destination: IpNet, given: Option<u32>) -> u32 {
+    given.filter(|metric| *metric > 0).unwrap_or(if destination.addr().is_ipv4() { 0 } else { 1024 })
+}
+
+/// The request that adds the route, unless there is one to the same destination with the same metric.
 pub fn add(route: &Route) -> Request {
+    new(route).with(NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// The request that puts the route in that one's place.
+fn replace(route: &Route) -> Request {
+    new(route).with(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+fn new(route: &Route) -> Request {
     let mut message = message(route);
     message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
     message.attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
     Request::new(RouteNetlinkMessage::NewRoute(message), format!("route {}: add", route.destination))
-        .with(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+fn taken(route: &Route) -> LinkError {
+    let reason = "somebody else has a route to it, which stays".to_owned();
+    LinkError::Foreign { device: format!("route {}", route.destination), reason }
 }
 
 /// The request that removes the route.
@@ -215,9 +264,18 @@ pub(super) struct KernelRoute {
     pub source: Option<IpAddr>,
     /// Path MTU in bytes.
     pub mtu: Option<u32>,
+    /// Metric, 0 where the kernel tells none.
+    pub metric: u32,
 }
 
 impl KernelRoute {
+    /// Whether it is another's, where the route would be.
+    fn is_in_place_of(&self, route: &Route) -> bool {
+        self.protocol != RouteProtocol::Other(ROUTE_PROTOCOL)
+            && (self.table, self.destination) == (route.table, route.destination)
+            && self.metric == route.metric()
+    }
+
     /// As one of the forms we make; `None` for any other.
     fn as_route(&self) -> Option<Route> {
         let target = match (&self.kind, self.gateway, self.devices.as_slice()) {
@@ -247,6 +305,7 @@ pub(super) fn parsed(message: &RouteNetlinkMessage, family: AddressFamily) -> Op
         gateway: None,
         source: None,
         mtu: None,
+        metric: 0,
     };
     for attribute in attributes {
         match attribute {
@@ -259,6 +318,7 @@ pub(super) fn parsed(message: &RouteNetlinkMessage, family: AddressFamily) -> Op
             RouteAttribute::Gateway(address) => route.gateway = ip(address),
             RouteAttribute::PrefSource(address) => route.source = ip(address),
             RouteAttribute::Metrics(metrics) => route.mtu = mtu(metrics),
+            RouteAttribute::Priority(metric) => route.metric = *metric,
             _ => {}
         }
     }

@@ -137,7 +137,8 @@ fn wiring_twice_changes_nothing() {
             (pod_facts(pod.fd(), "eth0").unwrap(), links.routes().unwrap(), links.neighbours(index).unwrap());
         let addresses = POD.map(ip);
         let routes = default_routes();
-        let side = PodSide { name: "eth0", gateway_mac: HOST_MAC, addresses: &addresses, routes: &routes };
+        let (name, gateway_mac, subnets) = ("eth0", HOST_MAC, &[][..]);
+        let side = PodSide { name, gateway_mac, addresses: &addresses, routes: &routes, subnets };
         wire_pod(pod.fd(), &side).unwrap();
         let addresses = [0, 1].map(|i| PodAddress { ip: ip(POD[i]), source: Some(ip(NODE[i])) });
         let side = HostSide { name: "naruaa", index, mtu: 1450, pod_mac: POD_MAC, addresses: &addresses };

@@ -60,6 +60,27 @@ fn a_refused_route_is_named_and_the_others_are_in_place() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_route_of_another_to_the_same_destination_is_named_and_stays() {
+    let node = node();
+    node.sh("ip route add 10.33.0.0/24 dev lo proto static; ip route add 10.35.0.0/24 dev lo metric 7");
+    node.sh("ip -6 route add fd10:33::/112 dev lo proto static");
+    node.run(|| {
+        let links = Links::open().unwrap();
+        let index = links.ensure_overlay(&overlay(8472)).unwrap().index;
+        let route = |to: &str| Route::to_block(to.parse().unwrap(), index, None, 1450);
+        let [good, beside] = ["10.34.0.0/24", "10.35.0.0/24"].map(route);
+        for to in ["10.33.0.0/24", "fd10:33::/112"] {
+            let error = links.ensure_routes(&[route(to), good, beside]).unwrap_err().to_string();
+            assert_eq!(error, format!("route {to}: not ours: somebody else has a route to it, which stays"));
+            assert_eq!(links.routes().unwrap(), [good, beside], "those to other places are made");
+        }
+    });
+    assert!(node.sh("ip route show 10.33.0.0/24").contains("dev lo proto static"));
+    assert!(node.sh("ip -6 route show fd10:33::/112").contains("dev lo proto static"));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn thousands_of_routes_go_in_and_out_in_one_call() {
     let node = node();
     node.run(|| {

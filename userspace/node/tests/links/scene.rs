@@ -47,8 +47,9 @@ pub fn attach(links: &Links, pod: &Netns, name: &str) -> Result<u32, LinkError> 
     let addresses = [0, 1].map(|i| PodAddress { ip: ip(POD[i]), source: Some(ip(NODE[i])) });
     links.activate(&HostSide { name, index, mtu: 1450, pod_mac: POD_MAC, addresses: &addresses })?;
     let (addresses, routes) = (POD.map(ip), default_routes());
-    let side = PodSide { name: "eth0", gateway_mac: HOST_MAC, addresses: &addresses, routes: &routes };
-    wire_pod(pod.fd(), &side)?;
+    let (name, gateway_mac, subnets) = ("eth0", HOST_MAC, &[][..]);
+    let side = PodSide { name, gateway_mac, addresses: &addresses, routes: &routes, subnets };
+    assert_eq!(wire_pod(pod.fd(), &side)?, routes);
     assert!(links.await_running(index)?);
     Ok(index)
 }
