@@ -36,7 +36,7 @@ enum Command {
     Test(test::TestArgs),
     /// Bring up two nodes with pods, run the traffic matrix, show addresses and maps, take everything down
     Lab(lab::LabArgs),
-    /// Measure ADD and DEL against the reference plugins in interleaved rounds
+    /// Build, then `naru bench`: traffic, programs, plugins and memory beside others
     Bench(bench::BenchArgs),
 }
 

@@ -77,6 +77,8 @@ pub enum Command {
     Ipam(crate::command::ipam::IpamArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
+    /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.
+    Bench(naru_bench::BenchArgs),
     /// A cluster of network namespaces on this machine.
     Lab(crate::lab::LabArgs),
 }

@@ -31,7 +31,7 @@ fn end_with_the_reader() {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if !matches!(arguments.command, Command::Agent(_) | Command::Lab(_)) {
+    if !matches!(arguments.command, Command::Agent(_) | Command::Lab(_) | Command::Bench(_)) {
         end_with_the_reader();
     }
     let paths = arguments.directories.paths();
@@ -44,6 +44,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Stats(args) => command::stats::run(&paths, &args)?,
         Command::Ipam(args) => return Ok(command::ipam::run(&paths, &args)),
         Command::Uninstall(args) => command::uninstall::run(&paths, &args)?,
+        Command::Bench(args) => return naru_bench::run(&args),
         Command::Lab(args) => return lab::run(args),
     }
     Ok(ExitCode::SUCCESS)

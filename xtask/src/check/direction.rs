@@ -1,5 +1,5 @@
 //! Which crate may use which: abi <- packet <- datapath; abi <- core <- node <- {plugin, agent};
-//! core <- cluster <- agent; cni <- plugin.
+//! core <- cluster <- agent; cni <- plugin; node <- sandbox <- bench <- agent.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 /// Crates of ours, and those of ours that each may use outside tests.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("naru-abi", &[]),
     ("naru-packet", &["naru-abi"]),
     ("naru-datapath", &["naru-abi", "naru-packet"]),
@@ -16,7 +16,9 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("naru-cni-types", &[]),
     ("naru-plugin", &["naru-abi", "naru-core", "naru-node", "naru-cni-types"]),
     ("naru-cluster", &["naru-abi", "naru-core"]),
-    ("naru-agent", &["naru-abi", "naru-core", "naru-node", "naru-cluster"]),
+    ("naru-sandbox", &["naru-node"]),
+    ("naru-bench", &["naru-abi", "naru-core", "naru-node", "naru-sandbox"]),
+    ("naru-agent", &["naru-abi", "naru-core", "naru-node", "naru-cluster", "naru-sandbox", "naru-bench"]),
     ("xtask", &[]),
     // It judges the binaries from outside.
     ("naru-e2e", &["naru-abi"]),

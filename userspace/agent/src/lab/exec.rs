@@ -3,8 +3,9 @@
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
+use naru_sandbox::{netns, node};
 
-use super::{args::ExecArgs, layout::node_environment, model::Lab, netns};
+use super::{args::ExecArgs, model::Lab};
 
 /// Runs the command and passes its exit status on.
 pub fn run(options: &ExecArgs) -> anyhow::Result<ExitCode> {
@@ -31,7 +32,7 @@ fn place(lab: &Lab, place: &str) -> anyhow::Result<(String, Environment)> {
         return Ok((lab.outside.netns.clone(), Vec::new()));
     }
     if let Some(node) = lab.nodes.iter().find(|node| node.name == place) {
-        return Ok((node.netns.clone(), node_environment(&node.name, &node.root)));
+        return Ok((node.netns.clone(), node::environment(&node.name, &node.root)));
     }
     match lab.pods.iter().find(|pod| pod.name == place) {
         Some(pod) => Ok((pod.netns.clone(), Vec::new())),

@@ -6,12 +6,8 @@ use std::{
     str::FromStr,
 };
 
-use naru_node::paths::Paths;
-
 /// Parent of every lab's directory.
 const ROOT: &str = "/run/naru-lab";
-/// Where `ip netns` keeps named namespaces.
-pub const NETNS_DIR: &str = "/run/netns";
 
 /// A lab's name: 1 to 24 lower-case letters and digits, so that no lab's names begin with another's and a dash.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,25 +63,6 @@ impl LabName {
     pub fn node_root(&self, node: &str) -> PathBuf {
         self.root().join(node)
     }
-}
-
-/// The directories of the node whose files are below `root`.
-pub fn node_paths(root: &Path) -> Paths {
-    Paths { bpf: root.join("bpf"), ..Paths::under(root) }
-}
-
-/// The environment that makes a binary work on the node whose files are below `root`.
-pub fn node_environment(node: &str, root: &Path) -> Vec<(&'static str, PathBuf)> {
-    let paths = node_paths(root);
-    vec![
-        ("NARU_NODE", node.into()),
-        ("NARU_RUN_DIR", paths.run),
-        ("NARU_STATE_DIR", paths.state),
-        ("NARU_BPF_DIR", paths.bpf),
-        ("NARU_CONFIG_DIR", paths.config),
-        ("NARU_CNI_CONF_DIR", paths.cni_conf),
-        ("NARU_CNI_BIN_DIR", paths.cni_bin),
-    ]
 }
 
 #[cfg(test)]

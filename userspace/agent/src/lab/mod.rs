@@ -9,7 +9,6 @@ mod exec;
 mod layout;
 mod model;
 mod netlink;
-mod netns;
 mod plan;
 mod process;
 mod runtime;

@@ -4,6 +4,7 @@ use std::{net::IpAddr, os::fd::AsRawFd};
 
 use anyhow::Context;
 use ipnet::IpNet;
+use naru_sandbox::netns;
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
@@ -14,7 +15,7 @@ use rtnetlink::{
 };
 use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
 
-use super::{netns, plan::underlay_prefix};
+use super::plan::underlay_prefix;
 
 /// A netlink connection of the calling thread's namespace.
 pub struct Netlink {

@@ -10,21 +10,25 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
+use naru_sandbox::{
+    netns, node,
+    plugin::{beside, install},
+};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
     args::UpArgs,
     down,
-    layout::{LabName, node_environment, node_paths},
+    layout::LabName,
     model::{Lab, Node, Pod},
-    netns, plan, process, runtime, status, wiring,
+    plan, process, runtime, status, wiring,
 };
 
 /// Brings the lab up and prints it.
 pub fn run(options: &UpArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     let name = &options.name.lab;
-    let plugin = runtime::binary("naru-cni")?;
+    let plugin = beside("naru-cni")?;
     let lock = claim(name)?;
     let result = build(options, &plugin);
     if result.is_err() && !options.keep_failed {
@@ -95,25 +99,25 @@ fn bring_up(
     cluster: &str,
     mut pods: Vec<Pod>,
 ) -> anyhow::Result<Vec<Pod>> {
-    let paths = node_paths(&node.root);
+    let paths = node::paths(&node.root);
     for directory in [&paths.run, &paths.state, &paths.config, &paths.cni_conf, &paths.cni_bin] {
         fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
     }
     fs::write(paths.cluster_file(), cluster)
         .with_context(|| format!("write {}", paths.cluster_file().display()))?;
-    runtime::install(plugin, &paths.cni_bin)?;
+    install(plugin, &paths.cni_bin)?;
     netns::inside(&node.netns, || init(options, node)).with_context(|| format!("node {}", node.name))?;
     if node.agent {
         netns::inside(&node.netns, || start_agent(node)).with_context(|| format!("node {}", node.name))?;
     }
-    let network = runtime::network(node)?;
-    pods.iter_mut().try_for_each(|pod| runtime::add(node, plugin, &network, pod))?;
+    let plugin = runtime::plugin(node, plugin)?;
+    pods.iter_mut().try_for_each(|pod| runtime::add(node, &plugin, pod))?;
     Ok(pods)
 }
 
 fn naru(node: &Node) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("find the running binary")?);
-    command.envs(node_environment(&node.name, &node.root)).stdin(Stdio::null());
+    command.envs(node::environment(&node.name, &node.root)).stdin(Stdio::null());
     Ok(command)
 }
 

@@ -2,12 +2,12 @@
 
 use anyhow::Context;
 use naru_node::links::Links;
+use naru_sandbox::netns;
 
 use super::{
     layout::LabName,
     model::{Lab, Node},
     netlink::Netlink,
-    netns,
 };
 
 /// The bridge in the switch namespace.

@@ -16,16 +16,21 @@ use rustix::{
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
 
-use super::layout::NETNS_DIR;
+/// Where `ip netns` keeps named namespaces.
+const DIRECTORY: &str = "/run/netns";
 
 /// Where the namespace `name` is kept.
+#[must_use]
 pub fn path(name: &str) -> PathBuf {
-    Path::new(NETNS_DIR).join(name)
+    Path::new(DIRECTORY).join(name)
 }
 
 /// Creates the namespace `name` and runs `work` inside it.
+///
+/// # Errors
+/// It exists already, the kernel refuses, or those of `work`.
 pub fn create<T: Send>(name: &str, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
-    fs::create_dir_all(NETNS_DIR).with_context(|| format!("namespace {name}: create {NETNS_DIR}"))?;
+    fs::create_dir_all(DIRECTORY).with_context(|| format!("namespace {name}: create {DIRECTORY}"))?;
     let path = path(name);
     File::create_new(&path).with_context(|| format!("namespace {name}: create {}", path.display()))?;
     on_a_thread(name, move || {
@@ -39,6 +44,9 @@ pub fn create<T: Send>(name: &str, work: impl FnOnce() -> anyhow::Result<T> + Se
 }
 
 /// Runs `work` inside the namespace `name`, on a thread of its own; children started there are inside too.
+///
+/// # Errors
+/// There is no such namespace, or those of `work`.
 pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     on_a_thread(name, move || {
         enter(name)?;
@@ -47,6 +55,9 @@ pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> anyhow::Result<T> + Se
 }
 
 /// Moves the calling thread into the namespace `name`.
+///
+/// # Errors
+/// There is none, or the kernel refuses.
 pub fn enter(name: &str) -> anyhow::Result<()> {
     let path = path(name);
     let file = File::open(&path).with_context(|| format!("namespace {name}: open {}", path.display()))?;
@@ -54,7 +65,10 @@ pub fn enter(name: &str) -> anyhow::Result<()> {
         .with_context(|| format!("namespace {name}: setns"))
 }
 
-/// Removes the name; the namespace itself goes with its last process.
+/// Removes the name; the namespace itself goes with its last process. Succeeds when there is none.
+///
+/// # Errors
+/// The kernel refuses.
 pub fn remove(name: &str) -> anyhow::Result<()> {
     let path = path(name);
     while unmount(&path, UnmountFlags::DETACH).is_ok() {}
@@ -65,15 +79,21 @@ pub fn remove(name: &str) -> anyhow::Result<()> {
 }
 
 /// Names of all namespaces.
+///
+/// # Errors
+/// Their directory cannot be read.
 pub fn names() -> anyhow::Result<Vec<String>> {
-    let entries = match fs::read_dir(NETNS_DIR) {
+    let entries = match fs::read_dir(DIRECTORY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.with_context(|| format!("read {NETNS_DIR}"))?,
+        entries => entries.with_context(|| format!("read {DIRECTORY}"))?,
     };
     Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 /// Writes the sysctl `key` (slashes between its parts) of the calling thread's namespace, if the kernel has it.
+///
+/// # Errors
+/// The kernel refuses the value.
 pub fn set_sysctl(key: &str, value: &str) -> anyhow::Result<()> {
     match fs::write(format!("/proc/sys/{key}"), value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

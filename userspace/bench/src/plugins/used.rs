@@ -1,5 +1,3 @@
-//! Addresses in use, put into a store without making their pods.
-
 use std::{
     fs,
     net::IpAddr,
@@ -13,21 +11,7 @@ use naru_core::{
     ids::AttachmentId,
     ipam::{AddressSet, Domain, Request, Subnet},
 };
-use naru_node::{host, init::pool_name, paths::Paths, store::StateStore};
-
-/// Assigns `count` addresses of `subnet` in naru's store.
-///
-/// # Errors
-/// The store refuses.
-pub fn in_naru(paths: &Paths, subnet: IpNet, count: u32) -> anyhow::Result<()> {
-    let mut store = StateStore::open(&paths.lease_store(), &host::boot_id()?)?;
-    let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    for number in 0..count {
-        let owner = AttachmentId::new("bench", format!("used{number}"), "eth0")?;
-        store.reserve(&Request::new(Domain::naru(), pool_name(&[subnet]), owner), now)?;
-    }
-    Ok(())
-}
+use naru_node::{host, store::StateStore};
 
 /// Assigns `count` addresses of `subnet` in naru-ipam's domain of the network `bench`; its pool is there already.
 ///

@@ -1,0 +1,84 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::figure::Group;
+
+/// Options of `bench`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// Rounds in which everything takes turns; medians of per-round ratios are reported [default: 9, 5 with --short].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: Option<u32>,
+    /// Length of a cell of traffic in milliseconds [default: 400, 200 with --short].
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..))]
+    pub cell: Option<u64>,
+    /// Everything in two minutes: fewer and shorter rounds, smaller stores.
+    #[arg(long)]
+    pub short: bool,
+    /// This group only; may be repeated.
+    #[arg(long, value_enum, value_name = "GROUP")]
+    pub only: Vec<Group>,
+    /// Write all values to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write charts to this directory.
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
+    /// Compare with a run that --json has saved.
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Report gates that are missed without failing.
+    #[arg(long)]
+    pub no_gates: bool,
+    /// Also programs with a million pods and 100,000 prefixes, and IPAM with all addresses of a /12 but ten in use:
+    /// takes minutes.
+    #[arg(long)]
+    pub large: bool,
+    /// The CPU that traffic runs on [default: the last one].
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<usize>,
+    /// The directory of the reference CNI plugins.
+    #[arg(long, value_name = "DIR", default_value = "/usr/lib/cni")]
+    pub reference: PathBuf,
+    /// Name of the namespaces and files, for benches beside each other.
+    #[arg(long, hide = true, value_name = "NAME", default_value = "nbench")]
+    pub site: String,
+}
+
+/// How large stores and maps are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Size {
+    /// For two minutes in all.
+    Short,
+    /// As far as gates need it.
+    Normal,
+    /// As far as the design goes.
+    Large,
+}
+
+impl BenchArgs {
+    /// How large stores and maps are made.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        match (self.large, self.short) {
+            (true, _) => Size::Large,
+            (false, true) => Size::Short,
+            (false, false) => Size::Normal,
+        }
+    }
+
+    /// Length of a cell of traffic.
+    #[must_use]
+    pub fn cell(&self) -> Duration {
+        Duration::from_millis(self.cell.unwrap_or(if self.short { 200 } else { 400 }))
+    }
+
+    /// Rounds of whatever takes turns.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.short { 5 } else { 9 })
+    }
+}

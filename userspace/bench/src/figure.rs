@@ -1,0 +1,180 @@
+//! What a bench comes to: figures, each with its values and what it must reach.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spread::Spread;
+
+/// What a figure is about; one part of a bench makes the figures of a group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// Ratios of traffic, and the rates they are made of.
+    Traffic,
+    /// Programs by themselves: time and instructions.
+    Programs,
+    /// ADD and DEL of whole plugins.
+    Cni,
+    /// ADD and DEL of IPAM plugins.
+    Ipam,
+    /// Maps and the agent.
+    Memory,
+}
+
+impl Group {
+    /// All of them, in the order of reports.
+    pub const ALL: [Self; 5] = [Self::Traffic, Self::Programs, Self::Cni, Self::Ipam, Self::Memory];
+
+    /// Its heading.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Traffic => "traffic on one CPU",
+            Self::Programs => "programs (BPF_PROG_TEST_RUN)",
+            Self::Cni => "ADD and DEL of CNI plugins",
+            Self::Ipam => "ADD and DEL of IPAM plugins, together",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// What a figure must reach.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug)]
+pub struct Limit {
+    /// Which side is good.
+    pub better: Better,
+    /// Under it (over it, where less is better) the bench fails; `None` where there is a goal alone.
+    pub gate: Option<f64>,
+    /// What is aimed at.
+    pub goal: f64,
+}
+
+/// Which side is good.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    /// More.
+    More,
+    /// Less.
+    Less,
+}
+
+/// How a figure stands to its limit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Verdict {
+    /// The gate is missed.
+    Missed,
+    /// The gate is reached, or there is none; the goal is not.
+    Gate,
+    /// The goal is reached.
+    Goal,
+}
+
+impl Limit {
+    /// A gate and a goal of which more is better.
+    #[must_use]
+    pub const fn at_least(gate: f64, goal: f64) -> Self {
+        Self { better: Better::More, gate: Some(gate), goal }
+    }
+
+    /// A gate of which less is better, and which is the goal as well.
+    #[must_use]
+    pub const fn at_most(gate: f64) -> Self {
+        Self { better: Better::Less, gate: Some(gate), goal: gate }
+    }
+
+    /// A goal of which less is better.
+    #[must_use]
+    pub const fn aim_below(goal: f64) -> Self {
+        Self { better: Better::Less, gate: None, goal }
+    }
+
+    /// How `value` stands to it.
+    #[must_use]
+    pub fn verdict(&self, value: f64) -> Verdict {
+        let reaches = |limit: f64| match self.better {
+            Better::More => value >= limit,
+            Better::Less => value <= limit,
+        };
+        match (reaches(self.goal), self.gate.is_none_or(reaches)) {
+            (_, false) => Verdict::Missed,
+            (true, true) => Verdict::Goal,
+            (false, true) => Verdict::Gate,
+        }
+    }
+}
+
+/// One measured thing.
+#[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
+pub struct Figure {
+    /// What it is about.
+    pub group: Group,
+    /// What it is, unique in its group.
+    pub name: String,
+    /// What it is counted in: `ratio`, `ns`, `ms`, `transactions/s`, ...
+    pub unit: String,
+    /// Median and quartiles of the values.
+    pub spread: Spread,
+    /// One for each round.
+    pub values: Vec<f64>,
+    /// What it must reach, if anything.
+    pub limit: Option<Limit>,
+}
+
+/// The unit of ratios.
+pub const RATIO: &str = "ratio";
+
+impl Figure {
+    /// A figure without a limit; `None` if there are no values.
+    #[must_use]
+    pub fn new(group: Group, name: impl Into<String>, unit: &str, values: Vec<f64>) -> Option<Self> {
+        let spread = Spread::of(&values)?;
+        Some(Self { group, name: name.into(), unit: unit.to_owned(), spread, values, limit: None })
+    }
+
+    /// The same with a limit.
+    #[must_use]
+    pub fn limited(self, limit: Option<Limit>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// How it stands to its limit; `None` without one.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        Some(self.limit?.verdict(self.spread.median))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_between_gate_and_goal_reaches_the_gate_alone() {
+        let limit = Limit::at_least(0.94, 0.97);
+        assert_eq!(
+            [0.939, 0.94, 0.969, 0.97].map(|value| limit.verdict(value)),
+            [Verdict::Missed, Verdict::Gate, Verdict::Gate, Verdict::Goal]
+        );
+    }
+
+    #[test]
+    fn where_less_is_better_more_misses() {
+        assert_eq!(
+            [0.6, 0.61].map(|value| Limit::at_most(0.6).verdict(value)),
+            [Verdict::Goal, Verdict::Missed]
+        );
+    }
+
+    #[test]
+    fn a_goal_without_a_gate_is_never_missed() {
+        assert_eq!(
+            [0.5, 9.0].map(|value| Limit::aim_below(0.5).verdict(value)),
+            [Verdict::Goal, Verdict::Gate]
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_reaches_nothing() {
+        assert_eq!(Limit::at_least(0.9, 1.0).verdict(f64::NAN), Verdict::Missed);
+    }
+}

@@ -1,0 +1,121 @@
+//! What must be reached, as data. The figures of traffic and programs come from the prototype's measurements (a ratio
+//! that good code reaches on any machine), those of plugins from what host-local takes.
+
+use crate::{figure::Limit, lanes, load::Load};
+
+/// A candidate, what it is compared with, and the ratios that must come out.
+#[derive(Clone, Copy, Debug)]
+pub struct Comparison {
+    /// A lane.
+    pub candidate: &'static str,
+    /// Another one.
+    pub baseline: &'static str,
+    /// Gate and goal of TCP_RR and UDP_RR, if any.
+    pub rr: Option<Limit>,
+    /// Gate and goal of TCP_CRR, if any.
+    pub crr: Option<Limit>,
+    /// Gate and goal of the stream, if any.
+    pub stream: Option<Limit>,
+}
+
+impl Comparison {
+    /// What the ratio under `load` must reach.
+    #[must_use]
+    pub const fn limit(&self, load: Load) -> Option<Limit> {
+        match load {
+            Load::TcpRr | Load::UdpRr => self.rr,
+            Load::TcpCrr => self.crr,
+            Load::Stream => self.stream,
+        }
+    }
+}
+
+const fn at_least(gate: f64, goal: f64) -> Option<Limit> {
+    Some(Limit::at_least(gate, goal))
+}
+
+/// Every comparison of traffic.
+pub const TRAFFIC: &[Comparison] = &[
+    Comparison {
+        candidate: lanes::SAME_NODE,
+        baseline: lanes::VETH,
+        rr: at_least(0.94, 0.97),
+        crr: at_least(0.93, 0.97),
+        stream: at_least(0.88, 0.95),
+    },
+    Comparison {
+        candidate: lanes::SAME_NODE_RULES,
+        baseline: lanes::BRIDGE_RULES,
+        rr: at_least(1.22, 1.30),
+        crr: at_least(1.32, 1.42),
+        stream: at_least(1.08, 1.15),
+    },
+    Comparison {
+        candidate: lanes::DEVICE,
+        baseline: lanes::FLANNEL,
+        rr: at_least(1.15, 1.25),
+        crr: at_least(1.15, 1.27),
+        stream: at_least(1.0, 1.08),
+    },
+    Comparison {
+        candidate: lanes::DEVICE_WIRE,
+        baseline: lanes::FLANNEL_WIRE,
+        rr: None,
+        crr: None,
+        stream: None,
+    },
+    Comparison {
+        candidate: lanes::DEVICE_PLAIN_WIRE,
+        baseline: lanes::FLANNEL_PLAIN_WIRE,
+        rr: None,
+        crr: None,
+        stream: None,
+    },
+];
+
+/// ADD and DEL of naru-ipam together, by host-local's at the same number of addresses in use.
+#[must_use]
+pub fn beside_host_local(used: u32) -> Option<Limit> {
+    let most = match used {
+        0 => 0.6,
+        1_000 => 0.2,
+        10_000 => 0.03,
+        _ => return None,
+    };
+    Some(Limit::at_most(most))
+}
+
+/// A store with many addresses in use, or with hardly any left, by an empty one.
+pub const FULL_STORE: Limit = Limit::at_most(1.5);
+/// A program with the most entries in its map by the same with the fewest: pods, then prefixes.
+pub const MORE_PODS: Limit = Limit::at_most(1.15);
+/// The same of prefixes.
+pub const MORE_PREFIXES: Limit = Limit::at_most(1.6);
+/// Bytes of all maps with [`PODS`] pods.
+pub const MAPS: Limit = Limit::at_most(10e6);
+/// Resident bytes of the agent with [`PODS`] pods.
+pub const AGENT: Limit = Limit::at_most(20e6);
+/// Pods of the node whose memory is measured.
+pub const PODS: usize = 250;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_goal_asks_for_less_than_its_gate() {
+        for comparison in TRAFFIC {
+            for limit in Load::ALL.into_iter().filter_map(|load| comparison.limit(load)) {
+                assert!(limit.gate.is_some_and(|gate| gate <= limit.goal), "{comparison:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_comparison_is_of_two_lanes_and_listed_once() {
+        let pairs: Vec<_> = TRAFFIC.iter().map(|one| (one.candidate, one.baseline)).collect();
+        for (place, pair) in pairs.iter().enumerate() {
+            assert!(pair.0 != pair.1 && !pairs[..place].contains(pair), "{pair:?}");
+        }
+    }
+}

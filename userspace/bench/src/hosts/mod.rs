@@ -1,0 +1,41 @@
+//! The networks that are measured, out of namespaces: candidates and what they are compared with.
+
+mod bridge;
+mod naru;
+mod offload;
+mod rules;
+mod tool;
+mod underlay;
+mod veth;
+
+use std::net::IpAddr;
+
+use crate::site::Site;
+
+pub use self::{
+    bridge::{Bridge, Reach},
+    naru::{Naru, Path},
+    offload::{Wire, set as set_wire},
+    rules::has_bridge_nf,
+    tool::{ip, nft},
+    veth::pair as veth,
+};
+
+/// A node by itself, its uplink up but leading nowhere: its namespace.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn single(site: &Site, name: &str) -> anyhow::Result<String> {
+    Ok(underlay::one(site, name)?.netns)
+}
+
+/// Two pods between which traffic is sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pair {
+    /// Namespace of the one that begins.
+    pub client: String,
+    /// Namespace of the one that answers.
+    pub server: String,
+    /// Where the server listens.
+    pub address: IpAddr,
+}

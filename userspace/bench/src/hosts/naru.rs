@@ -1,0 +1,122 @@
+use std::{fs, net::IpAddr, path::PathBuf, process::Command};
+
+use anyhow::{Context, bail};
+use naru_sandbox::{
+    netns, node,
+    plugin::{self, Attachment, Plugin},
+};
+
+use super::{
+    Pair, ip, rules,
+    underlay::{self, Node},
+};
+use crate::{binaries::Binaries, site::Site};
+
+/// How packets reach the pods of the other node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Path {
+    /// Through the vxlan device.
+    Device,
+}
+
+/// Two nodes with naru.
+#[derive(Clone, Copy, Debug)]
+pub struct Naru<'a> {
+    /// Unique in the bench.
+    pub name: &'a str,
+    /// Between the nodes.
+    pub path: Path,
+    /// With the rules of kube-proxy.
+    pub rules: bool,
+}
+
+/// A pod.
+struct Pod {
+    netns: String,
+    address: IpAddr,
+}
+
+/// What is measured on naru's nodes.
+#[derive(Clone, Debug)]
+pub struct Pairs {
+    /// Two pods of one node.
+    pub same_node: Pair,
+    /// A pod of each node.
+    pub cross_node: Pair,
+    /// Namespaces of the nodes.
+    pub nodes: Vec<String>,
+}
+
+impl Naru<'_> {
+    /// Makes the nodes as an administrator does, and three pods by CNI.
+    ///
+    /// # Errors
+    /// The kernel or a binary refuses.
+    pub fn build(&self, site: &Site, binaries: &Binaries) -> anyhow::Result<Pairs> {
+        let nodes = underlay::two(site, self.name)?;
+        for node in &nodes {
+            self.init(site, binaries, node).with_context(|| format!("node {}", node.name))?;
+            if self.rules {
+                rules::load(&node.netns)?;
+            }
+        }
+        let pods = [(&nodes[0], "a"), (&nodes[0], "b"), (&nodes[1], "c")]
+            .map(|(node, name)| self.pod(site, binaries, node, name).with_context(|| format!("pod {name}")));
+        let [client, near, far] = pods;
+        let client = client?.netns;
+        let pair =
+            |server: Pod| Pair { client: client.clone(), server: server.netns, address: server.address };
+        let (same_node, cross_node) = (pair(near?), pair(far?));
+        Ok(Pairs { same_node, cross_node, nodes: nodes.map(|node| node.netns).to_vec() })
+    }
+
+    fn init(&self, site: &Site, binaries: &Binaries, node: &Node) -> anyhow::Result<()> {
+        let root = site.directory(&node.name);
+        let paths = node::paths(&root);
+        for directory in [&paths.run, &paths.state, &paths.config, &paths.cni_conf, &paths.cni_bin] {
+            fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+        }
+        fs::write(paths.cluster_file(), self.cluster()).context("write cluster.toml")?;
+        plugin::install(&binaries.plugin, &paths.cni_bin)?;
+        let mut command = Command::new(&binaries.naru);
+        command.envs(environment(node, &root)).arg("init");
+        let output = netns::inside(&node.netns, || command.output().context("run naru init"))?;
+        if !output.status.success() {
+            bail!("naru init: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
+    fn cluster(&self) -> String {
+        let node = |number: usize| {
+            let (name, address) = (format!("{}-n{number}", self.name), underlay::address(number));
+            format!(
+                "\n[[node]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nblocks = [\"10.32.{number}.0/24\"]\n"
+            )
+        };
+        let Path::Device = self.path;
+        format!("ranges = [\"10.32.0.0/12\"]\n{}{}", node(1), node(2))
+    }
+
+    fn pod(&self, site: &Site, binaries: &Binaries, node: &Node, name: &str) -> anyhow::Result<Pod> {
+        let root = site.directory(&node.name);
+        let paths = node::paths(&root);
+        let plugin = Plugin {
+            binary: binaries.plugin.clone(),
+            environment: environment(node, &root),
+            configuration: plugin::configuration(&paths.cni_conf)?,
+            path: paths.cni_bin,
+        };
+        let netns = site.netns(&format!("{}-{name}", self.name));
+        netns::create(&netns, || Ok(()))?;
+        ip(&netns, "link set lo up")?;
+        let attachment = Attachment { container: &netns, netns: &netns, pod: name };
+        let reply = netns::inside(&node.netns, || plugin.call("ADD", attachment))?;
+        let address = reply.addresses().context("no address in the result")?[0];
+        Ok(Pod { netns, address })
+    }
+}
+
+fn environment(node: &Node, root: &std::path::Path) -> Vec<(&'static str, PathBuf)> {
+    node::environment(&node.name, root)
+}

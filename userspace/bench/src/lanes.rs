@@ -1,0 +1,102 @@
+//! The lanes of traffic: every candidate and baseline by its name in tables.
+
+use crate::{
+    binaries::Binaries,
+    hosts::{self, Bridge, Naru, Pair, Path, Reach, Wire},
+    load::Load,
+    site::Site,
+};
+
+/// Two namespaces joined by one veth pair.
+pub const VETH: &str = "veth";
+/// The reference bridge plugin with the rules of kube-proxy.
+pub const BRIDGE_RULES: &str = "bridge+nf";
+/// A bridge on each node, joined by a vxlan device.
+pub const FLANNEL: &str = "flannel";
+/// The same with the rules of kube-proxy.
+pub const FLANNEL_RULES: &str = "flannel+nf";
+/// A bridge on each node, joined by routes.
+pub const HOST_GATEWAY: &str = "host-gw";
+/// naru between pods of one node.
+pub const SAME_NODE: &str = "naru, same node";
+/// The same with the rules of kube-proxy on the node.
+pub const SAME_NODE_RULES: &str = "naru+nf, same node";
+/// naru between nodes, through the vxlan device.
+pub const DEVICE: &str = "naru, device";
+/// flannel over a wire with receive offload.
+pub const FLANNEL_WIRE: &str = "flannel, wire";
+/// flannel over a wire without.
+pub const FLANNEL_PLAIN_WIRE: &str = "flannel, wire without GRO";
+/// naru through the vxlan device over a wire with receive offload.
+pub const DEVICE_WIRE: &str = "naru, device, wire";
+/// naru through the vxlan device over a wire without.
+pub const DEVICE_PLAIN_WIRE: &str = "naru, device, wire without GRO";
+
+/// Two pods, and what lies between them.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// One of the names above.
+    pub name: &'static str,
+    /// The pods.
+    pub pair: Pair,
+    /// Namespaces of the two nodes, if there are two.
+    pub nodes: Vec<String>,
+    /// What their uplinks behave as.
+    pub wire: Option<Wire>,
+}
+
+impl Lane {
+    /// Whether the lane is measured under `load`: over a wire only streams differ.
+    #[must_use]
+    pub fn carries(&self, load: Load) -> bool {
+        self.wire.is_none() || load == Load::Stream
+    }
+
+    fn plain(name: &'static str, pair: Pair, nodes: Vec<String>) -> Self {
+        Self { name, pair, nodes, wire: None }
+    }
+
+    fn over(&self, name: &'static str, wire: Wire) -> Self {
+        Self { name, wire: Some(wire), ..self.clone() }
+    }
+}
+
+/// Builds them all.
+///
+/// # Errors
+/// The kernel or a binary refuses.
+pub fn build(site: &Site, binaries: &Binaries) -> anyhow::Result<Vec<Lane>> {
+    let bridge = |name, reach, rules| Bridge { name, reach, rules }.build(site, binaries);
+    let mut lanes = vec![
+        Lane::plain(VETH, hosts::veth(site)?, Vec::new()),
+        Lane::plain(BRIDGE_RULES, bridge("bridge", None, true)?.pair, Vec::new()),
+    ];
+    let vxlan = Some(Reach::Vxlan);
+    for (lane, name, reach, rules) in [
+        (FLANNEL, "flannel", vxlan, false),
+        (FLANNEL_RULES, "flannelnf", vxlan, true),
+        (HOST_GATEWAY, "hostgw", Some(Reach::Gateway), false),
+    ] {
+        let built = bridge(name, reach, rules)?;
+        lanes.push(Lane::plain(lane, built.pair, built.nodes));
+    }
+    let device = Naru { name: "device", path: Path::Device, rules: false }.build(site, binaries)?;
+    lanes.push(Lane::plain(SAME_NODE, device.same_node, Vec::new()));
+    lanes.push(Lane::plain(DEVICE, device.cross_node, device.nodes));
+    let rules = Naru { name: "devicenf", path: Path::Device, rules: true }.build(site, binaries)?;
+    lanes.push(Lane::plain(SAME_NODE_RULES, rules.same_node, Vec::new()));
+    add_wires(&mut lanes);
+    Ok(lanes)
+}
+
+/// The same nodes over a wire.
+fn add_wires(lanes: &mut Vec<Lane>) {
+    for (of, merging, plain) in
+        [(FLANNEL, FLANNEL_WIRE, FLANNEL_PLAIN_WIRE), (DEVICE, DEVICE_WIRE, DEVICE_PLAIN_WIRE)]
+    {
+        if let Some(lane) = lanes.iter().find(|lane| lane.name == of).cloned() {
+            lanes.push(lane.over(merging, Wire::Merging));
+            lanes.push(lane.over(plain, Wire::Plain));
+        }
+    }
+}

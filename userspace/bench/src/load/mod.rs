@@ -1,0 +1,202 @@
+//! The load generator: two threads, each in a pod's namespace, both on one CPU with all the kernel does for them.
+
+mod cpu;
+mod guard;
+mod stream;
+mod tcp;
+mod udp;
+
+use std::{
+    net::IpAddr,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use naru_sandbox::netns;
+use serde::{Deserialize, Serialize};
+
+pub use self::cpu::{Basis, Cpu};
+use self::{cpu::Clocks, guard::Guard};
+use crate::{hosts::Pair, progress::is_interrupted};
+
+/// What is sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Debug)]
+pub enum Load {
+    /// One byte back and forth on a connection.
+    TcpRr,
+    /// One byte back and forth in datagrams.
+    UdpRr,
+    /// A connection for each byte back and forth.
+    TcpCrr,
+    /// As many bytes one way as go.
+    Stream,
+}
+
+impl Load {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::TcpRr, Self::UdpRr, Self::TcpCrr, Self::Stream];
+
+    /// As tables call it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::TcpRr => "TCP_RR",
+            Self::UdpRr => "UDP_RR",
+            Self::TcpCrr => "TCP_CRR",
+            Self::Stream => "stream",
+        }
+    }
+
+    /// What a rate counts: bytes of a stream, transactions of anything else.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Stream => "bytes/s",
+            _ => "transactions/s",
+        }
+    }
+}
+
+/// What a cell came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Transactions or bytes in a second of the CPU.
+    pub rate: f64,
+    /// Part of the time in which the CPU worked for this cell: well below 1 where others wanted it too.
+    pub share: f64,
+}
+
+/// How long a path may take to carry the first packet, and how long beyond its time a cell may go on.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Traffic before the clock starts: caches, neighbours and congestion windows are warm then.
+const WARM_UP: Duration = Duration::from_millis(20);
+
+/// Sends `load` between the pair for `time`.
+///
+/// # Errors
+/// The path carries nothing, or a socket fails.
+pub fn run(pair: &Pair, load: Load, time: Duration, cpu: Cpu) -> anyhow::Result<Sample> {
+    let guard = Guard::default();
+    let done = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (ready, port) = mpsc::channel();
+        let (ended, end) = mpsc::channel();
+        let server = Side { pair, guard: &guard, done: &done, cpu };
+        let client = server.clone();
+        let serving = scope.spawn(move || {
+            netns::enter(&pair.server)?;
+            cpu.pin()?;
+            server.serve(load, &ready)
+        });
+        let sending = scope.spawn(move || {
+            let _ended = ended;
+            netns::enter(&pair.client)?;
+            cpu.pin()?;
+            let peer = port.recv().context("the server did not start")?;
+            client.send(load, peer, time)
+        });
+        watch(&end, &guard, &done, load, WARM_UP + time + PATIENCE);
+        // Whatever the client came to, the server must not wait for more.
+        guard.shut();
+        let sent = sending.join().map_err(|_| anyhow!("the client panicked"))?;
+        let served = serving.join().map_err(|_| anyhow!("the server panicked"))?;
+        let sample = sent?;
+        served.map(|()| sample)
+    })
+    .with_context(|| format!("{} from {} to {}", load.label(), pair.client, pair.server))
+}
+
+/// Waits until the client is through. A lost datagram is replaced, and who never ends is interrupted.
+fn watch(end: &mpsc::Receiver<()>, guard: &Guard, done: &AtomicU64, load: Load, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let mut seen = u64::MAX;
+    while end.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if Instant::now() > deadline || is_interrupted() {
+            return guard.shut();
+        }
+        let now = done.load(Ordering::Relaxed);
+        if now == seen && load == Load::UdpRr {
+            guard.nudge();
+        }
+        seen = now;
+    }
+}
+
+/// One end of a cell.
+#[derive(Clone)]
+struct Side<'a> {
+    pair: &'a Pair,
+    guard: &'a Guard,
+    /// Transactions or bytes so far.
+    done: &'a AtomicU64,
+    cpu: Cpu,
+}
+
+/// Where the client finds the server.
+struct Peer {
+    port: u16,
+    thread: u32,
+}
+
+impl Side<'_> {
+    fn serve(&self, load: Load, ready: &mpsc::Sender<Peer>) -> anyhow::Result<()> {
+        match load {
+            Load::TcpRr => tcp::answer(self, ready),
+            Load::TcpCrr => tcp::answer_each(self, ready),
+            Load::UdpRr => udp::answer(self, ready),
+            Load::Stream => stream::swallow(self, ready),
+        }
+    }
+
+    fn send(&self, load: Load, peer: Peer, time: Duration) -> anyhow::Result<Sample> {
+        match load {
+            Load::TcpRr => tcp::ask(self, peer, time),
+            Load::TcpCrr => tcp::ask_each(self, peer, time),
+            Load::UdpRr => udp::ask(self, peer, time),
+            Load::Stream => stream::pour(self, peer, time),
+        }
+    }
+
+    fn address(&self) -> IpAddr {
+        self.pair.address
+    }
+
+    /// Says where the server is.
+    fn announce(&self, ready: &mpsc::Sender<Peer>, port: u16) {
+        // A client that is gone is told by its own result.
+        let _ = ready.send(Peer { port, thread: cpu::this_thread() });
+    }
+
+    fn count(&self, more: u64) {
+        self.done.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Repeats `once`, which counts what it did, and takes the rate after a warm-up.
+    fn measure(
+        &self,
+        peer: &Peer,
+        time: Duration,
+        mut once: impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Sample> {
+        let clocks = Clocks::of(&[cpu::this_thread(), peer.thread], self.cpu);
+        let mut until = |end: Instant| -> anyhow::Result<()> {
+            while Instant::now() < end {
+                once()?;
+            }
+            Ok(())
+        };
+        until(Instant::now() + WARM_UP)?;
+        let (start, before, used) = (Instant::now(), self.done.load(Ordering::Relaxed), clocks.read());
+        until(start + time)?;
+        let done = self.done.load(Ordering::Relaxed) - before;
+        let busy = clocks.read().saturating_sub(used).as_secs_f64();
+        let wall = start.elapsed().as_secs_f64();
+        let seconds = if self.cpu.basis == Basis::CpuTime { busy } else { wall };
+        Ok(Sample { rate: done as f64 / seconds, share: busy / wall })
+    }
+}

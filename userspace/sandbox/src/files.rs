@@ -1,0 +1,54 @@
+//! Directories of hosts, with the bpffs mounts in them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use rustix::mount::{UnmountFlags, unmount};
+
+/// Removes the directory and what is in it. Succeeds when there is none.
+///
+/// # Errors
+/// Something in it cannot be removed: a mount, say.
+pub fn remove(root: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.with_context(|| format!("remove {}", root.display())),
+    }
+}
+
+/// Unmounts what is mounted below `root`, last mounted first.
+///
+/// # Errors
+/// procfs is not there, or a mount is in use.
+pub fn unmount_below(root: &Path) -> anyhow::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
+    for point in mount_points(&mounts, root).into_iter().rev() {
+        unmount(&point, UnmountFlags::DETACH).with_context(|| format!("unmount {}", point.display()))?;
+    }
+    Ok(())
+}
+
+/// Mount points below `root` in `/proc/PID/mountinfo` (field 5), in the order they were mounted.
+fn mount_points(mountinfo: &str, root: &Path) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    points.filter(|point| point.starts_with(root)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mounts_below_the_directory_are_found() {
+        let mountinfo = "22 1 0:20 / /run rw - tmpfs tmpfs rw\n\
+                         30 22 0:30 / /run/naru-lab/a/n1/bpf rw - bpf bpf rw\n\
+                         31 22 0:31 / /run/naru-lab/ab/n1/bpf rw - bpf bpf rw\n";
+        assert_eq!(
+            mount_points(mountinfo, Path::new("/run/naru-lab/a")),
+            [Path::new("/run/naru-lab/a/n1/bpf")]
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Hosts and pods out of network namespaces on one machine, for the lab and the bench: the same binaries as on real
+//! hosts, each host with directories of its own.
+//!
+//! Everything has a name or lies below a directory, so that it can be found and removed after a kill at any step.
+
+pub mod files;
+pub mod netns;
+pub mod node;
+pub mod plugin;
+pub mod process;
