@@ -103,6 +103,35 @@ fn what_others_remove_is_put_back() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn what_others_do_to_the_firewall_is_put_right_within_a_second() {
+    let machine = Machine::clustered();
+    let _agent = machine.agent();
+    let table = || machine.outcome_of("nft -s list table inet naru");
+    let whole = table();
+    assert!(whole.contains("masquerade"));
+    let mut fastest = Duration::MAX;
+    for change in [
+        "delete table inet naru".to_owned(),
+        "flush chain inet naru forward".to_owned(),
+        "add element inet naru direct_v4 { 203.0.113.0/24 }".to_owned(),
+    ] {
+        machine.tool(&format!("nft {change}"));
+        fastest = fastest.min(wait(&change, PATIENCE, || table() == whole));
+    }
+    // Another's drop policy: pods get an exception at the head of its chain.
+    machine.tool("nft add table ip docker");
+    machine.tool("nft add chain ip docker FORWARD { type filter hook forward priority 0 ; policy drop ; }");
+    let is_open = || machine.tool("nft list table ip docker").matches("comment \"naru\"").count() == 2;
+    fastest = fastest.min(wait("the exception", PATIENCE, is_open));
+    assert!(fastest < SECOND, "{fastest:?}");
+    let passes = || machine.agent_log().matches("made anew").count();
+    let before = passes();
+    std::thread::sleep(SECOND);
+    assert_eq!(passes(), before, "what it does itself does not wake it for ever");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_others_add_to_our_routes_is_removed() {
     let machine = Machine::clustered();
     let _agent = machine.agent();

@@ -1,11 +1,15 @@
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use naru_node::{
+    host::NftWatch,
     init::DEVICE,
     links::{Change, Watch},
 };
 use notify::{RecursiveMode, Watcher};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{
+    Notify,
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
 
 /// What a pass has to look at; the later the more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -40,6 +44,23 @@ pub fn watch(file: Option<&Path>) -> anyhow::Result<UnboundedReceiver<Wake>> {
         }
     })?;
     Ok(receiver)
+}
+
+/// Notes that firewall rules changed, ours or others', from a thread of its own; many changes are one note.
+pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
+    let changed = Arc::new(Notify::new());
+    let mut watch = NftWatch::open()?;
+    let note = Arc::clone(&changed);
+    std::thread::Builder::new().name("nftables".into()).spawn(move || {
+        loop {
+            if let Err(error) = watch.wait() {
+                tracing::error!("nftables: {error}: only the periodic pass sees changes from here on");
+                return;
+            }
+            note.notify_one();
+        }
+    })?;
+    Ok(changed)
 }
 
 /// Nothing is left out where a flood of small changes hides a large one; the receiver merges them.

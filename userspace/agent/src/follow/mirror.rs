@@ -77,6 +77,16 @@ impl Mirror {
         }
     }
 
+    /// The firewall, ours and the exceptions in others'.
+    pub fn firewall(&mut self) {
+        match sync::refresh_firewall(&self.paths) {
+            Ok(Some(changes)) => report(&changes),
+            // For init, which the next larger pass calls.
+            Ok(None) => {}
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
     /// The programs on long-lived devices.
     fn programs(&mut self) -> Result<(), InitError> {
         let result = sync::reattach(&self.paths);
@@ -199,5 +209,8 @@ fn report(changes: &sync::Changes) {
     }
     if !changes.commands.is_empty() {
         tracing::info!(changes = changes.commands.len(), "maps, routes and rules follow the cluster");
+    }
+    if changes.firewall {
+        tracing::info!("the nftables table was made anew");
     }
 }

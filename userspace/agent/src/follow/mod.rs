@@ -20,9 +20,15 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often to look whether the programs are still attached: the kernel tells nobody that a tcx link went.
 const GLANCE: Duration = Duration::from_millis(500);
 
+/// How many times as long as a look at the firewall took it is left alone: others may change theirs without end, and a
+/// long rule set takes long to read.
+const REST: u32 = 10;
+
 /// Makes the node, then follows until SIGTERM or SIGINT. Watches before it looks, so that no change falls in between.
 pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> {
     let mut wakes = changes::watch(mirror.file())?;
+    let firewall = changes::watch_firewall()?;
+    let (mut rested, mut firewall_due) = (Instant::now(), None);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut ticks = interval(period);
@@ -32,12 +38,6 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
     let mut due: Option<(Instant, Wake)> = None;
     let say_once = Once::new();
     loop {
-        let settled = async {
-            match due {
-                Some((at, _)) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -46,8 +46,17 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
                 say_once.call_once(|| tracing::info!("following {}", mirror.describe()));
             }
             _ = glances.tick() => mirror.pass(Wake::Programs),
+            () = firewall.notified() => {
+                firewall_due.get_or_insert(rested.max(Instant::now() + SETTLE));
+            }
+            () = at(firewall_due) => {
+                firewall_due = None;
+                let started = Instant::now();
+                mirror.firewall();
+                rested = Instant::now() + started.elapsed() * REST;
+            }
             Some(wake) = wakes.recv() => due = Some(merge(due, wake)),
-            () = settled => {
+            () = at(due.map(|(at, _)| at)) => {
                 if let Some((_, wake)) = due.take() {
                     mirror.pass(wake);
                 }
@@ -56,6 +65,14 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
     }
     tracing::info!("stopped; the datapath goes on without the agent");
     Ok(())
+}
+
+/// Ends at that time; never without one.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The earlier time and the larger pass: a stream of changes cannot put a pass off.

@@ -153,6 +153,12 @@ impl Machine {
         run(self.command(words.next().unwrap()).args(words))
     }
 
+    /// The same of a tool that may fail.
+    pub fn outcome_of(&self, line: &str) -> String {
+        let mut words = line.split_whitespace();
+        text(&self.command(words.next().unwrap()).args(words).output().unwrap().stdout)
+    }
+
     /// The agent, killed when dropped; ready when it says that the node is.
     pub fn agent(&self) -> Agent {
         let log = fs::File::create(self.path("agent.log")).unwrap();

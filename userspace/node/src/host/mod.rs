@@ -16,6 +16,7 @@ mod identity;
 mod journal;
 mod netns;
 mod nft_json;
+mod nft_watch;
 
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
 pub use error::HostError;
@@ -23,3 +24,4 @@ pub use file::{install_file, remove_file};
 pub use identity::{boot_id, hostname};
 pub use journal::{Journal, JournalError, undo};
 pub use netns::{NetnsIdentity, current_netns, in_netns, netns_identity, open_netns};
+pub use nft_watch::NftWatch;

@@ -9,10 +9,14 @@ use naru_core::desired::{Command, Nat, desired, diff};
 
 use crate::{
     datapath::{Pins, Side, attach, attachment},
-    host::firewall::{self, Firewall, Tunnel},
+    host::{
+        firewall::{self, Firewall, Tunnel},
+        forward,
+    },
     init::{self, DEVICE, InitError, Memory, NodeFacts, Survey},
     links::Links,
     paths::Paths,
+    store::NodeStore,
 };
 
 /// What a sync changed.
@@ -38,6 +42,22 @@ impl Changes {
 /// # Errors
 /// As [`apply`].
 pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
+    look(paths, false)
+}
+
+/// As [`refresh`], and the nftables table and the exceptions in other people's FORWARD chains in any case.
+///
+/// # Errors
+/// As [`refresh`], and those of the tools.
+pub fn refresh_firewall(paths: &Paths) -> Result<Option<Changes>, InitError> {
+    let changes = look(paths, true)?;
+    if changes.is_some() {
+        forward::open(&mut NodeStore::open(&paths.node_store())?)?;
+    }
+    Ok(changes)
+}
+
+fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, InitError> {
     let (links, pins) = (Links::open()?, Pins::new(paths));
     if pins.first_missing().is_some() || !paths.run.exists() {
         return Ok(None);
@@ -52,7 +72,7 @@ pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
     init::readjust(paths, &links, &memory, &survey, overlay.as_ref())?;
     let (commands, mut refused, nat) = mirror(&links, &pins, &memory, &survey)?;
     // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
-    let firewall = !commands.is_empty() && firewall(&memory, nat, &mut refused);
+    let firewall = (at_firewall || !commands.is_empty()) && firewall(&memory, nat, &mut refused);
     if refused.is_empty() {
         Ok(Some(Changes { commands, firewall }))
     } else {

@@ -53,18 +53,21 @@ pub const TUNNEL_ELSEWHERE: &str = "tunnel_elsewhere";
 pub const COUNTERS: [&str; 3] = [FORWARDED, INVALID_TO_OUTSIDE, TUNNEL_ELSEWHERE];
 
 /// Makes the live table be what `firewall` says; `false` when it was already. Counters keep their values.
-/// A table that somebody took rules out of, or added rules to, is made anew.
+/// A table that somebody changed in anything is made anew.
 ///
 /// # Errors
 /// `nft` is missing or refuses; the table is as it was.
 pub fn apply(firewall: &Firewall) -> Result<bool, HostError> {
-    let wanted = text::Mark::of(firewall);
+    let wanted = text::mark(firewall);
     let live = live::read()?;
-    if live.as_ref().is_some_and(|live| live.mark.as_ref() == Some(&wanted)) {
+    if live.as_ref().is_some_and(|live| live.is_sealed() && live.mark.as_ref() == Some(&wanted)) {
         return Ok(false);
     }
     let counters = live.map(|live| live.counters).unwrap_or_default();
     command::run("nft", &["-f", "-"], &render(firewall, &counters))?;
+    if let Some(made) = live::read()? {
+        command::run("nft", &["add", "chain", "inet", TABLE, &made.seal()], "")?;
+    }
     Ok(true)
 }
 
@@ -88,4 +91,4 @@ pub fn delete() -> Result<bool, HostError> {
 }
 
 /// The table's name; its family is `inet`.
-const TABLE: &str = "naru";
+pub(super) const TABLE: &str = "naru";

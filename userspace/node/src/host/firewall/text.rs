@@ -6,28 +6,16 @@ use super::{
     COUNTERS, CounterValue, FORWARDED, Firewall, INVALID_TO_OUTSIDE, TABLE, TUNNEL_ELSEWHERE, Tunnel,
 };
 
-/// What a live table is recognised by: the hash of its text, kept as a rule's comment, and how many rules it has.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mark {
-    /// The comment.
-    pub comment: String,
-    /// Number of rules.
-    pub rules: usize,
-}
-
 /// What our comment starts with.
 pub const MARK: &str = "naru:";
 /// Our devices, as nftables names them.
 const OURS: &str = "\"naru*\"";
 
-impl Mark {
-    /// The mark of the table for `firewall`.
-    pub fn of(firewall: &Firewall) -> Self {
-        let chains = chains(firewall, "");
-        let rules = chains.iter().map(|chain| chain.rules.len()).sum();
-        let text = format!("{}{}", sets(firewall), chains.iter().map(Chain::text).collect::<String>());
-        Self { comment: format!("{MARK}{:016x}", hash(&text)), rules }
-    }
+/// What the table for `firewall` is recognised by: the hash of its text, kept as a rule's comment.
+pub fn mark(firewall: &Firewall) -> String {
+    let chains = chains(firewall, "");
+    let text = format!("{}{}", sets(firewall), chains.iter().map(Chain::text).collect::<String>());
+    format!("{MARK}{:016x}", hash(&text))
 }
 
 /// The table as the text of one transaction that replaces it, its counters starting at `counters`.
@@ -39,7 +27,7 @@ pub fn render(firewall: &Firewall, counters: &BTreeMap<String, CounterValue>) ->
         let _ = writeln!(text, "\tcounter {name} {{ packets {packets} bytes {bytes} }}");
     }
     text.push_str(&sets(firewall));
-    for chain in chains(firewall, &Mark::of(firewall).comment) {
+    for chain in chains(firewall, &mark(firewall)) {
         text.push_str(&chain.text());
     }
     text.push_str("}\n");
@@ -145,7 +133,7 @@ fn masquerade(family: &Family) -> String {
 }
 
 /// FNV-1a, the same in every build.
-fn hash(text: &str) -> u64 {
+pub fn hash(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -208,9 +196,8 @@ table inet naru {
     #[test]
     fn the_table_is_rendered_with_merged_prefixes_and_kept_counters() {
         let counters = [(INVALID_TO_OUTSIDE.to_owned(), CounterValue { packets: 3, bytes: 180 })].into();
-        let mark = Mark::of(&firewall());
-        assert_eq!(render(&firewall(), &counters).replace(&mark.comment, "MARK"), GOLDEN);
-        assert_eq!(mark.rules, 10);
+        let mark = mark(&firewall());
+        assert_eq!(render(&firewall(), &counters).replace(&mark, "MARK"), GOLDEN);
     }
 
     #[test]
@@ -223,9 +210,9 @@ table inet naru {
     fn the_mark_depends_on_the_content_and_not_on_its_order() {
         let mut other = firewall();
         other.direct.reverse();
-        assert_eq!(Mark::of(&other), Mark::of(&firewall()));
+        assert_eq!(mark(&other), mark(&firewall()));
         other.direct.pop();
-        assert_ne!(Mark::of(&other), Mark::of(&firewall()));
-        assert_ne!(Mark::of(&Firewall { tunnel: Some(tunnel(4789)), ..firewall() }), Mark::of(&firewall()));
+        assert_ne!(mark(&other), mark(&firewall()));
+        assert_ne!(mark(&Firewall { tunnel: Some(tunnel(4789)), ..firewall() }), mark(&firewall()));
     }
 }
