@@ -62,13 +62,23 @@ fn every_cell_carries_traffic_and_nothing_stays() {
     let table = succeed(&bench(&site, &options).output().unwrap());
     assert_eq!(left(&site), Vec::<String>::new());
     let run: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    for lane in ["veth", "bridge+nf", "flannel", "flannel+nf", "host-gw", "naru, same node", "naru, device"] {
+    for lane in [
+        "veth",
+        "bridge+nf",
+        "flannel",
+        "flannel+nf",
+        "host-gw",
+        "naru, same node",
+        "naru, device",
+        "naru, own encapsulation",
+        "naru, direct",
+    ] {
         for load in ["TCP_RR", "UDP_RR", "TCP_CRR"] {
             assert!(median(&run, "traffic", &format!("{lane}: {load}")) > 100.0, "{lane}: {load}");
         }
         assert!(median(&run, "traffic", &format!("{lane}: stream")) > 1e6, "{lane}: stream");
     }
-    for wire in ["flannel, wire", "naru, device, wire", "naru, device, wire without GRO"] {
+    for wire in ["flannel, wire", "naru, device, wire", "naru, own encapsulation, wire without GRO"] {
         assert!(median(&run, "traffic", &format!("{wire}: stream")) > 1e6, "{wire}");
     }
     assert!(median(&run, "traffic", "naru, same node / veth: TCP_RR") > 0.5);

@@ -34,6 +34,11 @@ const fn at_least(gate: f64, goal: f64) -> Option<Limit> {
     Some(Limit::at_least(gate, goal))
 }
 
+/// A comparison that is shown only.
+const fn free(candidate: &'static str, baseline: &'static str) -> Comparison {
+    Comparison { candidate, baseline, rr: None, crr: None, stream: None }
+}
+
 /// Every comparison of traffic.
 pub const TRAFFIC: &[Comparison] = &[
     Comparison {
@@ -51,26 +56,39 @@ pub const TRAFFIC: &[Comparison] = &[
         stream: at_least(1.08, 1.15),
     },
     Comparison {
+        candidate: lanes::OWN,
+        baseline: lanes::FLANNEL,
+        rr: at_least(1.48, 1.58),
+        crr: at_least(1.6, 1.75),
+        stream: at_least(1.15, 1.25),
+    },
+    Comparison {
+        candidate: lanes::OWN_RULES,
+        baseline: lanes::FLANNEL_RULES,
+        rr: at_least(1.8, 1.95),
+        crr: at_least(2.1, 2.35),
+        stream: at_least(1.4, 1.4),
+    },
+    Comparison { stream: at_least(1.0, 1.12), ..free(lanes::OWN_WIRE, lanes::FLANNEL_WIRE) },
+    free(lanes::OWN_PLAIN_WIRE, lanes::FLANNEL_PLAIN_WIRE),
+    free(lanes::OWN, lanes::VETH),
+    Comparison {
         candidate: lanes::DEVICE,
         baseline: lanes::FLANNEL,
         rr: at_least(1.15, 1.25),
         crr: at_least(1.15, 1.27),
         stream: at_least(1.0, 1.08),
     },
+    free(lanes::DEVICE_WIRE, lanes::FLANNEL_WIRE),
+    free(lanes::DEVICE_PLAIN_WIRE, lanes::FLANNEL_PLAIN_WIRE),
     Comparison {
-        candidate: lanes::DEVICE_WIRE,
-        baseline: lanes::FLANNEL_WIRE,
-        rr: None,
-        crr: None,
-        stream: None,
+        candidate: lanes::DIRECT,
+        baseline: lanes::HOST_GATEWAY,
+        rr: at_least(1.22, 1.30),
+        crr: at_least(1.22, 1.32),
+        stream: at_least(1.05, 1.12),
     },
-    Comparison {
-        candidate: lanes::DEVICE_PLAIN_WIRE,
-        baseline: lanes::FLANNEL_PLAIN_WIRE,
-        rr: None,
-        crr: None,
-        stream: None,
-    },
+    free(lanes::DIRECT, lanes::VETH),
 ];
 
 /// ADD and DEL of naru-ipam together, by host-local's at the same number of addresses in use.

@@ -23,6 +23,12 @@ pub const SAME_NODE: &str = "naru, same node";
 pub const SAME_NODE_RULES: &str = "naru+nf, same node";
 /// naru between nodes, through the vxlan device.
 pub const DEVICE: &str = "naru, device";
+/// naru between nodes, in the tunnel by its own programs.
+pub const OWN: &str = "naru, own encapsulation";
+/// The same with the rules of kube-proxy on the nodes.
+pub const OWN_RULES: &str = "naru+nf, own encapsulation";
+/// naru between nodes, without a tunnel.
+pub const DIRECT: &str = "naru, direct";
 /// flannel over a wire with receive offload.
 pub const FLANNEL_WIRE: &str = "flannel, wire";
 /// flannel over a wire without.
@@ -31,6 +37,10 @@ pub const FLANNEL_PLAIN_WIRE: &str = "flannel, wire without GRO";
 pub const DEVICE_WIRE: &str = "naru, device, wire";
 /// naru through the vxlan device over a wire without.
 pub const DEVICE_PLAIN_WIRE: &str = "naru, device, wire without GRO";
+/// naru's own encapsulation over a wire with receive offload.
+pub const OWN_WIRE: &str = "naru, own encapsulation, wire";
+/// naru's own encapsulation over a wire without.
+pub const OWN_PLAIN_WIRE: &str = "naru, own encapsulation, wire without GRO";
 
 /// Two pods, and what lies between them.
 #[derive(Clone, Debug)]
@@ -80,20 +90,27 @@ pub fn build(site: &Site, binaries: &Binaries) -> anyhow::Result<Vec<Lane>> {
         let built = bridge(name, reach, rules)?;
         lanes.push(Lane::plain(lane, built.pair, built.nodes));
     }
-    let device = Naru { name: "device", path: Path::Device, rules: false }.build(site, binaries)?;
-    lanes.push(Lane::plain(SAME_NODE, device.same_node, Vec::new()));
-    lanes.push(Lane::plain(DEVICE, device.cross_node, device.nodes));
-    let rules = Naru { name: "devicenf", path: Path::Device, rules: true }.build(site, binaries)?;
-    lanes.push(Lane::plain(SAME_NODE_RULES, rules.same_node, Vec::new()));
+    for (same_node, cross_node, name, path, rules) in [
+        (None, DEVICE, "device", Path::Device, false),
+        (Some(SAME_NODE), OWN, "own", Path::Own, false),
+        (Some(SAME_NODE_RULES), OWN_RULES, "ownnf", Path::Own, true),
+        (None, DIRECT, "direct", Path::Direct, false),
+    ] {
+        let built = Naru { name, path, rules }.build(site, binaries)?;
+        lanes.extend(same_node.map(|lane| Lane::plain(lane, built.same_node, Vec::new())));
+        lanes.push(Lane::plain(cross_node, built.cross_node, built.nodes));
+    }
     add_wires(&mut lanes);
     Ok(lanes)
 }
 
 /// The same nodes over a wire.
 fn add_wires(lanes: &mut Vec<Lane>) {
-    for (of, merging, plain) in
-        [(FLANNEL, FLANNEL_WIRE, FLANNEL_PLAIN_WIRE), (DEVICE, DEVICE_WIRE, DEVICE_PLAIN_WIRE)]
-    {
+    for (of, merging, plain) in [
+        (FLANNEL, FLANNEL_WIRE, FLANNEL_PLAIN_WIRE),
+        (DEVICE, DEVICE_WIRE, DEVICE_PLAIN_WIRE),
+        (OWN, OWN_WIRE, OWN_PLAIN_WIRE),
+    ] {
         if let Some(lane) = lanes.iter().find(|lane| lane.name == of).cloned() {
             lanes.push(lane.over(merging, Wire::Merging));
             lanes.push(lane.over(plain, Wire::Plain));

@@ -17,6 +17,10 @@ use crate::{binaries::Binaries, site::Site};
 pub enum Path {
     /// Through the vxlan device.
     Device,
+    /// In the tunnel, by the programs on the uplink.
+    Own,
+    /// Without a tunnel.
+    Direct,
 }
 
 /// Two nodes with naru.
@@ -94,8 +98,16 @@ impl Naru<'_> {
                 "\n[[node]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nblocks = [\"10.32.{number}.0/24\"]\n"
             )
         };
-        let Path::Device = self.path;
-        format!("ranges = [\"10.32.0.0/12\"]\n{}{}", node(1), node(2))
+        let (routing, encapsulation) = match self.path {
+            Path::Device => ("tunnel", "device"),
+            Path::Own => ("tunnel", "auto"),
+            Path::Direct => ("direct", "auto"),
+        };
+        format!(
+            "ranges = [\"10.32.0.0/12\"]\nrouting = \"{routing}\"\nencapsulation = \"{encapsulation}\"\n{}{}",
+            node(1),
+            node(2)
+        )
     }
 
     fn pod(&self, site: &Site, binaries: &Binaries, node: &Node, name: &str) -> anyhow::Result<Pod> {
