@@ -21,6 +21,9 @@ pub struct BenchArgs {
     /// This group only; may be repeated.
     #[arg(long, value_enum, value_name = "GROUP")]
     pub only: Vec<Group>,
+    /// Of traffic only comparisons with this in a name (`same node`, `direct`); may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub lane: Vec<String>,
     /// Write all values to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -71,36 +71,41 @@ impl Lane {
     }
 }
 
-/// Builds them all.
+/// Builds those that `wanted` asks for.
 ///
 /// # Errors
 /// The kernel or a binary refuses.
-pub fn build(site: &Site, binaries: &Binaries) -> anyhow::Result<Vec<Lane>> {
-    let bridge = |name, reach, rules| Bridge { name, reach, rules }.build(site, binaries);
-    let mut lanes = vec![
-        Lane::plain(VETH, hosts::veth(site)?, Vec::new()),
-        Lane::plain(BRIDGE_RULES, bridge("bridge", None, true)?.pair, Vec::new()),
-    ];
-    let vxlan = Some(Reach::Vxlan);
-    for (lane, name, reach, rules) in [
-        (FLANNEL, "flannel", vxlan, false),
-        (FLANNEL_RULES, "flannelnf", vxlan, true),
-        (HOST_GATEWAY, "hostgw", Some(Reach::Gateway), false),
-    ] {
-        let built = bridge(name, reach, rules)?;
-        lanes.push(Lane::plain(lane, built.pair, built.nodes));
+pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) -> anyhow::Result<Vec<Lane>> {
+    let mut lanes = Vec::new();
+    if wanted(VETH) {
+        lanes.push(Lane::plain(VETH, hosts::veth(site)?, Vec::new()));
     }
-    for (same_node, cross_node, name, path, rules) in [
-        (None, DEVICE, "device", Path::Device, false),
-        (Some(SAME_NODE), OWN, "own", Path::Own, false),
-        (Some(SAME_NODE_RULES), OWN_RULES, "ownnf", Path::Own, true),
-        (None, DIRECT, "direct", Path::Direct, false),
+    let vxlan = Some(Reach::Vxlan);
+    for (names, name, reach, rules) in [
+        (&[BRIDGE_RULES][..], "bridge", None, true),
+        (&[FLANNEL, FLANNEL_WIRE, FLANNEL_PLAIN_WIRE], "flannel", vxlan, false),
+        (&[FLANNEL_RULES], "flannelnf", vxlan, true),
+        (&[HOST_GATEWAY], "hostgw", Some(Reach::Gateway), false),
     ] {
-        let built = Naru { name, path, rules }.build(site, binaries)?;
-        lanes.extend(same_node.map(|lane| Lane::plain(lane, built.same_node, Vec::new())));
-        lanes.push(Lane::plain(cross_node, built.cross_node, built.nodes));
+        if names.iter().any(|name| wanted(name)) {
+            let built = Bridge { name, reach, rules }.build(site, binaries)?;
+            lanes.push(Lane::plain(names[0], built.pair, built.nodes));
+        }
+    }
+    for (names, same_node, name, path, rules) in [
+        (&[DEVICE, DEVICE_WIRE, DEVICE_PLAIN_WIRE][..], None, "device", Path::Device, false),
+        (&[OWN, OWN_WIRE, OWN_PLAIN_WIRE], Some(SAME_NODE), "own", Path::Own, false),
+        (&[OWN_RULES], Some(SAME_NODE_RULES), "ownnf", Path::Own, true),
+        (&[DIRECT], None, "direct", Path::Direct, false),
+    ] {
+        if names.iter().copied().chain(same_node).any(wanted) {
+            let built = Naru { name, path, rules }.build(site, binaries)?;
+            lanes.extend(same_node.map(|lane| Lane::plain(lane, built.same_node, Vec::new())));
+            lanes.push(Lane::plain(names[0], built.cross_node, built.nodes));
+        }
     }
     add_wires(&mut lanes);
+    lanes.retain(|lane| wanted(lane.name));
     Ok(lanes)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::{
     binaries::Binaries,
@@ -15,14 +15,25 @@ use crate::{
 };
 
 /// How traffic is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
+    /// Comparisons with one of these in a name; all if there is none.
+    pub lanes: Vec<String>,
     /// Each lane once a round under each load.
     pub rounds: u32,
     /// Length of a cell.
     pub cell: Duration,
     /// Where everything runs.
     pub cpu: Cpu,
+}
+
+impl Plan {
+    fn wants(&self, comparison: &gates::Comparison) -> bool {
+        let named = |text: &String| {
+            [comparison.candidate, comparison.baseline].iter().any(|name| name.contains(text))
+        };
+        self.lanes.is_empty() || self.lanes.iter().any(named)
+    }
 }
 
 /// What came out.
@@ -48,7 +59,10 @@ pub fn measure(
     progress: &mut Progress,
 ) -> anyhow::Result<Measured> {
     progress.begin("traffic: build the lanes", 0);
-    let lanes = lanes::build(site, binaries)?;
+    let comparisons: Vec<_> = gates::TRAFFIC.iter().filter(|one| plan.wants(one)).collect();
+    ensure!(!comparisons.is_empty(), "no comparison with {} in a name", plan.lanes.join(" or "));
+    let wanted = |lane: &str| comparisons.iter().any(|one| one.candidate == lane || one.baseline == lane);
+    let lanes = lanes::build(site, binaries, &wanted)?;
     let cells: usize =
         Load::ALL.iter().map(|load| lanes.iter().filter(|lane| lane.carries(*load)).count()).sum();
     progress.begin("traffic", cells * plan.rounds as usize);
@@ -58,7 +72,7 @@ pub fn measure(
             // Another one first each time, so that nothing that grows or ebbs favours one.
             let first = round % lanes.len();
             for lane in lanes[first..].iter().chain(&lanes[..first]).filter(|lane| lane.carries(load)) {
-                let sample = cell(lane, load, plan).with_context(|| lane.name)?;
+                let sample = cell(lane, load, &plan).with_context(|| lane.name)?;
                 rates.entry((lane.name, load)).or_default().push(sample.rate);
                 least = least.min(sample.share);
                 progress.step()?;
@@ -90,7 +104,7 @@ fn notes(cpu: Cpu, least_share: f64) -> Vec<String> {
     notes
 }
 
-fn cell(lane: &Lane, load: Load, plan: Plan) -> anyhow::Result<load::Sample> {
+fn cell(lane: &Lane, load: Load, plan: &Plan) -> anyhow::Result<load::Sample> {
     if lane.wire.is_some() {
         hosts::set_wire(&lane.nodes, lane.wire)?;
     }
