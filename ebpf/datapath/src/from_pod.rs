@@ -47,7 +47,7 @@ pub fn decide(packet: &mut Packet) -> Decision {
 }
 
 /// The end of a packet from nobody's address. A DHCP client has none yet: where the pod may be one, its broadcast is the
-/// stack's, and a server or relay of the node's.
+/// stack's, and a server's that listens there.
 #[inline(always)]
 fn refused(packet: &Packet, ip: &Ip, why: DropReason) -> Outcome {
     let may_ask = || interfaces::get(packet.ifindex()).is_some_and(|it| it.flags & pod_flags::DHCP != 0);

@@ -137,12 +137,29 @@ fn a_device_that_is_not_there_is_named() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_pod_whose_filters_an_earlier_build_attached_has_one_of_each_after_another_mode() {
+    for mode in modes() {
+        let node = with_device();
+        node.run(|| attach_pod(&node.pins, "v0", AttachMode::Clsact).unwrap());
+        upgrade(&node);
+        node.run(|| {
+            attach_pod(&node.pins, "v0", mode).unwrap();
+            assert!(pod_filters(&node.pins, "v0").unwrap().is_complete());
+        });
+        assert_eq!(attached(&node), 2, "{mode:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_pod_attached_by_tcx_leaves_the_ingress_qdisc_to_others() {
+    let node = with_device();
+    let attached_so = node.run(|| attach_pod(&node.pins, "v0", AttachMode::Tcx));
     if !modes().contains(&AttachMode::Tcx) {
+        assert!(matches!(attached_so, Err(Error::NoTcx(_))), "{attached_so:?}");
         return;
     }
-    let node = with_device();
-    node.run(|| attach_pod(&node.pins, "v0", AttachMode::Tcx).unwrap());
+    attached_so.unwrap();
     tool::run(node.netns(), "tc qdisc add dev v0 ingress").unwrap();
     node.run(|| assert!(pod_filters(&node.pins, "v0").unwrap().is_complete()));
 }

@@ -32,7 +32,7 @@ fn reconcile_until(node: &Node, counts: (usize, usize, usize)) {
     let start = u64::MAX / 2;
     for round in 0..100 {
         memory = node.netns.inside(|| {
-            let policy = Policy { gap: 0, unconfirmed_age: 0 };
+            let policy = Policy { gap: 0, unconfirmed_age: 0, prepared_age: 0 };
             let (report, next) =
                 reconcile::pass(&mut node.tools(), &facts, policy, &memory, start + round).unwrap();
             assert!(report.failed.is_empty(), "{:?}", report.failed);

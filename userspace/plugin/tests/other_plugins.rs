@@ -152,7 +152,7 @@ fn an_address_whose_namespace_is_gone_is_freed_by_the_second_pass() {
         lan.ipam("ADD", container, pod.path().to_str().unwrap()).ok();
     }
     drop(dead);
-    let policy = Policy { gap: 0, unconfirmed_age: 0 };
+    let policy = Policy { gap: 0, unconfirmed_age: 0, prepared_age: 0 };
     let facts = NodeFacts::load(&lan.node.paths).unwrap().unwrap();
     let mut seen = Pass::default();
     for left in [6, 4] {

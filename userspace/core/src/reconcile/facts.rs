@@ -127,10 +127,13 @@ pub struct Policy {
     /// Least age of an assignment that was never wired before it may be freed, in milliseconds: its
     /// ADD may still be under way.
     pub unconfirmed_age: Millis,
+    /// How long a veth of generation 0 may be there without an address: it was made for an IPAM that asks for one over it,
+    /// and may take ten minutes.
+    pub prepared_age: Millis,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { gap: 10_000, unconfirmed_age: 60_000 }
+        Self { gap: 10_000, unconfirmed_age: 60_000, prepared_age: 660_000 }
     }
 }

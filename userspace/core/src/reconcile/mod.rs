@@ -17,6 +17,7 @@ pub use pass::Pass;
 use pass::{Suspect, Watch};
 use view::{Standing, View};
 
+use crate::ids::Generation;
 use crate::ipam::{Millis, Row, State};
 
 /// The actions that are due, and what to remember for the next pass.
@@ -38,7 +39,7 @@ pub fn reconcile(facts: &Facts, policy: Policy, previous: &Pass, now: Millis) ->
             actions.push(Action::Free { domain, address, generation });
         }
     }
-    actions.extend(remains(&view, facts, &mut watch));
+    actions.extend(remains(&view, facts, policy, &mut watch));
     (actions, watch.next)
 }
 
@@ -99,7 +100,7 @@ fn is_dead(view: &View<'_>, policy: Policy, row: &Row, now: Millis) -> bool {
 
 /// What is left in the kernel of attachments that are gone: entries and routes first, so that
 /// nothing leads to a veth any more when it goes.
-fn remains(view: &View<'_>, facts: &Facts, watch: &mut Watch<'_>) -> Vec<Action> {
+fn remains(view: &View<'_>, facts: &Facts, policy: Policy, watch: &mut Watch<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     for entry in &facts.entries {
         let link = view.link_at(entry.ifindex);
@@ -121,7 +122,9 @@ fn remains(view: &View<'_>, facts: &Facts, watch: &mut Watch<'_>) -> Vec<Action>
     for link in &facts.links {
         let bare = view.standing(link) == Standing::Unknown && link.addresses.is_empty();
         let dead = bare || view.standing(link) == Standing::Ended;
-        if dead && watch.confirms(Suspect::Link(link.ifindex, link.alias.clone())) {
+        let is_prepared = bare && link.alias.generation() == Generation::default();
+        let gap = if is_prepared { policy.prepared_age } else { policy.gap };
+        if dead && watch.confirms_after(gap, Suspect::Link(link.ifindex, link.alias.clone())) {
             let (ifindex, name, alias) = (link.ifindex, link.name.clone(), link.alias.clone());
             actions.push(Action::DeleteLink { ifindex, name, alias });
         }

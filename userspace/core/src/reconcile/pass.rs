@@ -44,10 +44,15 @@ impl<'a> Watch<'a> {
 
     /// Notes something that is dead now; returns whether an earlier pass, long enough ago, saw it dead too.
     pub(super) fn confirms(&mut self, suspect: Suspect) -> bool {
+        self.confirms_after(self.gap, suspect)
+    }
+
+    /// The same where it must have been dead for another while.
+    pub(super) fn confirms_after(&mut self, gap: Millis, suspect: Suspect) -> bool {
         let before = self.previous.since.get(&suspect).copied();
         let since = before.map_or(self.now, |before| before.min(self.now));
         self.next.since.insert(suspect, since);
-        before.is_some() && self.now - since >= self.gap
+        before.is_some() && self.now - since >= gap
     }
 }
 

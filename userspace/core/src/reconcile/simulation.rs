@@ -16,7 +16,7 @@ use crate::ipam::{
 const ADD_STEPS: usize = 7;
 /// Steps of a DEL: entries, veth with its routes, release.
 const DEL_STEPS: usize = 3;
-const POLICY: Policy = Policy { gap: 1_000, unconfirmed_age: 1_000 };
+const POLICY: Policy = Policy { gap: 1_000, unconfirmed_age: 1_000, prepared_age: 1_000 };
 
 #[derive(Clone)]
 struct Node {

@@ -5,7 +5,7 @@ use super::*;
 use crate::ids::{Alias, AttachmentId, Generation, NetnsId, PodName};
 use crate::ipam::Domain;
 
-const EAGER: Policy = Policy { gap: 0, unconfirmed_age: 60_000 };
+const EAGER: Policy = Policy { gap: 0, unconfirmed_age: 60_000, prepared_age: 600_000 };
 
 fn id(container: &str) -> AttachmentId {
     AttachmentId::new("naru", container, "eth0").unwrap()
@@ -171,6 +171,16 @@ fn a_veth_that_never_got_an_address_is_deleted() {
     let alias = Alias::new(&id("c1"), Generation(5));
     let expected = vec![Action::DeleteLink { ifindex: 7, name: "naru7".into(), alias }];
     assert_eq!(two_passes(&facts), (vec![], expected));
+}
+
+#[test]
+fn a_veth_that_waits_for_its_first_address_is_deleted_when_it_has_waited_too_long() {
+    let facts = Facts { links: vec![link("c1", 7, 0, &[])], ..Facts::default() };
+    let (_, first) = reconcile(&facts, EAGER, &Pass::default(), 1_000);
+    let (actions, second) = reconcile(&facts, EAGER, &first, 600_999);
+    assert_eq!(actions, []);
+    let (actions, _) = reconcile(&facts, EAGER, &second, 601_000);
+    assert!(matches!(actions[..], [Action::DeleteLink { ifindex: 7, .. }]), "{actions:?}");
 }
 
 #[test]

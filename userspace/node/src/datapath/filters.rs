@@ -44,9 +44,11 @@ pub fn attach_pod(pins: &Pins, interface: &str, mode: AttachMode) -> Result<()> 
     let has_tcx = mode != AttachMode::Clsact && tcx::is_supported(interface);
     match mode {
         AttachMode::Tcx if !has_tcx => Err(Error::NoTcx(interface.to_owned())),
-        _ if has_tcx => {
-            PLACES.into_iter().try_for_each(|(name, at)| pod_tcx::attach(pins, name, interface, at))
-        }
+        // The filter goes second: one packet may meet both, none meets neither.
+        _ if has_tcx => PLACES.into_iter().try_for_each(|(name, at)| {
+            pod_tcx::attach(pins, name, interface, at)?;
+            take_off(interface, at).map(drop)
+        }),
         _ => pod_attach::attach(pins, interface),
     }
 }

@@ -84,7 +84,7 @@ fn assert_settled(store: &mut StateStore, live: &Path) {
 }
 
 fn two_passes(store: &mut StateStore, live: &Path) {
-    let policy = Policy { gap: 1, unconfirmed_age: 1 };
+    let policy = Policy { gap: 1, unconfirmed_age: 1, prepared_age: 1 };
     let mut seen = Pass::default();
     for now in [1_000_000, 1_000_001] {
         let (actions, next) = reconcile(&facts(store, live), policy, &seen, now);
