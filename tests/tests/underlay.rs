@@ -3,7 +3,7 @@
 
 use naru_e2e::{
     lab::{Lab, Node},
-    probe::{ping, tcp, udp},
+    probe::{Host, ping, tcp, udp},
     tool,
 };
 
@@ -92,5 +92,49 @@ fn marks_of_inner_packets_do_not_reach_the_outer_ones_and_nobody_translates_thos
         for node in &lab.nodes {
             assert_eq!(counted(node, "marked"), 0, "{mode}: {}", node.name);
         }
+    }
+}
+
+/// An overlay of somebody else on the tunnel's port, as flannel makes it, from node `own` to the `other`.
+fn add_flannel(node: &Node, own: u8, other: u8) {
+    let netns = node.open().unwrap();
+    for line in [
+        "ip link del naru-vx".to_owned(),
+        format!(
+            "ip link add flannel.1 type vxlan id 1 dstport 8472 nolearning local 198.51.100.{own} dev eth0"
+        ),
+        format!("ip address add 10.244.0.{own}/24 dev flannel.1"),
+        format!("ip link set flannel.1 address 02:00:00:00:f1:0{own} up"),
+        format!("ip neigh add 10.244.0.{other} lladdr 02:00:00:00:f1:0{other} dev flannel.1 nud permanent"),
+        format!("bridge fdb add 02:00:00:00:f1:0{other} dev flannel.1 dst 198.51.100.{other}"),
+    ] {
+        tool::run(&netns, &line).unwrap();
+    }
+    node.naru("init").unwrap();
+    let status = node.naru_json("status").unwrap();
+    assert_eq!((&status["tunnel_port"], &status["device_port"]), (&8472.into(), &18472.into()));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn another_overlay_on_the_tunnels_port_of_one_node_or_both_goes_on_beside_ours() {
+    for mode in TUNNELS {
+        let lab = Lab::up(&format!("{mode} --no-agent")).unwrap();
+        add_flannel(lab.node("n1").unwrap(), 1, 2);
+        carry(&lab);
+        add_flannel(lab.node("n2").unwrap(), 2, 1);
+        carry(&lab);
+        let at = |name: &str, address: &str| Host {
+            address: address.parse().unwrap(),
+            ..lab.must_host(name, false).unwrap()
+        };
+        let (near, far) = (at("n1", "10.244.0.1"), at("n2", "10.244.0.2"));
+        ping::all_return(&near, &far, 56, 2).unwrap();
+        tcp::stream(&near, &far, 4 << 20, 4 << 20).unwrap();
+        // A second init keeps the device and its port.
+        let index = || tool::run(&near.netns, "ip -o link show naru-vx").unwrap();
+        let before = index();
+        lab.node("n1").unwrap().naru("init").unwrap();
+        assert_eq!(index(), before);
     }
 }

@@ -24,7 +24,7 @@ pub fn decide(packet: &mut Packet) -> Decision {
         Some(route) if matches!(route.kind, RouteKind::Tunnel | RouteKind::RemoteNode) => &route.value.node,
         _ => return Err(DropReason::NoTunnelRoute.into()),
     };
-    tunnel::address(packet, config.vni, node)?;
+    tunnel::address(packet, config, node)?;
     packet.clear_mark();
     Ok(Next::Pass(Verdict::Tunnel))
 }

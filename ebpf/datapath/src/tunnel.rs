@@ -1,10 +1,10 @@
 //! The tunnel key that the vxlan device and the programs exchange.
 
 use aya_ebpf::{
-    bindings::{BPF_F_TUNINFO_IPV6, bpf_tunnel_key},
+    bindings::{BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key},
     helpers::{bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
 };
-use naru_abi::{Addr, DropReason};
+use naru_abi::{Addr, Config, DropReason, features};
 
 use crate::packet::Packet;
 
@@ -56,15 +56,16 @@ fn read(packet: &Packet, key: &mut Key, flags: u64) -> bool {
 
 /// Addresses the packet to `node` for the device to encapsulate.
 #[inline(always)]
-pub fn address(packet: &Packet, vni: u32, node: &Addr) -> Result<(), DropReason> {
+pub fn address(packet: &Packet, config: &Config, node: &Addr) -> Result<(), DropReason> {
     let (remote, flags) = match node.as_v4() {
         Some(v4) => ([u32::from_be_bytes(v4), 0, 0, 0], 0),
         None => (words(node), IPV6),
     };
-    let mut key = Key { id: vni, remote, tos: 0, ttl: OUTER_TTL, ext: 0, label: 0 };
+    let mut key = Key { id: config.vni, remote, tos: 0, ttl: OUTER_TTL, ext: 0, label: 0 };
+    let checksum = if config.features & features::ZERO_CHECKSUM == 0 { 0 } else { BPF_F_ZERO_CSUM_TX as u64 };
     let key = core::ptr::from_mut(&mut key).cast::<bpf_tunnel_key>();
     // SAFETY: the helper reads no more than the size it is told.
-    match unsafe { bpf_skb_set_tunnel_key(packet.raw(), key, KEY_SIZE, flags) } {
+    match unsafe { bpf_skb_set_tunnel_key(packet.raw(), key, KEY_SIZE, flags | checksum) } {
         0 => Ok(()),
         _ => Err(DropReason::HelperFailed),
     }

@@ -264,3 +264,22 @@ fn a_strict_reverse_path_filter_is_loosened_where_answers_go_another_way_and_res
     machine.ok(&["uninstall"]);
     assert_eq!(filter(&machine), "1");
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_taken_port_is_refused_by_its_holders_name_where_the_cluster_allows_no_other() {
+    let machine = Machine::new();
+    machine.write_cluster(&format!("{CLUSTER}\n[tunnel]\nfallback_ports = []\n"));
+    machine.ip("link add theirs type vxlan id 1 dstport 8472 nolearning local 198.51.100.1");
+    machine.ip("link set theirs up");
+    let error = machine.refused(&["init"]);
+    assert!(error.contains("naru-vx: udp port 8472 is taken by device theirs"), "{error}");
+    machine.write_cluster(&format!("{CLUSTER}\n[tunnel]\nfallback_ports = [9000, 9001]\n"));
+    machine.ip("link add other type vxlan external dstport 9000");
+    machine.ip("link set other up");
+    machine.ok(&["init"]);
+    let status = status(&machine);
+    assert_eq!((&status["tunnel_port"], &status["device_port"]), (&8472.into(), &9001.into()));
+    let text = machine.ok(&["status"]);
+    assert!(text.contains("port 8472 is somebody else's here: the device has 9001"), "{text}");
+}

@@ -55,14 +55,19 @@ fn convert(raw: &raw::Cluster) -> Result<ClusterSpec, Misfit> {
     })
 }
 
+fn usable(port: &Spanned<u16>) -> Result<u16, Misfit> {
+    if *port.get_ref() == 0 { Err(Misfit::new(port, Problem::BadPort)) } else { Ok(*port.get_ref()) }
+}
+
 fn tunnel(raw: &raw::Tunnel) -> Result<TunnelSpec, Misfit> {
     let mut tunnel = TunnelSpec::default();
     if let Some(port) = &raw.port {
-        tunnel.port = *port.get_ref();
-        if tunnel.port == 0 {
-            return Err(Misfit::new(port, Problem::BadPort));
-        }
+        tunnel.port = usable(port)?;
     }
+    if let Some(ports) = &raw.fallback_ports {
+        tunnel.fallback_ports = ports.iter().map(usable).collect::<Result<_, _>>()?;
+    }
+    tunnel.fallback_ports.retain(|port| *port != tunnel.port);
     if let Some(vni) = &raw.vni {
         tunnel.vni = *vni.get_ref();
         if !(1..1 << 24).contains(&tunnel.vni) {

@@ -28,6 +28,7 @@ pub struct Cluster {
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {
     pub port: Option<Spanned<u16>>,
+    pub fallback_ports: Option<Vec<Spanned<u16>>>,
     pub vni: Option<Spanned<u32>>,
 }
 

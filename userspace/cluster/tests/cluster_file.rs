@@ -41,7 +41,10 @@ fn error_with(from: &str, to: &str) -> String {
 fn a_good_file_becomes_a_cluster_with_every_default() {
     let cluster = read(GOOD).unwrap();
     assert!(cluster.masquerade);
-    assert_eq!(cluster.tunnel, TunnelSpec { port: 8472, vni: 5230 });
+    assert_eq!(
+        cluster.tunnel,
+        TunnelSpec { port: 8472, fallback_ports: vec![18472, 28472, 38472], vni: 5230 }
+    );
     assert_eq!(cluster.no_masquerade, ["192.0.2.0/24".parse().unwrap()]);
     assert_eq!(cluster.ranges.len(), 2);
     let node = cluster.node("node1").unwrap();
@@ -57,11 +60,14 @@ fn the_order_of_the_nodes_in_the_file_does_not_matter() {
 
 #[test]
 fn a_tunnel_table_overrides_the_defaults() {
-    let text =
-        GOOD.replacen("\n[[node]]", "\nmasquerade = false\n[tunnel]\nport = 4789\nvni = 7\n[[node]]", 1);
+    let text = GOOD.replacen(
+        "\n[[node]]",
+        "\nmasquerade = false\n[tunnel]\nport = 4789\nfallback_ports = [4790, 4789]\nvni = 7\n[[node]]",
+        1,
+    );
     let cluster = read(&text).unwrap();
     assert!(!cluster.masquerade);
-    assert_eq!(cluster.tunnel, TunnelSpec { port: 4789, vni: 7 });
+    assert_eq!(cluster.tunnel, TunnelSpec { port: 4789, fallback_ports: vec![4790], vni: 7 });
 }
 
 #[test]

@@ -38,6 +38,8 @@ struct Status {
     attach: Option<&'static str>,
     /// UDP port of the tunnel; null without one.
     tunnel_port: Option<u16>,
+    /// UDP port of the tunnel device: another one where the tunnel's is somebody else's on this machine.
+    device_port: Option<u16>,
     /// `routing` of cluster.toml for this node; null without a cluster.
     routing: Option<&'static str>,
     /// `encapsulation` of cluster.toml for this node; null without a cluster.
@@ -102,6 +104,7 @@ fn gather(paths: &Paths, facts: NodeFacts) -> anyhow::Result<Status> {
             .and_then(|found| found.mode)
             .map(AttachMode::label),
         tunnel_port: facts.tunnel_port,
+        device_port: facts.device_port,
         routing: clustered.map(|memory| memory.cluster.routing_of(&memory.node).label()),
         encapsulation: clustered.map(|memory| memory.cluster.encapsulation_of(&memory.node).label()),
         programs: programs(&facts),
@@ -150,6 +153,13 @@ fn print(status: &Status) {
         match (status.attach, status.tunnel_port) {
             (Some(attach), Some(port)) => println!("tunnel     udp port {port}, {attach}"),
             _ => println!("tunnel     none"),
+        }
+        if let (Some(wire), Some(own)) =
+            (status.tunnel_port, status.device_port.filter(|own| Some(*own) != status.tunnel_port))
+        {
+            println!(
+                "tunnel     port {wire} is somebody else's here: the device has {own}, translated on the way"
+            );
         }
         if let (Some(routing), Some(encapsulation)) = (status.routing, status.encapsulation) {
             println!("paths      routing {routing}, encapsulation {encapsulation}");

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULT_TUNNEL_PORT: u16 = 8472;
 /// VXLAN network identifier of the tunnel unless the cluster file says otherwise.
 pub const DEFAULT_VNI: u32 = 5230;
+/// Ports of the tunnel device where that of the tunnel is taken, unless the cluster file says otherwise.
+pub const DEFAULT_FALLBACK_PORTS: [u16; 3] = [18472, 28472, 38472];
 
 /// A cluster whose parts agree with each other; made by `naru-cluster`, never by hand outside tests.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -80,10 +82,14 @@ impl Encapsulation {
 }
 
 /// The tunnel that all nodes share.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TunnelSpec {
     /// UDP port of the outer packets.
     pub port: u16,
+    /// Ports of which a node whose `port` is somebody else's gives one to its tunnel device, in this order. On the wire
+    /// every packet has `port`, so that no other node needs to know.
+    #[serde(default)]
+    pub fallback_ports: Vec<u16>,
     /// VXLAN network identifier, 24 bits.
     pub vni: u32,
 }
@@ -107,7 +113,7 @@ pub struct NodeSpec {
 
 impl Default for TunnelSpec {
     fn default() -> Self {
-        Self { port: DEFAULT_TUNNEL_PORT, vni: DEFAULT_VNI }
+        Self { port: DEFAULT_TUNNEL_PORT, fallback_ports: DEFAULT_FALLBACK_PORTS.to_vec(), vni: DEFAULT_VNI }
     }
 }
 

@@ -3,11 +3,15 @@ use std::net::IpAddr;
 use naru_abi::{ABI_VERSION, Addr, Config, features};
 use naru_core::cluster::Encapsulation;
 
-use super::{InitError, Memory, Survey, uplinks};
-use crate::datapath::{self, ConfigMap, Pins};
+use super::{DEVICE, InitError, Memory, Survey, uplinks};
+use crate::{
+    datapath::{self, ConfigMap, Pins},
+    links::Links,
+};
 
 /// Makes the programs' configuration be what the cluster and the machine's addresses ask for.
 pub(super) fn ensure(
+    links: &Links,
     pins: &Pins,
     memory: &Memory,
     survey: &Survey,
@@ -16,7 +20,7 @@ pub(super) fn ensure(
     let mut map = ConfigMap::open(pins)?;
     let config = Config {
         abi: ABI_VERSION,
-        features: features(memory),
+        features: features(memory) | substitute(links, memory)?,
         overlay_ifindex,
         tunnel_port: memory.cluster.tunnel.port.into(),
         vni: memory.cluster.tunnel.vni,
@@ -41,6 +45,13 @@ fn features(memory: &Memory) -> u32 {
         features |= features::OWN_ENCAPSULATION;
     }
     features
+}
+
+/// Where the device has another port than the tunnel, a rule writes the tunnel's into what it sends, and cannot tell how
+/// far a checksum has come by then.
+fn substitute(links: &Links, memory: &Memory) -> Result<u32, InitError> {
+    let own = links.overlay_port(DEVICE)?;
+    Ok(if own.is_some_and(|port| port != memory.cluster.tunnel.port) { features::ZERO_CHECKSUM } else { 0 })
 }
 
 /// The first of the node's addresses of a family that the machine has: the source of what its programs encapsulate.

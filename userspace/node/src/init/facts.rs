@@ -32,6 +32,9 @@ pub struct NodeFacts {
     /// UDP port of the tunnel; `None` without one.
     #[serde(default)]
     pub tunnel_port: Option<u16>,
+    /// UDP port of the tunnel device: the tunnel's, unless somebody else has that here.
+    #[serde(default)]
+    pub device_port: Option<u16>,
     /// Devices that our programs are attached to beside the tunnel device and pods'.
     #[serde(default)]
     pub uplinks: Vec<String>,
@@ -134,6 +137,7 @@ mod tests {
             delegated: None,
             pod_mtu: 1450,
             tunnel_port: None,
+            device_port: None,
             uplinks: Vec::new(),
         }
     }

@@ -32,7 +32,7 @@ pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, In
     adapt(paths, &pins, &memory, &survey)?;
     let changes = sync::apply(&links, &pins, &memory, &survey)?;
     memory.save(paths)?;
-    publish(paths, &memory, &survey)?;
+    publish(paths, &links, &memory, &survey)?;
     Ok(Some(changes))
 }
 
@@ -50,9 +50,9 @@ pub(crate) fn readjust(
     if overlay.is_some_and(|link| link.mtu != overlay::device_mtu(memory, survey)) {
         overlay::ensure(links, &pins, memory, survey)?;
     }
-    config::ensure(&pins, memory, survey, overlay.map_or(0, |link| link.index))?;
+    config::ensure(links, &pins, memory, survey, overlay.map_or(0, |link| link.index))?;
     adapt(paths, &pins, memory, survey)?;
-    publish(paths, memory, survey)
+    publish(paths, links, memory, survey)
 }
 
 fn adapt(paths: &Paths, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
@@ -62,8 +62,8 @@ fn adapt(paths: &Paths, pins: &Pins, memory: &Memory, survey: &Survey) -> Result
     uplinks::ensure(pins, memory, survey, NodeFacts::load(paths)?.as_ref())
 }
 
-fn publish(paths: &Paths, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
-    let facts = run::facts(memory, survey)?;
+fn publish(paths: &Paths, links: &Links, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
+    let facts = run::facts(links, memory, survey)?;
     if NodeFacts::load(paths)?.as_ref() != Some(&facts) {
         files::write_json(&paths.node_facts(), &facts)?;
     }

@@ -1,7 +1,7 @@
 use crate::{
     datapath::{AttachMode, Pins, Side, attach, detach_others},
     host::sysctl::{Families, prepare_device},
-    links::{GATEWAY_V4, GATEWAY_V6, Links, Mac, Neighbour, Overlay},
+    links::{GATEWAY_V4, GATEWAY_V6, LinkError, Links, Mac, Neighbour, Overlay},
 };
 
 use super::{InitError, Memory, Survey, config};
@@ -18,23 +18,36 @@ pub(super) fn ensure(
     survey: &Survey,
 ) -> Result<Option<AttachMode>, InitError> {
     if !memory.is_clustered() {
-        config::ensure(pins, memory, survey, 0)?;
+        config::ensure(links, pins, memory, survey, 0)?;
         return Ok(None);
     }
-    let overlay = Overlay {
-        name: DEVICE.to_owned(),
-        port: memory.cluster.tunnel.port,
-        mac: overlay_mac(&memory.node),
-        mtu: device_mtu(memory, survey),
-    };
-    let index = links.ensure_overlay(&overlay)?.index;
+    let index = device(links, memory, device_mtu(memory, survey))?;
     prepare_device(DEVICE, families(memory))?;
     for ip in [GATEWAY_V4, GATEWAY_V6] {
         links.ensure_neighbour(&Neighbour { index, ip, mac: peer_mac() })?;
     }
-    config::ensure(pins, memory, survey, index)?;
+    config::ensure(links, pins, memory, survey, index)?;
     detach_others(pins, Side::Overlay, &[index])?;
     Ok(Some(attach(pins, Side::Overlay, DEVICE, memory.attach_mode())?))
+}
+
+/// The device, on the tunnel's port or, where that is taken, on the first of the others that is free. One that it has
+/// already it keeps, though the tunnel's become free: changing it costs the device, and all that leads through it.
+fn device(links: &Links, memory: &Memory, mtu: u32) -> Result<u32, InitError> {
+    let tunnel = &memory.cluster.tunnel;
+    let mut ports: Vec<u16> = [&[tunnel.port], tunnel.fallback_ports.as_slice()].concat();
+    let current = links.overlay_port(DEVICE)?.and_then(|port| ports.iter().position(|one| *one == port));
+    ports.rotate_left(current.unwrap_or(0));
+    let on = |port| Overlay { name: DEVICE.to_owned(), port, mac: overlay_mac(&memory.node), mtu };
+    let mut refused = None;
+    for port in ports {
+        match links.ensure_overlay(&on(port)) {
+            Err(error @ LinkError::PortTaken { .. }) => refused = refused.or(Some(error)),
+            other => return Ok(other?.index),
+        }
+    }
+    // The list is never empty; the first refusal is of the port that was wanted.
+    Err(refused.unwrap_or_else(|| LinkError::kernel(DEVICE, libc::EADDRINUSE)).into())
 }
 
 /// MAC address of the tunnel device of the node of that name: the same each time, another one on each node, since

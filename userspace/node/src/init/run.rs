@@ -10,7 +10,8 @@ use naru_core::{
 };
 
 use super::{
-    InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools, uplinks,
+    DEVICE, InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools,
+    uplinks,
 };
 use crate::{
     datapath::{self, AttachMode, Installed, Pins, Sizes},
@@ -140,7 +141,7 @@ fn prepare(
     let attach = overlay::ensure(&links, &pins, &memory, survey)?;
     uplinks::loosen(&memory, survey, node)?;
     uplinks::ensure(&pins, &memory, survey, NodeFacts::load(paths)?.as_ref())?;
-    let mut facts = facts(&memory, survey)?;
+    let mut facts = facts(&links, &memory, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
     // naru-ipam may have made the store: what it did not find there it did not adopt either.
     let is_known = start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
@@ -179,7 +180,7 @@ pub fn now() -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitError> {
+pub(super) fn facts(links: &Links, memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitError> {
     let own = memory.cluster.node(&memory.node);
     let is_here = |address: &IpAddr| survey.addresses.contains(address);
     let addresses = match own {
@@ -196,6 +197,7 @@ pub(super) fn facts(memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitE
         pools: memory.pool_facts(),
         subnets: memory.pools.iter().map(|pool| pool.subnets.clone()).collect(),
         pod_mtu: survey.pod_mtu(memory),
+        device_port: links.overlay_port(DEVICE)?,
         tunnel_port: memory.is_clustered().then_some(memory.cluster.tunnel.port),
         uplinks: uplinks::wanted(memory, survey).into_iter().collect(),
     })

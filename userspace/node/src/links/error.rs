@@ -12,12 +12,14 @@ pub enum LinkError {
         errno: Errno,
     },
     /// The tunnel's UDP port belongs to another device or socket of this namespace.
-    #[error("{device}: udp port {port} is taken by another tunnel device or socket")]
+    #[error("{device}: udp port {port} is taken by {}", holder.as_deref().unwrap_or("another tunnel device or socket"))]
     PortTaken {
         /// The overlay device that could not come up.
         device: String,
         /// The port.
         port: u16,
+        /// Who has it, where that can be told.
+        holder: Option<String>,
     },
     /// A link of that name is somebody else's.
     #[error("{device}: not ours: {reason}")]

@@ -15,6 +15,7 @@ mod pair;
 mod path;
 mod pod;
 mod pod_facts;
+mod port;
 mod reply;
 mod route;
 mod rule;

@@ -54,6 +54,15 @@ impl Links {
         }
     }
 
+    /// The outer UDP port of the overlay device of that name; `None` where there is no such device.
+    ///
+    /// # Errors
+    /// The kernel refuses for another reason than the link's absence.
+    pub fn overlay_port(&self, name: &str) -> Result<Option<u16>, LinkError> {
+        let found = self.find_overlay(name)?;
+        Ok(found.filter(|(_, options)| options.vxlan).map(|(_, options)| options.port))
+    }
+
     /// Deletes the overlay device; `false` when it was gone already.
     ///
     /// # Errors
@@ -115,7 +124,8 @@ impl Links {
         }
         match error.errno() {
             Some(libc::EADDRINUSE) => {
-                LinkError::PortTaken { device: overlay.name.clone(), port: overlay.port }
+                let holder = self.port_holder(overlay.port);
+                LinkError::PortTaken { device: overlay.name.clone(), port: overlay.port, holder }
             }
             _ => error,
         }
@@ -138,6 +148,11 @@ impl Options {
         let form = self.vxlan && self.collect_metadata && !self.learning && self.zero_checksum_received;
         form && self.port == overlay.port
     }
+}
+
+/// The outer UDP port of a vxlan device in the kernel's answer.
+pub(super) fn port_of(answer: &RouteNetlinkMessage) -> Option<u16> {
+    Some(options(answer)).filter(|options| options.vxlan).map(|options| options.port)
 }
 
 /// The options in the kernel's answer.

@@ -72,7 +72,7 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, InitError> 
     init::readjust(paths, &links, &memory, &survey, overlay.as_ref())?;
     let (commands, mut refused, nat) = mirror(&links, &pins, &memory, &survey)?;
     // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
-    let firewall = (at_firewall || !commands.is_empty()) && firewall(&memory, nat, &mut refused);
+    let firewall = (at_firewall || !commands.is_empty()) && firewall(&links, &memory, nat, &mut refused);
     if refused.is_empty() {
         Ok(Some(Changes { commands, firewall }))
     } else {
@@ -110,16 +110,20 @@ pub fn reattach(paths: &Paths) -> Result<Vec<String>, InitError> {
 /// ([`InitError::Refused`]); the others are made then.
 pub fn apply(links: &Links, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<Changes, InitError> {
     let (commands, mut refused, nat) = mirror(links, pins, memory, survey)?;
-    let firewall = firewall(memory, nat, &mut refused);
+    let firewall = firewall(links, memory, nat, &mut refused);
     if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(InitError::Refused(refused)) }
 }
 
 /// Makes the nftables table be as it should; whether it was made anew.
-fn firewall(memory: &Memory, nat: Nat, refused: &mut Vec<String>) -> bool {
+fn firewall(links: &Links, memory: &Memory, nat: Nat, refused: &mut Vec<String>) -> bool {
+    let port = nat.tunnel_port;
+    // Without an answer the table is as for a port of our own; the next pass asks again.
+    let device_port = links.overlay_port(DEVICE).ok().flatten().unwrap_or(port);
+    let tunnel = Tunnel { port, device_port, vni: memory.cluster.tunnel.vni, addresses: nat.addresses };
     let table = Firewall {
         masquerade: nat.sources.into_iter().collect(),
         direct: nat.exempt.into_iter().collect(),
-        tunnel: memory.is_clustered().then_some(Tunnel { port: nat.tunnel_port, addresses: nat.addresses }),
+        tunnel: memory.is_clustered().then_some(tunnel),
     };
     firewall::apply(&table).unwrap_or_else(|error| {
         refused.push(error.to_string());

@@ -121,7 +121,7 @@ fn tunnel_packets_come_in_at_the_addresses_the_cluster_lists_and_nowhere_else() 
     let scene = Scene::new();
     let nodes = FAMILIES.map(|family| family[1].parse::<IpAddr>().unwrap());
     for (listed, arrive) in [(Vec::new(), false), (nodes.to_vec(), true)] {
-        let tunnel = Some(Tunnel { port: 8472, addresses: listed });
+        let tunnel = Some(Tunnel { port: 8472, device_port: 8472, vni: 5230, addresses: listed });
         scene.node.run(|| firewall::apply(&Firewall { tunnel, ..firewall() }).unwrap());
         for node in nodes {
             let before = scene.packets(TUNNEL_ELSEWHERE);

@@ -43,18 +43,28 @@ fn the_overlay_device_is_made_once_and_remade_only_for_another_port_or_kind() {
     });
 }
 
+fn taken(port: u16, holder: &str) -> LinkError {
+    LinkError::PortTaken { device: "naru-vx".to_owned(), port, holder: Some(holder.to_owned()) }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
-fn a_taken_port_is_told_by_number_and_leaves_no_device() {
+fn a_taken_port_is_told_by_number_and_holder_and_leaves_no_device() {
     let node = node();
     node.sh("ip link add other type vxlan external dstport 8472; ip link set other up");
     node.run(|| {
         let links = Links::open().unwrap();
         let error = links.ensure_overlay(&overlay(8472)).unwrap_err();
-        assert_eq!(error, LinkError::PortTaken { device: "naru-vx".to_owned(), port: 8472 });
+        assert_eq!(error, taken(8472, "device other"));
         assert_eq!(links.link("naru-vx").unwrap(), None);
         links.ensure_overlay(&overlay(8473)).unwrap();
         let _socket = UdpSocket::bind("0.0.0.0:8474").unwrap();
-        assert!(matches!(links.ensure_overlay(&overlay(8474)), Err(LinkError::PortTaken { port: 8474, .. })));
+        let holder = format!("process {} (", std::process::id());
+        match links.ensure_overlay(&overlay(8474)).unwrap_err() {
+            LinkError::PortTaken { port: 8474, holder: Some(found), .. } => {
+                assert!(found.starts_with(&holder), "{found}");
+            }
+            other => panic!("{other}"),
+        }
     });
 }

@@ -30,6 +30,11 @@ pub struct Firewall {
 pub struct Tunnel {
     /// Outer UDP port.
     pub port: u16,
+    /// UDP port of the device: another one where `port` is somebody else's on this machine. Packets with our key are then
+    /// translated between the two, those of others left alone.
+    pub device_port: u16,
+    /// VXLAN network identifier.
+    pub vni: u32,
     /// This node's addresses as the cluster lists them.
     pub addresses: Vec<IpAddr>,
 }

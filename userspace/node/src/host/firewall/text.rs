@@ -88,13 +88,10 @@ impl Chain {
 /// The chains, with `mark` as comment of the one rule that is always there.
 fn chains(firewall: &Firewall, mark: &str) -> Vec<Chain> {
     let mut chains = Vec::new();
-    if let Some(Tunnel { port, .. }) = firewall.tunnel {
-        let mut in_rules: Vec<String> =
-            FAMILIES.iter().map(|family| tunnel_elsewhere(family, port)).collect();
-        in_rules.push(format!("fib daddr type local udp dport {port} notrack"));
-        let out_rule = format!("udp dport {port} notrack");
-        chains.push(chain("tunnel_in", "filter hook prerouting priority raw", in_rules));
-        chains.push(chain("tunnel_out", "filter hook output priority raw", vec![out_rule]));
+    if let Some(tunnel) = &firewall.tunnel {
+        let (received, sent) = tunnel_rules(tunnel);
+        chains.push(chain("tunnel_in", "filter hook prerouting priority raw", received));
+        chains.push(chain("tunnel_out", "filter hook output priority raw", sent));
     }
     let mut forward: Vec<String> = FAMILIES.iter().map(invalid_to_outside).collect();
     forward.push(format!("iifname {OURS} counter name {FORWARDED} accept comment \"{mark}\""));
@@ -110,11 +107,28 @@ fn chain(name: &'static str, hook: &'static str, rules: Vec<String>) -> Chain {
     Chain { name, hook, rules }
 }
 
-/// Drops tunnel packets to an address of this machine that the cluster does not list.
-fn tunnel_elsewhere(Family { suffix, header, .. }: &Family, port: u16) -> String {
-    format!(
-        "fib daddr type local udp dport {port} {header} daddr != @tunnel_{suffix} counter name {TUNNEL_ELSEWHERE} drop"
-    )
+/// The rules for tunnel packets received, and for those sent.
+fn tunnel_rules(Tunnel { port, device_port, vni, .. }: &Tunnel) -> (Vec<String>, Vec<String>) {
+    let is_shared = port != device_port;
+    // The key follows the UDP header and four bytes.
+    let key = if is_shared { format!(" @th,96,24 {vni}") } else { String::new() };
+    let to_us = format!("fib daddr type local udp dport {port}{key}");
+    let elsewhere = |Family { suffix, header, .. }: &Family| {
+        format!("{to_us} {header} daddr != @tunnel_{suffix} counter name {TUNNEL_ELSEWHERE} drop")
+    };
+    let mut received: Vec<String> = FAMILIES.iter().map(elsewhere).collect();
+    received.push(format!("{to_us} notrack"));
+    if !is_shared {
+        return (received, vec![format!("udp dport {port} notrack")]);
+    }
+    // Nobody but us has a reason to know the device's own port.
+    let behind = format!("fib daddr type local udp dport {device_port} counter name {TUNNEL_ELSEWHERE} drop");
+    received.insert(0, behind);
+    // A named field is written with its checksum, a position without.
+    received.push(format!("{to_us} udp checksum 0 @th,16,16 set {device_port}"));
+    received.push(format!("{to_us} udp checksum != 0 udp dport set {device_port}"));
+    let from_us = format!("udp dport {device_port}{key}");
+    (received, vec![format!("{from_us} notrack"), format!("{from_us} @th,16,16 set {port}")])
 }
 
 /// Matches packets that masquerade is due for.
@@ -153,7 +167,7 @@ mod tests {
     }
 
     fn tunnel(port: u16) -> Tunnel {
-        Tunnel { port, addresses: vec!["198.51.100.1".parse().unwrap()] }
+        Tunnel { port, device_port: port, vni: 5230, addresses: vec!["198.51.100.1".parse().unwrap()] }
     }
 
     const GOLDEN: &str = r#"table inet naru
@@ -204,6 +218,22 @@ table inet naru {
     fn without_a_tunnel_there_are_no_tunnel_chains() {
         let text = render(&Firewall { tunnel: None, ..firewall() }, &BTreeMap::new());
         assert!(!text.contains("notrack"), "{text}");
+    }
+
+    #[test]
+    fn a_tunnel_whose_port_is_somebody_elses_concerns_packets_with_its_key_alone() {
+        let tunnel = Some(Tunnel { device_port: 18472, ..tunnel(8472) });
+        let text = render(&Firewall { tunnel, ..firewall() }, &BTreeMap::new());
+        let concerned: Vec<&str> = text.lines().filter(|line| line.contains("dport 8472")).collect();
+        assert!(concerned.iter().all(|line| line.contains("@th,96,24 5230")), "{text}");
+        assert_eq!(concerned.len(), 5, "{text}");
+        for line in [
+            "fib daddr type local udp dport 8472 @th,96,24 5230 udp checksum != 0 udp dport set 18472",
+            "udp dport 18472 @th,96,24 5230 @th,16,16 set 8472",
+            "fib daddr type local udp dport 18472 counter name tunnel_elsewhere drop",
+        ] {
+            assert!(text.lines().any(|one| one.trim() == line), "{line} in {text}");
+        }
     }
 
     #[test]
