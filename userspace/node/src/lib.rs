@@ -4,6 +4,7 @@ pub mod datapath;
 pub mod delegate;
 pub mod endpoint;
 mod errno;
+mod failpoint;
 pub mod health;
 pub mod host;
 pub mod init;

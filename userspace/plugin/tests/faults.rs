@@ -18,32 +18,11 @@ use serde_json::json;
 const STEPS: [&str; 8] =
     ["unwire", "reserve", "create-pair", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
 const ENDS: [&str; 3] = ["detach-maps", "detach-link", "detach-release"];
+/// Places in a transaction of the store at which a process may be killed.
+const STORE: [&str; 3] = ["store-begun", "store-commit", "store-committed"];
 
 fn path(pod: &Netns) -> String {
     pod.path().to_str().unwrap().to_owned()
-}
-
-/// Passes of the reconciler, with no time asked for between them, until nothing but what `counts` (veths, entries,
-/// held addresses) says is left. The kernel takes a namespace down in its own time.
-#[track_caller]
-fn reconcile_until(node: &Node, counts: (usize, usize, usize)) {
-    let facts = NodeFacts::load(&node.paths).unwrap().unwrap();
-    let mut memory = Pass::default();
-    let start = u64::MAX / 2;
-    for round in 0..100 {
-        memory = node.netns.inside(|| {
-            let policy = Policy { gap: 0, unconfirmed_age: 0, prepared_age: 0 };
-            let (report, next) =
-                reconcile::pass(&mut node.tools(), &facts, policy, &memory, start + round).unwrap();
-            assert!(report.failed.is_empty(), "{:?}", report.failed);
-            next
-        });
-        if (node.veths().len(), node.entries().len(), node.held().len()) == counts {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    panic!("left: {:?} {:?} {:?}", node.veths(), node.entries(), node.held());
 }
 
 #[test]
@@ -92,13 +71,13 @@ fn a_kill_in_any_step_of_add_is_healed_by_the_next_add() {
 fn a_kill_in_any_step_leaves_no_duplicate_and_after_two_passes_no_leak() {
     let (node, other) = (Node::new(), Netns::new("other"));
     let other_addresses = addresses(&node.add("other", &other).ok());
-    for step in STEPS {
+    for step in STEPS.into_iter().chain(STORE) {
         let pod = Netns::new("pod");
         let asked = format!("kill:{step}");
         let said = node.call_with("ADD", "abc", &path(&pod), &node.conf(), &[("NARU_FAILPOINT", &asked)]);
         assert!(said.signal, "{step}");
         drop(pod);
-        reconcile_until(&node, (1, 2, 2));
+        node.reconcile_until((1, 2, 2));
         let held: Vec<String> = node.held().iter().map(ToString::to_string).collect();
         assert_eq!(held, other_addresses, "{step}");
     }
@@ -152,7 +131,7 @@ fn a_kill_while_an_attachment_moves_leaves_no_cooling_address_at_a_live_interfac
 #[ignore = "needs root: cargo xtask test"]
 fn a_kill_in_any_step_of_del_is_healed_by_the_next_del() {
     let node = Node::new();
-    for step in ENDS {
+    for step in ENDS.into_iter().chain(STORE) {
         let pod = Netns::new("pod");
         node.add("abc", &pod).ok();
         let asked = format!("kill:{step}");
@@ -161,6 +140,34 @@ fn a_kill_in_any_step_of_del_is_healed_by_the_next_del() {
         node.del("abc").ok();
         node.assert_clean();
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_kill_in_any_step_of_gc_is_healed_by_the_next_gc_or_by_two_passes() {
+    let (node, kept) = (Node::new(), Netns::new("kept"));
+    let kept_addresses = addresses(&node.add("kept", &kept).ok());
+    let mut conf = node.conf();
+    conf["cniVersion"] = json!("1.1.0");
+    conf["cni.dev/valid-attachments"] = json!([{"containerID": "kept", "ifname": "eth0"}]);
+    for step in ENDS.into_iter().chain(STORE) {
+        for heals in ["gc", "passes"] {
+            let pods = [Netns::new("one"), Netns::new("two")];
+            node.add("one", &pods[0]).ok();
+            node.add("two", &pods[1]).ok();
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            let asked = format!("kill:{step}");
+            assert!(node.call_with("GC", "", "", &conf, &[("NARU_FAILPOINT", &asked)]).signal, "{step}");
+            if heals == "gc" {
+                node.call("GC", "", "", &conf).ok();
+            }
+            drop(pods);
+            node.reconcile_until((1, 2, 2));
+            let held: Vec<String> = node.held().iter().map(ToString::to_string).collect();
+            assert_eq!(held, kept_addresses, "{step}, {heals}");
+        }
+    }
+    assert!(kept.can_ping(NODE[0]) && kept.can_ping(NODE[1]));
 }
 
 #[test]
@@ -312,7 +319,7 @@ fn with_a_full_disk_add_says_try_again_and_del_succeeds() {
     assert_eq!(node.veths(), [] as [&str; 0]);
     assert_eq!(node.held().len(), 2, "the address waits for the reconciler");
     drop(pod);
-    reconcile_until(&node, (0, 0, 0));
+    node.reconcile_until((0, 0, 0));
 }
 
 /// The directory read-only while the guard lives.

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use super::assign::refuse_taken;
 use super::pick::Ranges;
-use super::{Domain, IpamError, Ledger, Millis, Row, State};
+use super::{Domain, IpamError, Ledger, Millis, Row, State, row_of};
 use crate::ids::{AttachmentId, Generation, NetnsId, PodName};
 
 /// A live attachment to be written into the ledger.
@@ -34,7 +34,7 @@ pub fn adopt<L: Ledger>(
     let ranges = Ranges::read(ledger, &adoption.domain)?;
     let mut changed = false;
     for &address in &adoption.addresses {
-        let before = ledger.row(&adoption.domain, address)?;
+        let before = row_of(ledger, &adoption.domain, address)?;
         let Some(row) = adopted(adoption, address, before.as_ref(), now)? else { continue };
         ledger.set_row(&adoption.domain, address, Some(&row))?;
         ranges.mark(ledger, address, true)?;

@@ -1,7 +1,9 @@
 use std::net::IpAddr;
 
 use super::pick::{Ranges, oldest_cooling};
-use super::{Assignment, Domain, Family, IpamError, Ledger, Millis, Request, Row, State, Usage, cool, sweep};
+use super::{
+    Assignment, Domain, Family, IpamError, Ledger, Millis, Request, Row, State, Usage, cool, row_of, sweep,
+};
 use crate::ids::{AttachmentId, Generation};
 
 /// Assigns addresses to an attachment: those it holds already when it asks again from the same namespace,
@@ -68,7 +70,7 @@ fn choose_exact<L: Ledger>(
         if !ranges.active(&request.pool).any(|range| range.offset_of(address).is_some()) {
             return Err(IpamError::Outside { address, pool: request.pool.clone() });
         }
-        let note = match ledger.row(&request.domain, address)? {
+        let note = match row_of(ledger, &request.domain, address)? {
             Some(row) if row.state == State::Reserved && row.pod.is_same(&request.pod) => row.note,
             Some(row) => refuse_taken(&row).map(|()| String::new())?,
             None => String::new(),

@@ -45,6 +45,12 @@ impl Chunk {
         })
     }
 
+    /// Whether the address at an offset in the chunk is used; one outside is.
+    #[must_use]
+    pub fn is_used(&self, offset: u32) -> bool {
+        self.words.get(offset as usize / 64).is_none_or(|word| word & (1 << (offset % 64)) != 0)
+    }
+
     /// Notes whether the address at an offset in the chunk is used. Offsets outside change nothing.
     pub fn set(&mut self, offset: u32, used: bool) {
         let mask = 1_u64 << (offset % 64);
@@ -108,6 +114,7 @@ mod tests {
         chunk.set(4, true);
         chunk.set(CHUNK_BITS, true);
         assert_eq!(chunk.free(), 9);
+        assert_eq!([3, 4, 10, CHUNK_BITS].map(|offset| chunk.is_used(offset)), [false, true, true, true]);
         chunk.set(4, false);
         assert_eq!(chunk.free(), 10);
     }

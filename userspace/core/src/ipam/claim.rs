@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use super::assign::refuse_taken;
 use super::pick::Ranges;
-use super::{Assignment, IpamError, Ledger, Millis, Request, Row, State, cool, sweep};
+use super::{Assignment, IpamError, Ledger, Millis, Request, Row, State, cool, row_of, sweep};
 use crate::ids::Generation;
 
 /// Writes down addresses that somebody else gave to an attachment, whether or not they lie in a range: what another
@@ -28,7 +28,7 @@ pub fn claim<L: Ledger>(
     addresses.sort_unstable();
     addresses.dedup();
     for &address in &addresses {
-        if let Some(row) = ledger.row(&request.domain, address)? {
+        if let Some(row) = row_of(ledger, &request.domain, address)? {
             refuse_taken(&row)?;
         }
         ledger.set_row(&request.domain, address, Some(&claimed(request, address, generation, now)))?;

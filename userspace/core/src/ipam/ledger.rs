@@ -42,9 +42,6 @@ pub trait Ledger: Space {
     /// What is reserved for a pod, or was and is held by one of its attachments ([`Row::is_kept`]).
     fn reserved_for(&self, domain: &Domain, pod: &PodName) -> Result<Vec<Row>, Self::Error>;
 
-    /// The row of an address.
-    fn row(&self, domain: &Domain, address: IpAddr) -> Result<Option<Row>, Self::Error>;
-
     /// Adds or replaces the row of an address, or removes it.
     fn set_row(&mut self, domain: &Domain, address: IpAddr, row: Option<&Row>) -> Result<(), Self::Error>;
 
@@ -63,4 +60,16 @@ pub trait Ledger: Space {
 
     /// A number larger than every one returned before and than `above`.
     fn next_generation(&mut self, above: Generation) -> Result<Generation, Self::Error>;
+}
+
+/// The row of an address.
+///
+/// # Errors
+/// The store's.
+pub(super) fn row_of<L: Ledger>(
+    ledger: &L,
+    domain: &Domain,
+    address: IpAddr,
+) -> Result<Option<Row>, L::Error> {
+    Ok(ledger.rows_within(domain, IpNet::from(address), None)?.into_iter().next())
 }

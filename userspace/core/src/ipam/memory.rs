@@ -32,6 +32,16 @@ impl MemoryLedger {
         outcome
     }
 
+    /// Loses a part of a bitmap.
+    pub(crate) fn forget_chunk(&mut self, id: RangeId, index: u32) {
+        self.chunks.remove(&(id, index));
+    }
+
+    /// The row of an address.
+    pub(crate) fn row(&self, domain: &Domain, address: IpAddr) -> Result<Option<Row>, Infallible> {
+        Ok(self.rows.get(&(domain.clone(), address)).cloned())
+    }
+
     fn matching<'a>(&'a self, domain: &'a Domain, net: Option<IpNet>) -> impl Iterator<Item = &'a Row> {
         let inside = move |row: &&Row| net.is_none_or(|net| net.contains(&row.address));
         self.rows.values().filter(move |row| row.domain == *domain).filter(inside)
@@ -87,10 +97,6 @@ impl Ledger for MemoryLedger {
     fn reserved_for(&self, domain: &Domain, pod: &PodName) -> Result<Vec<Row>, Infallible> {
         let kept = |row: &&Row| row.pod.is_same(pod) && (row.is_kept() || row.state == State::Reserved);
         Ok(self.matching(domain, None).filter(kept).cloned().collect())
-    }
-
-    fn row(&self, domain: &Domain, address: IpAddr) -> Result<Option<Row>, Infallible> {
-        Ok(self.rows.get(&(domain.clone(), address)).cloned())
     }
 
     fn set_row(&mut self, domain: &Domain, address: IpAddr, row: Option<&Row>) -> Result<(), Infallible> {

@@ -11,6 +11,7 @@ mod claim;
 mod error;
 mod exclude;
 mod host_local;
+mod index;
 mod ledger;
 mod list;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use claim::claim;
 pub use error::{IpamError, Usage};
 pub use exclude::without;
 pub use host_local::HostLocalFile;
+pub use index::{IndexFault, index_faults, mend_index};
 pub use ledger::{Ledger, RangeId, Space};
 pub use list::{Listed, list};
 pub use range::{MAX_RANGE, Range};
@@ -45,5 +47,6 @@ pub use reserve::{reserve, unreserve};
 pub use row::{Domain, Family, Millis, Row, State};
 pub use sets::{AddressSet, Subnet, assign_from_each};
 
+use ledger::row_of;
 use ranges::drop_drained;
 use release::cool;

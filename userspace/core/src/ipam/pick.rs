@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::chunk::CHUNK_BITS;
-use super::{Domain, Family, Ledger, Range, RangeId, Space};
+use super::{Domain, Family, Ledger, Range, RangeId, Space, row_of};
 use crate::ids::Generation;
 
 /// A domain's ranges as one operation sees them.
@@ -48,17 +48,23 @@ impl Ranges {
 
     /// The next free address of a pool after the one given out last, around all its ranges of the family.
     /// Moves the cursor there.
-    pub(super) fn next_free<L: Space>(
+    pub(super) fn next_free<L: Ledger>(
         &self,
         ledger: &mut L,
         (pool, family): (&str, Family),
         turn: Generation,
     ) -> Result<Option<IpAddr>, L::Error> {
         for (id, range, start) in self.search_order(pool, family) {
-            if let Some(offset) = first_free(ledger, *id, start)? {
+            while let Some(offset) = first_free(ledger, *id, start)? {
+                let address = range.address_at(offset);
+                if row_of(ledger, &range.domain, address)?.is_some() {
+                    // The bitmap is wrong: the rows say who holds what.
+                    self.mark(ledger, address, true)?;
+                    continue;
+                }
                 let moved = Range { cursor: (offset + 1) % range.size(), turn, ..range.clone() };
                 ledger.set_range(*id, Some(&moved))?;
-                return Ok(Some(range.address_at(offset)));
+                return Ok(Some(address));
             }
         }
         Ok(None)

@@ -3,9 +3,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::chunk::CHUNK_BITS;
+use super::index::wanted;
 use super::pick::Ranges;
-use super::{Domain, Ledger, Millis, PoolSpec, Range, RangeChanges, RangeId, Reservation, Row, State};
+use super::{
+    Domain, Ledger, Millis, PoolSpec, Range, RangeChanges, RangeId, Reservation, Row, State, row_of,
+};
 use crate::ids::{Generation, PodName};
 
 /// Gives a pool these ranges and reservations in place of those it has. A range that is left out is gone at
@@ -62,12 +64,7 @@ fn add<L: Ledger>(ledger: &mut L, spec: &PoolSpec, net: IpNet) -> Result<(), L::
     let mut range = Range { domain, pool, net, draining: false, cursor: 0, turn: Generation(0) };
     range.cursor = u32::try_from(spec.start % u64::from(range.size())).unwrap_or(0);
     let id = ledger.add_range(&range)?;
-    let used = ledger.rows_within(&spec.domain, net, None)?;
-    let mut used = used.iter().filter_map(|row| range.offset_of(row.address)).peekable();
-    for mut chunk in range.empty_chunks() {
-        while let Some(offset) = used.next_if(|offset| offset / CHUNK_BITS == chunk.index) {
-            chunk.set(offset % CHUNK_BITS, true);
-        }
+    for chunk in wanted(ledger, &range)? {
         ledger.set_chunk(id, &chunk)?;
     }
     Ok(())
@@ -111,7 +108,7 @@ fn reserve<L: Ledger>(
     forget_reservations(ledger, ranges, spec, &wanted)?;
     let mut conflicts = Vec::new();
     for (address, kept) in wanted {
-        match ledger.row(&spec.domain, address)? {
+        match row_of(ledger, &spec.domain, address)? {
             Some(row) if row.state == State::Assigned && !kept.pod.is_same(&row.pod) => conflicts.push(row),
             row => keep(ledger, ranges, (row.as_ref(), &spec.domain, &kept), now)?,
         }

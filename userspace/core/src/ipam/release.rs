@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::pick::Ranges;
-use super::{Domain, Ledger, Millis, Row, State, drop_drained};
+use super::{Domain, Ledger, Millis, Row, State, drop_drained, row_of};
 use crate::ids::{AttachmentId, Generation};
 
 /// Most addresses whose cooling ends in one operation; every operation adds fewer.
@@ -30,7 +30,7 @@ pub fn free_if_generation<L: Ledger>(
     now: Millis,
 ) -> Result<bool, L::Error> {
     let held = |row: &Row| matches!(row.state, State::Assigned | State::Quarantined);
-    let row = ledger.row(domain, address)?.filter(|row| held(row) && row.generation == generation);
+    let row = row_of(ledger, domain, address)?.filter(|row| held(row) && row.generation == generation);
     let Some(row) = row else { return Ok(false) };
     if let Some(owner) = &row.owner {
         let others = ledger.held_by(domain, owner)?;
@@ -51,7 +51,7 @@ pub fn quarantine<L: Ledger>(
     note: &str,
     now: Millis,
 ) -> Result<bool, L::Error> {
-    let row = ledger.row(domain, address)?;
+    let row = row_of(ledger, domain, address)?;
     if row.is_some_and(|row| row.state != State::Cooling) {
         return Ok(false);
     }

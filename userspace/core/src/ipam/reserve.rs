@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use super::assign::refuse_taken;
 use super::pick::Ranges;
 use super::ranges::keep;
-use super::{Domain, IpamError, Ledger, Millis, Reservation, Row, State};
+use super::{Domain, IpamError, Ledger, Millis, Reservation, Row, State, row_of};
 
 /// Keeps an address from everybody, or for one pod, from now on. An address that the pod holds already stays with
 /// it and is kept for it afterwards. Whoever else has it is an error; so is a different reservation.
@@ -13,7 +13,7 @@ pub fn reserve<L: Ledger>(
     reservation: &Reservation,
     now: Millis,
 ) -> Result<(), IpamError<L::Error>> {
-    let row = ledger.row(domain, reservation.address)?;
+    let row = row_of(ledger, domain, reservation.address)?;
     let is_open = |row: &Row| match row.state {
         State::Assigned => reservation.pod.is_same(&row.pod),
         State::Reserved => row.note == reservation.note && row.pod == reservation.pod,
@@ -29,7 +29,7 @@ pub fn reserve<L: Ledger>(
 /// Ends a reservation: the address is free, or, while its pod holds it, free when that gives it back. Returns
 /// whether anything changed.
 pub fn unreserve<L: Ledger>(ledger: &mut L, domain: &Domain, address: IpAddr) -> Result<bool, L::Error> {
-    match ledger.row(domain, address)? {
+    match row_of(ledger, domain, address)? {
         Some(row) if row.state == State::Reserved => {
             ledger.set_row(domain, address, None)?;
             Ranges::read(ledger, domain)?.mark(ledger, address, false)?;

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use super::assign::{choose, hold, refuse_taken};
 use super::pick::Ranges;
 use super::{
-    Assignment, Domain, Family, IpamError, Ledger, MAX_RANGE, Millis, PoolSpec, Request, Row, cool,
+    Assignment, Domain, Family, IpamError, Ledger, MAX_RANGE, Millis, PoolSpec, Request, Row, cool, row_of,
     set_ranges, sweep,
 };
 use crate::ids::Generation;
@@ -217,7 +217,7 @@ fn exactly<L: Ledger>(
     if !ranges.active(&request.pool).any(|range| range.offset_of(address).is_some()) {
         return Err(IpamError::Outside { address, pool: request.pool.clone() });
     }
-    match ledger.row(&request.domain, address)? {
+    match row_of(ledger, &request.domain, address)? {
         Some(row) => refuse_taken(&row).map(|()| address),
         None => Ok(address),
     }

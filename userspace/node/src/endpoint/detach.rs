@@ -5,8 +5,9 @@ use naru_core::{
     ipam::{Domain, Millis},
 };
 
-use super::{Cause, Maps, failpoint::reach};
+use super::{Cause, Maps};
 use crate::{
+    failpoint::reach,
     links::{Link, Links, RouteTarget},
     store::StateStore,
 };

@@ -10,7 +10,6 @@ mod detach;
 mod error;
 mod examine;
 mod facts;
-mod failpoint;
 mod import;
 mod namespaces;
 mod plan;

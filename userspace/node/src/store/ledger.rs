@@ -115,12 +115,6 @@ impl Ledger for SqlLedger<'_> {
         self.rows(rest, [domain.as_str(), &pod.namespace, &pod.name])
     }
 
-    fn row(&self, domain: &Domain, address: IpAddr) -> Result<Option<Row>, StoreError> {
-        let found =
-            self.rows("WHERE domain = ?1 AND address = ?2", params![domain.as_str(), address_key(address)])?;
-        Ok(found.into_iter().next())
-    }
-
     fn set_row(&mut self, domain: &Domain, address: IpAddr, row: Option<&Row>) -> Result<(), StoreError> {
         let (domain, key) = (domain.as_str(), address_key(address));
         let Some(row) = row else {

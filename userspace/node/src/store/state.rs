@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use naru_core::ids::{AttachmentId, Generation};
 use naru_core::ipam::{
-    self, AddressSet, Adoption, Assignment, Domain, Family, IpamError, Ledger, Millis, PoolSpec, Range,
-    RangeChanges, Request, Reservation, Row, Usage,
+    self, AddressSet, Adoption, Assignment, Domain, Family, IndexFault, IpamError, Ledger, Millis, PoolSpec,
+    Range, RangeChanges, Request, Reservation, Row, Usage,
 };
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 use super::boot::{self, Start};
 use super::ledger::SqlLedger;
+use crate::failpoint::reach;
 
 /// Why nothing was reserved.
 pub type ReserveError = IpamError<StoreError>;
@@ -184,6 +185,29 @@ impl StateStore {
         Ok(freed)
     }
 
+    /// What is wrong in the bitmaps of free addresses, by the rows.
+    pub fn index_faults(&self) -> Result<Vec<IndexFault>, StoreError> {
+        let named = |error| StoreError::sqlite(&self.path, error);
+        // One picture of rows and bitmaps; nothing is written.
+        let _picture = self.connection.unchecked_transaction().map_err(named)?;
+        let all = self.domains()?.into_iter().map(|domain| ipam::index_faults(&self.view(), &domain));
+        Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// Makes the bitmaps what the rows say; returns what was wrong.
+    pub fn mend_index(&mut self) -> Result<Vec<IndexFault>, StoreError> {
+        let domains = self.domains()?;
+        self.transact(|ledger| {
+            let mended = domains.iter().map(|domain| ipam::mend_index(ledger, domain));
+            Ok(mended.collect::<Result<Vec<_>, _>>()?.concat())
+        })
+    }
+
+    /// Every domain that has a range.
+    fn domains(&self) -> Result<BTreeSet<Domain>, StoreError> {
+        Ok(self.ranges()?.into_iter().map(|range| range.domain).collect())
+    }
+
     fn view(&self) -> SqlLedger<'_> {
         SqlLedger { connection: &self.connection, path: &self.path }
     }
@@ -195,8 +219,11 @@ impl StateStore {
     ) -> Result<T, E> {
         let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = begun.map_err(|error| StoreError::sqlite(&self.path, error))?;
+        reach("store-begun");
         let outcome = operation(&mut SqlLedger { connection: &transaction, path: &self.path })?;
+        reach("store-commit");
         transaction.commit().map_err(|error| StoreError::sqlite(&self.path, error))?;
+        reach("store-committed");
         Ok(outcome)
     }
 }

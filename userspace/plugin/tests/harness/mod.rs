@@ -14,13 +14,19 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio, id},
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 
-use naru_core::ipam::State;
+use naru_core::{
+    ipam::State,
+    reconcile::{Pass, Policy},
+};
 use naru_node::{
     datapath::{Pins, Pods},
-    endpoint::{Maps, Tools},
+    endpoint::{Maps, Tools, reconcile},
     host,
+    init::NodeFacts,
     links::{Links, Route},
     paths::Paths,
     store::StateStore,
@@ -149,13 +155,27 @@ pub fn call(program: &str, environment: &[(&str, &str)], stdin: &[u8]) -> Said {
 }
 
 /// Calls a plugin by a command that may run anywhere.
-pub fn speak(mut command: Command, environment: &[(&str, &str)], stdin: &[u8]) -> Said {
+pub fn speak(command: Command, environment: &[(&str, &str)], stdin: &[u8]) -> Said {
+    speak_for(None, command, environment, stdin)
+}
+
+/// The same, and kills it after a time.
+pub fn speak_for(
+    life: Option<Duration>,
+    mut command: Command,
+    environment: &[(&str, &str)],
+    stdin: &[u8],
+) -> Said {
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.envs(environment.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A plugin that was killed does not read.
     let _ = child.stdin.take().unwrap().write_all(stdin);
+    if let Some(life) = life {
+        thread::sleep(life);
+        child.kill().unwrap();
+    }
     Said::new(child.wait_with_output().unwrap())
 }
 
@@ -277,6 +297,29 @@ impl Node {
             store: self.store(),
             maps: Maps::open(Pins::new(&self.paths)).unwrap(),
         }
+    }
+
+    /// Passes of the reconciler, with no time asked for between them, until nothing but what `counts` (veths, entries,
+    /// held addresses) says is left. The kernel takes a namespace down in its own time.
+    #[track_caller]
+    pub fn reconcile_until(&self, counts: (usize, usize, usize)) {
+        let facts = NodeFacts::load(&self.paths).unwrap().unwrap();
+        let mut memory = Pass::default();
+        let start = u64::MAX / 2;
+        for round in 0..100 {
+            memory = self.netns.inside(|| {
+                let policy = Policy { gap: 0, unconfirmed_age: 0, prepared_age: 0 };
+                let (report, next) =
+                    reconcile::pass(&mut self.tools(), &facts, policy, &memory, start + round).unwrap();
+                assert!(report.failed.is_empty(), "{:?}", report.failed);
+                next
+            });
+            if (self.veths().len(), self.entries().len(), self.held().len()) == counts {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("left: {:?} {:?} {:?}", self.veths(), self.entries(), self.held());
     }
 
     /// Nothing of any attachment is left on the node.

@@ -1,8 +1,8 @@
-//! Places at which tests make a plan fail or die; compiled to nothing without the feature `failpoints`.
+//! Places at which tests make a process fail or die; compiled to nothing without the feature `failpoints`.
 
 /// What a test asks for at a step, by `NARU_FAILPOINT=<what>:<step>`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Whim {
+pub(crate) enum Whim {
     /// Nothing.
     Go,
     /// `fail`: the step counts as failed after it was done.
@@ -12,7 +12,7 @@ pub(super) enum Whim {
 
 /// The step is about to begin: `kill:<step>` ends the process here, as SIGKILL would.
 #[cfg(feature = "failpoints")]
-pub(super) fn reach(step: &str) -> Whim {
+pub(crate) fn reach(step: &str) -> Whim {
     let wanted = std::env::var("NARU_FAILPOINT").unwrap_or_default();
     match wanted.split_once(':') {
         Some(("kill", name)) if name == step => {
@@ -28,6 +28,6 @@ pub(super) fn reach(step: &str) -> Whim {
 /// Without the feature no step ever fails on request.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
-pub(super) const fn reach(_step: &str) -> Whim {
+pub(crate) const fn reach(_step: &str) -> Whim {
     Whim::Go
 }
