@@ -91,7 +91,7 @@ pub fn reserve(paths: &Paths, reservation: &Reservation) -> Result<(), Reservati
     if !is_here {
         return Err(ReservationError::Nowhere(address));
     }
-    state.reserve_address(&Domain::naru(), reservation, init::now())?;
+    state.reserve_address(&Domain::naru(), reservation, host::now())?;
     if let Err(error) = write(&mut node, reservation) {
         state.unreserve_address(&Domain::naru(), address)?;
         return Err(error.into());

@@ -6,6 +6,7 @@ mod store {
     mod cost;
     mod disks;
     mod files;
+    mod fuse;
     mod identity;
     mod processes;
     mod scene;

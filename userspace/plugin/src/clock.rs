@@ -1,9 +1,3 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+//! What is noted, and what is newer than what, goes by the node's one clock.
 
-use naru_core::ipam::Millis;
-
-/// Milliseconds since 1970; a clock before that counts as 1970.
-pub(crate) fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-}
+pub(crate) use naru_node::host::now;

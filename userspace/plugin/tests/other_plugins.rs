@@ -17,10 +17,7 @@ use naru_core::{
     ipam::State,
     reconcile::{Pass, Policy},
 };
-use naru_node::{
-    endpoint::reconcile,
-    init::{self, NodeFacts},
-};
+use naru_node::{endpoint::reconcile, host, init::NodeFacts};
 use serde_json::{Value, json};
 
 /// Where Debian has the reference plugins.
@@ -159,7 +156,7 @@ fn an_address_whose_namespace_is_gone_is_freed_by_the_second_pass() {
         seen = lan
             .node
             .netns
-            .inside(|| reconcile::pass(&mut lan.node.tools(), &facts, policy, &seen, init::now()).unwrap().1);
+            .inside(|| reconcile::pass(&mut lan.node.tools(), &facts, policy, &seen, host::now()).unwrap().1);
         assert_eq!(lan.node.held().len(), left);
     }
     let rows = lan.node.store().rows().unwrap();

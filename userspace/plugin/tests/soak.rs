@@ -19,7 +19,7 @@ const CONTAINERS: usize = 6;
 const LOOK: u32 = 20;
 const SETTLE: u32 = 200;
 /// An ADD takes less.
-const LONGEST_LIFE: u64 = 25_000;
+const LONGEST_LIFE: u64 = 15_000;
 const STEPS: [&str; 14] = [
     "unwire",
     "reserve",
@@ -81,7 +81,7 @@ fn random_rounds_with_kills_share_no_address_and_leak_none() {
         }
     }
     println!("{} processes were killed", world.killed);
-    assert!(world.killed > rounds / 4, "{} of {rounds}", world.killed);
+    assert!(world.killed > rounds / 8, "{} of {rounds}", world.killed);
 }
 
 impl World {

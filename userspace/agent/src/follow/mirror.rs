@@ -13,7 +13,7 @@ use naru_core::{
 use naru_node::{
     datapath::Pins,
     endpoint::{Maps, Tools, reconcile},
-    health,
+    health, host,
     init::{self, InitError, Memory, NodeFacts, Request},
     links::Links,
     paths::Paths,
@@ -176,7 +176,7 @@ impl Mirror {
     fn pods(&mut self) -> Result<(), InitError> {
         let Some(facts) = init::current(&self.paths)? else { return Ok(()) };
         let mut tools = tools(&self.paths, &facts)?;
-        let now = init::now();
+        let now = host::now();
         let (report, next) = reconcile::pass(&mut tools, &facts, Policy::default(), &self.remembered, now)?;
         self.remembered = next;
         for action in &report.done {

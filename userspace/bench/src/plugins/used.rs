@@ -1,9 +1,4 @@
-use std::{
-    fs,
-    net::IpAddr,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, net::IpAddr, path::Path};
 
 use anyhow::Context;
 use ipnet::IpNet;
@@ -19,12 +14,11 @@ use naru_node::{host, store::StateStore};
 /// The store refuses.
 pub fn in_naru_ipam(run: &Path, subnet: IpNet, count: u32) -> anyhow::Result<()> {
     let mut store = StateStore::open(&run.join("state.db"), &host::boot_id()?)?;
-    let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let gateway = subnet.hosts().next();
     let sets = [AddressSet { subnets: vec![Subnet::whole(subnet, gateway)] }];
     for number in 0..count {
         let owner = AttachmentId::new("bench", format!("used{number}"), "eth0")?;
-        store.reserve_from_each(&Request::new(Domain::ipam("bench"), "", owner), &sets, now)?;
+        store.reserve_from_each(&Request::new(Domain::ipam("bench"), "", owner), &sets, host::now())?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use crate::ids::{AttachmentId, Generation, NetnsId, PodName};
 
-/// Milliseconds since 1970 as the caller's clock says it.
+/// Milliseconds by the caller's clock, which never goes backwards as long as the ledger lives.
 pub type Millis = u64;
 
 /// Within a domain no address is held twice.

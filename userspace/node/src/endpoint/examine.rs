@@ -1,12 +1,12 @@
 use naru_core::{
-    ipam::Millis,
+    ipam::{IndexFault, Millis},
     reconcile::{Finding, Kind, LiveLink, Policy, findings},
 };
 
 use super::{Cause, Tools, observe};
 use crate::datapath;
 
-/// Every difference between the store and the kernel that one look shows; changes nothing.
+/// Every difference between the store and the kernel, and within the store, that one look shows; changes nothing.
 ///
 /// # Errors
 /// An adapter's; half a picture is none.
@@ -14,8 +14,15 @@ pub fn examine(tools: &Tools, policy: Policy, now: Millis) -> Result<Vec<Finding
     let facts = observe(tools)?;
     let mut all = findings(&facts, policy, now);
     all.extend(facts.links.iter().filter_map(|link| unfiltered(tools, link)));
+    all.extend(tools.store.index_faults()?.iter().map(misindexed));
     all.sort_unstable();
     Ok(all)
+}
+
+/// Addresses that the index of free ones has wrong: they are lost, or would be looked at in vain.
+fn misindexed(fault: &IndexFault) -> Finding {
+    let kind = if fault.held { Kind::Missing } else { Kind::Leak };
+    Finding::of(kind, fault.first, fault.to_string())
 }
 
 /// A veth whose packets our programs do not see. One that is gone since we looked is none.

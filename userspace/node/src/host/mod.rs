@@ -9,6 +9,7 @@ pub mod forward;
 pub mod sysctl;
 
 mod bpffs;
+mod clock;
 mod command;
 mod error;
 mod file;
@@ -19,6 +20,7 @@ mod nft_json;
 mod nft_watch;
 
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
+pub use clock::{now, time_of_day};
 pub use error::HostError;
 pub use file::{install_file, remove_file};
 pub use identity::{boot_id, hostname};

@@ -33,7 +33,7 @@ pub use memory::{Memory, Pool, PoolSubnets};
 pub use named::{NamedPool, PoolChange};
 pub use overlay::{DEVICE, overlay_mac};
 pub use request::Request;
-pub use run::{Ready, now, run};
+pub use run::{Ready, run};
 pub use survey::Survey;
 
 pub(crate) use conflist::remove as remove_conflist;

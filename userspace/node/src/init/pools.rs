@@ -8,7 +8,7 @@ use naru_core::{
 
 use super::{InitError, Memory, NamedPool, pool_name};
 use crate::{
-    reservations,
+    host, reservations,
     store::{NodeStore, StateStore},
 };
 
@@ -17,14 +17,14 @@ use crate::{
 pub(super) fn ensure(memory: &Memory, state: &mut StateStore, node: &mut NodeStore) -> Result<(), InitError> {
     if memory.named.iter().any(|pool| !pool.draining.is_empty()) {
         // What has cooled keeps no range from going.
-        while state.sweep(&Domain::naru(), DEFAULT_COOLING, super::run::now())? > 0 {}
+        while state.sweep(&Domain::naru(), DEFAULT_COOLING, host::now())? > 0 {}
     }
     let mut specs = specs(memory, &reservations::all(node)?);
     specs.extend(gone(&specs, state)?);
     let boot_id = state.boot_id().to_owned();
     for spec in specs {
         // Not the addresses again that were in use until a moment ago.
-        state.set_ranges(&spec.varied_by(&boot_id), super::run::now())?;
+        state.set_ranges(&spec.varied_by(&boot_id), host::now())?;
     }
     if node.blocks()? != memory.blocks() {
         node.set_blocks(memory.blocks())?;
@@ -122,7 +122,7 @@ mod tests {
         /// The store as init under `boot` leaves it.
         fn init(&mut self, boot: &str, memory: &Memory) -> StateStore {
             let path = self.directory.path().join("run/state.db");
-            let (mut state, _) = StateStore::create(&path, boot, super::super::now()).unwrap();
+            let (mut state, _) = StateStore::create(&path, boot, host::now()).unwrap();
             ensure(memory, &mut state, &mut self.node).unwrap();
             state
         }
@@ -148,7 +148,7 @@ mod tests {
 
     fn take(state: &mut StateStore, pool: &str, container: &str) -> IpAddr {
         let owner = AttachmentId::new("naru", container, "eth0").unwrap();
-        state.reserve(&Wish::new(Domain::naru(), pool, owner), super::super::now()).unwrap().addresses[0]
+        state.reserve(&Wish::new(Domain::naru(), pool, owner), host::now()).unwrap().addresses[0]
     }
 
     #[test]
@@ -176,13 +176,13 @@ mod tests {
         let kept = take(&mut scene.init("boot-1", &clustered("10.32.0.0/24")), "node", "old");
         let mut state = scene.init("boot-1", &single("10.22.0.0/16"));
         let nobody = Wish::new(Domain::naru(), "node", AttachmentId::new("naru", "new", "eth0").unwrap());
-        assert!(state.reserve(&nobody, super::super::now()).is_err(), "the blocks are gone");
+        assert!(state.reserve(&nobody, host::now()).is_err(), "the blocks are gone");
         let row = state.rows().unwrap().remove(0);
         assert_eq!((row.address, row.state), (kept, State::Assigned));
         let draining =
             |state: &StateStore| state.ranges().unwrap().into_iter().filter(|range| range.draining).count();
         assert_eq!((draining(&state), state.ranges().unwrap().len()), (1, 2));
-        let (owner, now) = (AttachmentId::new("naru", "old", "eth0").unwrap(), super::super::now());
+        let (owner, now) = (AttachmentId::new("naru", "old", "eth0").unwrap(), host::now());
         state.release(&Domain::naru(), &owner, now).unwrap();
         state.sweep(&Domain::naru(), DEFAULT_COOLING, now + DEFAULT_COOLING).unwrap();
         assert_eq!((draining(&state), state.ranges().unwrap().len()), (0, 1));

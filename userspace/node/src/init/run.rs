@@ -1,7 +1,4 @@
-use std::{
-    net::IpAddr,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::net::IpAddr;
 
 use naru_core::{
     ipam::Domain,
@@ -142,7 +139,7 @@ fn prepare(
     uplinks::loosen(&memory, survey, node)?;
     uplinks::ensure(&pins, &memory, survey, NodeFacts::load(paths)?.as_ref())?;
     let mut facts = facts(&links, &memory, survey)?;
-    let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, now())?;
+    let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, host::now())?;
     // naru-ipam may have made the store: what it did not find there it did not adopt either.
     let is_known = start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
     pools::ensure(&memory, &mut state, node)?;
@@ -167,17 +164,10 @@ fn restore_pods(
     links: Links,
     mut store: StateStore,
 ) -> Result<Links, InitError> {
-    reconcile::adopt(&mut store, &links, now())?;
+    reconcile::adopt(&mut store, &links, host::now())?;
     let mut tools = Tools { links, store, maps: Maps::open(pins.clone())? };
-    reconcile::pass(&mut tools, facts, Policy::default(), &Pass::default(), now())?;
+    reconcile::pass(&mut tools, facts, Policy::default(), &Pass::default(), host::now())?;
     Ok(tools.links)
-}
-
-/// The clock as the stores count: milliseconds since 1970.
-#[must_use]
-pub fn now() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn facts(links: &Links, memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitError> {

@@ -100,9 +100,12 @@ pub fn gc(
 /// The first set that has no address left, in words; `None`: an ADD could be served.
 ///
 /// # Errors
-/// The store.
+/// The store, or the place where the first ADD would make it.
 pub fn shortage(paths: &Paths, network: &str, sets: &[AddressSet]) -> Result<Option<String>, Cause> {
-    let Some(store) = open(paths)? else { return Ok(None) };
+    let Some(store) = open(paths)? else {
+        StateStore::check_place(&paths.lease_store())?;
+        return Ok(None);
+    };
     for set in sets {
         let (pool, family) = (set.pool(), set.family());
         let usage = store.usage(&Domain::ipam(network), &pool, family)?;

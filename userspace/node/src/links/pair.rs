@@ -34,56 +34,68 @@ pub struct PairSpec<'a> {
 
 impl Links {
     /// Makes the pair, both ends down, the end here with its alias and without IPv6 link-local address;
-    /// returns the index of the end here.
+    /// returns the index of the end here. A process that is killed leaves no pair without its alias, which nobody would
+    /// know for ours: the kernel works off one datagram before the signal.
     ///
     /// # Errors
     /// The kernel refuses ([`LinkError::is_present`] when either name is taken); then nothing stays behind.
     pub fn create_pair(&self, spec: &PairSpec<'_>, netns: BorrowedFd<'_>) -> Result<u32, LinkError> {
-        self.ask(create(spec, netns))?;
-        let made = present(self.ask(look(spec.host_name)))?;
-        let made =
-            made.ok_or_else(|| LinkError::kernel(format!("{}: look", spec.host_name), libc::ENODEV))?;
-        match self.mark(&made, spec.alias) {
-            Ok(()) => Ok(made.index),
-            Err(error) => {
-                // The refusal to mark is the error worth telling; the pair just made is deletable by its maker.
-                let _ = self.ask(delete(made.index, spec.host_name));
-                Err(error)
-            }
+        let name = spec.host_name;
+        let create = create(spec, netns);
+        if self.link(name)?.is_some() {
+            // What follows goes by the name, and would mark whoever has it.
+            return Err(LinkError::kernel(create.what, libc::EEXIST));
         }
+        let requests = vec![
+            create,
+            of_name(name, alias(spec.alias), format!("veth {name}: set alias {}", spec.alias)),
+            of_name(name, quiet(), format!("{name}: set addrgenmode none")),
+            look(name),
+        ];
+        let mut outcomes = self.socket().exchange(requests)?.into_iter();
+        outcomes.next().unwrap_or(Ok(None))?;
+        let made = present(outcomes.next_back().unwrap_or(Ok(None)))?
+            .ok_or_else(|| LinkError::kernel(format!("{name}: look"), libc::ENODEV))?;
+        let without_ipv6 =
+            |outcome: &Outcome| matches!(outcome, Err(error) if error.errno() == Some(libc::EAFNOSUPPORT));
+        let marked =
+            outcomes.filter(|outcome| !without_ipv6(outcome)).try_for_each(|outcome| outcome.map(drop));
+        if marked.is_err() {
+            // The refusal to mark is the error worth telling; the pair just made is deletable by its maker.
+            let _ = self.ask(delete(made.index, name));
+        }
+        marked.map(|()| made.index)
     }
 
     /// Gives a host veth another alias.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn set_alias(&self, link: &Link, alias: &str) -> Result<(), LinkError> {
-        self.ask(named(link, alias)).map(drop)
-    }
-
-    /// Gives the new host end its alias and keeps it from making itself a link-local address.
-    fn mark(&self, made: &Link, alias: &str) -> Result<(), LinkError> {
-        let requests = vec![named(made, alias), no_link_local(made.index, &made.name)];
-        let outcomes = self.socket().exchange(requests)?;
-        let without_ipv6 =
-            |outcome: &Outcome| matches!(outcome, Err(error) if error.errno() == Some(libc::EAFNOSUPPORT));
-        outcomes
-            .into_iter()
-            .filter(|outcome| !without_ipv6(outcome))
-            .try_for_each(|outcome| outcome.map(drop))
+    pub fn set_alias(&self, link: &Link, text: &str) -> Result<(), LinkError> {
+        let what = format!("veth {}: set alias {text}", link.name);
+        self.ask(set(link.index, vec![alias(text)], what)).map(drop)
     }
 }
 
-fn named(link: &Link, alias: &str) -> Request {
-    let what = format!("veth {}: set alias {alias}", link.name);
-    set(link.index, vec![LinkAttribute::IfAlias(alias.to_owned())], what)
+fn alias(alias: &str) -> LinkAttribute {
+    LinkAttribute::IfAlias(alias.to_owned())
+}
+
+/// No IPv6 link-local address by itself.
+fn quiet() -> LinkAttribute {
+    let mode = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+    LinkAttribute::AfSpecUnspec(vec![mode])
+}
+
+/// The request that sets an attribute of a link whose index is not known yet.
+fn of_name(name: &str, attribute: LinkAttribute, what: String) -> Request {
+    set(0, vec![LinkAttribute::IfName(name.to_owned()), attribute], what)
 }
 
 /// The request that keeps the link from making itself an IPv6 link-local address; the kernel answers `EAFNOSUPPORT`
 /// where it has no IPv6.
 pub fn no_link_local(index: u32, name: &str) -> Request {
-    let mode = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
-    set(index, vec![LinkAttribute::AfSpecUnspec(vec![mode])], format!("{name}: set addrgenmode none"))
+    set(index, vec![quiet()], format!("{name}: set addrgenmode none"))
 }
 
 /// The request that makes the pair.

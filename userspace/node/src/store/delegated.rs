@@ -18,7 +18,7 @@ pub struct DelegatedLease {
     pub path: String,
     /// The boot it was made in.
     pub boot_id: String,
-    /// When it was made, in milliseconds since 1970.
+    /// When it was made, in milliseconds since that boot began.
     pub since: u64,
     /// What the plugin answered; `None` while it has not.
     pub result: Option<String>,

@@ -41,13 +41,15 @@ pub enum StoreError {
     /// The file system is full.
     #[error("store {0}: no space left")]
     Full(PathBuf),
-    /// The file would lie on a network file system, whose locks cannot be relied on.
-    #[error("store {path}: on {kind}, a network file system")]
+    /// The file would lie on a file system whose locks and syncs cannot be relied on.
+    #[error(
+        "store {path}: on {kind}, a file system of a network or of a program: its locks cannot be relied on"
+    )]
     NetworkFilesystem {
         /// The file.
         path: PathBuf,
         /// The file system's name.
-        kind: &'static str,
+        kind: String,
     },
     /// Other processes held the store for too long.
     #[error("store {0}: busy")]

@@ -8,6 +8,7 @@ mod boot;
 mod columns;
 mod delegated;
 mod error;
+mod filesystem;
 mod ledger;
 mod node;
 mod open;

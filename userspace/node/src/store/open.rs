@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
-use super::StoreError;
+use super::{StoreError, filesystem};
 
 /// How often a process looks whether the others are done, and after how long each time: 10 s in all. A transaction
 /// lasts less than a millisecond; the library's own pauses soon are 25 and 100 times that.
@@ -172,11 +172,17 @@ pub(super) fn set_aside(path: &Path, mark: &str) -> Result<PathBuf, StoreError> 
     Ok(aside)
 }
 
+/// Whether a database could be made at `path`; its directory may have to be made first.
+pub(super) fn check_place(path: &Path) -> Result<(), StoreError> {
+    let directory = path.ancestors().skip(1).find(|directory| directory.is_dir());
+    filesystem::refuse_unsafe(path, directory.unwrap_or(Path::new("/")))
+}
+
 /// Waits for the right to make or replace the database; given back when the file is dropped.
 pub(super) fn creation_lock(path: &Path) -> Result<File, StoreError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory).map_err(|error| StoreError::io(path, "make its directory", error))?;
-    refuse_network_filesystem(path, directory)?;
+    filesystem::refuse_unsafe(path, directory)?;
     let lock = beside(path, ".lock");
     let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
     let file = open().map_err(|error| StoreError::io(path, "open its lock file", error))?;
@@ -247,46 +253,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Magic numbers of file systems (`include/uapi/linux/magic.h`, and the drivers' own) whose locks hold on
-/// one machine only or not at all.
-const NETWORK_FILESYSTEMS: [(u32, &str); 10] = [
-    (0x6969, "nfs"),
-    (0x517b, "smb"),
-    (0xff53_4d42, "cifs"),
-    (0xfe53_4d42, "smb2"),
-    (0x00c3_6400, "ceph"),
-    (0x0102_1997, "9p"),
-    (0x5346_414f, "afs"),
-    (0x6b41_4653, "kafs"),
-    (0x7375_7245, "coda"),
-    (0x0bd0_0bd0, "lustre"),
-];
-
-fn refuse_network_filesystem(path: &Path, directory: &Path) -> Result<(), StoreError> {
-    let facts =
-        rustix::fs::statfs(directory).map_err(|error| StoreError::io(path, "statfs", error.into()))?;
-    match network_filesystem(facts.f_type as u32) {
-        Some(kind) => Err(StoreError::NetworkFilesystem { path: path.to_owned(), kind }),
-        None => Ok(()),
-    }
-}
-
-fn network_filesystem(magic: u32) -> Option<&'static str> {
-    NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == magic).map(|(_, kind)| *kind)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn network_file_systems_are_known_by_their_magic_and_local_ones_are_not() {
-        assert_eq!(network_filesystem(0x6969), Some("nfs"));
-        assert_eq!(network_filesystem(0xff53_4d42), Some("cifs"));
-        for local in [0x0102_1994, 0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630] {
-            assert_eq!(network_filesystem(local), None);
-        }
-    }
 
     #[test]
     fn a_name_beside_keeps_the_whole_name() {

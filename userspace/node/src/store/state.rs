@@ -12,6 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 use super::boot::{self, Start};
 use super::ledger::SqlLedger;
+use super::open;
 use crate::failpoint::reach;
 
 /// Why nothing was reserved.
@@ -39,6 +40,11 @@ impl StateStore {
     /// [`StoreError::OtherBoot`], [`StoreError::Newer`], [`StoreError::Corrupt`]). The plugin's way in.
     pub fn open(path: &Path, boot_id: &str) -> Result<Self, StoreError> {
         Ok(Self::over(boot::open(path, boot_id)?, path, boot_id))
+    }
+
+    /// Whether a store could be made at `path`, as far as the file system of its directory says.
+    pub fn check_place(path: &Path) -> Result<(), StoreError> {
+        open::check_place(path)
     }
 
     fn over(connection: Connection, path: &Path, boot_id: &str) -> Self {

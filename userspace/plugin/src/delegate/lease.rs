@@ -4,8 +4,10 @@ use naru_cni_types::{Attachment, CniResult, Code, Error, Version};
 use naru_core::{ids::AttachmentId, ipam::Millis};
 use naru_node::{
     delegate,
+    endpoint::Cause,
+    host,
     paths::Paths,
-    store::{DelegatedLease, NodeStore, StoreError},
+    store::{DelegatedLease, NodeStore},
 };
 
 use super::{Delegate, noted};
@@ -126,13 +128,15 @@ pub(crate) fn release_noted(
     }
 }
 
-/// Since when each attachment's lease is noted; without a store there is none.
-pub(crate) fn noted_since(paths: &Paths) -> Result<Vec<(AttachmentId, Millis)>, StoreError> {
+/// Since when each attachment's lease of this boot is noted; without a store there is none.
+pub(crate) fn noted_since(paths: &Paths) -> Result<Vec<(AttachmentId, Millis)>, Cause> {
     if !paths.node_store().exists() {
         return Ok(Vec::new());
     }
     let all = NodeStore::open(&paths.node_store())?.delegated()?;
-    Ok(all.into_iter().map(|lease| (lease.id, lease.since)).collect())
+    let boot_id = host::boot_id()?;
+    let of_boot = all.into_iter().filter(|lease| lease.boot_id == boot_id);
+    Ok(of_boot.map(|lease| (lease.id, lease.since)).collect())
 }
 
 /// GC by DEL: what was noted in `network` before `began` and is not valid is given back with the configuration it was
@@ -155,8 +159,11 @@ pub(crate) fn collect(
     let is_valid = |id: &AttachmentId| {
         valid.contains(&Attachment { container: id.container().to_owned(), ifname: id.ifname().to_owned() })
     };
+    let boot_id = host::boot_id().map_err(|why| passing(&why))?;
+    // The clock began anew with the boot.
+    let is_new = |lease: &DelegatedLease| lease.boot_id == boot_id && lease.since >= began;
     let is_stale =
-        |lease: &DelegatedLease| lease.id.network() == network && lease.since < began && !is_valid(&lease.id);
+        |lease: &DelegatedLease| lease.id.network() == network && !is_new(lease) && !is_valid(&lease.id);
     let failed = delegate::release_those(&mut store, is_stale).map_err(|why| passing(&why))?;
     Ok(failed.into_iter().map(|(id, why)| format!("{id}: {why}")).collect())
 }

@@ -3,7 +3,8 @@ use std::{net::IpAddr, thread, time::Duration};
 use naru_core::reconcile::{Finding, Pass, Policy};
 use naru_node::{
     endpoint::{Tools, examine, reconcile},
-    init::{self, NodeFacts},
+    host,
+    init::NodeFacts,
     paths::Paths,
 };
 use serde::Serialize;
@@ -54,18 +55,20 @@ fn lasting(tools: &Tools) -> anyhow::Result<Vec<Finding>> {
 }
 
 fn look(tools: &Tools) -> anyhow::Result<Vec<Finding>> {
-    Ok(examine(tools, Policy::default(), init::now())?)
+    Ok(examine(tools, Policy::default(), host::now())?)
 }
 
-/// A pass as the agent makes them, and a second one where something is to be taken away. What is left then.
+/// A pass as the agent makes them, and a second one where something is to be taken away; then the index of what is free
+/// is made what the rows say. What is left then.
 fn repair(tools: &mut Tools, node: &NodeFacts) -> anyhow::Result<Vec<Finding>> {
     let policy = Policy::default();
-    let (report, seen) = reconcile::pass(tools, node, policy, &Pass::default(), init::now())?;
+    let (report, seen) = reconcile::pass(tools, node, policy, &Pass::default(), host::now())?;
     complain(&report);
     if seen.suspects() > 0 {
         thread::sleep(Duration::from_millis(policy.gap));
-        complain(&reconcile::pass(tools, node, policy, &seen, init::now())?.0);
+        complain(&reconcile::pass(tools, node, policy, &seen, host::now())?.0);
     }
+    tools.store.mend_index()?;
     lasting(tools)
 }
 

@@ -4,7 +4,7 @@ use anyhow::Context;
 use naru_core::ipam::{Domain, HostLocalFile};
 use naru_node::{
     endpoint::{Imported, host_local_files, import},
-    host, init,
+    host,
     paths::Paths,
     store::StateStore,
 };
@@ -40,7 +40,7 @@ pub fn run(paths: &Paths, args: &ImportArgs) -> anyhow::Result<bool> {
         true => store(paths)?,
         false => view::open(paths)?.1.store,
     };
-    let done = import(&mut store, &files, (&domain, &network), init::now())?;
+    let done = import(&mut store, &files, (&domain, &network), host::now())?;
     let lines: Vec<Line> = files.into_iter().zip(done).map(line).collect();
     if args.output.json {
         print_json(&lines)?;
@@ -55,7 +55,7 @@ fn store(paths: &Paths) -> anyhow::Result<StateStore> {
     let boot_id = host::boot_id()?;
     Ok(match StateStore::open(&paths.lease_store(), &boot_id) {
         Err(error) if error.wants_creation() => {
-            StateStore::create(&paths.lease_store(), &boot_id, init::now())?.0
+            StateStore::create(&paths.lease_store(), &boot_id, host::now())?.0
         }
         opened => opened?,
     })

@@ -8,7 +8,7 @@ use naru_core::{
 };
 use naru_node::{
     endpoint::{live_namespaces, observe},
-    init,
+    host,
     paths::Paths,
 };
 use serde::Serialize;
@@ -118,7 +118,7 @@ fn stored(address: IpAddr, domain: &Domain, range: Option<&Range>, row: Option<&
         pod: row.filter(|row| !row.pod.is_empty()).map(|row| row.pod.to_string()),
         note: row.and_then(|row| text(row.note.clone())),
         generation: held.map(|row| row.generation.0),
-        since_ms: row.map(|row| row.since),
+        since_ms: row.map(|row| host::time_of_day(row.since)),
         confirmed: held.map(|row| row.confirmed),
         netns: row.and_then(|row| row.netns).map(netns),
         kernel: None,
@@ -149,7 +149,7 @@ fn print(one: &Shown) {
             println!("{name:<12}{value}");
         }
     };
-    let age = |since: Millis| format!("{} s ago", init::now().saturating_sub(since) / 1000);
+    let age = |since: u64| format!("{} s ago", host::time_of_day(host::now()).saturating_sub(since) / 1000);
     let (pool, block) = (one.pool.clone(), one.block.map(|block| block.to_string()));
     line("address", Some(one.address.to_string()));
     line("domain", Some(one.domain.clone()));
