@@ -70,6 +70,27 @@ fn check_names_what_is_wrong_and_repairs_it_by_two_looks() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn check_finds_an_index_of_free_addresses_that_is_wrong_and_makes_it_anew() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let pod = Pod::new(&machine, "a", json!({}));
+    pod.add(&machine);
+    let store = rusqlite::Connection::open(machine.path("run/state.db")).unwrap();
+    store.execute_batch("UPDATE chunks SET bits = zeroblob(512), free = 4096").unwrap();
+    drop(store);
+    let (status, lines) = machine.json(&["ipam", "check"]);
+    assert_eq!(status, 1, "{lines}");
+    let is_told = |line: &Value| {
+        line["kind"] == "missing"
+            && line["finding"].as_str().unwrap().ends_with("held, and free in the index")
+    };
+    assert!(lines.as_array().unwrap().iter().all(is_told), "{lines}");
+    assert_eq!(machine.json(&["ipam", "check", "--repair"]).0, 0);
+    assert_eq!(machine.outcome(&["ipam", "check"]), (0, "store and kernel agree\n".to_owned()));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn check_of_a_node_that_is_none_is_an_error() {
     let machine = Machine::clustered();
     let (status, said) = machine.outcome(&["ipam", "check"]);

@@ -191,7 +191,10 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         (ipam(json!({ "type": "../host-local" })), "ipam.type: "),
         (ipam(json!({ "subnet": "10.0.0.0" })), "ipam.subnet: "),
         (ipam(json!({ "subnet": "10.0.0.7/24" })), "ipam.subnet: 10.0.0.7/24 has host bits set; 10.0.0.0/24"),
-        (ipam(json!({ "subnet": "10.0.0.0/24", "gateway": "10.1.0.1" })), "ipam.gateway: 10.1.0.1 is not in"),
+        (
+            ipam(json!({ "subnet": "10.0.0.0/24", "gateway": "fd00::1" })),
+            "ipam.gateway: fd00::1 is of another",
+        ),
         (
             ipam(json!({ "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9", "rangeEnd": "10.0.0.8" })),
             "ipam.rangeEnd: ",

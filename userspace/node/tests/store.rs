@@ -7,6 +7,7 @@ mod store {
     mod disks;
     mod files;
     mod fuse;
+    mod fuzz;
     mod identity;
     mod processes;
     mod scene;

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use std::{fs, net::IpAddr, thread};
+use std::{fs, net::IpAddr, process::Command, thread};
 
 use harness::{addresses, ipam::Ipam};
 use naru_core::ipam::{Domain, State};
@@ -92,6 +92,27 @@ fn addresses_are_asked_for_in_three_ways() {
 }
 
 #[test]
+fn a_gateway_outside_the_subnet_is_told_as_given() {
+    let outside = conf(json!({"subnet": "10.5.0.0/24", "gateway": "192.0.2.1"}));
+    let result = Ipam::new().add("c1", &outside).ok();
+    assert_eq!(result["ips"], json!([{"address": "10.5.0.1/24", "gateway": "192.0.2.1"}]));
+    let stranger = conf(json!({"subnet": "10.5.0.0/24", "gateway": "fd00::1"}));
+    let (code, msg) = Ipam::new().add("c1", &stranger).error();
+    assert!(code == 7 && msg.starts_with("ipam.gateway: fd00::1 is of another family"), "{code} {msg}");
+}
+
+#[test]
+fn ranges_that_the_runtime_passes_come_first() {
+    let (ipam, mut conf) = (Ipam::new(), conf(json!({"subnet": "10.5.0.0/24"})));
+    conf["runtimeConfig"] = json!({"ipRanges": [[{"subnet": "10.6.0.0/24"}], [{"subnet": "fd06::/64"}]]});
+    let given = addresses(&ipam.add("c1", &conf).ok());
+    assert_eq!(given, ["10.6.0.2", "fd06::2", "10.5.0.2"]);
+    let mut without = conf.clone();
+    without["ipam"].as_object_mut().unwrap().remove("subnet");
+    assert_eq!(addresses(&ipam.add("c2", &without).ok()).len(), 2, "they suffice by themselves");
+}
+
+#[test]
 fn check_compares_the_store_with_the_previous_result() {
     let (ipam, mut conf) = (Ipam::new(), dual_stack());
     conf["prevResult"] = ipam.add("c1", &conf).ok();
@@ -126,6 +147,43 @@ fn gc_frees_what_is_not_listed_in_this_network_only() {
     let expected = ["lan/c2/eth0", "lan/c2/eth0"];
     assert_eq!(held.iter().filter(|owner| owner.starts_with("lan/")).collect::<Vec<_>>(), expected);
     assert_eq!(held.len(), 8, "the other network keeps its own: {held:?}");
+}
+
+/// Sets the time of day back by a day for whoever loads it.
+const YESTERDAY: &str = "#include <time.h>\n#include <unistd.h>\n#include <sys/syscall.h>\n\
+    int clock_gettime(clockid_t id, struct timespec *t) {\n\
+    int failed = syscall(SYS_clock_gettime, id, t); if (id == CLOCK_REALTIME) t->tv_sec -= 86400; return failed; }\n";
+
+#[test]
+fn a_time_of_day_that_was_set_back_keeps_nothing_and_frees_nothing() {
+    let (ipam, mut conf) = (Ipam::new(), dual_stack());
+    conf["cniVersion"] = json!("1.1.0");
+    let (source, library) = (ipam.directory().join("yesterday.c"), ipam.directory().join("yesterday.so"));
+    fs::write(&source, YESTERDAY).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(built.unwrap().success());
+    let yesterday = [("LD_PRELOAD", library.to_str().unwrap())];
+    ipam.add("c1", &conf).ok();
+    ipam.call_with("ADD", "c2", &conf, &yesterday).ok();
+    thread::sleep(std::time::Duration::from_millis(2));
+    conf["cni.dev/valid-attachments"] = json!([{"containerID": "c2", "ifname": "eth0"}]);
+    ipam.call_with("GC", "", &conf, &yesterday).ok();
+    let held: Vec<String> = ipam.held().into_iter().map(|(owner, _)| owner).collect();
+    assert_eq!(
+        held,
+        ["lan/c2/eth0", "lan/c2/eth0"],
+        "c1 is older than the list, whatever the time of day says"
+    );
+    conf["cni.dev/valid-attachments"] = json!([]);
+    ipam.call("GC", "", &conf).ok();
+    assert!(ipam.held().is_empty());
+    let cooling = |ipam: &Ipam| {
+        let rows = StateStore::open(&ipam.store(), &ipam.boot).unwrap().rows().unwrap();
+        rows.iter().filter(|row| row.state == State::Cooling).count()
+    };
+    assert_eq!(cooling(&ipam), 4);
+    ipam.call_with("ADD", "c3", &conf, &yesterday).ok();
+    assert_eq!(cooling(&ipam), 4, "and nothing cooled for a day");
 }
 
 #[test]

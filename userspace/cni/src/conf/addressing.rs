@@ -35,7 +35,8 @@ pub struct Range {
     pub start: Option<IpAddr>,
     /// `rangeEnd`: the last address given; the subnet's last by default.
     pub end: Option<IpAddr>,
-    /// `gateway`: never given to a container; it need not exist, as containers use a link-local gateway.
+    /// `gateway`: never given to a container; it need not exist, as naru's own containers use a link-local gateway, nor lie
+    /// in the subnet.
     pub gateway: Option<IpAddr>,
 }
 
@@ -88,7 +89,12 @@ impl Range {
                 None => Ok(found),
             }
         };
-        let (start, end, gateway) = (address("rangeStart")?, address("rangeEnd")?, address("gateway")?);
+        let (start, end) = (address("rangeStart")?, address("rangeEnd")?);
+        // One outside the subnet is a gateway that the container reaches by a route of its own: host-local takes it too.
+        let gateway: Option<IpAddr> = fields.parse("gateway")?;
+        if let Some(ip) = gateway.filter(|ip| ip.is_ipv4() != subnet.network().is_ipv4()) {
+            return Err(fields.error("gateway", format_args!("{ip} is of another family than {subnet}")));
+        }
         let range = Self { subnet, start, end, gateway };
         if range.first() > range.last() {
             let (first, last) = (range.first(), range.last());

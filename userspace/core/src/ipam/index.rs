@@ -32,19 +32,21 @@ impl fmt::Display for IndexFault {
     }
 }
 
-/// A chunk as the rows want it, where the ledger has another or none.
-struct Difference {
-    id: RangeId,
-    right: Chunk,
-    faults: Vec<IndexFault>,
-}
-
 /// What is wrong in the bitmaps of a domain's ranges.
 ///
 /// # Errors
 /// The store's.
 pub fn index_faults<L: Ledger>(ledger: &L, domain: &Domain) -> Result<Vec<IndexFault>, L::Error> {
-    Ok(differences(ledger, domain)?.into_iter().flat_map(|difference| difference.faults).collect())
+    let mut faults = Vec::new();
+    for (id, range) in ledger.ranges(domain)? {
+        for right in wanted(ledger, &range)? {
+            let found = ledger.chunk(id, right.index)?;
+            if found.as_ref() != Some(&right) {
+                faults.extend(spans(&range, found.as_ref(), &right));
+            }
+        }
+    }
+    Ok(faults)
 }
 
 /// Makes the bitmaps what the rows say; returns what was wrong.
@@ -52,30 +54,20 @@ pub fn index_faults<L: Ledger>(ledger: &L, domain: &Domain) -> Result<Vec<IndexF
 /// # Errors
 /// The store's.
 pub fn mend_index<L: Ledger>(ledger: &mut L, domain: &Domain) -> Result<Vec<IndexFault>, L::Error> {
-    let mut mended = Vec::new();
-    for Difference { id, right, faults } in differences(ledger, domain)? {
-        ledger.set_chunk(id, &right)?;
-        mended.extend(faults);
+    let faults = index_faults(ledger, domain)?;
+    for (id, range) in ledger.ranges(domain)? {
+        rewrite(ledger, id, &range)?;
     }
-    Ok(mended)
+    Ok(faults)
 }
 
-fn differences<L: Ledger>(ledger: &L, domain: &Domain) -> Result<Vec<Difference>, L::Error> {
-    let mut all = Vec::new();
-    for (id, range) in ledger.ranges(domain)? {
-        for right in wanted(ledger, &range)? {
-            let found = ledger.chunk(id, right.index)?;
-            if found.as_ref() != Some(&right) {
-                let faults = spans(&range, found.as_ref(), &right);
-                all.push(Difference { id, right, faults });
-            }
-        }
-    }
-    Ok(all)
+/// Makes the bitmap of a range what the rows say.
+pub(super) fn rewrite<L: Ledger>(ledger: &mut L, id: RangeId, range: &Range) -> Result<(), L::Error> {
+    wanted(ledger, range)?.iter().try_for_each(|chunk| ledger.set_chunk(id, chunk))
 }
 
 /// A range's chunks as the rows say.
-pub(super) fn wanted<L: Ledger>(ledger: &L, range: &Range) -> Result<Vec<Chunk>, L::Error> {
+fn wanted<L: Ledger>(ledger: &L, range: &Range) -> Result<Vec<Chunk>, L::Error> {
     let rows = ledger.rows_within(&range.domain, range.net, None)?;
     let mut chunks: Vec<Chunk> = range.empty_chunks().collect();
     for offset in rows.iter().filter_map(|row| range.offset_of(row.address)) {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::chunk::CHUNK_BITS;
+use super::index::rewrite;
 use super::{Domain, Family, Ledger, Range, RangeId, Space, row_of};
 use crate::ids::Generation;
 
@@ -55,11 +56,12 @@ impl Ranges {
         turn: Generation,
     ) -> Result<Option<IpAddr>, L::Error> {
         for (id, range, start) in self.search_order(pool, family) {
-            while let Some(offset) = first_free(ledger, *id, start)? {
+            for _ in 0..2 {
+                let Some(offset) = first_free(ledger, (*id, range), start)? else { break };
                 let address = range.address_at(offset);
-                if row_of(ledger, &range.domain, address)?.is_some() {
+                if offset >= range.size() || row_of(ledger, &range.domain, address)?.is_some() {
                     // The bitmap is wrong: the rows say who holds what.
-                    self.mark(ledger, address, true)?;
+                    rewrite(ledger, *id, range)?;
                     continue;
                 }
                 let moved = Range { cursor: (offset + 1) % range.size(), turn, ..range.clone() };
@@ -87,14 +89,20 @@ impl Ranges {
     }
 }
 
-fn first_free<L: Space>(ledger: &L, id: RangeId, from: u32) -> Result<Option<u32>, L::Error> {
+/// The next offset that the bitmap calls free; a chunk that says it has room and has none is told by its last address.
+fn first_free<L: Space>(
+    ledger: &L,
+    (id, range): (RangeId, &Range),
+    from: u32,
+) -> Result<Option<u32>, L::Error> {
     let (index, within) = (from / CHUNK_BITS, from % CHUNK_BITS);
     let here = ledger.chunk(id, index)?.and_then(|chunk| chunk.first_free(within));
     if let Some(offset) = here {
         return Ok(Some(index * CHUNK_BITS + offset));
     }
-    let next = ledger.chunk_with_room(id, index + 1)?;
-    Ok(next.and_then(|chunk| Some(chunk.index * CHUNK_BITS + chunk.first_free(0)?)))
+    let next = ledger.chunk_with_room(id, index.saturating_add(1))?;
+    let next = next.filter(|chunk| chunk.index <= (range.size() - 1) / CHUNK_BITS);
+    Ok(next.map(|chunk| chunk.index * CHUNK_BITS + chunk.first_free(0).unwrap_or(CHUNK_BITS - 1)))
 }
 
 /// The address of a pool that has been cooling for the longest time.

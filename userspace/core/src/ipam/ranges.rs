@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::index::wanted;
+use super::index::rewrite;
 use super::pick::Ranges;
 use super::{
     Domain, Ledger, Millis, PoolSpec, Range, RangeChanges, RangeId, Reservation, Row, State, row_of,
@@ -64,10 +64,7 @@ fn add<L: Ledger>(ledger: &mut L, spec: &PoolSpec, net: IpNet) -> Result<(), L::
     let mut range = Range { domain, pool, net, draining: false, cursor: 0, turn: Generation(0) };
     range.cursor = u32::try_from(spec.start % u64::from(range.size())).unwrap_or(0);
     let id = ledger.add_range(&range)?;
-    for chunk in wanted(ledger, &range)? {
-        ledger.set_chunk(id, &chunk)?;
-    }
-    Ok(())
+    rewrite(ledger, id, &range)
 }
 
 /// Removes the draining ranges in which nothing is in use, with what is reserved in them alone.

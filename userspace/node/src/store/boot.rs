@@ -7,6 +7,7 @@ use rusqlite::{Connection, Result as SqlResult, params};
 
 use super::StoreError;
 use super::columns::integer;
+use super::ledger::SqlLedger;
 use super::open::{self, Durability, Layout};
 
 const LAYOUT: Layout = Layout { schema: 1, tables: include_str!("state.sql"), durability: Durability::Boot };
@@ -49,10 +50,14 @@ pub(super) fn create(path: &Path, boot_id: &str, now: Millis) -> Result<(Connect
     Ok((open::open_existing(path, &LAYOUT, stored_boot)?.0, start))
 }
 
-/// A database whose pages are all sound, and the boot it is of.
+/// A database whose pages and rows are all sound, and the boot it is of.
 fn sound(path: &Path) -> Result<(Connection, String), StoreError> {
     let (connection, stored) = open::open_existing(path, &LAYOUT, stored_boot)?;
     open::check_pages(&connection, path)?;
+    let view = SqlLedger { connection: &connection, path };
+    // A row that cannot be read would refuse every operation that meets it.
+    view.rows("", [])?;
+    view.ranges_where("true", [])?;
     Ok((connection, stored))
 }
 
