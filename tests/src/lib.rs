@@ -9,6 +9,7 @@ pub mod dist;
 pub mod lab;
 pub mod matrix;
 pub mod netns;
+pub mod offload;
 pub mod probe;
 pub mod runtime;
 pub mod tool;

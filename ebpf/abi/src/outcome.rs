@@ -98,9 +98,12 @@ labelled! {
         NoShortcut = 7, "no-shortcut";
         /// Came by the underlay, and is nothing of the cluster's.
         NotOurs = 8, "not-ours";
-        /// A tunnel packet that the tunnel device takes better: outer fragment or options, an outer checksum that nobody
-        /// verified, VXLAN flags that we do not know.
+        /// A tunnel packet that the tunnel device takes better: an outer checksum that nobody verified, a congestion mark
+        /// to be carried over, segments of another protocol than TCP, VXLAN flags that we do not know.
         TunnelDevice = 9, "tunnel-device";
+        /// To a node reached by direct routing: the programs leave that to the stack, or the kernel's lookup named them no
+        /// next hop.
+        DirectByStack = 10, "direct-by-stack";
     }
 }
 

@@ -1,15 +1,15 @@
 //! A pod sent a packet.
 
-use aya_ebpf::bindings::__sk_buff;
-use naru_abi::{Addr, Config, DropReason, Outcome, RouteKind, StackReason, pod_flags};
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
+use naru_abi::{Addr, Config, DropReason, Outcome, RouteKind, StackReason, features, pod_flags, route_flags};
 use naru_packet::{
     Content, Ip, Macs, Malformed, Parsed, is_dhcp_request, is_discovery, is_link_local, is_link_multicast,
     is_multicast, protocol, udp_port,
 };
 
 use crate::{
-    config,
-    exit::{Decision, Next},
+    config, direct,
+    exit::{Decision, Next, Tunnelled},
     interfaces, neighbour,
     packet::Packet,
     pods,
@@ -80,21 +80,41 @@ fn to_prefix(packet: &mut Packet, ip: &Ip, source: Source, config: &Config) -> D
         RouteKind::Tunnel | RouteKind::RemoteNode => to_tunnel(packet, ip, source, route, config),
         RouteKind::LocalNode => Err(StackReason::LocalNode.into()),
         RouteKind::LocalBlock => Err(StackReason::Unassigned.into()),
-        RouteKind::Direct | RouteKind::DirectNode | RouteKind::NoMasquerade => {
-            Err(StackReason::Outside.into())
-        }
+        RouteKind::Direct | RouteKind::DirectNode => to_direct(packet, ip, source, route, config),
+        RouteKind::NoMasquerade => Err(StackReason::Outside.into()),
     }
 }
 
 #[inline(always)]
 fn to_tunnel(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config: &Config) -> Decision {
-    shortcut::permitted(packet, ip, source.flags, route.value.mtu)?;
+    let length = shortcut::permitted(packet, ip, source.flags, route.value.mtu)?;
     // The receiver looks at neither, but its device drops what claims to come from itself.
     shortcut::hand_over(packet, ip, Macs { destination: source.host_mac, source: source.host_mac })?;
+    let is_ours = by_program(config, features::OWN_ENCAPSULATION, route);
     match config.overlay_ifindex {
         0 => Err(DropReason::NotReady.into()),
-        ifindex => Ok(Next::Tunnel(ifindex)),
+        device if is_ours => Ok(Next::Encapsulate(Tunnelled { device, node: &route.value.node, length })),
+        device => Ok(Next::Tunnel(device)),
     }
+}
+
+#[inline(always)]
+fn to_direct(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config: &Config) -> Decision {
+    let length = shortcut::permitted(packet, ip, source.flags, route.value.mtu)?;
+    if !by_program(config, features::DIRECT, route) {
+        return Err(StackReason::DirectByStack.into());
+    }
+    match direct::route(packet.raw(), ip, length) {
+        TC_ACT_REDIRECT => Ok(Next::Direct),
+        direct::BY_STACK => Err(StackReason::DirectByStack.into()),
+        _ => Err(DropReason::HelperFailed.into()),
+    }
+}
+
+/// Whether this node's programs do that themselves, and towards that node.
+#[inline(always)]
+fn by_program(config: &Config, feature: u32, route: Route) -> bool {
+    config.features & feature != 0 && route.value.flags & route_flags::DEVICE_PATH == 0
 }
 
 #[inline(always)]

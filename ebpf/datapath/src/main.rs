@@ -4,7 +4,11 @@
 #![no_main]
 #![expect(missing_docs, reason = "functions that a macro of aya generates carry none")]
 
+mod arrival;
 mod config;
+mod decapsulate;
+mod direct;
+mod encapsulate;
 mod exit;
 mod from_overlay;
 mod from_pod;
@@ -23,6 +27,7 @@ mod to_overlay;
 mod to_pod;
 mod to_underlay;
 mod tunnel;
+mod uplink;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use naru_abi::Hook;

@@ -1,22 +1,32 @@
-use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_csum_update, programs::TcContext};
 use naru_abi::{Counter, DropReason};
-use naru_packet::{Bytes, Content, Ip, Parsed, Wire, parse_into};
+use naru_packet::{Bytes, Content, ETHERNET, Family, Ip, Parsed, Wire, parse_into};
 
 /// `PACKET_HOST` (`include/uapi/linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
+/// One in the hop limit, the second byte of its word.
+const ONE_HOP: u32 = u16::from_ne_bytes([0, 1]) as u32;
 /// Ethernet and the longest IP header without options: what must be linear to be read in place.
 const LINEAR: usize = 54;
 
-/// A packet at a hook.
+/// A packet at a hook, or the one inside it.
 pub struct Packet {
     ctx: TcContext,
+    /// Where its Ethernet header begins.
+    base: usize,
 }
 
 impl Packet {
     /// Wraps what the kernel hands to a program.
     #[inline(always)]
     pub fn new(skb: *mut __sk_buff) -> Self {
-        Self { ctx: TcContext::new(skb) }
+        Self { ctx: TcContext::new(skb), base: 0 }
+    }
+
+    /// The packet whose Ethernet header is at `base` of this one.
+    #[inline(always)]
+    pub fn inner(&self, base: usize) -> Self {
+        Self { ctx: TcContext::new(self.raw()), base }
     }
 
     #[inline(always)]
@@ -48,7 +58,7 @@ impl Packet {
     /// Reads the headers, made linear first where they are not.
     #[inline(always)]
     pub fn parse(&self, parsed: &mut Parsed) -> Result<(), DropReason> {
-        match headers(self.raw(), parsed) {
+        match headers(self.raw(), self.base, parsed) {
             true => Ok(()),
             false if self.skb().vlan_present != 0 => Err(DropReason::UnknownEthertype),
             false => Err(DropReason::Malformed),
@@ -57,7 +67,7 @@ impl Packet {
 
     #[inline(always)]
     fn linearise(&self) -> bool {
-        let wanted = (self.skb().len as usize).min(LINEAR);
+        let wanted = (self.skb().len as usize).min(self.base + LINEAR);
         self.ctx.data() + wanted <= self.ctx.data_end() || self.ctx.pull_data(wanted as u32).is_ok()
     }
 
@@ -70,6 +80,13 @@ impl Packet {
             Content::Arp => Err(DropReason::ForeignNeighbour),
             Content::Other => Err(DropReason::UnknownEthertype),
         }
+    }
+
+    /// The class of an IP packet, as [`Ip::class`].
+    #[inline(always)]
+    pub fn class(&self) -> Option<u8> {
+        let [first, second]: [u8; 2] = self.read(ETHERNET)?;
+        Some(if first >> 4 == 4 { second } else { first << 4 | second >> 4 })
     }
 
     /// Makes the packet one for this host, whatever MAC address it was sent to.
@@ -87,10 +104,20 @@ impl Packet {
         self.ctx.set_mark(0);
     }
 
+    /// Takes the hop that the packet is about to lose out of the sum over it, where the kernel has one
+    /// (CHECKSUM_COMPLETE) and would believe it more than the packet. In IPv4 the header's checksum makes up for it.
+    #[inline(always)]
+    pub fn sum_less_hop(&self, family: Family) {
+        if family == Family::V6 {
+            // SAFETY: a helper of this packet, which refuses where there is no such sum.
+            let _ = unsafe { bpf_csum_update(self.raw(), !ONE_HOP) };
+        }
+    }
+
     /// The address of a header within the linear part.
     #[inline(always)]
     fn header<T: Wire>(&self, offset: usize) -> Option<*mut T> {
-        let start = self.ctx.data() + offset;
+        let start = self.ctx.data() + self.base + offset;
         (start + size_of::<T>() <= self.ctx.data_end()).then_some(start as *mut T)
     }
 }
@@ -98,15 +125,15 @@ impl Packet {
 /// Whether there is no VLAN tag and every header is whole. A function of its own: what it reads is in memory then, where
 /// lookups want it, and what it needs for that is free again.
 #[inline(never)]
-fn headers(skb: *mut __sk_buff, parsed: &mut Parsed) -> bool {
-    let packet = Packet::new(skb);
+fn headers(skb: *mut __sk_buff, base: usize, parsed: &mut Parsed) -> bool {
+    let packet = Packet::new(skb).inner(base);
     packet.skb().vlan_present == 0 && packet.linearise() && parse_into(&packet, parsed).is_ok()
 }
 
 impl Bytes for Packet {
     #[inline(always)]
     fn frame_len(&self) -> u32 {
-        self.skb().len
+        self.skb().len.saturating_sub(self.base as u32)
     }
 
     #[inline(always)]
@@ -129,11 +156,11 @@ impl Bytes for Packet {
 
     #[inline(always)]
     fn load<T: Wire>(&self, offset: usize) -> Option<T> {
-        self.ctx.load(offset).ok()
+        self.ctx.load(self.base + offset).ok()
     }
 
     #[inline(always)]
     fn store<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
-        self.ctx.store(offset, &value, 0).ok()
+        self.ctx.store(self.base + offset, &value, 0).ok()
     }
 }

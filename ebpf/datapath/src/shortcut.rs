@@ -1,7 +1,7 @@
 //! What the fast path takes, and how it hands a packet over.
 
 use naru_abi::{DropReason, PodValue, StackReason, pod_flags};
-use naru_packet::{Ip, Macs, forward, packet_size};
+use naru_packet::{Ip, Macs, hop, packet_size, readdress};
 
 use crate::{
     exit::{Decision, Next},
@@ -12,14 +12,20 @@ use crate::{
 #[inline(always)]
 pub fn to_pod(packet: &mut Packet, ip: &Ip, flags: u32, pod: &PodValue) -> Decision {
     permitted(packet, ip, flags | pod.flags, pod.mtu)?;
+    deliver(packet, ip, pod)
+}
+
+/// Sends the packet, which is [`permitted`], to a pod of this node.
+#[inline(always)]
+pub fn deliver(packet: &mut Packet, ip: &Ip, pod: &PodValue) -> Decision {
     let macs = Macs { destination: pod.pod_mac, source: pod.host_mac };
     hand_over(packet, ip, macs)?;
     Ok(Next::Peer(pod.ifindex))
 }
 
-/// Whether the fast path may forward the packet: nothing of it is changed yet.
+/// Whether the fast path may forward the packet: nothing of it is changed yet. Answers its [`packet_size`].
 #[inline(always)]
-pub fn permitted(packet: &Packet, ip: &Ip, flags: u32, mtu: u32) -> Result<(), StackReason> {
+pub fn permitted(packet: &Packet, ip: &Ip, flags: u32, mtu: u32) -> Result<u32, StackReason> {
     if flags & pod_flags::NO_SHORTCUT != 0 {
         return Err(StackReason::NoShortcut);
     }
@@ -29,15 +35,23 @@ pub fn permitted(packet: &Packet, ip: &Ip, flags: u32, mtu: u32) -> Result<(), S
     if ip.hops <= 1 {
         return Err(StackReason::TtlExpired);
     }
-    if packet_size(packet, ip) > mtu {
-        return Err(StackReason::TooBig);
+    match packet_size(packet, ip) {
+        size if size > mtu => Err(StackReason::TooBig),
+        size => Ok(size),
     }
-    Ok(())
 }
 
 /// Does a router's work on the packet.
 #[inline(always)]
 pub fn hand_over(packet: &mut Packet, ip: &Ip, macs: Macs) -> Result<(), DropReason> {
+    readdress(packet, macs).map_err(|_| DropReason::Malformed)?;
+    take_hop(packet, ip)
+}
+
+/// As [`hand_over`], where the MAC addresses come later.
+#[inline(always)]
+pub fn take_hop(packet: &mut Packet, ip: &Ip) -> Result<(), DropReason> {
     packet.clear_mark();
-    forward(packet, ip, macs).map_err(|_| DropReason::Malformed)
+    packet.sum_less_hop(ip.family);
+    hop(packet, ip).map_err(|_| DropReason::Malformed)
 }

@@ -8,6 +8,7 @@ extern crate std;
 
 mod bytes;
 mod neighbour;
+mod outer;
 mod parse;
 mod port;
 mod rewrite;
@@ -17,9 +18,10 @@ mod wire;
 
 pub use bytes::{Bytes, Frame};
 pub use neighbour::{Discovery, answer, discovery, is_discovery};
-pub use parse::{Content, Family, Ip, Parsed, parse, parse_into};
+pub use outer::{Enclosed, OUTER_HOPS, Outer, enclose, enclosed, outer_class, tunnel_overhead};
+pub use parse::{Content, ETHERTYPE, Family, Ip, Parsed, ethertype, parse, parse_into};
 pub use port::{is_dhcp_request, udp_port};
-pub use rewrite::{Macs, forward, readdress};
+pub use rewrite::{Macs, forward, hop, readdress};
 pub use scope::{is_link_local, is_link_multicast, is_multicast};
 pub use size::packet_size;
 pub use wire::{ETHERNET, Mac, Wire, protocol};

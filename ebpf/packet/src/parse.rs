@@ -56,6 +56,8 @@ pub struct Ip {
     pub source: Addr,
     /// Destination address.
     pub destination: Addr,
+    /// Type of service or traffic class.
+    pub class: u8,
     /// Remaining hops: TTL or hop limit.
     pub hops: u8,
     /// Number of what follows the header: of IPv6 the first next header, whatever it is.
@@ -76,6 +78,7 @@ impl Ip {
         family: Family::V4,
         source: Addr::UNSPECIFIED,
         destination: Addr::UNSPECIFIED,
+        class: 0,
         hops: 0,
         protocol: 0,
         length: 0,
@@ -83,6 +86,19 @@ impl Ip {
         extended: false,
         later_fragment: false,
     };
+}
+
+/// Where the ethertype is in a frame.
+pub const ETHERTYPE: usize = 12;
+
+/// The ethertype of a family.
+#[inline(always)]
+#[must_use]
+pub const fn ethertype(family: Family) -> [u8; 2] {
+    match family {
+        Family::V4 => ETHERTYPE_IPV4.to_be_bytes(),
+        Family::V6 => ETHERTYPE_IPV6.to_be_bytes(),
+    }
 }
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -99,7 +115,7 @@ pub fn parse(bytes: &impl Bytes) -> Result<Parsed, Malformed> {
     parse_into(bytes, &mut parsed).map(|()| parsed)
 }
 
-/// [`parse`] into memory that is there, empty: a program has little.
+/// [`parse`] into memory that is there: a program has little.
 ///
 /// # Errors
 /// As [`parse`]; then what is in `parsed` is of no use.
@@ -114,7 +130,10 @@ pub fn parse_into(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malform
             parsed.content = Content::Arp;
             Ok(())
         }
-        _ => Ok(()),
+        _ => {
+            parsed.content = Content::Other;
+            Ok(())
+        }
     }
 }
 
@@ -132,6 +151,7 @@ fn ipv4(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
         family: Family::V4,
         source: Addr::v4(header.source),
         destination: Addr::v4(header.destination),
+        class: header.tos,
         hops: header.ttl,
         protocol: header.protocol,
         length,
@@ -157,6 +177,7 @@ fn ipv6(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
         family: Family::V6,
         source,
         destination,
+        class: header.version_class_flow[0] << 4 | header.version_class_flow[1] >> 4,
         hops: header.hop_limit,
         protocol: header.next_header,
         length,

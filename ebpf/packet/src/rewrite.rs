@@ -22,6 +22,15 @@ const HOP_LIMIT: usize = ETHERNET + 7;
 #[inline(always)]
 pub fn forward(bytes: &mut impl Bytes, ip: &Ip, macs: Macs) -> Result<(), Malformed> {
     readdress(bytes, macs)?;
+    hop(bytes, ip)
+}
+
+/// One hop less.
+///
+/// # Errors
+/// As [`forward`].
+#[inline(always)]
+pub fn hop(bytes: &mut impl Bytes, ip: &Ip) -> Result<(), Malformed> {
     match ip.family {
         Family::V4 => {
             let hop: Ipv4Hop = bytes.read(TTL).ok_or(Malformed)?;

@@ -134,3 +134,16 @@ wire! {
         target: [u8; 16],
     }
 }
+
+wire! {
+    /// UDP (RFC 768) and VXLAN (RFC 7348, 5).
+    UdpVxlan, align 2, 16 {
+        source_port: [u8; 2],
+        destination_port: [u8; 2],
+        length: [u8; 2],
+        checksum: [u8; 2],
+        flags: [u8; 4],
+        /// The network identifier, and a reserved byte.
+        vni: [u8; 4],
+    }
+}

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use naru_abi::{
     DropReason as Drop,
-    Hook::{self, FromOverlay, FromPod, FromUnderlay, ToOverlay, ToPod, ToUnderlay},
+    Hook::{self, FromOverlay, FromPod, ToOverlay, ToPod},
     Outcome, StackReason as Stack, Verdict,
 };
 use naru_e2e::wire::{ethernet, ip};
@@ -12,6 +12,7 @@ use naru_e2e::wire::{ethernet, ip};
 use crate::{
     frames::{Mac, Packet, arp, discovery, forwarded},
     run::Gso,
+    uplink,
     world::{A, ANY_SOURCE, B, BY_DHCP, BY_STACK, FIXED_MAC, Family, PATH_MTU, POD_MTU, Pod},
 };
 
@@ -26,24 +27,36 @@ pub struct Case {
     pub gso: Option<Gso>,
     /// Whether `CONFIG` is set.
     pub is_ready: bool,
+    /// Bits of `naru_abi::features`.
+    pub features: u32,
     pub outcome: Outcome,
     /// The frame as it leaves, where it is not as it came.
     pub output: Option<Vec<u8>>,
 }
 
 impl Case {
-    fn new(name: &str, hook: Hook, pod: Pod, frame: Vec<u8>, outcome: impl Into<Outcome>) -> Self {
+    pub fn new(name: &str, hook: Hook, pod: Pod, frame: Vec<u8>, outcome: impl Into<Outcome>) -> Self {
         let outcome = outcome.into();
-        Self { name: name.to_owned(), hook, pod, frame, gso: None, is_ready: true, outcome, output: None }
+        Self {
+            name: name.to_owned(),
+            hook,
+            pod,
+            frame,
+            gso: None,
+            is_ready: true,
+            features: 0,
+            outcome,
+            output: None,
+        }
     }
 
-    fn leaves_as(mut self, output: Vec<u8>) -> Self {
+    pub fn leaves_as(mut self, output: Vec<u8>) -> Self {
         self.output = Some(output);
         self
     }
 
     /// It is forwarded with these addresses.
-    fn forwarded(self, destination: Mac, source: Mac) -> Self {
+    pub fn forwarded(self, destination: Mac, source: Mac) -> Self {
         let output = forwarded(&self.frame, destination, source);
         self.leaves_as(output)
     }
@@ -53,13 +66,19 @@ impl Case {
         self
     }
 
+    /// With these bits of `naru_abi::features`.
+    pub fn with(mut self, features: u32) -> Self {
+        self.features = features;
+        self
+    }
+
     fn unready(mut self) -> Self {
         self.is_ready = false;
         self
     }
 }
 
-fn from_pod(name: &str, packet: &Packet, outcome: impl Into<Outcome>) -> Case {
+pub fn from_pod(name: &str, packet: &Packet, outcome: impl Into<Outcome>) -> Case {
     Case::new(name, FromPod, A, packet.frame(), outcome)
 }
 
@@ -67,7 +86,7 @@ fn to_peer(name: &str, packet: &Packet) -> Case {
     from_pod(name, packet, Verdict::Peer).forwarded(B.mac(), B.host_mac())
 }
 
-fn to_tunnel(name: &str, packet: &Packet) -> Case {
+pub fn to_tunnel(name: &str, packet: &Packet) -> Case {
     from_pod(name, packet, Verdict::Tunnel).forwarded(A.host_mac(), A.host_mac())
 }
 
@@ -86,7 +105,7 @@ pub fn cases(family: Family) -> Vec<Case> {
     });
     all.extend(malformed(family));
     all.extend(other_hooks(family));
-    all.extend(underlay(family));
+    all.extend(uplink::cases(family));
     all
 }
 
@@ -394,14 +413,5 @@ fn other_hooks(family: Family) -> Vec<Case> {
         Case::new("not ready, from a pod", FromPod, A, stale.clone(), Drop::NotReady).unready(),
         Case::new("not ready, from the overlay", FromOverlay, A, stale, Drop::NotReady).unready(),
         Case::new("not ready, to the overlay", ToOverlay, A, node, Drop::NotReady).unready(),
-    ]
-}
-
-fn underlay(family: Family) -> Vec<Case> {
-    let from_node = A.sends(family, family.local_node()).from(family.remote_node()).frame();
-    let to_node = A.sends(family, family.remote_node()).from(family.local_node()).frame();
-    vec![
-        Case::new("the remote node to the node", FromUnderlay, A, from_node, Stack::NotOurs),
-        Case::new("the node to the remote node", ToUnderlay, A, to_node, Verdict::Deliver),
     ]
 }

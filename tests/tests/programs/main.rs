@@ -1,6 +1,7 @@
 //! The eBPF programs on this machine's kernel: every outcome by one table, real packets, and how programs are attached.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod arrival;
 mod attach;
 mod cases;
 mod frames;
@@ -8,7 +9,10 @@ mod install;
 mod log;
 mod node;
 mod overlay;
+mod pair;
 mod run;
 mod table;
 mod traffic;
+mod underlay;
+mod uplink;
 mod world;

@@ -11,7 +11,7 @@ use naru_abi::{
 };
 use naru_e2e::{
     netns::{Netns, Scratch},
-    tool::holds_within,
+    tool::{self, holds_within},
     wire::ethernet,
 };
 use naru_node::datapath::{AttachMode, Side, TCX, attach, probe};
@@ -33,26 +33,28 @@ pub const BY_WIRE: [Outcome; 4] = [
 ];
 
 /// A node with an underlay of one family, its far end, and pod A.
-struct Tunnel {
-    node: Node,
+pub struct Tunnel {
+    pub node: Node,
     far: Scratch,
     pod: LivePod,
-    underlay: Family,
+    pub underlay: Family,
 }
 
 impl Tunnel {
-    fn new(underlay: Family, mode: AttachMode) -> Self {
+    pub fn new(underlay: Family, mode: AttachMode) -> Self {
         let node = Node::new();
         let far = Scratch::create(&unique()).unwrap();
         node.ip(&format!("link add name u0 type veth peer name u1 netns {}", far.netns().name()));
         for (netns, device, own) in [(node.netns(), "u0", 1), (far.netns(), "u1", 2)] {
+            // Without a link-local address that is past its detection no neighbour is asked for in the name of a pod.
+            tool::run(netns, &format!("sysctl -qw net.ipv6.conf.{device}.accept_dad=0")).unwrap();
             ip(netns, &format!("address add 192.0.2.{own}/24 dev {device}"));
             ip(netns, &format!("address add 2001:db8::{own}/64 dev {device} nodad"));
             ip(netns, &format!("link set {device} up"));
         }
         ip(far.netns(), "address add 192.0.2.3/24 dev u1");
         ip(far.netns(), "address add 2001:db8::3/64 dev u1 nodad");
-        node.ip(&format!("link add name vx type vxlan external dstport {PORT}"));
+        node.ip(&format!("link add name vx type vxlan external dstport {PORT} udp6zerocsumrx"));
         node.ip("link set vx up");
         add_routes(&node, |_| underlay);
         node.ip("link add name pod3 type veth peer name pod3p");
@@ -63,7 +65,7 @@ impl Tunnel {
         Self { node, far, pod, underlay }
     }
 
-    fn far(&self) -> &Netns {
+    pub fn far(&self) -> &Netns {
         self.far.netns()
     }
 
@@ -84,19 +86,19 @@ impl Tunnel {
 }
 
 /// A packet of the remote pod to pod A.
-fn from_far(family: Family) -> Packet {
+pub fn from_far(family: Family) -> Packet {
     A.sends(family, A.address(family)).from(family.remote_pod())
 }
 
-struct Case {
-    name: &'static str,
-    source: IpAddr,
-    vni: u32,
-    packet: Packet,
-    outcome: Outcome,
+pub struct Case {
+    pub name: &'static str,
+    pub source: IpAddr,
+    pub vni: u32,
+    pub packet: Packet,
+    pub outcome: Outcome,
 }
 
-fn cases(family: Family, underlay: Family) -> Vec<Case> {
+pub fn cases(family: Family, underlay: Family) -> Vec<Case> {
     let far = underlay.remote_node();
     let stranger = underlay.pick("192.0.2.3", "2001:db8::3");
     let whole = from_far(family);

@@ -9,6 +9,7 @@ use std::{
 use naru_abi::{Hook, Outcome, Verdict};
 use naru_e2e::{
     netns::{Netns, Scratch},
+    probe::Host,
     tool,
 };
 use naru_node::datapath::{AttachMode, Datapath, attach_pod};
@@ -66,6 +67,12 @@ impl LivePod {
 
     pub fn netns(&self) -> &Netns {
         self.scratch.netns()
+    }
+
+    /// The pod as probes take it.
+    pub fn host(&self, family: Family) -> Host {
+        let address = self.pod.address(family);
+        Host { name: address.to_string(), netns: self.netns().clone(), address }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use naru_abi::{InterfaceValue, PodValue, Prefix, RouteKind, RouteValue, pod_flags};
+use naru_abi::{InterfaceValue, PodValue, Prefix, RouteKind, RouteValue, pod_flags, route_flags};
+use naru_e2e::tool;
 
 use crate::{
     frames::{Mac, Packet},
@@ -55,26 +56,31 @@ impl Family {
     }
 }
 
-/// A pod of the node, with the same number in both families.
+/// A pod of a node, with the same number in both families.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pod {
+    /// 1 for the node of the table, 2 for the remote one.
+    pub node: u8,
     pub number: u8,
     pub interface: &'static str,
     pub flags: u32,
 }
 
-pub const A: Pod = Pod { number: 1, interface: "pod1", flags: 0 };
-pub const B: Pod = Pod { number: 2, interface: "pod2", flags: 0 };
-pub const BY_STACK: Pod = Pod { number: 3, interface: "pod3", flags: pod_flags::NO_SHORTCUT };
-pub const FIXED_MAC: Pod = Pod { number: 4, interface: "pod4", flags: pod_flags::CHECK_MAC };
-pub const ANY_SOURCE: Pod = Pod { number: 5, interface: "pod5", flags: pod_flags::ANY_SOURCE };
-pub const BY_DHCP: Pod = Pod { number: 6, interface: "pod6", flags: pod_flags::DHCP };
+pub const A: Pod = Pod { node: 1, number: 1, interface: "pod1", flags: 0 };
+pub const B: Pod = Pod { node: 1, number: 2, interface: "pod2", flags: 0 };
+pub const BY_STACK: Pod = Pod { node: 1, number: 3, interface: "pod3", flags: pod_flags::NO_SHORTCUT };
+pub const FIXED_MAC: Pod = Pod { node: 1, number: 4, interface: "pod4", flags: pod_flags::CHECK_MAC };
+pub const ANY_SOURCE: Pod = Pod { node: 1, number: 5, interface: "pod5", flags: pod_flags::ANY_SOURCE };
+pub const BY_DHCP: Pod = Pod { node: 1, number: 6, interface: "pod6", flags: pod_flags::DHCP };
 pub const PODS: [Pod; 6] = [A, B, BY_STACK, FIXED_MAC, ANY_SOURCE, BY_DHCP];
+
+/// The remote node's pod, of [`Family::remote_pod`].
+pub const FAR: Pod = Pod { node: 2, number: 9, interface: "pod9", flags: 0 };
 
 impl Pod {
     pub fn address(self, family: Family) -> IpAddr {
-        let number = self.number;
-        family.pick(&format!("10.1.0.{number}"), &format!("fd00:1::{number:x}"))
+        let Self { node, number, .. } = self;
+        family.pick(&format!("10.{node}.0.{number}"), &format!("fd00:{node}::{number:x}"))
     }
 
     pub fn mac(self) -> Mac {
@@ -110,6 +116,50 @@ pub fn populate(node: &Node) {
         add_pod(node, pod);
     }
     add_routes(node, |family| family);
+    add_uplink(node);
+}
+
+/// A device towards the other nodes, and what the kernel and the map know of them: 10.2 by the tunnel, 10.3 by the device
+/// only, 10.4 and node 4 without the tunnel, 10.5 and 10.6 as 10.2 and 10.4, but nowhere to be found.
+fn add_uplink(node: &Node) {
+    node.ip("link add name u0 type veth peer name u1");
+    for setting in ["ipv4.ip_forward=1", "ipv6.conf.all.forwarding=1"] {
+        tool::run(node.netns(), &format!("sysctl -qw net.{setting}")).unwrap();
+    }
+    let mut routes = node.datapath().routes().unwrap();
+    for family in FAMILIES {
+        let length = if family == Family::V4 { 24 } else { 64 };
+        let own = family.local_node();
+        node.ip(&format!(
+            "address add {own}/{length} dev u0 {}",
+            if family == Family::V6 { "nodad" } else { "" }
+        ));
+        let nowhere = family.outside();
+        let entries = [
+            (3, RouteKind::Tunnel, family.remote_node(), route_flags::DEVICE_PATH),
+            (4, RouteKind::Direct, family.pick("192.0.2.4", "2001:db8::4"), 0),
+            (5, RouteKind::Tunnel, nowhere, 0),
+            (6, RouteKind::Direct, nowhere, 0),
+        ];
+        let value = |kind, node: IpAddr, flags| RouteValue {
+            kind: kind as u32,
+            mtu: PATH_MTU,
+            node: node.into(),
+            flags,
+        };
+        for (number, kind, far, flags) in entries {
+            let block = family.pick(&format!("10.{number}.0.0"), &format!("fd00:{number}::"));
+            routes.insert(Prefix::new(block, length), value(kind, far, flags)).unwrap();
+        }
+        let direct = family.pick("192.0.2.4", "2001:db8::4");
+        let host = if family == Family::V4 { 32 } else { 128 };
+        routes.insert(Prefix::new(direct, host), value(RouteKind::DirectNode, direct, 0)).unwrap();
+    }
+    for device in ["u0", "u1"] {
+        node.ip(&format!("link set {device} up"));
+    }
+    node.ip("route add 10.4.0.0/24 via 192.0.2.4");
+    node.ip("route add fd00:4::/64 via 2001:db8::4");
 }
 
 /// Writes the map entries of a pod whose host veth is there.

@@ -108,7 +108,7 @@ fn load(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Ebpf> {
 fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str, maps: &BTreeSet<u32>) -> Result<bool> {
     let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
     let program: &mut SchedClassifier = program.try_into().map_err(refused(name, "open"))?;
-    program.load().map_err(refused(name, "load"))?;
+    verify(program).map_err(refused(name, "load"))?;
     let pin = pins.program(name);
     let wanted = program.info().and_then(|info| identity(&info, maps)).map_err(refused(name, "read"))?;
     if pin.exists() && pinned_identity(&pin, name, maps)? == wanted {
@@ -120,6 +120,22 @@ fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str, maps: &BTreeSet<u32
     fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
     Ok(true)
 }
+
+/// Loads a program. The kernel breaks its verification off with EAGAIN where a signal comes in, whatever that is for, and
+/// means it to be tried again, as libbpf does.
+fn verify(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError> {
+    for _ in 1..VERIFICATIONS {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            result => return result,
+        }
+    }
+    program.load()
+}
+
+/// How often a verification is begun at most.
+const VERIFICATIONS: usize = 5;
 
 /// What makes two loaded programs the same: the instructions as written, and which of the pinned maps they use. Maps
 /// that are not pinned, the log and constants of a debug build, are made anew with every load.
