@@ -41,6 +41,7 @@ pub mod features {
     pub const OWN_ENCAPSULATION: u32 = 1 << 1;
     /// Packets from and to nodes reached by direct routing take the fast path; without it they take the stack.
     pub const DIRECT: u32 = 1 << 2;
-    /// The tunnel device sends without an outer checksum: its port is translated behind it.
-    pub const ZERO_CHECKSUM: u32 = 1 << 3;
+    /// The tunnel's port is somebody else's on this node: packets with another key are theirs, and the tunnel device, whose
+    /// port is translated behind it, sends without an outer checksum.
+    pub const SHARED_PORT: u32 = 1 << 3;
 }

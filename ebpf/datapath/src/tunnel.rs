@@ -62,7 +62,7 @@ pub fn address(packet: &Packet, config: &Config, node: &Addr) -> Result<(), Drop
         None => (words(node), IPV6),
     };
     let mut key = Key { id: config.vni, remote, tos: 0, ttl: OUTER_TTL, ext: 0, label: 0 };
-    let checksum = if config.features & features::ZERO_CHECKSUM == 0 { 0 } else { BPF_F_ZERO_CSUM_TX as u64 };
+    let checksum = if config.features & features::SHARED_PORT == 0 { 0 } else { BPF_F_ZERO_CSUM_TX as u64 };
     let key = core::ptr::from_mut(&mut key).cast::<bpf_tunnel_key>();
     // SAFETY: the helper reads no more than the size it is told.
     match unsafe { bpf_skb_set_tunnel_key(packet.raw(), key, KEY_SIZE, flags | checksum) } {

@@ -117,7 +117,7 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
     let (cluster, paths) = (cluster([1, 2]), on_link(1500));
     let state = desired(&inputs(&cluster, &paths, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
-    let value = |kind| RouteValue { kind: kind as u32, mtu: 1500, node, flags: 0 };
+    let value = |kind| RouteValue { kind: kind as u32, mtu: 1450, node, flags: 0 };
     for (block, via) in [("10.32.2.0/24", "198.51.100.2"), ("fd10:32::2:0/112", "2001:db8::2")] {
         assert_eq!(
             state.entries[&net(block)],
@@ -126,7 +126,7 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
         );
         let hop = Hop::Direct { ifindex: 3, via: ip(via) };
         let found = state.routes[&main_route(block)];
-        assert_eq!((found.hop, found.mtu), (hop, Some(1500)));
+        assert_eq!((found.hop, found.mtu), (hop, Some(1450)));
     }
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
         assert_eq!(state.entries[&net(host)], value(RouteKind::DirectNode));
@@ -134,7 +134,7 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
     }
     let nat = desired(&inputs(&cluster, &paths, &[])).nat;
     assert!(nat.exempt.contains(&net("198.51.100.2/32")) && nat.exempt.contains(&net("2001:db8::2/128")));
-    assert_eq!(pod_mtu(&cluster, &paths, None), 1500);
+    assert_eq!(pod_mtu(&cluster, &paths, None), 1450, "another node may come that needs the tunnel");
 }
 
 #[test]
@@ -153,6 +153,18 @@ fn only_the_device_encapsulates_for_a_node_that_says_so_and_beyond_other_than_et
     paths.values_mut().for_each(|path| path.gateway = None);
     let entry = desired(&inputs(&cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")];
     assert_eq!(entry.kind, RouteKind::Tunnel as u32, "WireGuard would not take pods' addresses by itself");
+}
+
+#[test]
+fn where_nobody_uses_the_tunnel_pods_have_the_whole_mtu() {
+    let (mut cluster, paths) = (ClusterSpec { routing: Routing::Direct, ..cluster([1, 2]) }, on_link(1500));
+    let mtu = |cluster: &ClusterSpec| {
+        let entry = desired(&inputs(cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")].mtu;
+        (entry, pod_mtu(cluster, &paths, None))
+    };
+    assert_eq!(mtu(&cluster), (1500, 1500));
+    cluster.nodes[1].routing = Some(Routing::Auto);
+    assert_eq!(mtu(&cluster), (1450, 1450), "node 2 may send through the tunnel");
 }
 
 #[test]

@@ -63,13 +63,23 @@ impl<'a> Ways<'a> {
     /// The other nodes.
     pub fn remotes(self) -> impl Iterator<Item = Remote<'a>> {
         let routing = self.cluster.routing_of(self.node);
+        let has_tunnel =
+            self.cluster.nodes.iter().any(|node| self.cluster.routing_of(&node.name) != Routing::Direct);
         self.cluster.remotes(self.node).filter_map(move |node| {
             let encapsulation = self.cluster.encapsulation_of(&node.name);
-            Some(Remote { node, underlay: node.underlay()?, paths: self.paths, routing, encapsulation })
+            Some(Remote {
+                node,
+                underlay: node.underlay()?,
+                paths: self.paths,
+                routing,
+                encapsulation,
+                has_tunnel,
+            })
         })
     }
 
-    /// MTU of this node's pods: what fits every way, so that a pod seldom learns of a smaller one.
+    /// MTU of this node's pods: what fits every way, so that a pod seldom learns of a smaller one. As long as any node may
+    /// use the tunnel, all keep to what fits that: ways change, and no pod must send more than the other receives.
     ///
     /// Without remote nodes it is the uplink's, less the tunnel's share where the cluster names this node.
     #[must_use]
@@ -91,6 +101,8 @@ pub struct Remote<'a> {
     paths: &'a Paths,
     routing: Routing,
     encapsulation: Encapsulation,
+    /// Whether any node of the cluster may send through the tunnel.
+    has_tunnel: bool,
 }
 
 impl Remote<'_> {
@@ -139,6 +151,8 @@ impl Remote<'_> {
             Routing::Direct => true,
             Routing::Tunnel => false,
         };
+        // The pods there have what fits the tunnel, unless nobody uses that.
+        let mtu = if self.has_tunnel { mtu.min(self.tunnel_mtu()) } else { mtu };
         // A router of the other family does not lead a route of this one on every kernel.
         let via = gateway.unwrap_or(end);
         (is_direct && via.is_ipv4() == end.is_ipv4()).then_some(Way::Direct { device, via, mtu })

@@ -51,7 +51,7 @@ fn features(memory: &Memory) -> u32 {
 /// far a checksum has come by then.
 fn substitute(links: &Links, memory: &Memory) -> Result<u32, InitError> {
     let own = links.overlay_port(DEVICE)?;
-    Ok(if own.is_some_and(|port| port != memory.cluster.tunnel.port) { features::ZERO_CHECKSUM } else { 0 })
+    Ok(if own.is_some_and(|port| port != memory.cluster.tunnel.port) { features::SHARED_PORT } else { 0 })
 }
 
 /// The first of the node's addresses of a family that the machine has: the source of what its programs encapsulate.

@@ -1,3 +1,5 @@
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::{
     datapath::{AttachMode, Pins, Side, attach, detach_others},
     host::sysctl::{Families, prepare_device},
@@ -8,6 +10,10 @@ use super::{InitError, Memory, Survey, config};
 
 /// Name of the tunnel device.
 pub const DEVICE: &str = "naru-vx";
+
+/// The tunnel device's IPv4 address. The kernel's loose reverse path filter is a strict one on a device without any, and
+/// would drop what a node sends through the tunnel that is answered directly.
+const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 2));
 
 /// Makes the tunnel device, what leads through it and the programs on it be as they should; a single machine has none.
 /// Returns the mode of attachment.
@@ -26,6 +32,7 @@ pub(super) fn ensure(
     for ip in [GATEWAY_V4, GATEWAY_V6] {
         links.ensure_neighbour(&Neighbour { index, ip, mac: peer_mac() })?;
     }
+    links.ensure_link_address(index, DEVICE, ANCHOR)?;
     config::ensure(links, pins, memory, survey, index)?;
     detach_others(pins, Side::Overlay, &[index])?;
     Ok(Some(attach(pins, Side::Overlay, DEVICE, memory.attach_mode())?))

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{
@@ -37,6 +37,26 @@ impl Links {
         }
         list.sort_unstable();
         Ok(list)
+    }
+}
+
+impl Links {
+    /// Gives the interface an address of link scope, unless it has it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn ensure_link_address(&self, index: u32, device: &str, ip: IpAddr) -> Result<(), LinkError> {
+        let mut message = message(index, family_of(ip), host_len(ip));
+        message.header.scope = AddressScope::Link;
+        message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+        let what = format!("{device}: add address {ip}");
+        // Replacing it would be announced, though nothing changes.
+        let request =
+            Request::new(RouteNetlinkMessage::NewAddress(message), what).with(NLM_F_CREATE | NLM_F_EXCL);
+        match self.ask(request) {
+            Err(error) if !error.is_present() => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
