@@ -3,6 +3,7 @@
 
 mod arrival;
 mod attach;
+mod budget;
 mod cases;
 mod frames;
 mod install;
