@@ -3,7 +3,8 @@
 
 use naru_e2e::{
     lab::Lab,
-    matrix::{self, Outcome, Path, Plan, Row},
+    matrix::{self, Check, Outcome, Path, Plan, Row},
+    offload::{self, Offload},
     tool,
 };
 
@@ -50,6 +51,57 @@ fn the_matrix_passes_in_both_families_through_a_tunnel_over_ipv6() {
     let rows = full("--families dual --underlay dual-v6");
     assert_eq!((passed(&rows, false), passed(&rows, true)), (80, 80));
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_matrix_passes_with_own_encapsulation_over_either_family() {
+    for underlay in ["dual", "dual-v6"] {
+        let rows = full(&format!("--encapsulation auto --families dual --underlay {underlay}"));
+        assert_eq!((passed(&rows, false), passed(&rows, true)), (80, 80), "{underlay}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_matrix_passes_with_direct_routing() {
+    let rows = full("--routing direct --families dual --underlay dual");
+    assert_eq!((passed(&rows, false), passed(&rows, true)), (80, 80));
+    // Here pods keep to the tunnel's MTU, but an IPv6 router's answer names its device's, whatever the route says.
+    let lab = Lab::up("--routing auto --families dual --underlay dual-v6").unwrap();
+    let checks = Check::ALL.into_iter().filter(|check| *check != Check::TooBig).collect();
+    matrix::must_pass(&lab, &Plan { checks, ..Plan::default() }).unwrap();
+}
+
+/// Streams whose packets are cut by the sender's kernel or by nobody, with checksums made by a device or in advance:
+/// what a device that does nothing for its driver sees.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn streams_near_the_mtu_are_whole_in_every_mode_whatever_devices_do_for_senders() {
+    for mode in MODES {
+        let lab = Lab::up(mode).unwrap();
+        // Without checksums there are no segments: the kernel switches both off.
+        for (segments, checksums) in [(true, true), (false, true), (false, false)] {
+            for place in ["p1-1", "p2-1", "n1", "n2"] {
+                let netns = lab.must_host(place, false).unwrap().netns;
+                offload::switch(&netns, "eth0", Offload::SendChecksums, checksums).unwrap();
+                for offload in [Offload::SendTcpSegments, Offload::SendSegments] {
+                    offload::switch(&netns, "eth0", offload, segments).unwrap();
+                }
+            }
+            let plan = Plan { paths: vec![Path::PodToRemotePod], ..Plan::streams(64 << 20) };
+            matrix::must_pass(&lab, &plan)
+                .unwrap_or_else(|why| panic!("{mode}, segments {segments}, checksums {checksums}: {why:#}"));
+        }
+    }
+}
+
+/// Every way from node to node.
+const MODES: [&str; 4] = [
+    "--routing tunnel --encapsulation device --underlay dual-v6",
+    "--routing tunnel --encapsulation auto --underlay dual",
+    "--routing tunnel --encapsulation auto --underlay dual-v6",
+    "--routing direct --encapsulation device --underlay dual",
+];
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]

@@ -1,11 +1,20 @@
 //! What the underlay sees of the tunnel, and what others' rules there see.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
+use std::{fs, thread, time::Duration};
+
 use naru_e2e::{
+    cni::TestPod,
+    counters::Counters,
     lab::{Lab, Node},
-    probe::{Host, ping, tcp, udp},
+    probe::{
+        Host,
+        ping::{self, Ping},
+        tcp, udp,
+    },
     tool,
 };
+use serde_json::json;
 
 /// Both ways into the tunnel, over an underlay of either family.
 const TUNNELS: [&str; 4] = [
@@ -137,4 +146,119 @@ fn another_overlay_on_the_tunnels_port_of_one_node_or_both_goes_on_beside_ours()
         lab.node("n1").unwrap().naru("init").unwrap();
         assert_eq!(index(), before);
     }
+}
+
+/// Puts the outside host between the nodes, as a router that knows the pods' blocks, and lets each node look again.
+fn route_through_outside(lab: &Lab) {
+    let out = lab.must_host("out", false).unwrap().netns;
+    let forward = "net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1";
+    let redirects = "net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0";
+    tool::run(&out, &format!("sysctl -qw {forward} {redirects}")).unwrap();
+    for (own, other) in [("n1", 2), ("n2", 1)] {
+        let node = lab.node(own).unwrap();
+        let netns = node.open().unwrap();
+        tool::run(&netns, &format!("ip route add 198.51.100.{other}/32 via 198.51.100.254")).unwrap();
+        tool::run(&netns, &format!("ip -6 route add 2001:db8:1::{other}/128 via 2001:db8:1::fe")).unwrap();
+        for block in &node.blocks {
+            let via =
+                node.addresses.iter().find(|address| address.is_ipv4() == block.addr().is_ipv4()).unwrap();
+            tool::run(&out, &format!("ip route add {block} via {via}")).unwrap();
+        }
+        node.naru("init").unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_gateway_with_a_new_mac_costs_one_packet_at_most_without_any_agent() {
+    for mode in TUNNELS.into_iter().chain(["--routing direct --underlay dual"]) {
+        let lab = Lab::up(&format!("{mode} --no-agent")).unwrap();
+        route_through_outside(&lab);
+        let out = lab.must_host("out", false).unwrap().netns;
+        for (round, v6) in [(1, false), (2, true)] {
+            let host = |name: &str| lab.must_host(name, v6).unwrap();
+            let (from, to) = (host("p1-1"), host("p2-1"));
+            ping::all_return(&from, &to, 56, 3).unwrap();
+            let lost = thread::scope(|scope| {
+                let pings = scope.spawn(|| {
+                    let pace = Duration::from_millis(100);
+                    ping::lost(&from.netns, to.address, Ping::default(), 20, pace).unwrap()
+                });
+                thread::sleep(Duration::from_millis(650));
+                tool::run(&out, &format!("ip link set eth0 address 02:5e:00:00:02:{round:02x}")).unwrap();
+                for node in &lab.nodes {
+                    tool::run(&node.open().unwrap(), "ip neigh flush dev eth0").unwrap();
+                }
+                pings.join().unwrap()
+            });
+            assert!(lost <= 1, "{mode}, IPv6 {v6}: {lost} of 20 lost");
+        }
+    }
+}
+
+/// Replaces the cluster file of every node, and lets it follow.
+fn rewrite_cluster(lab: &Lab, change: impl Fn(&str) -> String) {
+    for node in &lab.nodes {
+        let file = node.root.join("config/cluster.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let changed = change(&text);
+        assert_ne!(changed, text);
+        fs::write(&file, changed).unwrap();
+        node.naru("init").unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_node_that_sends_directly_and_one_that_does_not_understand_each_other() {
+    for encapsulation in ["auto", "device"] {
+        let options = format!("--routing auto --encapsulation {encapsulation} --underlay dual --no-agent");
+        let lab = Lab::up(&options).unwrap();
+        for node in &lab.nodes {
+            let strict = "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1";
+            tool::run(&node.open().unwrap(), strict).unwrap();
+        }
+        let own = "name = \"n2\"";
+        rewrite_cluster(&lab, |text| text.replace(own, &format!("{own}\nrouting = \"tunnel\"")));
+        let before = Counters::sum(&lab.nodes).unwrap();
+        carry(&lab);
+        let slow = TestPod::add(&lab, "n2", "slow", &json!({"naru": {"shortcut": "off"}})).unwrap();
+        for v6 in [false, true] {
+            let pod = lab.must_host("p1-1", v6).unwrap();
+            ping::all_return(&pod, &slow.host(v6).unwrap(), 2000, 2).unwrap();
+            tcp::stream(&pod, &slow.host(v6).unwrap(), 1 << 20, 1 << 20).unwrap();
+        }
+        let moved = Counters::sum(&lab.nodes).unwrap().since(&before);
+        let tunnelled = if encapsulation == "auto" { "encapsulated" } else { "tunnel" };
+        for label in ["direct", tunnelled] {
+            assert!(moved.at("from_pod", "verdict", label).packets > 1000, "{label}: {moved}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn direct_routing_passes_hosts_that_drop_what_is_forwarded_and_pods_whose_shortcut_is_off() {
+    let lab = Lab::up("--routing direct --underlay dual --no-agent").unwrap();
+    for node in &lab.nodes {
+        let netns = node.open().unwrap();
+        tool::run(&netns, "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1").unwrap();
+        let drop =
+            "table inet foreign {\nchain forward { type filter hook forward priority 0; policy drop; }\n}\n";
+        tool::with_input(&netns, "nft -f -", drop).unwrap();
+        node.naru("init").unwrap();
+    }
+    let add = |node: &str| TestPod::add(&lab, node, "slow", &json!({"naru": {"shortcut": "off"}})).unwrap();
+    let (near, far) = (add("n1"), add("n2"));
+    for v6 in [false, true] {
+        let (near, far) = (near.host(v6).unwrap(), far.host(v6).unwrap());
+        let fast = lab.must_host("p2-1", v6).unwrap();
+        for (from, to) in [(&near, &far), (&near, &fast), (&fast, &near)] {
+            ping::all_return(from, to, 8000, 2).unwrap();
+            // Nobody's address was translated on the way.
+            let report = tcp::stream(from, to, 1 << 20, 1 << 20).unwrap();
+            assert_eq!(report.peer.ip(), from.address);
+        }
+    }
+    carry(&lab);
 }

@@ -43,8 +43,7 @@ pub fn run(workspace: &Workspace, args: &LabArgs) -> anyhow::Result<()> {
     let lab = Lab { workspace };
     step("lab down (what an earlier one left)", lab.naru().args(["lab", "down"]))?;
     let (nodes, pods) = (args.nodes.to_string(), args.pods.to_string());
-    let mode = ["--routing", "tunnel", "--encapsulation", "device"];
-    step("lab up", lab.naru().args(["lab", "up", "--nodes", &nodes, "--pods", &pods]).args(mode))?;
+    step("lab up", lab.naru().args(["lab", "up", "--nodes", &nodes, "--pods", &pods]))?;
     let shown = lab.show();
     if args.keep {
         say("the lab stays up: `naru lab status`, `naru lab exec p1-1 -- ping ADDRESS`, `naru lab down`");

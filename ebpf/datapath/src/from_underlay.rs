@@ -40,6 +40,9 @@ fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: 
     if !around.enclosed.is_plain {
         return Err(StackReason::TunnelDevice.into());
     }
+    if around.enclosed.vni != config.vni && config.features & features::SHARED_PORT != 0 {
+        return Err(StackReason::NotOurs.into());
+    }
     let origin = Origin { vni: around.enclosed.vni, address: parsed.ip.source };
     let node = arrival::sender(config, &origin)?;
     let inner = packet.inner(tunnel_overhead(around.family));

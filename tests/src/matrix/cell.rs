@@ -1,7 +1,7 @@
 //! One cell: a check over a path in one family.
 
 use super::{
-    Check, Path, Plan,
+    Check, Mode, Path, Plan,
     check::{Question, is_carried},
 };
 use crate::{cni::TestPod, counters::Counters, lab::Lab};
@@ -89,7 +89,8 @@ fn ask(question: &Question<'_>, check: Check) -> Cell {
     let result = Counters::sum(&question.lab.nodes).and_then(|before| {
         let made = check.make(question);
         let moved = Counters::sum(&question.lab.nodes)?.since(&before);
-        let carried = if check.is_bulk() { is_carried(question.path, &moved) } else { Ok(()) };
+        let carried =
+            if check.is_bulk() { is_carried(question.path, Mode::of(question.lab), &moved) } else { Ok(()) };
         Ok((made.and_then(|bytes| carried.map(|()| bytes)), moved.to_string()))
     });
     match result {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{bail, ensure};
 
-use super::{BIG_MTU, Path, Plan};
+use super::{BIG_MTU, Mode, Path, Plan};
 use crate::{
     cni::TestPod,
     counters::Counters,
@@ -199,17 +199,18 @@ fn too_big(question: &Question<'_>) -> anyhow::Result<u64> {
 }
 
 /// A bulk check must be counted under every outcome that the path names.
-pub fn is_carried(path: Path, moved: &Counters) -> anyhow::Result<()> {
-    for (hook, class, label) in path.carried_by() {
+pub fn is_carried(path: Path, mode: Mode, moved: &Counters) -> anyhow::Result<()> {
+    for (hook, class, label) in path.carried_by(mode) {
         ensure!(
             moved.at(hook, class, label).packets > 0,
             "nothing counted under {hook} {class} {label}: {moved}"
         );
     }
     if path.is_between_pods() {
-        let up = moved.at("from_pod", "stack", "outside").packets
-            + moved.at("from_pod", "stack", "too-big").packets;
-        ensure!(up == 0, "{up} packets between pods went up the stack: {moved}");
+        for (hook, class, label) in mode.not_between_pods() {
+            let strayed = moved.at(hook, class, label).packets;
+            ensure!(strayed == 0, "{strayed} packets between pods at {hook} {class} {label}: {moved}");
+        }
     }
     Ok(())
 }

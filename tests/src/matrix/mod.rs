@@ -10,7 +10,7 @@ use serde_json::json;
 
 pub use cell::{Cell, Outcome, Row};
 pub use check::Check;
-pub use path::Path;
+pub use path::{Mode, Path};
 pub use table::{print_failures, print_header, print_row};
 
 use crate::{cni::TestPod, lab::Lab};

@@ -123,25 +123,84 @@ impl Path {
 
     /// Outcomes that a stream over this path must be counted under.
     #[must_use]
-    pub const fn carried_by(self) -> &'static [Decision] {
+    pub const fn carried_by(self, mode: Mode) -> &'static [Decision] {
         const PEER: Decision = ("from_pod", "verdict", "peer");
-        const TUNNEL: Decision = ("from_pod", "verdict", "tunnel");
-        const ARRIVES: Decision = ("from_overlay", "verdict", "peer");
-        const UP: Decision = ("from_overlay", "stack", "local-node");
-        const ENCAPSULATED: Decision = ("to_overlay", "verdict", "tunnel");
         const DELIVERED: Decision = ("to_pod", "verdict", "deliver");
         match self {
             Self::PodToPod => &[PEER],
-            Self::PodToRemotePod => &[TUNNEL, ARRIVES],
+            Self::PodToRemotePod => mode.between_pods(),
             Self::NodeToPod | Self::PodToNode => &[DELIVERED, ("from_pod", "stack", "local-node")],
-            Self::NodeToRemotePod | Self::PodToRemoteNode => &[ENCAPSULATED, ARRIVES, TUNNEL, UP],
+            Self::NodeToRemotePod | Self::PodToRemoteNode => mode.with_a_node(),
             Self::PodToOutside | Self::PodToListed => &[("from_pod", "stack", "outside"), DELIVERED],
         }
     }
 }
 
-/// Bytes that the tunnel adds: Ethernet, VXLAN, UDP and the outer IP header.
+/// What `from_pod` does with packets to other nodes, by mode.
+const BY_DEVICE: Decision = ("from_pod", "verdict", "tunnel");
+const BY_PROGRAM: Decision = ("from_pod", "verdict", "encapsulated");
+const BY_ROUTE: Decision = ("from_pod", "verdict", "direct");
+
+/// How packets go from node to node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Into the tunnel and out of it by its device.
+    Device,
+    /// By the programs on the uplinks.
+    Own,
+    /// Without the tunnel.
+    Direct,
+}
+
+impl Mode {
+    /// That of the lab, whose nodes are all on one link.
+    #[must_use]
+    pub fn of(lab: &Lab) -> Self {
+        match (lab.routing.as_str(), lab.encapsulation.as_str()) {
+            ("auto" | "direct", _) => Self::Direct,
+            (_, "device") => Self::Device,
+            _ => Self::Own,
+        }
+    }
+
+    const fn between_pods(self) -> &'static [Decision] {
+        match self {
+            Self::Device => &[BY_DEVICE, ("from_overlay", "verdict", "peer")],
+            Self::Own => &[BY_PROGRAM, ("from_underlay", "verdict", "peer")],
+            Self::Direct => &[BY_ROUTE, ("from_underlay", "verdict", "peer")],
+        }
+    }
+
+    /// A node's own packets take the stack, and with it the device where there is a tunnel.
+    const fn with_a_node(self) -> &'static [Decision] {
+        const ENCAPSULATED: Decision = ("to_overlay", "verdict", "tunnel");
+        const UP: Decision = ("from_overlay", "stack", "local-node");
+        match self {
+            Self::Device => &[ENCAPSULATED, BY_DEVICE, ("from_overlay", "verdict", "peer"), UP],
+            Self::Own => &[ENCAPSULATED, BY_PROGRAM, UP],
+            Self::Direct => &[BY_ROUTE, ("from_underlay", "verdict", "peer")],
+        }
+    }
+
+    /// What packets between pods of two nodes must not come to: the stack, or another way than the one of the mode.
+    #[must_use]
+    pub const fn not_between_pods(self) -> &'static [Decision] {
+        const OUTSIDE: Decision = ("from_pod", "stack", "outside");
+        const TOO_BIG: Decision = ("from_pod", "stack", "too-big");
+        const BY_STACK: Decision = ("from_pod", "stack", "direct-by-stack");
+        match self {
+            Self::Device => &[OUTSIDE, TOO_BIG, BY_PROGRAM, BY_ROUTE, BY_STACK],
+            Self::Own => &[OUTSIDE, TOO_BIG, BY_DEVICE, BY_ROUTE, BY_STACK],
+            Self::Direct => &[OUTSIDE, TOO_BIG, BY_DEVICE, BY_PROGRAM, BY_STACK],
+        }
+    }
+}
+
+/// Bytes that the tunnel adds, where there is one: Ethernet, VXLAN, UDP and the outer IP header.
 fn overhead(lab: &Lab) -> u32 {
+    if lab.routing == "direct" {
+        return 0;
+    }
     let v6 = lab.nodes.first().and_then(|node| node.addresses.first()).is_some_and(IpAddr::is_ipv6);
     if v6 { 70 } else { 50 }
 }

@@ -117,11 +117,11 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
     let (cluster, paths) = (cluster([1, 2]), on_link(1500));
     let state = desired(&inputs(&cluster, &paths, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
-    let value = |kind| RouteValue { kind: kind as u32, mtu: 1450, node, flags: 0 };
+    let value = |kind, mtu| RouteValue { kind: kind as u32, mtu, node, flags: 0 };
     for (block, via) in [("10.32.2.0/24", "198.51.100.2"), ("fd10:32::2:0/112", "2001:db8::2")] {
         assert_eq!(
             state.entries[&net(block)],
-            value(RouteKind::Direct),
+            value(RouteKind::Direct, 1450),
             "the node is known by its first address"
         );
         let hop = Hop::Direct { ifindex: 3, via: ip(via) };
@@ -129,7 +129,7 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
         assert_eq!((found.hop, found.mtu), (hop, Some(1450)));
     }
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
-        assert_eq!(state.entries[&net(host)], value(RouteKind::DirectNode));
+        assert_eq!(state.entries[&net(host)], value(RouteKind::DirectNode, 1500));
         assert!(state.routes.keys().all(|key| key.destination != net(host)), "{host} is on the link");
     }
     let nat = desired(&inputs(&cluster, &paths, &[])).nat;

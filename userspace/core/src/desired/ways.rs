@@ -110,9 +110,10 @@ impl Remote<'_> {
     #[must_use]
     pub fn to(&self, address: IpAddr) -> Way {
         let own = &self.node.addresses;
-        let end = own.iter().find(|end| **end == address);
-        let end = end.or_else(|| own.iter().find(|end| end.is_ipv4() == address.is_ipv4()));
-        self.direct(end.copied()).unwrap_or(Way::Tunnel { mtu: self.tunnel_mtu() })
+        let is_node = own.contains(&address);
+        let end = own.iter().copied().find(|end| end.is_ipv4() == address.is_ipv4());
+        let end = if is_node { Some(address) } else { end };
+        self.direct(end, is_node).unwrap_or(Way::Tunnel { mtu: self.tunnel_mtu() })
     }
 
     /// The largest packet that fits into the tunnel, in bytes.
@@ -142,7 +143,7 @@ impl Remote<'_> {
     }
 
     /// The way to what is at, or behind, the node's address `end`, if it needs no tunnel.
-    fn direct(&self, end: Option<IpAddr>) -> Option<Way> {
+    fn direct(&self, end: Option<IpAddr>, is_node: bool) -> Option<Way> {
         let end = end?;
         let Path { device, gateway, mtu, is_ethernet } = *self.paths.get(&end)?;
         let is_direct = match self.routing {
@@ -151,8 +152,8 @@ impl Remote<'_> {
             Routing::Direct => true,
             Routing::Tunnel => false,
         };
-        // The pods there have what fits the tunnel, unless nobody uses that.
-        let mtu = if self.has_tunnel { mtu.min(self.tunnel_mtu()) } else { mtu };
+        // The pods there have what fits the tunnel, unless nobody uses that; the node itself has its device's.
+        let mtu = if self.has_tunnel && !is_node { mtu.min(self.tunnel_mtu()) } else { mtu };
         // A router of the other family does not lead a route of this one on every kernel.
         let via = gateway.unwrap_or(end);
         (is_direct && via.is_ipv4() == end.is_ipv4()).then_some(Way::Direct { device, via, mtu })
