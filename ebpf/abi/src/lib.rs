@@ -7,6 +7,7 @@
 
 mod addr;
 mod config;
+mod flows;
 mod names;
 mod outcome;
 mod plain;
@@ -16,9 +17,10 @@ mod stats;
 
 pub use addr::{Addr, Prefix};
 pub use config::{Config, features};
+pub use flows::{FlowKey, FlowValue};
 pub use names::{
-    ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_PODS, MAX_ROUTES,
-    ROUTE_PROTOCOL, maps, programs,
+    ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_FLOWS, MAX_PODS,
+    MAX_ROUTES, ROUTE_PROTOCOL, maps, programs,
 };
 pub use outcome::{DropReason, Hook, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};
 pub use plain::Plain;

@@ -22,6 +22,8 @@ pub const GATEWAY_V6: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 pub const MAX_PODS: u32 = 65_536;
 /// Default capacity of `ROUTES`; settable at first init.
 pub const MAX_ROUTES: u32 = 65_536;
+/// Default capacity of `FLOWS`; settable at first init. Buckets for as many cost 2 MB, an entry 128 bytes when there is one.
+pub const MAX_FLOWS: u32 = 131_072;
 
 /// Names of the maps: in the object, as pins, and in documentation.
 pub mod maps {
@@ -37,8 +39,10 @@ pub mod maps {
     pub const STATS: &str = "STATS";
     /// Per-CPU hash, host ifindex to [`crate::PodCounters`].
     pub const POD_STATS: &str = "POD_STATS";
+    /// Hash, [`crate::FlowKey`] to [`crate::FlowValue`].
+    pub const FLOWS: &str = "FLOWS";
     /// All of them.
-    pub const ALL: [&str; 6] = [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_STATS];
+    pub const ALL: [&str; 7] = [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_STATS, FLOWS];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.

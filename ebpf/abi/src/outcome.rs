@@ -104,6 +104,8 @@ labelled! {
         /// To a node reached by direct routing: the programs leave that to the stack, or the kernel's lookup named them no
         /// next hop.
         DirectByStack = 10, "direct-by-stack";
+        /// Answers a flow that came by the stack, which rewrote an address and has to restore it.
+        RecordedFlow = 11, "recorded-flow";
     }
 }
 
@@ -140,6 +142,8 @@ labelled! {
         HelperFailed = 13, "helper-failed";
         /// The node is not initialised: `CONFIG` is empty or of another version.
         NotReady = 14, "not-ready";
+        /// The stack rewrote an address of a new flow, and `FLOWS` has no room to remember that.
+        FlowTableFull = 15, "flow-table-full";
     }
 }
 

@@ -5,6 +5,8 @@
 pub unsafe trait Plain: Copy + 'static {}
 
 // SAFETY: an integer has no padding and accepts every bit pattern.
+unsafe impl Plain for u16 {}
+// SAFETY: as above.
 unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for u64 {}

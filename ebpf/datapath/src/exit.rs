@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::{bpf_redirect, bpf_redirect_peer},
     programs::TcContext,
 };
-use naru_abi::{Addr, Counter, DropReason, Hook, Outcome, Verdict};
+use naru_abi::{Addr, Counter, DropReason, Hook, OUTCOMES, Outcome, StackReason, Verdict};
 
 use crate::{
     encapsulate::{BY_DEVICE, encapsulate},
@@ -88,6 +88,7 @@ pub fn conclude(ctx: TcContext, hook: Hook, decide: impl FnOnce(&mut Packet) -> 
         leave(&packet, &mut ending);
     }
     count(&packet, hook, &ending, amount);
+    note(&packet, hook, &ending);
     #[cfg(feature = "debug")]
     crate::log::ended(packet.raw(), hook, ending.outcome);
     // SAFETY: the helpers only note where this packet goes.
@@ -132,6 +133,35 @@ fn leave(packet: &Packet, ending: &mut Ending) {
         _ => (Outcome::Drop(DropReason::HelperFailed), Action::Drop),
     };
     (ending.outcome, ending.action) = (outcome.index() as u32, action);
+}
+
+/// Outcomes of what a pod sends to another, and what goes there by us, or by the stack where that does it better: a bit
+/// each.
+const AS_SENT: u64 = {
+    use StackReason::{DirectByStack, NoShortcut, Options, TooBig, TtlExpired};
+    let verdicts = [Verdict::Tunnel, Verdict::Encapsulated, Verdict::Direct];
+    let reasons = [DirectByStack, NoShortcut, Options, TooBig, TtlExpired];
+    let (mut bits, mut at) = (0, 0);
+    while at < verdicts.len() {
+        bits |= 1 << Outcome::Verdict(verdicts[at]).index();
+        at += 1;
+    }
+    at = 0;
+    while at < reasons.len() {
+        bits |= 1 << Outcome::Stack(reasons[at]).index();
+        at += 1;
+    }
+    bits
+};
+const _: () = assert!(OUTCOMES <= 64);
+
+/// Tells the hooks that see the packet next on this node whether it goes as a pod sent it.
+#[inline(always)]
+fn note(packet: &Packet, hook: Hook, ending: &Ending) {
+    let is_ingress = !matches!(hook, Hook::ToPod | Hook::ToOverlay | Hook::ToUnderlay);
+    if is_ingress && matches!(ending.action, Action::Pass | Action::Redirect | Action::Sent) {
+        packet.note_as_sent(AS_SENT >> ending.outcome & 1 != 0);
+    }
 }
 
 #[inline(always)]

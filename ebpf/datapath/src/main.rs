@@ -10,6 +10,7 @@ mod decapsulate;
 mod direct;
 mod encapsulate;
 mod exit;
+mod flows;
 mod from_overlay;
 mod from_pod;
 mod from_underlay;

@@ -6,6 +6,8 @@ use naru_packet::{Bytes, Content, ETHERNET, Family, Ip, Parsed, Wire, parse_into
 const PACKET_HOST: u32 = 0;
 /// One in the hop limit, the second byte of its word.
 const ONE_HOP: u32 = u16::from_ne_bytes([0, 1]) as u32;
+/// Value of `skb->tc_index` that says [`Packet::is_as_sent`]; any that nobody else would think of.
+const AS_SENT: u32 = 0x4e52;
 /// Ethernet and the longest IP header without options: what must be linear to be read in place.
 const LINEAR: usize = 54;
 
@@ -39,6 +41,12 @@ impl Packet {
     #[inline(always)]
     pub fn raw(&self) -> *mut __sk_buff {
         self.ctx.skb.skb
+    }
+
+    /// Where in the frame of the hook this packet's begins.
+    #[inline(always)]
+    pub fn base(&self) -> usize {
+        self.base
     }
 
     /// The interface the hook belongs to.
@@ -112,6 +120,24 @@ impl Packet {
             // SAFETY: a helper of this packet, which refuses where there is no such sum.
             let _ = unsafe { bpf_csum_update(self.raw(), !ONE_HOP) };
         }
+    }
+
+    /// Notes for the hooks that see the packet next on this node whether it still has the addresses that a pod gave it.
+    /// The note is in `skb->tc_index`, which the stack carries along, also to fragments. It is lost where a foreign
+    /// filter behind ours ends with `TC_ACT_OK`.
+    #[inline(always)]
+    pub fn note_as_sent(&self, is_as_sent: bool) {
+        let note = if is_as_sent { AS_SENT } else { 0 };
+        if self.skb().tc_index != note {
+            // SAFETY: the kernel's context pointer is valid while the program runs, and this field may be written.
+            unsafe { (*self.raw()).tc_index = note };
+        }
+    }
+
+    /// Whether a program of ours let the packet through to where a pod sent it.
+    #[inline(always)]
+    pub fn is_as_sent(&self) -> bool {
+        self.skb().tc_index == AS_SENT
     }
 
     /// The address of a header within the linear part.

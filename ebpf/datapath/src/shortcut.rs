@@ -5,6 +5,7 @@ use naru_packet::{Ip, Macs, hop, packet_size, readdress};
 
 use crate::{
     exit::{Decision, Next},
+    flows,
     packet::Packet,
 };
 
@@ -34,6 +35,9 @@ pub fn permitted(packet: &Packet, ip: &Ip, flags: u32, mtu: u32) -> Result<u32, 
     }
     if ip.hops <= 1 {
         return Err(StackReason::TtlExpired);
+    }
+    if flows::is_recorded(packet, ip) {
+        return Err(StackReason::RecordedFlow);
     }
     match packet_size(packet, ip) {
         size if size > mtu => Err(StackReason::TooBig),

@@ -6,6 +6,7 @@ use naru_packet::{Parsed, is_link_local, is_multicast};
 use crate::{
     config,
     exit::{Decision, Next},
+    flows,
     packet::Packet,
     routes, tunnel,
 };
@@ -24,6 +25,7 @@ pub fn decide(packet: &mut Packet) -> Decision {
         Some(route) if matches!(route.kind, RouteKind::Tunnel | RouteKind::RemoteNode) => &route.value.node,
         _ => return Err(DropReason::NoTunnelRoute.into()),
     };
+    flows::leaves_node(packet, ip)?;
     tunnel::address(packet, config, node)?;
     packet.clear_mark();
     Ok(Next::Pass(Verdict::Tunnel))

@@ -5,6 +5,7 @@ use naru_packet::{Content, Macs, Parsed, readdress};
 
 use crate::{
     exit::{Decision, Next},
+    flows,
     packet::Packet,
     pods,
 };
@@ -15,13 +16,13 @@ pub fn decide(packet: &mut Packet) -> Decision {
     let mut parsed = Parsed::EMPTY;
     packet.parse(&mut parsed)?;
     let ip = &parsed.ip;
-    if parsed.content == Content::Ip
-        && let Some(pod) = pods::get(&ip.destination)
-        && pod.ifindex == packet.ifindex()
-        && pod.pod_mac != parsed.destination
-    {
-        let macs = Macs { destination: pod.pod_mac, source: pod.host_mac };
-        readdress(packet, macs).map_err(|_| DropReason::Malformed)?;
+    if parsed.content == Content::Ip {
+        let pod = pods::get(&ip.destination).filter(|pod| pod.ifindex == packet.ifindex());
+        flows::came_to_pod(packet, ip, pod)?;
+        if let Some(pod) = pod.filter(|pod| pod.pod_mac != parsed.destination) {
+            let macs = Macs { destination: pod.pod_mac, source: pod.host_mac };
+            readdress(packet, macs).map_err(|_| DropReason::Malformed)?;
+        }
     }
     Ok(Next::Pass(Verdict::Deliver))
 }

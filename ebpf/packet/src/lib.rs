@@ -7,6 +7,7 @@
 extern crate std;
 
 mod bytes;
+mod flow;
 mod neighbour;
 mod outer;
 mod parse;
@@ -17,6 +18,7 @@ mod size;
 mod wire;
 
 pub use bytes::{Bytes, Frame};
+pub use flow::{answered, answering, reported};
 pub use neighbour::{Discovery, answer, discovery, is_discovery};
 pub use outer::{Enclosed, OUTER_HOPS, Outer, enclose, enclosed, outer_class, tunnel_overhead};
 pub use parse::{Content, ETHERTYPE, Family, Ip, Parsed, ethertype, parse, parse_into};

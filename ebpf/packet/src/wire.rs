@@ -10,10 +10,14 @@ pub const ETHERNET: usize = 14;
 pub mod protocol {
     /// IPv6 hop-by-hop options.
     pub const HOP_BY_HOP: u8 = 0;
+    /// ICMP.
+    pub const ICMP: u8 = 1;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// DCCP.
+    pub const DCCP: u8 = 33;
     /// IPv6 routing header.
     pub const ROUTING: u8 = 43;
     /// IPv6 fragment header.
@@ -24,8 +28,12 @@ pub mod protocol {
     pub const ICMPV6: u8 = 58;
     /// IPv6 destination options.
     pub const DESTINATION: u8 = 60;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
     /// IPv6 mobility header.
     pub const MOBILITY: u8 = 135;
+    /// UDP-Lite.
+    pub const UDP_LITE: u8 = 136;
     /// Host identity protocol.
     pub const HIP: u8 = 139;
     /// Shim6.
@@ -109,6 +117,14 @@ wire! {
         ttl: u8,
         protocol: u8,
         checksum: [u8; 2],
+    }
+}
+
+wire! {
+    /// The ports with which TCP, UDP, UDP-Lite, DCCP and SCTP begin.
+    Ports, align 2, 4 {
+        source: [u8; 2],
+        destination: [u8; 2],
     }
 }
 

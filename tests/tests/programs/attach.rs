@@ -55,7 +55,7 @@ fn upgrade(node: &Node) {
     for name in programs::ALL {
         fs::remove_file(node.pins.program(name)).unwrap();
     }
-    install(&node.pins, Sizes { pods: 64, routes: 64 }).unwrap();
+    install(&node.pins, Sizes { pods: 64, routes: 64, flows: 64 }).unwrap();
 }
 
 #[test]

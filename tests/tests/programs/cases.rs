@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 
 use naru_abi::{
-    DropReason as Drop,
+    DropReason as Drop, FlowKey,
     Hook::{self, FromOverlay, FromPod, ToOverlay, ToPod},
     Outcome, StackReason as Stack, Verdict,
 };
 use naru_e2e::wire::{ethernet, ip};
 
 use crate::{
+    flows,
     frames::{Mac, Packet, arp, discovery, forwarded},
     run::Gso,
     uplink,
@@ -30,13 +31,18 @@ pub struct Case {
     /// Bits of `naru_abi::features`.
     pub features: u32,
     pub outcome: Outcome,
+    /// What `FLOWS` holds before.
+    pub known: Vec<FlowKey>,
+    /// Whether `FLOWS` has no room for more.
+    pub is_full: bool,
+    /// What the packet leaves there.
+    pub recorded: Vec<FlowKey>,
     /// The frame as it leaves, where it is not as it came.
     pub output: Option<Vec<u8>>,
 }
 
 impl Case {
     pub fn new(name: &str, hook: Hook, pod: Pod, frame: Vec<u8>, outcome: impl Into<Outcome>) -> Self {
-        let outcome = outcome.into();
         Self {
             name: name.to_owned(),
             hook,
@@ -45,9 +51,30 @@ impl Case {
             gso: None,
             is_ready: true,
             features: 0,
-            outcome,
+            outcome: outcome.into(),
+            known: Vec::new(),
+            is_full: false,
+            recorded: Vec::new(),
             output: None,
         }
+    }
+
+    /// These flows are recorded before.
+    pub fn knows(mut self, flows: &[FlowKey]) -> Self {
+        self.known = flows.to_vec();
+        self
+    }
+
+    /// These flows are recorded before, and so many others that there is no room for more.
+    pub fn full(mut self, flows: &[FlowKey]) -> Self {
+        self.is_full = true;
+        self.knows(flows)
+    }
+
+    /// The packet is recorded so.
+    pub fn records(mut self, flows: &[FlowKey]) -> Self {
+        self.recorded = flows.to_vec();
+        self
     }
 
     pub fn leaves_as(mut self, output: Vec<u8>) -> Self {
@@ -82,7 +109,7 @@ pub fn from_pod(name: &str, packet: &Packet, outcome: impl Into<Outcome>) -> Cas
     Case::new(name, FromPod, A, packet.frame(), outcome)
 }
 
-fn to_peer(name: &str, packet: &Packet) -> Case {
+pub fn to_peer(name: &str, packet: &Packet) -> Case {
     from_pod(name, packet, Verdict::Peer).forwarded(B.mac(), B.host_mac())
 }
 
@@ -106,6 +133,7 @@ pub fn cases(family: Family) -> Vec<Case> {
     all.extend(malformed(family));
     all.extend(other_hooks(family));
     all.extend(uplink::cases(family));
+    all.extend(flows::cases(family));
     all
 }
 
@@ -386,7 +414,7 @@ fn malformed(family: Family) -> Vec<Case> {
 
 fn other_hooks(family: Family) -> Vec<Case> {
     let to_b = A.sends(family, B.address(family));
-    let stale = to_b.frame();
+    let stale = A.sends(family, B.address(family)).from(family.local_node()).frame();
     let mut current = stale.clone();
     current[0..6].copy_from_slice(&B.mac());
     let mut readdressed = current.clone();
@@ -395,12 +423,13 @@ fn other_hooks(family: Family) -> Vec<Case> {
     let lost = A.sends(family, family.outside()).from(family.local_node()).frame();
     let group = A.sends(family, family.pick("224.0.0.1", "ff02::1")).from(family.local_node()).frame();
     let lldp = ethernet::frame([1; 6], [2; 6], 0x88cc, &[0; 46]);
+    let last_hop = to_b.from(family.local_node()).hops(1);
     let ask = arp(1, A.mac(), Family::V4.local_node(), [0; 6], Family::V4.remote_pod());
     vec![
         Case::new("by the stack, current MAC", ToPod, B, current, Verdict::Deliver),
         Case::new("by the stack, stale MAC", ToPod, B, stale.clone(), Verdict::Deliver)
             .leaves_as(readdressed),
-        Case::new("by the stack, last hop", ToPod, A, to_b.clone().hops(1).frame(), Verdict::Deliver),
+        Case::new("by the stack, last hop", ToPod, A, last_hop.frame(), Verdict::Deliver),
         Case::new("by the stack, cut short", ToPod, B, stale[..stale.len() - 1].to_vec(), Drop::Malformed),
         Case::new("ARP by the stack", ToPod, A, ask.clone(), Verdict::Deliver),
         Case::new("the node to a remote pod", ToOverlay, A, node.clone(), Verdict::Tunnel),

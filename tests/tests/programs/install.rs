@@ -15,7 +15,7 @@ use crate::{
     world::{A, Family, PODS, populate},
 };
 
-const SIZES: Sizes = Sizes { pods: 64, routes: 64 };
+const SIZES: Sizes = Sizes { pods: 64, routes: 64, flows: 64 };
 
 fn bpffs() -> (BpfFs, Pins) {
     let bpffs = BpfFs::mount(&unique());

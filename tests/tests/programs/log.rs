@@ -18,7 +18,7 @@ use crate::{
     world::{A, B, FAMILIES, Family, populate},
 };
 
-const SIZES: Sizes = Sizes { pods: 64, routes: 64 };
+const SIZES: Sizes = Sizes { pods: 64, routes: 64, flows: 64 };
 const LOG: &str = "AYA_LOGS";
 
 /// The object that `cargo xtask test` builds beside the embedded one.

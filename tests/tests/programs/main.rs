@@ -5,6 +5,7 @@ mod arrival;
 mod attach;
 mod budget;
 mod cases;
+mod flows;
 mod frames;
 mod install;
 mod log;

@@ -66,7 +66,7 @@ impl Node {
         let name = unique();
         let bpffs = BpfFs::mount(&name);
         let pins = Pins::at(bpffs.path().join(format!("abi{ABI_VERSION}")));
-        install(&pins, Sizes { pods: 64, routes: 64 }).unwrap();
+        install(&pins, Sizes { pods: 64, routes: 64, flows: 64 }).unwrap();
         let node = Self { pins, scratch: Scratch::create(&name).unwrap(), _bpffs: bpffs };
         node.datapath().config().unwrap().set(config(0)).unwrap();
         node.ip("link set lo up");

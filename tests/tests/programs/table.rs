@@ -1,6 +1,8 @@
-use naru_abi::{Config, Counter, DropReason, Hook, OUTCOMES, Outcome, Verdict};
+use std::collections::BTreeSet;
+
+use naru_abi::{Config, Counter, DropReason, FlowKey, FlowValue, Hook, OUTCOMES, Outcome, Verdict};
 use naru_e2e::wire::checksum::internet;
-use naru_node::datapath::Stats;
+use naru_node::datapath::{Flows, Stats};
 
 use crate::{
     cases::{Case, cases},
@@ -52,6 +54,8 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     let overlay = node.ifindex("pod5");
     let set = if case.is_ready { Config { features: case.features, ..config(overlay) } } else { empty };
     node.datapath().config().unwrap().set(set).unwrap();
+    let mut flows = node.datapath().flows().unwrap();
+    fill(&mut flows, case);
     let before = stats.totals().unwrap();
     let ran = run(node, case.hook, node.ifindex(case.pod.interface), &case.frame, case.gso);
     let ends: Vec<_> =
@@ -64,6 +68,31 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     } else {
         assert_eq!(ran.frame, *output, "{name}: bytes");
     }
+    let left: BTreeSet<FlowKey> = keys(&flows).into_iter().filter(|key| !is_filler(key)).collect();
+    assert_eq!(left, case.known.iter().chain(&case.recorded).copied().collect(), "{name}: flows");
+}
+
+fn keys(flows: &Flows) -> Vec<FlowKey> {
+    flows.entries().unwrap().into_iter().map(|(key, _)| key).collect()
+}
+
+/// Leaves what the case knows in `FLOWS`, and fills the rest if it asks for that.
+fn fill(flows: &mut Flows, case: &Case) {
+    keys(flows).iter().for_each(|key| assert!(flows.delete(key).unwrap()));
+    let value = FlowValue { last_seen: 1 };
+    case.known.iter().for_each(|key| flows.insert(key, value).unwrap());
+    if case.is_full {
+        (1..).map(filler).take_while(|key| flows.insert(key, value).is_ok()).for_each(drop);
+        assert_eq!(keys(flows).len(), flows.capacity().unwrap() as usize);
+    }
+}
+
+fn filler(number: u16) -> FlowKey {
+    FlowKey::NONE.with_ports(number, 0)
+}
+
+fn is_filler(key: &FlowKey) -> bool {
+    key.without_ports() == FlowKey::NONE
 }
 
 /// An encapsulated frame without its random identification and the port by a hash; its checksum is right before and after.

@@ -68,6 +68,8 @@ pub enum Command {
     Status(OutputArgs),
     /// Entries of ROUTES with the kernel route of each.
     Routes(OutputArgs),
+    /// Entries of FLOWS: packets that must take the node's stack, which translates their flow.
+    Flows(OutputArgs),
     /// Entries of PODS: every pod address of this node.
     Endpoints(OutputArgs),
     /// Packets and bytes by hook and outcome, and by pod.
@@ -98,6 +100,10 @@ pub struct InitArgs {
     /// Range of Service addresses, which pods must not use; may be repeated.
     #[arg(long, value_name = "CIDR")]
     pub service_range: Vec<IpNet>,
+    /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more for each
+    /// pair of hosts. Kept for later runs, in force where the map is made.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4_194_304))]
+    pub max_flows: Option<u32>,
     /// The cluster file, in place of CONFIG_DIR/cluster.toml.
     #[arg(long, value_name = "FILE")]
     pub cluster: Option<PathBuf>,

@@ -40,6 +40,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => command::agent::run(&paths, &args)?,
         Command::Status(args) => return command::status::run(&paths, &args),
         Command::Routes(args) => command::routes::run(&paths, &args)?,
+        Command::Flows(args) => command::flows::run(&paths, &args)?,
         Command::Endpoints(args) => command::endpoints::run(&paths, &args)?,
         Command::Stats(args) => command::stats::run(&paths, &args)?,
         Command::Ipam(args) => return Ok(command::ipam::run(&paths, &args)),

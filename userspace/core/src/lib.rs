@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod desired;
+pub mod flows;
 pub mod ids;
 pub mod ipam;
 pub mod overlap;

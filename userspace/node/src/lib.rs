@@ -1,5 +1,6 @@
 //! The node's adapters: links (netlink), datapath (aya), store (SQLite), host (sysctl, nftables), and the plans over them.
 
+pub mod conntrack;
 pub mod datapath;
 pub mod delegate;
 pub mod endpoint;
@@ -13,5 +14,6 @@ pub mod links;
 pub mod paths;
 pub mod reservations;
 pub mod store;
+pub mod symmetry;
 pub mod sync;
 pub mod uninstall;

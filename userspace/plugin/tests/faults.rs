@@ -15,9 +15,18 @@ use naru_node::{
 };
 use serde_json::json;
 
-const STEPS: [&str; 8] =
-    ["unwire", "reserve", "create-pair", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
-const ENDS: [&str; 3] = ["detach-maps", "detach-link", "detach-release"];
+const STEPS: [&str; 9] = [
+    "unwire",
+    "reserve",
+    "create-pair",
+    "purge",
+    "enter-maps",
+    "attach-filters",
+    "activate",
+    "wire-pod",
+    "confirm",
+];
+const ENDS: [&str; 4] = ["detach-maps", "detach-link", "detach-flows", "detach-release"];
 /// Places in a transaction of the store at which a process may be killed.
 const STORE: [&str; 3] = ["store-begun", "store-commit", "store-committed"];
 

@@ -70,6 +70,9 @@ pub fn read_all(frame: &mut [u8], gso: u32) {
     if let Some(ip) = ip {
         let _ = naru_packet::udp_port(&bytes, &ip);
         let _ = naru_packet::packet_size(&bytes, &ip);
+        let _ = (naru_packet::answering(&bytes, &ip), naru_packet::answered(&bytes, &ip));
+        let mut key = naru_abi::FlowKey::NONE;
+        let _ = naru_packet::reported(&bytes, &ip, &mut key);
         let macs = naru_packet::Macs { destination: [2; 6], source: [4; 6] };
         let _ = naru_packet::forward(&mut bytes, &ip, macs);
     }

@@ -52,6 +52,7 @@ pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
         delegated: None,
         services: args.service_range.clone(),
         conflist: Some(!args.no_conflist),
+        max_flows: args.max_flows,
         ..Request::default()
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod endpoints;
+pub mod flows;
 pub mod init;
 pub mod ipam;
 pub mod routes;

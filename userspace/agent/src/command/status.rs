@@ -52,6 +52,10 @@ struct Status {
     interfaces: usize,
     /// Pods' addresses.
     pods: usize,
+    /// Entries of FLOWS: packets that must take the stack, which translates their flow.
+    flows: usize,
+    /// How many there may be; then new connections by Services and host ports are dropped.
+    flows_capacity: u32,
     /// What is wrong.
     warnings: Vec<String>,
     /// Named counters of the nftables table: `forwarded`, `invalid_to_outside`.
@@ -110,6 +114,8 @@ fn gather(paths: &Paths, facts: NodeFacts) -> anyhow::Result<Status> {
         programs: programs(&facts),
         interfaces: Owners::read(paths).interfaces().count(),
         pods: datapath.pods()?.entries()?.len(),
+        flows: datapath.flows()?.entries()?.len(),
+        flows_capacity: datapath.flows()?.capacity()?,
         warnings: memory.as_ref().map_or(Ok(Vec::new()), |memory| health::warnings(paths, memory))?,
         nft: counters.into_iter().map(|(name, value)| (name, tally(value))).collect(),
         hooks: hooks(&datapath)?,
@@ -150,6 +156,7 @@ fn print(status: &Status) {
             if status.nodes.is_empty() { "none".into() } else { status.nodes.join(" ") }
         );
         println!("pods       {} interfaces, {} addresses, mtu {mtu}", status.interfaces, status.pods);
+        println!("flows      {} of {}", status.flows, status.flows_capacity);
         match (status.attach, status.tunnel_port) {
             (Some(attach), Some(port)) => println!("tunnel     udp port {port}, {attach}"),
             _ => println!("tunnel     none"),

@@ -18,10 +18,13 @@ use naru_node::{
     links::Links,
     paths::Paths,
     store::StateStore,
-    sync,
+    symmetry, sync,
 };
 
 use super::Wake;
+
+/// Idle flows that a pass asks connection tracking about, some 3 us each.
+const SWEEP: usize = 65_536;
 
 /// Keeps the node like the cluster. Whatever fails is logged and tried again at the next pass.
 pub struct Mirror {
@@ -190,6 +193,14 @@ impl Mirror {
         }
         if let Some(error) = &report.uncooled {
             tracing::error!("addresses stay in cooling: {error}");
+        }
+        if let Some(cause) = &report.flows {
+            tracing::error!("flows of addresses that were given up: {cause}");
+        }
+        match symmetry::sweep(&mut tools.maps.flows, SWEEP) {
+            Ok(0) => {}
+            Ok(gone) => tracing::debug!(gone, "flows that ended are forgotten"),
+            Err(error) => tracing::error!("flows that ended stay: {error}"),
         }
         Ok(())
     }

@@ -128,7 +128,7 @@ impl Scene {
             Entries::Pods(pods) => (pods, super::PREFIXES[0]),
             Entries::Prefixes(routes) => (super::PODS[0], routes),
         };
-        install(&pins, Sizes { pods: pods + 1, routes })?;
+        install(&pins, Sizes { pods: pods + 1, routes, ..Sizes::default() })?;
         let scene = Self { entries, pins };
         scene.fill(pods, routes)?;
         Ok(scene)

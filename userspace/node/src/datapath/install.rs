@@ -15,11 +15,13 @@ pub struct Sizes {
     pub pods: u32,
     /// Prefixes of the cluster.
     pub routes: u32,
+    /// Flows in which the stack rewrites an address.
+    pub flows: u32,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { pods: naru_abi::MAX_PODS, routes: naru_abi::MAX_ROUTES }
+        Self { pods: naru_abi::MAX_PODS, routes: naru_abi::MAX_ROUTES, flows: naru_abi::MAX_FLOWS }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use aya::maps::{MapInfo, MapType};
 use naru_abi::{
-    Addr, Config, Counter, InterfaceValue, PodCounters, PodValue, Prefix, RouteValue, STATS_ENTRIES, maps,
+    Addr, Config, Counter, FlowKey, FlowValue, InterfaceValue, PodCounters, PodValue, Prefix, RouteValue,
+    STATS_ENTRIES, maps,
 };
 
 use super::{
@@ -20,6 +21,7 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
         maps::PODS => (MapType::Hash, size_of::<Addr>(), size_of::<PodValue>()),
         maps::INTERFACES => (MapType::Hash, size_of::<u32>(), size_of::<InterfaceValue>()),
         maps::ROUTES => (MapType::LpmTrie, size_of::<Prefix>(), size_of::<RouteValue>()),
+        maps::FLOWS => (MapType::Hash, size_of::<FlowKey>(), size_of::<FlowValue>()),
         maps::CONFIG => (MapType::Array, size_of::<u32>(), size_of::<Config>()),
         maps::STATS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<Counter>()),
         _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodCounters>()),
@@ -33,6 +35,7 @@ pub(super) fn capacity(name: &str, sizes: Sizes) -> u32 {
         maps::CONFIG => 1,
         maps::STATS => STATS_ENTRIES,
         maps::ROUTES => sizes.routes,
+        maps::FLOWS => sizes.flows,
         _ => sizes.pods,
     }
 }
@@ -81,7 +84,9 @@ pub fn installed_sizes(pins: &Pins) -> Result<Option<Sizes>> {
     if pins.first_missing().is_some() {
         return Ok(None);
     }
-    let read =
-        |name| -> Result<MapInfo> { data(&pins.map(name), name)?.info().map_err(failed(name, "read")) };
-    Ok(Some(Sizes { pods: read(maps::PODS)?.max_entries(), routes: read(maps::ROUTES)?.max_entries() }))
+    let read = |name| -> Result<u32> {
+        let info: MapInfo = data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?;
+        Ok(info.max_entries())
+    };
+    Ok(Some(Sizes { pods: read(maps::PODS)?, routes: read(maps::ROUTES)?, flows: read(maps::FLOWS)? }))
 }

@@ -4,10 +4,12 @@
 //! opens only the handles it needs. Interface names are resolved in the calling thread's network namespace.
 
 mod attach;
+mod batch;
 mod chain;
 mod config;
 mod error;
 mod filters;
+mod flows;
 mod install;
 mod interfaces;
 mod layout;
@@ -32,6 +34,7 @@ pub use chain::{Chain, Member, chains};
 pub use config::ConfigMap;
 pub use error::Error;
 pub use filters::{PodFilters, attach_pod, pod_filters, pod_mode};
+pub use flows::Flows;
 pub use install::{Installed, Sizes, discard_other_versions, install, install_object, is_installed};
 pub use interfaces::{Interfaces, PodTotals};
 pub use layout::installed_sizes;
@@ -94,6 +97,14 @@ impl Datapath {
     /// As [`Routes::open`].
     pub fn routes(&self) -> Result<Routes> {
         Routes::open(&self.pins)
+    }
+
+    /// The map of recorded flows.
+    ///
+    /// # Errors
+    /// As [`Flows::open`].
+    pub fn flows(&self) -> Result<Flows> {
+        Flows::open(&self.pins)
     }
 
     /// The datapath's configuration.

@@ -17,6 +17,7 @@ use crate::{
     datapath, host,
     init::NodeFacts,
     links::{self, HostSide, LinkError, Mac, PairSpec, PodAddress, PodSide},
+    symmetry,
 };
 
 /// An attachment under way.
@@ -42,9 +43,10 @@ const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 2] {
 
 /// Everything after the reservation. Map entries come before the interface is up, and what is fixed to the veth
 /// (filters, routes, neighbours, the pod's own side) goes with it.
-const fn wiring<'a>(pair: Step<Work<'a>, Cause>) -> [Step<Work<'a>, Cause>; 6] {
+const fn wiring<'a>(pair: Step<Work<'a>, Cause>) -> [Step<Work<'a>, Cause>; 7] {
     [
         pair,
+        Step { name: "purge", act: purge, undo: nothing },
         Step { name: "enter-maps", act: enter_maps, undo: leave_maps },
         Step { name: "attach-filters", act: attach_filters, undo: nothing },
         Step { name: "activate", act: activate, undo: nothing },
@@ -237,6 +239,11 @@ fn give_back(work: &mut Work<'_>) -> Result<(), Cause> {
         work.tools.store.free_if_generation(&Domain::naru(), *address, generation, work.now)?;
     }
     Ok(())
+}
+
+/// Nothing leads to the addresses yet, and nothing that their last holder left may.
+fn purge(work: &mut Work<'_>) -> Result<(), Cause> {
+    Ok(symmetry::purge_again(&mut work.tools.maps.flows, &work.assignment.addresses)?)
 }
 
 fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {

@@ -10,6 +10,7 @@ use crate::{
     failpoint::reach,
     links::{Link, Links, RouteTarget},
     store::StateStore,
+    symmetry,
 };
 
 /// What was taken down, and what was not.
@@ -23,10 +24,12 @@ pub struct Detached {
     pub kernel: Vec<Cause>,
     /// What the store refused: addresses that the reconciler will give back.
     pub store: Vec<Cause>,
+    /// Why flows of the addresses may be left; the next holder's ADD forgets them.
+    pub flows: Vec<Cause>,
 }
 
 /// Takes the attachment down as far as there is anything of it: map entries, then the veth with all that is fixed to
-/// it, then the addresses. Goes on past every error, and needs neither maps nor store nor the pod's namespace.
+/// it, then what was remembered of its flows, then the addresses. Goes on past every error, and needs neither maps nor store nor the pod's namespace.
 pub fn detach(
     links: &Links,
     maps: Option<&mut Maps>,
@@ -41,7 +44,8 @@ pub fn detach(
     });
     let held = held(links, store.as_deref(), link.as_ref(), id, &mut done);
     reach("detach-maps");
-    if let Some(maps) = maps {
+    let mut maps = maps;
+    if let Some(maps) = maps.as_deref_mut() {
         forget(maps, link.as_ref(), &held, &mut done);
     }
     reach("detach-link");
@@ -50,6 +54,11 @@ pub fn detach(
             Ok(there) => done.link = there,
             Err(error) => done.kernel.push(error.into()),
         }
+    }
+    reach("detach-flows");
+    if let Some(maps) = maps {
+        let addresses: Vec<IpAddr> = held.iter().map(|(address, _)| *address).collect();
+        done.flows.extend(purge(maps, &addresses).err());
     }
     reach("detach-release");
     if let Some(store) = store
@@ -99,6 +108,17 @@ fn held(
             Vec::new()
         }
     }
+}
+
+/// Forgets flows of addresses to which nothing leads any more. One that has another holder by now keeps what it has.
+pub(super) fn purge(maps: &mut Maps, addresses: &[IpAddr]) -> Result<(), Cause> {
+    let mut given_up = Vec::new();
+    for address in addresses {
+        if maps.pods.get(*address)?.is_none() {
+            given_up.push(*address);
+        }
+    }
+    Ok(symmetry::purge(&mut maps.flows, &given_up)?)
 }
 
 fn forget(maps: &mut Maps, link: Option<&Link>, held: &[(IpAddr, Generation)], done: &mut Detached) {

@@ -5,6 +5,7 @@ use crate::{
     host::HostError,
     links::LinkError,
     store::{ReserveError, StoreError},
+    symmetry::SymmetryError,
 };
 
 /// What one adapter said.
@@ -25,6 +26,9 @@ pub enum Cause {
     /// About maps and filters.
     #[error(transparent)]
     Datapath(#[from] datapath::Error),
+    /// About flows that the stack rewrites.
+    #[error(transparent)]
+    Flows(#[from] SymmetryError),
     /// No random MAC address.
     #[error("mac address: {0}")]
     Random(std::io::Error),

@@ -9,7 +9,7 @@ use naru_core::{
     reconcile::{Action, LiveLink, Pass, Policy, reconcile},
 };
 
-use super::{Cause, Tools, facts, namespaces, observe};
+use super::{Cause, Tools, detach, facts, namespaces, observe};
 use crate::{
     datapath,
     init::NodeFacts,
@@ -24,6 +24,8 @@ pub struct Report {
     pub done: Vec<Action>,
     /// What could not be; the next pass tries again.
     pub failed: Vec<(Action, Cause)>,
+    /// Why flows of addresses that were given up may be left; the next holder's ADD forgets them.
+    pub flows: Option<Cause>,
     /// Interfaces whose filters were attached again.
     pub filters: Vec<String>,
     /// How many addresses had cooled long enough and are free again.
@@ -52,6 +54,7 @@ pub fn pass(
             Err(cause) => report.failed.push((action, cause)),
         }
     }
+    report.flows = purge(tools, &report.done).err();
     for link in &facts.links {
         if restore_filters(tools, link)? {
             report.filters.push(link.name.clone());
@@ -62,6 +65,19 @@ pub fn pass(
         Err(error) => report.uncooled = Some(error),
     }
     Ok((report, next))
+}
+
+/// Forgets the flows of addresses whose holders went without a DEL.
+fn purge(tools: &mut Tools, done: &[Action]) -> Result<(), Cause> {
+    let given_up = done.iter().filter_map(|action| match action {
+        Action::Free { domain, address, .. } if *domain == Domain::naru() => Some(*address),
+        Action::DeleteEntry(entry) => Some(entry.address),
+        _ => None,
+    });
+    match given_up.collect::<Vec<IpAddr>>().as_slice() {
+        [] => Ok(()),
+        addresses => detach::purge(&mut tools.maps, addresses),
+    }
 }
 
 fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Result<(), Cause> {

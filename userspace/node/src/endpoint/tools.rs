@@ -1,5 +1,5 @@
 use crate::{
-    datapath::{self, Interfaces, Pins, Pods},
+    datapath::{self, Flows, Interfaces, Pins, Pods},
     links::Links,
     store::StateStore,
 };
@@ -12,6 +12,8 @@ pub struct Maps {
     pub pods: Pods,
     /// Interfaces.
     pub interfaces: Interfaces,
+    /// Flows of their addresses that the stack rewrites.
+    pub flows: Flows,
 }
 
 impl Maps {
@@ -20,7 +22,8 @@ impl Maps {
     /// # Errors
     /// [`datapath::Error::NotInstalled`] where one is not pinned.
     pub fn open(pins: Pins) -> datapath::Result<Self> {
-        Ok(Self { pods: Pods::open(&pins)?, interfaces: Interfaces::open(&pins)?, pins })
+        let (pods, interfaces) = (Pods::open(&pins)?, Interfaces::open(&pins)?);
+        Ok(Self { pods, interfaces, flows: Flows::open(&pins)?, pins })
     }
 }
 

@@ -105,6 +105,7 @@ mod tests {
             services: Vec::new(),
             attach: "auto".into(),
             conflist: true,
+            max_flows: None,
         }
     }
 

@@ -5,7 +5,11 @@ use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
 use super::{Delegated, InitError, NamedPool, Request, Standalone};
-use crate::{datapath::AttachMode, host, paths::Paths};
+use crate::{
+    datapath::{AttachMode, Sizes},
+    host,
+    paths::Paths,
+};
 
 /// What init was told, kept in `<state>/init.json`: enough to do it again after a reboot without asking anybody.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,6 +32,9 @@ pub struct Memory {
     pub attach: String,
     /// Whether the runtime's network configuration is ours to install.
     pub conflist: bool,
+    /// Capacity of `FLOWS`; `None`: the default.
+    #[serde(default)]
+    pub max_flows: Option<u32>,
 }
 
 /// A pool of subnets of this machine's own, from one network configuration.
@@ -92,6 +99,7 @@ impl Memory {
             memory.services.clone_from(&request.services);
         }
         memory.conflist = request.conflist.unwrap_or(memory.conflist);
+        memory.max_flows = request.max_flows.or(memory.max_flows);
         if let Some(standalone) = request.standalone.as_ref().filter(|s| !s.subnets.is_empty()) {
             memory.serve(standalone);
         }
@@ -113,6 +121,13 @@ impl Memory {
     /// The file cannot be written.
     pub fn save(&self, paths: &Paths) -> Result<(), InitError> {
         super::write_json(&paths.init_memory(), self).map(drop)
+    }
+
+    /// Capacities of the maps.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let sizes = Sizes::default();
+        Sizes { flows: self.max_flows.unwrap_or(sizes.flows), ..sizes }
     }
 
     /// How programs are attached to the tunnel device.
@@ -176,6 +191,7 @@ impl Memory {
             attach: name_of(AttachMode::Auto).to_owned(),
             // A plugin that makes the node was called by a configuration that is there.
             conflist: false,
+            max_flows: None,
         }
     }
 

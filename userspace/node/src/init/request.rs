@@ -23,4 +23,6 @@ pub struct Request {
     pub services: Vec<ipnet::IpNet>,
     /// Whether the runtime's network configuration is ours to install.
     pub conflist: Option<bool>,
+    /// Capacity of `FLOWS`, fixed until uninstall or reboot.
+    pub max_flows: Option<u32>,
 }

@@ -11,7 +11,7 @@ use super::{
     uplinks,
 };
 use crate::{
-    datapath::{self, AttachMode, Installed, Pins, Sizes},
+    datapath::{self, AttachMode, Installed, Pins},
     delegate,
     endpoint::{Maps, Tools, reconcile},
     host::{self, forward, sysctl},
@@ -133,7 +133,7 @@ fn prepare(
 ) -> Result<Ready, InitError> {
     host::ensure_bpffs(&paths.bpf, node)?;
     let pins = Pins::new(paths);
-    let installed = datapath::install(&pins, Sizes::default())?;
+    let installed = datapath::install(&pins, memory.sizes())?;
     sysctl::forward_packets(overlay::families(&memory), &survey.advertised, node)?;
     let attach = overlay::ensure(&links, &pins, &memory, survey)?;
     uplinks::loosen(&memory, survey, node)?;

@@ -47,6 +47,11 @@ impl End {
 }
 
 impl Reply {
+    /// What follows the header.
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(HEADER..).unwrap_or_default()
+    }
+
     /// The message itself.
     pub fn decode(&self, what: &str) -> Result<RouteNetlinkMessage, LinkError> {
         let unexpected = |detail: String| LinkError::Answer { what: what.to_owned(), detail };

@@ -29,6 +29,9 @@ pub(super) fn del(network: &Network, target: &Target, stdin: &[u8]) -> Result<St
     for cause in &done.store {
         eprintln!("{id}: {cause}: the reconciler gives its address back");
     }
+    for cause in &done.flows {
+        eprintln!("{id}: {cause}: the next pod with its address forgets its flows");
+    }
     if !done.kernel.is_empty() {
         return Err(failed(target, &done.kernel));
     }

@@ -56,6 +56,9 @@ fn take_down(
     let mut errors = Vec::new();
     for id in stale(paths, &store, &links, network, valid, began)? {
         let done = endpoint::detach(&links, Some(&mut maps), Some(&mut store), &id, clock::now());
+        for cause in &done.flows {
+            eprintln!("{id}: {cause}: the next pod with its address forgets its flows");
+        }
         errors.extend(done.kernel.iter().chain(&done.store).map(|cause| format!("{id}: {cause}")));
     }
     Ok(errors)

@@ -1,0 +1,208 @@
+//! Which flow a packet belongs to, as connection tracking tells them apart.
+//!
+//! Each question builds its key once, in its final direction: a program has little stack for copies.
+
+use naru_abi::{Addr, FlowKey};
+
+use crate::{
+    Bytes, ETHERNET, Family, Ip,
+    wire::{Ipv4, Ipv6, Ports, protocol},
+};
+
+/// Offset of the flags and the fragment offset in the frame of an IPv4 packet.
+const V4_FRAGMENT: usize = ETHERNET + 6;
+const V6_HEADER: usize = 40;
+/// The part of an ICMP error message before the packet that it is about.
+const ICMP_HEADER: usize = 8;
+
+/// The key that this packet would have been recorded under, if it answers a recorded flow. Every fragment has the key
+/// without ports. Of IPv6 headers before the payload only a fragment header is looked behind.
+#[inline(always)]
+#[must_use]
+pub fn answering(bytes: &impl Bytes, ip: &Ip) -> FlowKey {
+    let payload = Payload::of_frame(bytes, ip);
+    let key = FlowKey::between(ip.source, ip.destination, payload.protocol);
+    let (source, destination) = if payload.part == Part::Whole { payload.ports(bytes) } else { (0, 0) };
+    key.with_ports(source, destination)
+}
+
+/// The key of the packets that answer this one; `None` for an ICMP error, which nothing answers. A fragment without ports
+/// has the key without ports.
+#[inline(always)]
+#[must_use]
+pub fn answered(bytes: &impl Bytes, ip: &Ip) -> Option<FlowKey> {
+    let payload = Payload::of_frame(bytes, ip);
+    if payload.is_icmp_error(bytes) {
+        return None;
+    }
+    let key = FlowKey::between(ip.destination, ip.source, payload.protocol);
+    let (source, destination) = if payload.part == Part::Later { (0, 0) } else { payload.ports(bytes) };
+    Some(key.with_ports(destination, source))
+}
+
+/// Puts the key of the packets that answer the one which this one, an ICMP error, is about into `key`; `None` if this is
+/// none.
+#[inline(always)]
+#[must_use]
+pub fn reported(bytes: &impl Bytes, ip: &Ip, key: &mut FlowKey) -> Option<()> {
+    let message = Payload::of_frame(bytes, ip);
+    if !message.is_icmp_error(bytes) {
+        return None;
+    }
+    let payload = embedded(bytes, ip.family, message.offset + ICMP_HEADER, key)?;
+    key.protocol = payload.protocol.into();
+    key.strip_ports();
+    if payload.part != Part::Later {
+        (key.destination_port, key.source_port) = payload.ports(bytes);
+    }
+    Some(())
+}
+
+/// What the header at `offset` is followed by; its addresses go into `key`, the other way round.
+#[inline(always)]
+fn embedded(bytes: &impl Bytes, family: Family, offset: usize, key: &mut FlowKey) -> Option<Payload> {
+    match family {
+        Family::V4 => {
+            let header: Ipv4 = bytes.load(offset)?;
+            key.source = Addr::v4(header.destination);
+            key.destination = Addr::v4(header.source);
+            let part = Part::of_v4(u16::from_be_bytes(header.fragment));
+            let length = usize::from(header.version_ihl & 0x0f) * 4;
+            Some(Payload { protocol: header.protocol, offset: offset + length, part })
+        }
+        Family::V6 => {
+            let header: Ipv6 = bytes.load(offset)?;
+            key.source = Addr::v6(header.destination);
+            key.destination = Addr::v6(header.source);
+            Some(Payload::after_v6(bytes, header.next_header, offset + V6_HEADER))
+        }
+    }
+}
+
+/// What a packet is of the one that was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// The first fragment; it has the ports.
+    First,
+    /// Another fragment.
+    Later,
+}
+
+impl Part {
+    /// By the field of an IPv4 header: three flags, the third "more", and the offset.
+    #[inline(always)]
+    const fn of_v4(field: u16) -> Self {
+        Self::new(field & 0x1fff, field & 0x2000)
+    }
+
+    /// By the field of an IPv6 fragment header: the offset, and three flags, the last "more".
+    #[inline(always)]
+    const fn of_v6(field: u16) -> Self {
+        Self::new(field & 0xfff8, field & 1)
+    }
+
+    #[inline(always)]
+    const fn new(offset: u16, more: u16) -> Self {
+        match (offset, more) {
+            (0, 0) => Self::Whole,
+            (0, _) => Self::First,
+            _ => Self::Later,
+        }
+    }
+}
+
+/// What an IP header is followed by.
+#[derive(Clone, Copy)]
+struct Payload {
+    protocol: u8,
+    offset: usize,
+    part: Part,
+}
+
+impl Payload {
+    /// Of the packet in the frame, whose header was parsed.
+    #[inline(always)]
+    fn of_frame(bytes: &impl Bytes, ip: &Ip) -> Self {
+        match ip.family {
+            Family::V4 => {
+                let part = Part::of_v4(number(bytes.read(V4_FRAGMENT)));
+                Self { protocol: ip.protocol, offset: ip.payload, part }
+            }
+            Family::V6 => Self::after_v6(bytes, ip.protocol, ip.payload),
+        }
+    }
+
+    #[inline(always)]
+    fn after_v6(bytes: &impl Bytes, next: u8, offset: usize) -> Self {
+        if next != protocol::FRAGMENT {
+            return Self { protocol: next, offset, part: Part::Whole };
+        }
+        let [protocol, _, high, low] = bytes.load(offset).unwrap_or_default();
+        Self { protocol, offset: offset + 8, part: Part::of_v6(u16::from_be_bytes([high, low])) }
+    }
+
+    /// Source and destination port, or the identifier of an ICMP echo twice; zero where there are none.
+    #[inline(always)]
+    fn ports(self, bytes: &impl Bytes) -> (u16, u16) {
+        match self.protocol {
+            protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::DCCP | protocol::SCTP => {
+                match self.first::<Ports>(bytes) {
+                    Some(ports) => (u16::from_be_bytes(ports.source), u16::from_be_bytes(ports.destination)),
+                    None => (0, 0),
+                }
+            }
+            protocol::ICMP | protocol::ICMPV6 if is_echo(self.protocol, self.icmp_kind(bytes)) => {
+                let id = number(bytes.load(self.offset + 4));
+                (id, id)
+            }
+            _ => (0, 0),
+        }
+    }
+
+    /// Its first bytes, which in most packets are where they can be read in place.
+    #[inline(always)]
+    fn first<T: crate::Wire>(self, bytes: &impl Bytes) -> Option<T> {
+        const V4: usize = ETHERNET + 20;
+        const V6: usize = ETHERNET + V6_HEADER;
+        let in_place = match self.offset {
+            V4 => bytes.read(V4),
+            V6 => bytes.read(V6),
+            _ => None,
+        };
+        in_place.or_else(|| bytes.load(self.offset))
+    }
+
+    /// Whether it is one of the messages that connection tracking relates to a flow (`nf_conntrack_icmpv4_error`,
+    /// `nf_conntrack_icmpv6_error`), in one piece.
+    #[inline(always)]
+    fn is_icmp_error(self, bytes: &impl Bytes) -> bool {
+        if self.part != Part::Whole {
+            return false;
+        }
+        match self.protocol {
+            protocol::ICMP => matches!(self.icmp_kind(bytes), 3 | 4 | 5 | 11 | 12),
+            protocol::ICMPV6 => self.icmp_kind(bytes) < 128,
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn icmp_kind(self, bytes: &impl Bytes) -> u8 {
+        let [kind] = bytes.load(self.offset).unwrap_or([u8::MAX]);
+        kind
+    }
+}
+
+#[inline(always)]
+const fn is_echo(protocol: u8, kind: u8) -> bool {
+    match protocol {
+        protocol::ICMP => matches!(kind, 0 | 8),
+        _ => matches!(kind, 128 | 129),
+    }
+}
+
+#[inline(always)]
+fn number(bytes: Option<[u8; 2]>) -> u16 {
+    u16::from_be_bytes(bytes.unwrap_or_default())
+}

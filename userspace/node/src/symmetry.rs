@@ -1,0 +1,122 @@
+//! Keeping `FLOWS` true: entries of an address that changes hands go at once, together with what connection tracking
+//! has of it; entries of flows that ended go after a while.
+
+use std::net::IpAddr;
+
+use naru_abi::{FlowKey, FlowValue};
+use naru_core::flows::{Review, review};
+
+use crate::{
+    conntrack::{Conntrack, Tracked},
+    datapath::{self, Flows},
+    links::LinkError,
+};
+
+/// Flows that one ADD or DEL asks connection tracking about: so many go on a node without an agent.
+pub const FEW: usize = 64;
+
+/// Why it was not done, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum SymmetryError {
+    /// About the map.
+    #[error(transparent)]
+    Map(#[from] datapath::Error),
+    /// About connection tracking.
+    #[error(transparent)]
+    Conntrack(#[from] LinkError),
+}
+
+/// Forgets everything about addresses that were given up: no packet is translated, and none sent to the stack, on behalf
+/// of who held them. Nothing may lead to them any more, or it is remembered again. Then sweeps [`FEW`].
+///
+/// # Errors
+/// [`SymmetryError`].
+pub fn purge(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryError> {
+    let mut conntrack = Conntrack::open()?;
+    conntrack.forget(addresses)?;
+    let (_, rest) = forget(flows, addresses)?;
+    sweep_among(flows, &mut conntrack, &rest, FEW).map(drop)
+}
+
+/// The same for addresses that get a new holder, as far as it costs an ADD little: they were purged when they were given
+/// up, unless that failed.
+///
+/// # Errors
+/// [`SymmetryError`].
+pub fn purge_again(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryError> {
+    let mut conntrack = Conntrack::open()?;
+    let (gone, rest) = forget(flows, addresses)?;
+    conntrack.forget_at_hand(addresses, &gone)?;
+    sweep_among(flows, &mut conntrack, &rest, FEW).map(drop)
+}
+
+/// An entry of `FLOWS`.
+type Record = (FlowKey, FlowValue);
+
+/// Forgets the flows of the addresses; returns them, and the entries of others.
+fn forget(flows: &mut Flows, addresses: &[IpAddr]) -> datapath::Result<(Vec<FlowKey>, Vec<Record>)> {
+    let (mut gone, mut rest) = (Vec::new(), Vec::new());
+    for (key, value) in flows.entries()? {
+        if addresses.iter().any(|ip| concerns(&key, *ip)) {
+            flows.delete(&key)?;
+            gone.push(key);
+        } else {
+            rest.push((key, value));
+        }
+    }
+    Ok((gone, rest))
+}
+
+/// Forgets flows that have not been seen for a while and that connection tracking does not know; asks about `limit` of
+/// them at most. Returns how many entries went.
+///
+/// # Errors
+/// [`SymmetryError`].
+pub fn sweep(flows: &mut Flows, limit: usize) -> Result<usize, SymmetryError> {
+    let entries = flows.entries()?;
+    sweep_among(flows, &mut Conntrack::open()?, &entries, limit)
+}
+
+fn concerns(key: &FlowKey, address: IpAddr) -> bool {
+    key.source == address.into() || key.destination == address.into()
+}
+
+fn sweep_among(
+    flows: &mut Flows,
+    conntrack: &mut Conntrack,
+    entries: &[Record],
+    limit: usize,
+) -> Result<usize, SymmetryError> {
+    let now = now();
+    let Review { ask, mut orphans } = review(entries, now, limit);
+    let known = conntrack.look_up(&ask)?;
+    for (key, tracked) in ask.into_iter().zip(known) {
+        match tracked {
+            // Not asked about again before others.
+            Tracked::Yes => renew(flows, &key, now)?,
+            Tracked::No | Tracked::Closed => orphans.push(key),
+        }
+    }
+    let mut gone = 0;
+    for key in orphans {
+        gone += usize::from(is_unseen_since(flows, &key, now)? && flows.delete(&key)?);
+    }
+    Ok(gone)
+}
+
+/// Writes that the flow was there at `now`, unless a packet did meanwhile, or it was forgotten.
+fn renew(flows: &mut Flows, key: &FlowKey, now: u64) -> datapath::Result<()> {
+    if is_unseen_since(flows, key, now)? { flows.insert(key, FlowValue { last_seen: now }) } else { Ok(()) }
+}
+
+fn is_unseen_since(flows: &Flows, key: &FlowKey, now: u64) -> datapath::Result<bool> {
+    Ok(flows.get(key)?.is_some_and(|value| value.last_seen < now))
+}
+
+/// The clock of [`FlowValue::last_seen`], in nanoseconds.
+#[must_use]
+pub fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
+}
