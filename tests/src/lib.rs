@@ -6,6 +6,7 @@
 pub mod cni;
 pub mod counters;
 pub mod dist;
+pub mod kube_proxy;
 pub mod lab;
 pub mod matrix;
 pub mod netns;

@@ -10,7 +10,11 @@ pub mod tcp;
 pub mod trace;
 pub mod udp;
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::netns::Netns;
 
@@ -23,4 +27,16 @@ pub struct Host {
     pub netns: Netns,
     /// Its address.
     pub address: IpAddr,
+}
+
+/// Tries for a second: a socket that was closed is still open in a child of this process that has not become another
+/// program yet, and so its port is taken.
+fn patiently<T>(open: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let end = Instant::now() + Duration::from_secs(1);
+    loop {
+        match open() {
+            Err(_) if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+            result => return result,
+        }
+    }
 }

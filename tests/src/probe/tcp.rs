@@ -31,24 +31,51 @@ pub struct Report {
 /// # Errors
 /// No connection, a stream that stands still, other bytes than were sent.
 pub fn stream(client: &Host, server: &Host, up: u64, down: u64) -> anyhow::Result<Report> {
-    let listener = server.netns.run(|| listen(server.address))?;
+    let listener = server.netns.run(|| listen(server.address, 0))?;
     let port = listener.local_addr().context("read the listener's address")?.port();
+    transfer(client, server, listener, SocketAddr::new(server.address, port), up, down)
+}
+
+/// [`stream`] to a server that listens at `port`, and that the client knows as `at`.
+///
+/// # Errors
+/// As [`stream`].
+pub fn stream_by(
+    client: &Host,
+    at: SocketAddr,
+    server: &Host,
+    port: u16,
+    up: u64,
+    down: u64,
+) -> anyhow::Result<Report> {
+    let listener = server.netns.run(|| super::patiently(|| listen(server.address, port)))?;
+    transfer(client, server, listener, at, up, down)
+}
+
+fn transfer(
+    client: &Host,
+    server: &Host,
+    listener: TcpListener,
+    at: SocketAddr,
+    up: u64,
+    down: u64,
+) -> anyhow::Result<Report> {
     let serving = thread::spawn(move || serve(&listener, up, down));
     let started = Instant::now();
-    let sent = client.netns.run(|| talk(SocketAddr::new(server.address, port), up, down));
+    let sent = client.netns.run(|| talk(at, up, down));
     let served = serving.join().unwrap_or_else(|_| bail!("the server's thread panicked"));
-    let about = || format!("TCP from {} to {}", client.name, server.name);
+    let about = || format!("TCP from {} to {} as {at}", client.name, server.name);
     let sent = sent.with_context(about)?;
     let (peer, received) = served.with_context(about)?;
     ensure!(sent == received, "{}: digests differ: client {sent:?}, server {received:?}", about());
     Ok(Report { peer, bytes: up + down, took: started.elapsed() })
 }
 
-fn listen(address: IpAddr) -> anyhow::Result<TcpListener> {
+fn listen(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     // The unspecified address: the same server serves whichever address of the host is asked for.
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let listener = TcpListener::bind((any, 0)).context("listen")?;
+    let listener = TcpListener::bind((any, port)).context("listen")?;
     listener.set_nonblocking(true).context("listen")?;
     Ok(listener)
 }

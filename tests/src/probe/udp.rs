@@ -16,21 +16,47 @@ use super::Host;
 /// # Errors
 /// A datagram or its echo is lost or changed.
 pub fn echo(client: &Host, server: &Host, sizes: &[usize]) -> anyhow::Result<u64> {
-    let receiver = server.netns.run(|| bind(server.address))?;
+    let receiver = server.netns.run(|| bind(server.address, 0))?;
     let port = receiver.local_addr().context("read the socket's address")?.port();
-    let sender = client.netns.run(|| bind(client.address))?;
+    exchange(client, server, &receiver, SocketAddr::new(server.address, port), sizes)
+}
+
+/// [`echo`] by a server that listens at `port`, and that the client knows as `at`.
+///
+/// # Errors
+/// As [`echo`].
+pub fn echo_by(
+    client: &Host,
+    at: SocketAddr,
+    server: &Host,
+    port: u16,
+    sizes: &[usize],
+) -> anyhow::Result<u64> {
+    let receiver = server.netns.run(|| super::patiently(|| bind(server.address, port)))?;
+    exchange(client, server, &receiver, at, sizes)
+}
+
+fn exchange(
+    client: &Host,
+    server: &Host,
+    receiver: &UdpSocket,
+    at: SocketAddr,
+    sizes: &[usize],
+) -> anyhow::Result<u64> {
+    let sender = client.netns.run(|| bind(client.address, 0))?;
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| answer(&receiver, &done));
-        let result = ask(&sender, SocketAddr::new(server.address, port), sizes);
+        scope.spawn(|| answer(receiver, &done));
+        let result = ask(&sender, at, sizes);
         done.store(true, Ordering::Relaxed);
         result
     })
-    .with_context(|| format!("UDP from {} to {}", client.name, server.name))
+    .with_context(|| format!("UDP from {} to {} as {at}", client.name, server.name))
 }
 
-fn bind(address: IpAddr) -> anyhow::Result<UdpSocket> {
-    let socket = UdpSocket::bind((address, 0)).with_context(|| format!("bind to {address}"))?;
+fn bind(address: IpAddr, port: u16) -> anyhow::Result<UdpSocket> {
+    let socket =
+        UdpSocket::bind((address, port)).with_context(|| format!("bind to {address} port {port}"))?;
     // Datagrams above the path MTU are fragmented rather than refused.
     super::socket::set_dont_fragment(&socket, address.is_ipv6(), false).context("clear DF")?;
     socket.set_read_timeout(Some(Duration::from_millis(20))).context("set a time limit")?;

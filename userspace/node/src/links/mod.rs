@@ -16,7 +16,7 @@ mod path;
 mod pod;
 mod pod_facts;
 mod port;
-mod reply;
+pub(crate) mod reply;
 mod route;
 mod rule;
 mod running;
