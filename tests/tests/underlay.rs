@@ -1,7 +1,7 @@
 //! What the underlay sees of the tunnel, and what others' rules there see.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
-use std::{fs, thread, time::Duration};
+use std::{fs, process::Command, thread, time::Duration};
 
 use naru_e2e::{
     cni::TestPod,
@@ -261,4 +261,35 @@ fn direct_routing_passes_hosts_that_drop_what_is_forwarded_and_pods_whose_shortc
         }
     }
     carry(&lab);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn traffic_passes_beside_foreign_programs_on_the_uplink() {
+    for mode in [
+        "--routing tunnel --attach tcx",
+        "--routing tunnel --attach clsact",
+        "--routing direct --attach clsact",
+    ] {
+        let lab = Lab::up(&format!("{mode} --encapsulation auto --underlay dual")).unwrap();
+        for node in &lab.nodes {
+            let netns = node.open().unwrap();
+            // There is one already where ours are filters.
+            let _ = tool::run(&netns, "tc qdisc add dev eth0 clsact");
+            for (direction, priority) in
+                [("ingress", "7"), ("egress", "7"), ("ingress", "50000"), ("egress", "50000")]
+            {
+                let mut filter = Command::new("tc");
+                filter.args(["filter", "add", "dev", "eth0", direction, "prio", priority]);
+                filter.args(["protocol", "all", "bpf", "bytecode", "1,6 0 0 0"]);
+                tool::output(&netns, &mut filter, "").and_then(tool::text).unwrap();
+            }
+        }
+        let before = Counters::sum(&lab.nodes).unwrap();
+        carry(&lab);
+        let moved = Counters::sum(&lab.nodes).unwrap().since(&before);
+        assert!(moved.at("from_underlay", "verdict", "peer").packets > 100, "{mode}: {moved}");
+        let told = lab.node("n1").unwrap().naru("status").unwrap();
+        assert!(told.contains("eth0 ingress: after ours: "), "{mode}: {told}");
+    }
 }

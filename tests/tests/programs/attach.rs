@@ -1,7 +1,7 @@
 use std::fs;
 
 use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions};
-use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, TO_OVERLAY, TO_POD};
+use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, FROM_UNDERLAY, TO_OVERLAY, TO_POD};
 use naru_e2e::tool;
 use naru_node::datapath::{
     AttachMode, Attachment, Error, Pins, PodFilters, Side, Sizes, TCX, attach, attach_pod, attachment,
@@ -203,20 +203,22 @@ fn ours_comes_last_in_a_chain_with_a_foreign_program_and_leaves_it_there() {
     if !probe().has(TCX) {
         return;
     }
-    let node = with_device();
-    let mut foreign = SchedClassifier::from_pin(node.pins.program(TO_POD)).unwrap();
-    node.run(|| {
-        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-        foreign.attach_with_options("v0", TcAttachType::Ingress, first).unwrap();
-        attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap();
-    });
-    let (theirs, ours) = (pinned(&node, TO_POD), pinned(&node, FROM_OVERLAY));
-    assert_eq!(chain(&node, TcAttachType::Ingress), [theirs, ours]);
-    upgrade(&node);
-    node.run(|| attach_overlay(&node.pins, "v0", AttachMode::Auto).unwrap());
-    assert_eq!(chain(&node, TcAttachType::Ingress), [theirs, pinned(&node, FROM_OVERLAY)]);
-    node.run(|| detach(&node.pins, Side::Overlay, "v0").unwrap());
-    assert_eq!(chain(&node, TcAttachType::Ingress), [theirs]);
+    for (side, name) in [(Side::Overlay, FROM_OVERLAY), (Side::Underlay, FROM_UNDERLAY)] {
+        let node = with_device();
+        let mut foreign = SchedClassifier::from_pin(node.pins.program(TO_POD)).unwrap();
+        node.run(|| {
+            let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+            foreign.attach_with_options("v0", TcAttachType::Ingress, first).unwrap();
+            attach(&node.pins, side, "v0", AttachMode::Auto).unwrap();
+        });
+        let (theirs, ours) = (pinned(&node, TO_POD), pinned(&node, name));
+        assert_eq!(chain(&node, TcAttachType::Ingress), [theirs, ours]);
+        upgrade(&node);
+        node.run(|| attach(&node.pins, side, "v0", AttachMode::Auto).unwrap());
+        assert_eq!(chain(&node, TcAttachType::Ingress), [theirs, pinned(&node, name)]);
+        node.run(|| detach(&node.pins, side, "v0").unwrap());
+        assert_eq!(chain(&node, TcAttachType::Ingress), [theirs]);
+    }
 }
 
 #[test]
