@@ -109,12 +109,6 @@ pub const FULL_STORE: Limit = Limit::at_most(1.5);
 pub const MORE_PODS: Limit = Limit::at_most(1.15);
 /// The same of prefixes.
 pub const MORE_PREFIXES: Limit = Limit::at_most(1.6);
-/// Instructions of a program that had `kept` of them: 5 % more.
-#[must_use]
-pub fn instructions(kept: f64) -> Limit {
-    Limit::at_most((kept * 1.05).floor())
-}
-
 /// Bytes of all maps with [`PODS`] pods.
 pub const MAPS: Limit = Limit::at_most(10e6);
 /// Resident bytes of the agent with [`PODS`] pods.

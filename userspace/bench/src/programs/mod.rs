@@ -15,7 +15,6 @@ use crate::{
     gates, hosts,
     load::Cpu,
     progress::Progress,
-    report::Run,
     site::Site,
 };
 
@@ -121,22 +120,12 @@ impl Times {
     }
 }
 
-/// The figures of the last change that was meant to cost something: `naru bench --only programs --json` writes it.
-const KEPT: &str = include_str!("../../kept.json");
-
-/// Instructions of every program, as the kernel has translated them, beside those that are kept.
+/// Instructions of every program, as the kernel has translated them.
 fn instructions(scene: &Scene) -> anyhow::Result<Vec<Figure>> {
-    let kept: Run = serde_json::from_str(KEPT).context("kept.json")?;
-    let limit = |name: &str| {
-        let figure = kept.figures.iter().find(|figure| figure.name == name)?;
-        Some(gates::instructions(figure.spread.median))
-    };
     let count = |name: &&str| {
         let info = ProgramInfo::from_pin(scene.pins.program(name)).with_context(|| (*name).to_owned())?;
         let bytes = info.size_translated().with_context(|| format!("{name}: the kernel tells no size"))?;
-        let name = format!("{name}: instructions");
-        let figure = Figure::new(Group::Programs, name.as_str(), "", vec![f64::from(bytes / 8)]);
-        Ok(figure.map(|figure| figure.limited(limit(&name))))
+        Ok(Figure::new(Group::Programs, format!("{name}: instructions"), "", vec![f64::from(bytes / 8)]))
     };
     programs::ALL.iter().map(count).filter_map(Result::transpose).collect()
 }
