@@ -116,8 +116,9 @@ fn watch(end: &mpsc::Receiver<()>, guard: &Guard, done: &AtomicU64, load: Load, 
     let deadline = Instant::now() + limit;
     let mut seen = u64::MAX;
     while end.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        // Again and again: a socket may be made after it.
         if Instant::now() > deadline || is_interrupted() {
-            return guard.shut();
+            guard.shut();
         }
         let now = done.load(Ordering::Relaxed);
         if now == seen && load == Load::UdpRr {
