@@ -25,6 +25,9 @@ pub const MAX_ROUTES: u32 = 65_536;
 /// Default capacity of `FLOWS`; settable at first init. Buckets for as many cost 2 MB, an entry 128 bytes when there is one.
 pub const MAX_FLOWS: u32 = 131_072;
 
+/// Entries of `WAYS`, a power of two.
+pub const MAX_WAYS: u32 = 256;
+
 /// Names of the maps: in the object, as pins, and in documentation.
 pub mod maps {
     /// Hash, pod address to [`crate::PodValue`].
@@ -41,8 +44,10 @@ pub mod maps {
     pub const POD_STATS: &str = "POD_STATS";
     /// Hash, [`crate::FlowKey`] to [`crate::FlowValue`].
     pub const FLOWS: &str = "FLOWS";
+    /// Per-CPU array of [`crate::WayValue`].
+    pub const WAYS: &str = "WAYS";
     /// All of them.
-    pub const ALL: [&str; 7] = [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_STATS, FLOWS];
+    pub const ALL: [&str; 8] = [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_STATS, FLOWS, WAYS];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.

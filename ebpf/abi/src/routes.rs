@@ -15,6 +15,35 @@ pub struct RouteValue {
 }
 plain!(RouteValue { kind: u32, mtu: u32, node: Addr, flags: u32 });
 
+/// Value of `WAYS`: how the kernel sent the last packet to a node of the underlay, for a moment.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WayValue {
+    /// When that was, in jiffies.
+    pub asked: u64,
+    /// To which node.
+    pub node: Addr,
+    /// The next hop, in network order; the first four bytes of it in IPv4.
+    pub hop: [u8; 16],
+    /// The next hop's address family, as the kernel counts them.
+    pub family: u32,
+    /// Interface index of the uplink.
+    pub ifindex: u32,
+    /// Path MTU of the underlay.
+    pub mtu: u32,
+    /// Zero; keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+plain!(WayValue {
+    asked: u64,
+    node: Addr,
+    hop: [u8; 16],
+    family: u32,
+    ifindex: u32,
+    mtu: u32,
+    reserved: u32
+});
+
 /// Bits of [`RouteValue::flags`].
 pub mod route_flags {
     /// Packets to this node are encapsulated by the tunnel device only: the node does not take IPv6 UDP without a

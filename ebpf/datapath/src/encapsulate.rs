@@ -9,12 +9,10 @@ use aya_ebpf::{
     helpers::{bpf_get_hash_recalc, bpf_get_prandom_u32, bpf_skb_adjust_room},
 };
 use naru_abi::{Addr, Config};
-use naru_packet::{Bytes, ETHERNET, Family, Outer, enclose, outer_class, protocol, tunnel_overhead};
+use naru_packet::{Bytes, ETHERNET, Family, Outer, enclose, outer_class, tunnel_overhead};
 
-use crate::{config, packet::Packet, uplink::Lookup};
+use crate::{config, packet::Packet, uplink, ways};
 
-/// Interface index of the loopback device, which the kernel takes for the origin of a node's own packets.
-const LOOPBACK: u32 = 1;
 /// Answered where the tunnel device must do it; nothing is changed then.
 pub const BY_DEVICE: i32 = -2;
 
@@ -41,8 +39,11 @@ fn try_encapsulate(packet: &mut Packet, config: &Config, node: &Addr, length: u3
         None => (Family::V6, &config.node_v6, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6),
     };
     let overhead = tunnel_overhead(family);
-    let mut lookup = Lookup::new((source, node), protocol::UDP, 0, length + overhead as u32, LOOPBACK);
-    if source.is_unspecified() || !lookup.leads_on(packet.raw()) {
+    if source.is_unspecified() {
+        return None;
+    }
+    let way = ways::to(packet.raw(), source, node)?;
+    if length + overhead as u32 > way.mtu {
         return None;
     }
     let inner: [u8; ETHERNET] = packet.read(0)?;
@@ -63,7 +64,7 @@ fn try_encapsulate(packet: &mut Packet, config: &Config, node: &Addr, length: u3
         id: unsafe { bpf_get_prandom_u32() } as u16,
     };
     match enclose(packet, &outer, class, inner) {
-        Ok(()) => Some(lookup.send()),
+        Ok(()) => Some(uplink::send(way.ifindex, way.family, Addr { octets: way.hop }.words())),
         Err(_) => Some(TC_ACT_SHOT),
     }
 }

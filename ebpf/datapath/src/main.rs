@@ -29,6 +29,7 @@ mod to_pod;
 mod to_underlay;
 mod tunnel;
 mod uplink;
+mod ways;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use naru_abi::Hook;

@@ -6,8 +6,10 @@ use aya_ebpf::{
     },
     helpers,
 };
-use naru_abi::Addr;
+use naru_abi::{Addr, WayValue};
 
+/// Of `bpf_fib_lookup` (6.3), by number: bindings older than the kernel do not have it.
+const BPF_FIB_LOOKUP_SKIP_NEIGH: u32 = 4;
 /// Address families of this kernel interface.
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -18,7 +20,7 @@ pub struct Lookup {
     family: u8,
     protocol: u8,
     ports: [u16; 2],
-    /// The length that must fit the path.
+    /// The length that must fit the path; afterwards the path's MTU.
     length: u16,
     /// The interface the packet came by; afterwards that by which it leaves.
     ifindex: u32,
@@ -73,21 +75,45 @@ impl Lookup {
     /// the kernel asks for it.
     #[inline(always)]
     pub fn leads_on(&mut self, skb: *mut __sk_buff) -> bool {
+        self.found(skb, 0)
+    }
+
+    /// The same for kernels from 6.3 on, which then do not look for the neighbour and always tell the path's MTU.
+    #[inline(always)]
+    pub fn leads_far(&mut self, skb: *mut __sk_buff) -> bool {
+        self.found(skb, BPF_FIB_LOOKUP_SKIP_NEIGH)
+    }
+
+    #[inline(always)]
+    fn found(&mut self, skb: *mut __sk_buff, flags: u32) -> bool {
         let lookup = core::ptr::from_mut(self).cast::<bpf_fib_lookup>();
         // SAFETY: the helper reads and writes no more than the size it is told.
-        let found = unsafe { helpers::bpf_fib_lookup(skb.cast(), lookup, LOOKUP_SIZE, 0) };
+        let found = unsafe { helpers::bpf_fib_lookup(skb.cast(), lookup, LOOKUP_SIZE, flags) };
         found == i64::from(BPF_FIB_LKUP_RET_SUCCESS) || found == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH)
     }
 
-    /// Sends the packet to the next hop found, by its neighbour entry: with the MAC address that is current when it
-    /// leaves, asked for where it is not known and confirmed where it is old. Returns the TC action.
+    /// As [`send`], to the next hop found.
     #[inline(always)]
     pub fn send(&self) -> i32 {
-        let mut hop = NextHop { family: self.family.into(), address: self.destination };
-        let hop = core::ptr::from_mut(&mut hop).cast::<bpf_redir_neigh>();
-        // SAFETY: as above; the helper only notes where the packet goes.
-        unsafe { helpers::bpf_redirect_neigh(self.ifindex, hop, NEXT_HOP_SIZE, 0) as i32 }
+        send(self.ifindex, self.family.into(), self.destination)
     }
+
+    /// Writes down what was found; the path's MTU where a length was asked for.
+    #[inline(always)]
+    pub fn note(&self, way: &mut WayValue) {
+        (way.family, way.ifindex, way.mtu) = (self.family.into(), self.ifindex, self.length.into());
+        way.hop = Addr::from_words(self.destination).octets;
+    }
+}
+
+/// Sends the packet out of an uplink to a next hop, by its neighbour entry: with the MAC address that is current when it
+/// leaves, asked for where it is not known and confirmed where it is old. Returns the TC action.
+#[inline(always)]
+pub fn send(ifindex: u32, family: u32, address: [u32; 4]) -> i32 {
+    let mut hop = NextHop { family, address };
+    let hop = core::ptr::from_mut(&mut hop).cast::<bpf_redir_neigh>();
+    // SAFETY: the helper only notes where the packet goes, and reads no more than the size it is told.
+    unsafe { helpers::bpf_redirect_neigh(ifindex, hop, NEXT_HOP_SIZE, 0) as i32 }
 }
 
 #[inline(always)]

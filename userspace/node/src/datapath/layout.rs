@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aya::maps::{MapInfo, MapType};
 use naru_abi::{
     Addr, Config, Counter, FlowKey, FlowValue, InterfaceValue, PodCounters, PodValue, Prefix, RouteValue,
-    STATS_ENTRIES, maps,
+    STATS_ENTRIES, WayValue, maps,
 };
 
 use super::{
@@ -24,6 +24,7 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
         maps::FLOWS => (MapType::Hash, size_of::<FlowKey>(), size_of::<FlowValue>()),
         maps::CONFIG => (MapType::Array, size_of::<u32>(), size_of::<Config>()),
         maps::STATS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<Counter>()),
+        maps::WAYS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<WayValue>()),
         _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodCounters>()),
     };
     (kind, key as u32, value as u32, capacity(name, sizes))
@@ -34,6 +35,7 @@ pub(super) fn capacity(name: &str, sizes: Sizes) -> u32 {
     match name {
         maps::CONFIG => 1,
         maps::STATS => STATS_ENTRIES,
+        maps::WAYS => naru_abi::MAX_WAYS,
         maps::ROUTES => sizes.routes,
         maps::FLOWS => sizes.flows,
         _ => sizes.pods,
