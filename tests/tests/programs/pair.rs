@@ -30,7 +30,8 @@ pub enum Mode {
 impl Mode {
     fn features(self) -> u32 {
         match self {
-            Self::Device | Self::Stack => 0,
+            Self::Stack => 0,
+            Self::Device => features::DIRECT,
             Self::Own => features::OWN_ENCAPSULATION | features::DIRECT,
             Self::Direct => features::DIRECT | features::OWN_ENCAPSULATION,
         }
