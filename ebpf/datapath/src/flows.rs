@@ -59,7 +59,13 @@ pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<&PodValue>) -> Result<(
         Some(sender) => !takes_stack(sender),
         None => routes::get(&ip.source).is_some_and(|route| is_remote(route.kind)),
     };
-    if would_miss_stack { remember(packet, ip) } else { Ok(()) }
+    if !would_miss_stack {
+        return Ok(());
+    }
+    if pod.is_some_and(is_unmarked) {
+        pods::note_flows(&ip.destination);
+    }
+    remember(packet, ip)
 }
 
 /// The stack sends the packet to a remote node or one of its pods.
@@ -69,9 +75,20 @@ pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
         return Ok(());
     }
     match pods::get(&ip.source) {
-        Some(sender) if !takes_stack(sender) => remember(packet, ip),
+        Some(sender) if !takes_stack(sender) => {
+            if is_unmarked(sender) {
+                pods::note_flows(&ip.source);
+            }
+            remember(packet, ip)
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether this is the first entry about the pod.
+#[inline(always)]
+fn is_unmarked(pod: &PodValue) -> bool {
+    pod.flags & pod_flags::HAS_FLOWS == 0
 }
 
 /// Whether all that the pod sends and receives takes the stack anyway.

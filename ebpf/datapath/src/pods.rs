@@ -1,5 +1,5 @@
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, btf_maps::HashMap, macros::btf_map};
-use naru_abi::{Addr, MAX_PODS, PodValue};
+use naru_abi::{Addr, MAX_PODS, PodValue, pod_flags};
 use naru_packet::Mac;
 
 #[btf_map]
@@ -19,5 +19,14 @@ pub fn learn(addr: &Addr, mac: Mac) {
         // SAFETY: as above. A reader on another CPU may see it half written: for one frame to a pod that is just changing
         // its address.
         unsafe { (*pod).pod_mac = mac };
+    }
+}
+
+/// Notes that `FLOWS` has entries about the pod.
+#[inline(always)]
+pub fn note_flows(addr: &Addr) {
+    if let Some(pod) = PODS.get_ptr_mut(addr) {
+        // SAFETY: as above. Programs set no other bit, and none is ever taken off.
+        unsafe { (*pod).flags |= pod_flags::HAS_FLOWS };
     }
 }

@@ -9,6 +9,9 @@ use crate::{
     packet::Packet,
 };
 
+/// A pod with foreign addresses is not marked by those: it is asked about always.
+const MAY_HAVE_FLOWS: u32 = pod_flags::HAS_FLOWS | pod_flags::ANY_SOURCE;
+
 /// Sends the packet to a pod of this node, unless the stack does it better. `flags` are the sender's.
 #[inline(always)]
 pub fn to_pod(packet: &mut Packet, ip: &Ip, flags: u32, pod: &PodValue) -> Decision {
@@ -36,7 +39,7 @@ pub fn permitted(packet: &Packet, ip: &Ip, flags: u32, mtu: u32) -> Result<u32, 
     if ip.hops <= 1 {
         return Err(StackReason::TtlExpired);
     }
-    if flows::is_recorded(packet, ip) {
+    if flags & MAY_HAVE_FLOWS != 0 && flows::is_recorded(packet, ip) {
         return Err(StackReason::RecordedFlow);
     }
     match packet_size(packet, ip) {

@@ -80,10 +80,20 @@ fn ask(socket: &UdpSocket, to: SocketAddr, sizes: &[usize]) -> anyhow::Result<u6
         let data: Vec<u8> = (0..*size).map(|position| (position * 7 % 253) as u8).collect();
         socket.send_to(&data, to).with_context(|| format!("send {size} bytes"))?;
         let (length, from) =
-            socket.recv_from(&mut buffer).with_context(|| format!("no echo of {size} bytes"))?;
+            receive(socket, &mut buffer).with_context(|| format!("no echo of {size} bytes"))?;
         ensure!(from == to, "the echo of {size} bytes comes from {from}, not {to}");
         ensure!(buffer[..length] == data[..], "the echo of {size} bytes differs");
         bytes += 2 * *size as u64;
     }
     Ok(bytes)
+}
+
+/// The next datagram, whatever signals come meanwhile.
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }

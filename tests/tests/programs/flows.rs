@@ -2,14 +2,16 @@
 
 use naru_abi::{
     DropReason as Drop, FlowKey,
-    Hook::{FromPod, ToOverlay, ToPod},
+    Hook::{FromPod, FromUnderlay, ToOverlay, ToPod, ToUnderlay},
     Outcome, StackReason as Stack, Verdict,
+    features::{DIRECT, OWN_ENCAPSULATION},
 };
 use naru_e2e::wire::ip;
 
 use crate::{
     cases::{Case, from_pod, to_peer, to_tunnel},
     frames::Packet,
+    uplink::around,
     world::{A, B, BY_STACK, Family, Pod},
 };
 
@@ -54,7 +56,30 @@ fn error(family: Family, packet: &Packet, about: &Packet) -> Packet {
 }
 
 pub fn cases(family: Family) -> Vec<Case> {
-    [to_pod(family), to_overlay(family), answered(family), not_answered(family)].concat()
+    [to_pod(family), to_overlay(family), uplink(family), answered(family), not_answered(family)].concat()
+}
+
+/// Where packets reach other nodes without the tunnel device.
+fn uplink(family: Family) -> Vec<Case> {
+    let leaves = |name, packet: &Packet| Case::new(name, ToUnderlay, A, packet.frame(), Verdict::Deliver);
+    let near = A.sends(family, family.pick("10.4.0.9", "fd00:4::9"));
+    let host = A.sends(family, family.pick("192.0.2.4", "2001:db8::4"));
+    let records = answers(&near, UDP, PORTS);
+    let full = leaves("a new flow without the tunnel, and no room", &near).full(&[]);
+    let back = A.sends(family, A.address(family)).from(family.remote_pod());
+    let known = [key(&back, UDP, PORTS)];
+    let nodes = [family.remote_node(), family.local_node()];
+    let comes = |name, frame| Case::new(name, FromUnderlay, A, frame, Stack::RecordedFlow).knows(&known);
+    vec![
+        leaves("to a pod without the tunnel, translated", &near).records(&records),
+        leaves("to a node without the tunnel, translated", &host).records(&answers(&host, UDP, PORTS)),
+        leaves("masqueraded, without the tunnel", &near.clone().from(family.local_node())),
+        leaves("to the outside", &near.clone().to(family.outside())),
+        leaves("an old flow without the tunnel, and no room", &near).full(&records),
+        Case { outcome: Drop::FlowTableFull.into(), ..full },
+        comes("an answer without the tunnel", back.frame()).with(DIRECT),
+        comes("an answer in the tunnel", around(&back.frame(), A, family, nodes)).with(OWN_ENCAPSULATION),
+    ]
 }
 
 /// The stack sends `packet` to B, whose MAC address it knows.

@@ -24,7 +24,7 @@ pub fn cases(family: Family) -> Vec<Case> {
 }
 
 /// `frame` around which a node puts the tunnel's headers; source port 0, no checksum of an IPv4 header.
-fn around(frame: &[u8], source: Pod, family: Family, nodes: [std::net::IpAddr; 2]) -> Vec<u8> {
+pub fn around(frame: &[u8], source: Pod, family: Family, nodes: [std::net::IpAddr; 2]) -> Vec<u8> {
     let vxlan = ethernet::vxlan(VNI, frame);
     let length = u16::try_from(8 + vxlan.len()).unwrap().to_be_bytes();
     let [high, low] = PORT.to_be_bytes();

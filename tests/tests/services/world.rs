@@ -17,14 +17,20 @@ pub const NODE_PORT: u16 = 30_080;
 pub enum Way {
     /// In the tunnel, encapsulated by its device.
     Device,
+    /// In the tunnel, encapsulated by the programs.
+    Programs,
+    /// By the underlay's routing.
+    Direct,
 }
 
 impl Way {
-    pub const ALL: [Self; 1] = [Self::Device];
+    pub const ALL: [Self; 3] = [Self::Device, Self::Programs, Self::Direct];
 
     fn options(self) -> &'static str {
         match self {
             Self::Device => "--routing tunnel --encapsulation device",
+            Self::Programs => "--routing tunnel --encapsulation auto",
+            Self::Direct => "--routing direct --encapsulation auto",
         }
     }
 }

@@ -77,6 +77,14 @@ pub fn sweep(flows: &mut Flows, limit: usize) -> Result<usize, SymmetryError> {
     sweep_among(flows, &mut Conntrack::open()?, &entries, limit)
 }
 
+/// Whether an entry is about the address.
+///
+/// # Errors
+/// The kernel's.
+pub fn has_flows(flows: &Flows, address: IpAddr) -> datapath::Result<bool> {
+    Ok(flows.entries()?.iter().any(|(key, _)| concerns(key, address)))
+}
+
 fn concerns(key: &FlowKey, address: IpAddr) -> bool {
     key.source == address.into() || key.destination == address.into()
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use naru_abi::{InterfaceValue, PodValue};
+use naru_abi::{InterfaceValue, PodValue, pod_flags};
 use naru_core::{
     ids::{Generation, Label, PodName},
     ipam::{DEFAULT_COOLING, Domain, Millis},
@@ -15,6 +15,7 @@ use crate::{
     init::NodeFacts,
     links::{Link, Links, Route},
     store::{Adoption, StateStore, StoreError},
+    symmetry,
 };
 
 /// What a pass did.
@@ -139,6 +140,8 @@ fn restore_entry(
         Some(value) => value,
         None => interface_value(tools, &link)?,
     };
+    let flags =
+        if symmetry::has_flows(&tools.maps.flows, address)? { flags | pod_flags::HAS_FLOWS } else { flags };
     let value = PodValue { generation: generation.0, ifindex, flags, mtu: link.mtu, pod_mac, host_mac };
     Ok(tools.maps.pods.insert(address, value)?)
 }
