@@ -4,11 +4,11 @@ use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::T
 use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, FROM_UNDERLAY, TO_OVERLAY, TO_POD};
 use naru_e2e::tool;
 use naru_node::datapath::{
-    AttachMode, Attachment, Error, Pins, PodFilters, Side, Sizes, TCX, attach, attach_pod, attachment,
-    chains, detach, detach_others, install, pod_filters, probe,
+    AttachMode, Attachment, Error, Pins, PodFilters, Side, Sizes, attach, attach_pod, attachment, chains,
+    detach, detach_others, install, pod_filters,
 };
 
-use crate::node::Node;
+use crate::{kernel::has_tcx, node::Node};
 
 const NONE: Attachment = Attachment { mode: None, ingress: false, egress: false };
 
@@ -22,13 +22,6 @@ fn attach_overlay(pins: &Pins, interface: &str, mode: AttachMode) -> Result<Atta
 
 fn overlay_attachment(pins: &Pins, interface: &str) -> Result<Attachment, Error> {
     attachment(pins, Side::Overlay, interface)
-}
-
-/// Whether the running kernel is that version or a newer one (`uname -r`).
-fn kernel_is_at_least(major: u32, minor: u32) -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.trim().parse::<u32>().ok());
-    (numbers.next().unwrap(), numbers.next().unwrap()) >= (major, minor)
 }
 
 fn with_device() -> Node {
@@ -45,7 +38,7 @@ fn filter_count(node: &Node) -> usize {
 
 /// The same with tcx programs.
 fn attached(node: &Node) -> usize {
-    let by_tcx = |way| if probe().has(TCX) { chain(node, way).len() } else { 0 };
+    let by_tcx = |way| if has_tcx() { chain(node, way).len() } else { 0 };
     filter_count(node) + by_tcx(TcAttachType::Ingress) + by_tcx(TcAttachType::Egress)
 }
 
@@ -172,7 +165,7 @@ fn a_pod_attached_by_tcx_leaves_the_ingress_qdisc_to_others() {
 }
 
 fn modes() -> Vec<AttachMode> {
-    let has_tcx = probe().has(TCX);
+    let has_tcx = has_tcx();
     if has_tcx { vec![AttachMode::Tcx, AttachMode::Clsact] } else { vec![AttachMode::Clsact] }
 }
 
@@ -207,9 +200,7 @@ fn the_overlay_is_attached_once_in_either_mode_and_detached_without_trace() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn ours_comes_last_in_a_chain_with_a_foreign_program_and_leaves_it_there() {
-    if !probe().has(TCX) {
-        assert!(!kernel_is_at_least(6, 6), "this kernel should have tcx");
-        eprintln!("not tested: chains of tcx, which this kernel does not have");
+    if !has_tcx() {
         return;
     }
     for (side, name) in [(Side::Overlay, FROM_OVERLAY), (Side::Underlay, FROM_UNDERLAY)] {

@@ -8,6 +8,7 @@ mod cases;
 mod flows;
 mod frames;
 mod install;
+mod kernel;
 mod log;
 mod node;
 mod overlay;

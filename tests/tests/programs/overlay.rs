@@ -14,10 +14,11 @@ use naru_e2e::{
     tool::{self, holds_within},
     wire::ethernet,
 };
-use naru_node::datapath::{AttachMode, Side, TCX, attach, probe};
+use naru_node::datapath::{AttachMode, Side, attach};
 
 use crate::{
     frames::Packet,
+    kernel::has_tcx,
     node::{Node, PORT, VNI, config, ip, unique},
     run::growth,
     traffic::{LivePod, bind},
@@ -161,7 +162,7 @@ fn not_ip(tunnel: &Tunnel) {
 
 /// Both attach modes, where the kernel has them.
 fn modes() -> Vec<AttachMode> {
-    let tcx = probe().has(TCX).then_some(AttachMode::Tcx);
+    let tcx = has_tcx().then_some(AttachMode::Tcx);
     tcx.into_iter().chain([AttachMode::Clsact]).collect()
 }
 

@@ -9,6 +9,7 @@ use naru_e2e::{
 use naru_node::datapath::{AttachMode, Side, attach};
 
 use crate::{
+    kernel::has_encapsulation,
     node::{Node, PORT, config, ip},
     traffic::LivePod,
     world::{A, FAMILIES, FAR, Family, POD_MTU, Pod},
@@ -28,12 +29,18 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether the running kernel can do it.
+    pub fn is_possible(self) -> bool {
+        self != Self::Own || has_encapsulation()
+    }
+
     fn features(self) -> u32 {
         match self {
             Self::Stack => 0,
             Self::Device => features::DIRECT,
             Self::Own => features::OWN_ENCAPSULATION | features::DIRECT,
-            Self::Direct => features::DIRECT | features::OWN_ENCAPSULATION,
+            Self::Direct if has_encapsulation() => features::DIRECT | features::OWN_ENCAPSULATION,
+            Self::Direct => features::DIRECT,
         }
     }
 

@@ -35,6 +35,9 @@ fn traffic(pair: &Pair, family: Family) {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn program_and_device_understand_each_other_in_every_family() {
+    if !Mode::Own.is_possible() {
+        return;
+    }
     for underlay in FAMILIES {
         for modes in [[Mode::Own, Mode::Own], [Mode::Own, Mode::Device], [Mode::Device, Mode::Own]] {
             let pair = Pair::new(underlay, modes);
@@ -65,6 +68,9 @@ fn program_and_device_understand_each_other_in_every_family() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn streams_near_the_mtu_arrive_whole_with_and_without_offloads() {
+    if !Mode::Own.is_possible() {
+        return;
+    }
     for underlay in FAMILIES {
         let pair = Pair::new(underlay, [Mode::Own, Mode::Own]);
         for (segments, sums) in [(true, false), (false, true), (false, false), (true, true)] {
@@ -96,7 +102,8 @@ fn nodes_may_choose_differently_between_tunnel_and_direct_routing() {
         [Mode::Device, Mode::Direct],
         [Mode::Direct, Mode::Stack],
     ];
-    for (modes, underlay) in modes.into_iter().zip(FAMILIES.into_iter().cycle()) {
+    let possible = modes.into_iter().filter(|[near, far]| near.is_possible() && far.is_possible());
+    for (modes, underlay) in possible.zip(FAMILIES.into_iter().cycle()) {
         let pair = Pair::new(underlay, modes);
         for family in FAMILIES {
             traffic(&pair, family);
@@ -121,7 +128,7 @@ fn nodes_may_choose_differently_between_tunnel_and_direct_routing() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn no_packet_is_lost_while_the_next_hop_is_asked_for_and_none_when_it_changes_its_mac() {
-    for mode in [Mode::Own, Mode::Direct] {
+    for mode in [Mode::Own, Mode::Direct].into_iter().filter(|mode| mode.is_possible()) {
         for underlay in FAMILIES {
             let pair = Pair::new(underlay, [mode, mode]);
             for family in FAMILIES {
@@ -146,6 +153,9 @@ fn no_packet_is_lost_while_the_next_hop_is_asked_for_and_none_when_it_changes_it
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn what_the_underlay_cannot_carry_whole_goes_by_the_device() {
+    if !Mode::Own.is_possible() {
+        return;
+    }
     for underlay in FAMILIES {
         let pair = Pair::new(underlay, [Mode::Own, Mode::Own]);
         let (to, length) = (underlay.remote_node(), if underlay == Family::V4 { 32 } else { 128 });
