@@ -43,7 +43,9 @@ pub fn run(workspace: &Workspace, args: &LabArgs) -> anyhow::Result<()> {
     let lab = Lab { workspace };
     step("lab down (what an earlier one left)", lab.naru().args(["lab", "down"]))?;
     let (nodes, pods) = (args.nodes.to_string(), args.pods.to_string());
-    step("lab up", lab.naru().args(["lab", "up", "--nodes", &nodes, "--pods", &pods]))?;
+    // Nodes of a lab are on one link, where the tunnel, which is what most clusters use, would not be seen.
+    let up = ["lab", "up", "--routing", "tunnel", "--nodes", &nodes, "--pods", &pods];
+    step("lab up", lab.naru().args(up))?;
     let shown = lab.show();
     if args.keep {
         say("the lab stays up: `naru lab status`, `naru lab exec p1-1 -- ping ADDRESS`, `naru lab down`");
@@ -53,7 +55,7 @@ pub fn run(workspace: &Workspace, args: &LabArgs) -> anyhow::Result<()> {
     shown.and(down)
 }
 
-/// The lab that `naru lab` makes by default.
+/// The lab of `naru lab`'s default name.
 struct Lab<'a> {
     workspace: &'a Workspace,
 }

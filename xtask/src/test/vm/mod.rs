@@ -52,7 +52,7 @@ fn script(workspace: &Workspace) -> anyhow::Result<String> {
     Ok(format!(
         "set -eu\nexport NARU_DIST='{dist}' PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp\nuname -r\n\
          '{programs}' --ignored --test-threads=1\n\
-         '{dist}/naru' lab up --nodes 2 --pods 2\n'{matrix}' --stream 1\n'{dist}/naru' lab down\n"
+         '{dist}/naru' lab up --routing tunnel --nodes 2 --pods 2\n'{matrix}' --stream 1\n'{dist}/naru' lab down\n"
     ))
 }
 
