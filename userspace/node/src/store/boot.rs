@@ -12,6 +12,9 @@ use super::open::{self, Durability, Layout};
 
 const LAYOUT: Layout = Layout { schema: 1, tables: include_str!("state.sql"), durability: Durability::Boot };
 
+/// Generations begin with the clock and go up by one: half of what a column holds is never reached.
+const LAST_GENERATION: i64 = i64::MAX / 2;
+
 /// How [`super::StateStore::create`] found the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Start {
@@ -61,8 +64,12 @@ fn sound(path: &Path) -> Result<(Connection, String), StoreError> {
     Ok((connection, stored))
 }
 
+/// The boot that the store is of. A generation that no assignment could go on from is damage, seen before any change.
 fn stored_boot(connection: &Connection) -> SqlResult<String> {
-    connection.query_row("SELECT boot_id FROM meta", [], |row| row.get(0))
+    connection.query_row("SELECT boot_id, generation FROM meta", [], |row| match row.get(1)? {
+        0..=LAST_GENERATION => row.get(0),
+        generation => Err(rusqlite::Error::IntegralValueOutOfRange(1, generation)),
+    })
 }
 
 /// Generations go on from the clock: a store made anew within one boot then never repeats a number that

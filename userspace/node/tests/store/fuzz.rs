@@ -148,6 +148,23 @@ fn a_row_that_cannot_be_read_is_an_error_and_the_store_is_made_anew() {
     assert!(matches!(scene.start(BOOT), Start::Replaced(_)));
 }
 
+#[test]
+fn a_generation_that_cannot_go_on_is_damage_in_every_boot() {
+    let column = STATE[0].2.iter().position(|column| *column == "generation").unwrap();
+    for value in [Value::Real(2.5e280), Value::Integer(i64::MAX), Value::Integer(-1)] {
+        for boot in [BOOT, "another"] {
+            let (scene, store) = Scene::with_ranges(&RANGES);
+            drop(store);
+            apply(&scene.path, &STATE, &[Spoil { table: 0, column, row: 0, value: value.clone() }]);
+            assert!(matches!(StateStore::open(&scene.path, boot), Err(StoreError::Corrupt { .. })));
+            let (mut store, start) = StateStore::create(&scene.path, boot, 10_000).unwrap();
+            assert!(matches!(start, Start::Replaced(_)), "{value:?}: {start:?}");
+            store.set_ranges(&spec(&RANGES), 10_000).unwrap();
+            assert_eq!(store.reserve(&request("last", 2), 10_001).unwrap().addresses.len(), 2);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
