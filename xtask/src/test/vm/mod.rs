@@ -43,7 +43,7 @@ pub fn run(workspace: &Workspace, version: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the guest runs; the first thing that fails ends it.
+/// What the guest runs; the first thing that fails ends it. The tunnel device encapsulates, as it does before 6.3.
 fn script(workspace: &Workspace) -> anyhow::Result<String> {
     let programs = executable(workspace, &["test", "--no-run", "--test"], "programs")?;
     let matrix = executable(workspace, &["build", "--bin"], "matrix")?;
@@ -52,7 +52,8 @@ fn script(workspace: &Workspace) -> anyhow::Result<String> {
     Ok(format!(
         "set -eu\nexport NARU_DIST='{dist}' PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp\nuname -r\n\
          '{programs}' --ignored --test-threads=1\n\
-         '{dist}/naru' lab up --routing tunnel --nodes 2 --pods 2\n'{matrix}' --stream 1\n'{dist}/naru' lab down\n"
+         '{dist}/naru' lab up --routing tunnel --encapsulation device --nodes 2 --pods 2\n\
+         '{matrix}' --stream 1\n'{dist}/naru' lab down\n"
     ))
 }
 
