@@ -26,7 +26,7 @@ use super::Wake;
 /// Idle flows that a pass asks connection tracking about, some 3 us each.
 const SWEEP: usize = 65_536;
 
-/// Keeps the node like the cluster. Whatever fails is logged and tried again at the next pass.
+/// Keeps the node like the cluster. Whatever fails is logged; a pass says so, to be repeated.
 pub struct Mirror {
     paths: Paths,
     request: Request,
@@ -67,17 +67,18 @@ impl Mirror {
         self.source.file()
     }
 
-    /// One pass, as large as `wake` asks.
-    pub fn pass(&mut self, wake: Wake) {
+    /// One pass, as large as `wake` asks; whether all of it could be done.
+    pub fn pass(&mut self, wake: Wake) -> bool {
         let result = match wake {
             Wake::Programs => self.programs(),
             Wake::Routes => self.routes(),
             Wake::Cluster => self.cluster(),
             Wake::Everything => self.everything(),
         };
-        if let Err(error) = result {
+        if let Err(error) = &result {
             tracing::error!("{error}");
         }
+        result.is_ok()
     }
 
     /// The firewall, ours and the exceptions in others'.

@@ -20,6 +20,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often to look whether the programs are still attached: the kernel tells nobody that a tcx link went.
 const GLANCE: Duration = Duration::from_millis(500);
 
+/// How soon a pass that failed is repeated; each time in a row it takes twice as long, up to the periodic pass.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// How many times as long as a look at the firewall took it is left alone: others may change theirs without end, and a
 /// long rule set takes long to read.
 const REST: u32 = 10;
@@ -36,6 +39,7 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
     let mut glances = interval(GLANCE);
     glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<(Instant, Wake)> = None;
+    let mut retry = RETRY;
     let say_once = Once::new();
     loop {
         tokio::select! {
@@ -45,7 +49,9 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
                 mirror.pass(Wake::Everything);
                 say_once.call_once(|| tracing::info!("following {}", mirror.describe()));
             }
-            _ = glances.tick() => mirror.pass(Wake::Programs),
+            _ = glances.tick() => {
+                mirror.pass(Wake::Programs);
+            }
             () = firewall.notified() => {
                 firewall_due.get_or_insert(rested.max(Instant::now() + SETTLE));
             }
@@ -55,10 +61,15 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
                 mirror.firewall();
                 rested = Instant::now() + started.elapsed() * REST;
             }
-            Some(wake) = wakes.recv() => due = Some(merge(due, wake)),
+            Some(wake) = wakes.recv() => due = Some(merge(due, SETTLE, wake)),
             () = at(due.map(|(at, _)| at)) => {
                 if let Some((_, wake)) = due.take() {
-                    mirror.pass(wake);
+                    if mirror.pass(wake) {
+                        retry = RETRY;
+                    } else {
+                        due = Some(merge(due, retry, wake));
+                        retry = period.min(retry * 2);
+                    }
                 }
             }
         }
@@ -76,9 +87,9 @@ async fn at(due: Option<Instant>) {
 }
 
 /// The earlier time and the larger pass: a stream of changes cannot put a pass off.
-fn merge(due: Option<(Instant, Wake)>, wake: Wake) -> (Instant, Wake) {
-    let (at, before) = due.unwrap_or_else(|| (Instant::now() + SETTLE, wake));
-    (at, before.max(wake))
+fn merge(due: Option<(Instant, Wake)>, delay: Duration, wake: Wake) -> (Instant, Wake) {
+    let at = Instant::now() + delay;
+    due.map_or((at, wake), |(before, other)| (before.min(at), other.max(wake)))
 }
 
 #[cfg(test)]
@@ -88,8 +99,16 @@ mod tests {
     #[test]
     fn a_stream_of_changes_keeps_the_first_ones_time_and_the_largest_pass() {
         let first = Instant::now();
-        let merged = merge(Some((first, Wake::Everything)), Wake::Routes);
+        let merged = merge(Some((first, Wake::Everything)), SETTLE, Wake::Routes);
         assert_eq!(merged, (first, Wake::Everything));
-        assert_eq!(merge(Some((first, Wake::Routes)), Wake::Cluster).1, Wake::Cluster);
+        assert_eq!(merge(Some((first, Wake::Routes)), SETTLE, Wake::Cluster).1, Wake::Cluster);
+    }
+
+    #[test]
+    fn a_change_does_not_wait_for_a_pass_that_failed() {
+        let later = Instant::now() + Duration::from_secs(20);
+        let (at, wake) = merge(Some((later, Wake::Everything)), SETTLE, Wake::Routes);
+        assert!(at < later);
+        assert_eq!(wake, Wake::Everything);
     }
 }

@@ -217,6 +217,10 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // Why the agent did not do what a test waited for.
+            eprintln!("the agent's log:\n{}", fs::read_to_string(self.path("agent.log")).unwrap_or_default());
+        }
         let bpf = self.path("run/bpf");
         if mounts(self.root.path()).contains("bpf") {
             let _ = Command::new("umount").arg(&bpf).status();

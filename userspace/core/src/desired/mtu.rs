@@ -3,6 +3,9 @@ use std::net::IpAddr;
 /// MTU of an underlay that nothing is known of: plain Ethernet.
 pub const FALLBACK_MTU: u32 = 1500;
 
+/// The least that a link with IPv6 carries (RFC 8200, section 5; `IPV6_MIN_MTU` of the kernel).
+pub const IPV6_MIN_MTU: u32 = 1280;
+
 /// Bytes that the tunnel adds to a pod's IP packet: outer IP, UDP, VXLAN and inner Ethernet header (RFC 7348).
 #[must_use]
 pub const fn overhead(underlay: IpAddr) -> u32 {

@@ -2,6 +2,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
+    desired::IPV6_MIN_MTU,
     ids::{Alias, Generation, Label, NetnsId},
     ipam::{Assignment, Domain, Millis, Request, Row, keeps},
 };
@@ -225,7 +226,7 @@ fn reserve(work: &mut Work<'_>) -> Result<(), Cause> {
     };
     work.attached.addresses.clone_from(&work.assignment.addresses);
     work.attached.routes = spec.routes_for(&work.assignment.addresses);
-    if spec.mtu < 1280 && work.assignment.addresses.iter().any(|ip| ip.is_ipv6()) {
+    if spec.mtu < IPV6_MIN_MTU && work.assignment.addresses.iter().any(|ip| ip.is_ipv6()) {
         give_back(work)?;
         return Err(Cause::SmallMtu(spec.mtu));
     }

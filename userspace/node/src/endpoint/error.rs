@@ -1,5 +1,7 @@
 use std::fmt;
 
+use naru_core::desired::IPV6_MIN_MTU;
+
 use crate::{
     datapath,
     host::HostError,
@@ -36,7 +38,7 @@ pub enum Cause {
     #[error("interface {0} exists in the container already")]
     NameTaken(String),
     /// IPv6 needs 1280 bytes (RFC 8200, section 5).
-    #[error("mtu {0} is below 1280, the least an IPv6 address needs")]
+    #[error("mtu {0} is below {IPV6_MIN_MTU}, the least an IPv6 address needs")]
     SmallMtu(u32),
     /// A failpoint asked for it.
     #[error("failed at {0} because a test asked for it")]

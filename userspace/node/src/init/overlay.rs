@@ -1,5 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
+use naru_core::desired::IPV6_MIN_MTU;
+
 use crate::{
     datapath::{AttachMode, Pins, Side, attach, detach_others},
     host::sysctl::{Families, prepare_device},
@@ -82,10 +84,12 @@ pub(super) fn families(memory: &Memory) -> Families {
     Families { v4: has(true), v6: has(false) }
 }
 
-/// What fits the widest path: narrower ones are kept to by their routes.
+/// What fits the widest path: narrower ones are kept to by their routes. With IPv6 pods never less than every link has to
+/// carry, or the kernel takes IPv6 off the device; the underlay then carries such packets in fragments.
 pub(super) fn device_mtu(memory: &Memory, survey: &Survey) -> u32 {
     let tunnels = survey.ways(memory).remotes().map(|remote| remote.tunnel_mtu());
-    tunnels.max().unwrap_or_else(|| survey.pod_mtu(memory))
+    let widest = tunnels.max().unwrap_or_else(|| survey.pod_mtu(memory));
+    if families(memory).v6 { widest.max(IPV6_MIN_MTU) } else { widest }
 }
 
 #[cfg(test)]
