@@ -177,25 +177,36 @@ fn traced(question: &Question<'_>) -> anyhow::Result<u64> {
     Ok(56 * hops.len() as u64)
 }
 
-/// A packet of [`BIG_MTU`] bytes with DF: the node answers with the path's MTU, or the client's kernel knows it.
+/// A packet of [`BIG_MTU`] bytes with DF: the node answers with the path's MTU until what is sent arrives, or the client's
+/// kernel knows it.
 fn too_big(question: &Question<'_>) -> anyhow::Result<u64> {
-    let headers = if question.v6 { 48 } else { 28 };
-    let data = BIG_MTU as usize - headers;
-    let mtu = question.path.mtu(question.lab);
     let Some(big) = question.big.filter(|_| question.path.is_from_pod()) else {
+        let (data, mtu) = (BIG_MTU as usize - headers(question), question.path.mtu(question.lab));
         let refused = path_mtu::refusing(&question.from, &question.to, data)?;
         ensure!(refused == mtu, "the kernel refuses with MTU {refused:?}, not {mtu:?}");
         return Ok(data as u64);
     };
-    let ping = Ping { data, dont_fragment: true, ..Ping::default() };
+    let from = question.lab.must_host("n1", question.v6)?.address;
+    let mut size = BIG_MTU;
+    for mtu in question.path.told(question.lab, question.v6) {
+        must_come_to(question, big, size, Answer::TooBig { from, mtu })?;
+        size = mtu;
+    }
+    must_come_to(question, big, size, Answer::Reply { from: question.to.address })?;
+    Ok(u64::from(size))
+}
+
+/// One packet of `size` bytes with DF.
+fn must_come_to(question: &Question<'_>, big: &TestPod, size: u32, expected: Answer) -> anyhow::Result<()> {
+    let ping = Ping { data: size as usize - headers(question), dont_fragment: true, ..Ping::default() };
     let answer = ping::once(big.netns(), question.to.address, ping)?;
-    let node = question.lab.must_host("n1", question.v6)?.address;
-    let expected = match mtu {
-        Some(mtu) => Answer::TooBig { from: node, mtu },
-        None => Answer::Reply { from: question.to.address },
-    };
-    ensure!(answer == expected, "{answer:?}, not {expected:?}");
-    Ok(data as u64)
+    ensure!(answer == expected, "of {size} bytes: {answer:?}, not {expected:?}");
+    Ok(())
+}
+
+/// Bytes of the IP and ICMP or UDP headers.
+const fn headers(question: &Question<'_>) -> usize {
+    if question.v6 { 48 } else { 28 }
 }
 
 /// A bulk check must be counted under every outcome that the path names.

@@ -108,8 +108,20 @@ impl Path {
         match self {
             Self::PodToNode => None,
             _ if self.is_outward() => Some(lab.mtu),
+            // A node takes what its device does; pods everywhere take what fits the tunnel, if any node may use that.
+            Self::PodToRemoteNode if Mode::of(lab) == Mode::Direct => Some(lab.mtu),
             _ => Some(lab.mtu - overhead(lab)),
         }
+    }
+
+    /// What a pod's node tells it that would fit, answer for answer, until a packet of that size arrives.
+    #[must_use]
+    pub fn told(self, lab: &Lab, v6: bool) -> Vec<u32> {
+        // Forwarding IPv6 looks at the device's MTU, whatever the route says; only what it then sends, at the route's.
+        let is_direct = v6 && self == Self::PodToRemotePod && Mode::of(lab) == Mode::Direct;
+        let mut told: Vec<u32> = is_direct.then_some(lab.mtu).into_iter().chain(self.mtu(lab)).collect();
+        told.dedup();
+        told
     }
 
     /// The address that the server must see.
