@@ -42,10 +42,14 @@ fn left(site: &str) -> Vec<String> {
     [names("/run/netns"), names("/run/naru-bench"), mounts].concat()
 }
 
-fn median(run: &Value, group: &str, name: &str) -> f64 {
+fn figure<'a>(run: &'a Value, group: &str, name: &str) -> &'a Value {
     let figures = run["figures"].as_array().unwrap();
     let found = figures.iter().find(|figure| figure["group"] == group && figure["name"] == name);
-    found.unwrap_or_else(|| panic!("no figure {name}"))["spread"]["median"].as_f64().unwrap()
+    found.unwrap_or_else(|| panic!("no figure {name}"))
+}
+
+fn median(run: &Value, group: &str, name: &str) -> f64 {
+    figure(run, group, name)["spread"]["median"].as_f64().unwrap()
 }
 
 #[test]
@@ -82,6 +86,21 @@ fn every_cell_carries_traffic_and_nothing_stays() {
         assert!(median(&run, "traffic", &format!("{wire}: stream")) > 1e6, "{wire}");
     }
     assert!(median(&run, "traffic", "naru, same node / veth: TCP_RR") > 0.5);
+    for ratio in [
+        "naru, same node, IPv6 / veth, IPv6: TCP_RR",
+        "naru, own encapsulation, IPv6 / flannel, IPv6: TCP_RR",
+    ] {
+        assert!(median(&run, "traffic", ratio) > 0.1, "{ratio}");
+    }
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    for load in ["stream on two CPUs", "packets on two CPUs"].into_iter().filter(|_| cpus > 1) {
+        for pair in ["naru, same node / veth", "naru, own encapsulation / flannel", "naru, direct / host-gw"]
+        {
+            let figure = figure(&run, "traffic", &format!("{pair}: {load}"));
+            assert!(figure["spread"]["median"].as_f64().unwrap() > 0.1, "{figure}");
+            assert!(figure["limit"].is_null(), "too noisy for a gate: {figure}");
+        }
+    }
     assert!(table.contains("naru, same node / veth: TCP_RR"), "{table}");
     let chart = fs::read_to_string(directory.path().join("charts/ratios.svg")).unwrap();
     assert!(chart.starts_with("<svg ") && chart.ends_with("</svg>\n"));
@@ -98,12 +117,19 @@ fn plugins_programs_and_memory_have_figures_and_a_saved_run_is_compared() {
     let run: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     for (group, name) in [
         ("programs", "from_pod to a pod, 60000 pods"),
+        ("programs", "from_pod to the uplink, 10000 prefixes"),
+        ("programs", "from_underlay to a pod, 10000 prefixes"),
         ("programs", "from_pod: instructions"),
         ("cni", "naru: ADD"),
         ("cni", "bridge + host-local: ADD, 16 at once, p99"),
         ("ipam", "naru-ipam / host-local, 10000 in use"),
     ] {
         assert!(median(&run, group, name) > 0.0, "{name}");
+    }
+    for path in ["from_pod encapsulating", "from_underlay decapsulating"] {
+        if naru_node::datapath::can_encapsulate() {
+            assert!(median(&run, "programs", &format!("{path}, 10000 prefixes")) > 0.0, "{path}");
+        }
     }
     let again = format!("--short --only memory --against {}", file.display());
     let table = succeed(&bench(&site, &again).output().unwrap());

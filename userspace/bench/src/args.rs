@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::figure::Group;
+use crate::{figure::Group, load::Load};
 
 /// Options of `bench`.
 #[derive(Args, Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct BenchArgs {
     /// Length of a cell of traffic in milliseconds [default: 400, 200 with --short].
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..))]
     pub cell: Option<u64>,
-    /// Everything in two minutes: fewer and shorter rounds, smaller stores.
+    /// Everything in two minutes: fewer and shorter rounds, smaller stores, no traffic between two CPUs.
     #[arg(long)]
     pub short: bool,
     /// This group only; may be repeated.
@@ -77,6 +77,12 @@ impl BenchArgs {
     #[must_use]
     pub fn cell(&self) -> Duration {
         Duration::from_millis(self.cell.unwrap_or(if self.short { 200 } else { 400 }))
+    }
+
+    /// What is sent.
+    #[must_use]
+    pub fn loads(&self) -> &'static [Load] {
+        if self.short { &Load::ON_ONE } else { &Load::ALL }
     }
 
     /// Rounds of whatever takes turns.

@@ -28,7 +28,7 @@ impl Group {
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Traffic => "traffic on one CPU",
+            Self::Traffic => "traffic, on one CPU where it does not say two",
             Self::Programs => "programs (BPF_PROG_TEST_RUN)",
             Self::Cni => "ADD and DEL of CNI plugins",
             Self::Ipam => "ADD and DEL of IPAM plugins, together",

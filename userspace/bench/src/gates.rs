@@ -26,6 +26,7 @@ impl Comparison {
             Load::TcpRr | Load::UdpRr => self.rr,
             Load::TcpCrr => self.crr,
             Load::Stream => self.stream,
+            Load::StreamOnTwo | Load::PacketsOnTwo => None,
         }
     }
 }
@@ -48,6 +49,7 @@ pub const TRAFFIC: &[Comparison] = &[
         crr: at_least(0.93, 0.97),
         stream: at_least(0.88, 0.95),
     },
+    free(lanes::SAME_NODE_V6, lanes::VETH_V6),
     Comparison {
         candidate: lanes::SAME_NODE_RULES,
         baseline: lanes::BRIDGE_RULES,
@@ -72,6 +74,7 @@ pub const TRAFFIC: &[Comparison] = &[
     Comparison { stream: at_least(1.0, 1.12), ..free(lanes::OWN_WIRE, lanes::FLANNEL_WIRE) },
     free(lanes::OWN_PLAIN_WIRE, lanes::FLANNEL_PLAIN_WIRE),
     free(lanes::OWN, lanes::VETH),
+    free(lanes::OWN_V6, lanes::FLANNEL_V6),
     Comparison {
         candidate: lanes::DEVICE,
         baseline: lanes::FLANNEL,

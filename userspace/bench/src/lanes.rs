@@ -42,6 +42,18 @@ pub const OWN_WIRE: &str = "naru, own encapsulation, wire";
 /// naru's own encapsulation over a wire without.
 pub const OWN_PLAIN_WIRE: &str = "naru, own encapsulation, wire without GRO";
 
+/// The pair over IPv6.
+pub const VETH_V6: &str = "veth, IPv6";
+/// flannel's vxlan device with pods of IPv6.
+pub const FLANNEL_V6: &str = "flannel, IPv6";
+/// naru between pods of one node over IPv6.
+pub const SAME_NODE_V6: &str = "naru, same node, IPv6";
+/// naru's own encapsulation of IPv6.
+pub const OWN_V6: &str = "naru, own encapsulation, IPv6";
+
+/// Which are also measured with two CPUs.
+const ON_TWO: [&str; 6] = [VETH, FLANNEL, HOST_GATEWAY, SAME_NODE, OWN, DIRECT];
+
 /// Two pods, and what lies between them.
 #[derive(Clone, Debug)]
 pub struct Lane {
@@ -53,21 +65,30 @@ pub struct Lane {
     pub nodes: Vec<String>,
     /// What their uplinks behave as.
     pub wire: Option<Wire>,
+    loads: &'static [Load],
 }
 
 impl Lane {
-    /// Whether the lane is measured under `load`: over a wire only streams differ.
+    /// Whether the lane is measured under `load`.
     #[must_use]
     pub fn carries(&self, load: Load) -> bool {
-        self.wire.is_none() || load == Load::Stream
+        self.loads.contains(&load)
     }
 
     fn plain(name: &'static str, pair: Pair, nodes: Vec<String>) -> Self {
-        Self { name, pair, nodes, wire: None }
+        let loads: &[Load] = if ON_TWO.contains(&name) { &Load::ALL } else { &Load::ON_ONE };
+        Self { name, pair, nodes, wire: None, loads }
     }
 
+    /// Over a wire only streams differ.
     fn over(&self, name: &'static str, wire: Wire) -> Self {
-        Self { name, wire: Some(wire), ..self.clone() }
+        Self { name, wire: Some(wire), loads: &[Load::Stream], ..self.clone() }
+    }
+
+    /// The same pods by their other addresses; one load shows whether the families differ.
+    fn in_v6(&self, name: &'static str) -> Option<Self> {
+        let pair = Pair { address: self.pair.v6?, ..self.pair.clone() };
+        Some(Self { name, pair, loads: &[Load::TcpRr], ..self.clone() })
     }
 }
 
@@ -77,13 +98,13 @@ impl Lane {
 /// The kernel or a binary refuses.
 pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) -> anyhow::Result<Vec<Lane>> {
     let mut lanes = Vec::new();
-    if wanted(VETH) {
+    if [VETH, VETH_V6].into_iter().any(wanted) {
         lanes.push(Lane::plain(VETH, hosts::veth(site)?, Vec::new()));
     }
     let vxlan = Some(Reach::Vxlan);
     for (names, name, reach, rules) in [
         (&[BRIDGE_RULES][..], "bridge", None, true),
-        (&[FLANNEL, FLANNEL_WIRE, FLANNEL_PLAIN_WIRE], "flannel", vxlan, false),
+        (&[FLANNEL, FLANNEL_WIRE, FLANNEL_PLAIN_WIRE, FLANNEL_V6], "flannel", vxlan, false),
         (&[FLANNEL_RULES], "flannelnf", vxlan, true),
         (&[HOST_GATEWAY], "hostgw", Some(Reach::Gateway), false),
     ] {
@@ -94,7 +115,7 @@ pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) ->
     }
     for (names, same_node, name, path, rules) in [
         (&[DEVICE, DEVICE_WIRE, DEVICE_PLAIN_WIRE][..], None, "device", Path::Device, false),
-        (&[OWN, OWN_WIRE, OWN_PLAIN_WIRE], Some(SAME_NODE), "own", Path::Own, false),
+        (&[OWN, OWN_WIRE, OWN_PLAIN_WIRE, OWN_V6, SAME_NODE_V6], Some(SAME_NODE), "own", Path::Own, false),
         (&[OWN_RULES], Some(SAME_NODE_RULES), "ownnf", Path::Own, true),
         (&[DIRECT], None, "direct", Path::Direct, false),
     ] {
@@ -105,6 +126,7 @@ pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) ->
         }
     }
     add_wires(&mut lanes);
+    add_v6(&mut lanes);
     lanes.retain(|lane| wanted(lane.name));
     Ok(lanes)
 }
@@ -120,5 +142,41 @@ fn add_wires(lanes: &mut Vec<Lane>) {
             lanes.push(lane.over(merging, Wire::Merging));
             lanes.push(lane.over(plain, Wire::Plain));
         }
+    }
+}
+
+/// The same pods over IPv6.
+fn add_v6(lanes: &mut Vec<Lane>) {
+    for (of, name) in [(VETH, VETH_V6), (FLANNEL, FLANNEL_V6), (SAME_NODE, SAME_NODE_V6), (OWN, OWN_V6)] {
+        let lane = lanes.iter().find(|lane| lane.name == of).and_then(|lane| lane.in_v6(name));
+        lanes.extend(lane);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(name: &'static str, v6: Option<std::net::IpAddr>) -> Lane {
+        let pair = Pair { client: "a".into(), server: "b".into(), address: [10, 0, 0, 2].into(), v6 };
+        Lane::plain(name, pair, Vec::new())
+    }
+
+    #[test]
+    fn lanes_of_gates_have_every_load_and_others_those_of_one_cpu() {
+        assert!(Load::ALL.into_iter().all(|load| lane(OWN, None).carries(load)));
+        let carried =
+            |lane: &Lane| Load::ALL.into_iter().filter(|load| lane.carries(*load)).collect::<Vec<_>>();
+        assert_eq!(carried(&lane(OWN_RULES, None)), Load::ON_ONE);
+        assert_eq!(carried(&lane(OWN, None).over(OWN_WIRE, Wire::Merging)), [Load::Stream]);
+    }
+
+    #[test]
+    fn a_pair_with_two_addresses_has_a_lane_in_ipv6() {
+        let six = "fd00::2".parse().unwrap();
+        let mut lanes = vec![lane(VETH, Some(six)), lane(OWN, None)];
+        add_v6(&mut lanes);
+        assert_eq!(lanes.len(), 3);
+        assert_eq!((lanes[2].name, lanes[2].pair.address), (VETH_V6, six));
     }
 }

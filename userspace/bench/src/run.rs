@@ -48,7 +48,8 @@ fn measure(args: &BenchArgs) -> anyhow::Result<Run> {
     let (rounds, size) = (args.rounds(), args.size());
     let (mut figures, mut notes) = (Vec::new(), Vec::new());
     if wanted(Group::Traffic) {
-        let plan = traffic::Plan { lanes: args.lane.clone(), rounds, cell: args.cell(), cpu };
+        let plan =
+            traffic::Plan { lanes: args.lane.clone(), loads: args.loads(), rounds, cell: args.cell(), cpu };
         let measured = traffic::measure(&site, &binaries, plan, &mut progress)?;
         figures.extend(measured.figures);
         notes.extend(measured.notes);

@@ -19,6 +19,8 @@ use crate::{
 pub struct Plan {
     /// Comparisons with one of these in a name; all if there is none.
     pub lanes: Vec<String>,
+    /// What is sent; where there is one CPU only, nothing between two.
+    pub loads: &'static [Load],
     /// Each lane once a round under each load.
     pub rounds: u32,
     /// Length of a cell.
@@ -28,6 +30,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    fn loads(&self) -> impl Iterator<Item = Load> {
+        let cpu = self.cpu;
+        self.loads.iter().copied().filter(move |load| !load.is_on_two() || cpu.second.is_some())
+    }
+
     fn wants(&self, comparison: &gates::Comparison) -> bool {
         let named = |text: &String| {
             [comparison.candidate, comparison.baseline].iter().any(|name| name.contains(text))
@@ -63,18 +70,20 @@ pub fn measure(
     ensure!(!comparisons.is_empty(), "no comparison with {} in a name", plan.lanes.join(" or "));
     let wanted = |lane: &str| comparisons.iter().any(|one| one.candidate == lane || one.baseline == lane);
     let lanes = lanes::build(site, binaries, &wanted)?;
-    let cells: usize =
-        Load::ALL.iter().map(|load| lanes.iter().filter(|lane| lane.carries(*load)).count()).sum();
+    let loads: Vec<Load> = plan.loads().collect();
+    let cells: usize = loads.iter().map(|load| lanes.iter().filter(|lane| lane.carries(*load)).count()).sum();
     progress.begin("traffic", cells * plan.rounds as usize);
     let (mut rates, mut least) = (Rates::new(), 1f64);
     for round in 0..plan.rounds as usize {
-        for load in Load::ALL {
+        for load in loads.iter().copied() {
             // Another one first each time, so that nothing that grows or ebbs favours one.
             let first = round % lanes.len();
             for lane in lanes[first..].iter().chain(&lanes[..first]).filter(|lane| lane.carries(load)) {
                 let sample = cell(lane, load, &plan).with_context(|| lane.name)?;
                 rates.entry((lane.name, load)).or_default().push(sample.rate);
-                least = least.min(sample.share);
+                if !load.is_on_two() {
+                    least = least.min(sample.share);
+                }
                 progress.step()?;
             }
         }
@@ -91,6 +100,9 @@ fn notes(cpu: Cpu, least_share: f64) -> Vec<String> {
             "no br_netfilter: packets of bridges pass no rules here, and those baselines are faster"
                 .to_owned(),
         );
+    }
+    if cpu.second.is_none() {
+        notes.push("there is one CPU only: nothing was sent between two".to_owned());
     }
     match cpu.basis {
         Basis::Wall => notes.push("this kernel counts softirqs apart: rates are by the clock".to_owned()),

@@ -5,7 +5,7 @@ use naru_sandbox::{
     netns,
     plugin::{Attachment, Plugin},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Pair, ip, rules,
@@ -58,7 +58,7 @@ impl Bridge<'_> {
         // The bridge's addresses come before the routes that lead through them.
         let last = nodes.len();
         let (client, _) = self.pod(site, binaries, &nodes[0], 1, "a")?;
-        let (server, address) = self.pod(site, binaries, &nodes[last - 1], last, "b")?;
+        let (server, addresses) = self.pod(site, binaries, &nodes[last - 1], last, "b")?;
         if let Some(reach) = self.reach {
             for (node, number) in nodes.iter().zip(1..) {
                 join(node, number, reach)?;
@@ -68,11 +68,21 @@ impl Bridge<'_> {
             nodes.iter().try_for_each(|node| rules::load(&node.netns))?;
         }
         let nodes = nodes.into_iter().map(|node| node.netns).collect();
-        Ok(Built { pair: Pair { client, server, address }, nodes })
+        let v6 = addresses.iter().copied().find(IpAddr::is_ipv6);
+        Ok(Built { pair: Pair { client, server, address: addresses[0], v6 }, nodes })
     }
 
     fn mtu(&self) -> u32 {
         if self.reach == Some(Reach::Vxlan) { 1500 - OVERHEAD } else { 1500 }
+    }
+
+    /// A range set for each family; IPv6 where naru is measured with it too.
+    fn ranges(&self, number: usize) -> Value {
+        let set = |block: String| json!([{"subnet": block}]);
+        match self.reach {
+            Some(Reach::Vxlan) => json!([set(block(number)), set(block_v6(number))]),
+            _ => json!([set(block(number))]),
+        }
     }
 
     fn pod(
@@ -82,7 +92,7 @@ impl Bridge<'_> {
         node: &Node,
         number: usize,
         name: &str,
-    ) -> anyhow::Result<(String, IpAddr)> {
+    ) -> anyhow::Result<(String, Vec<IpAddr>)> {
         let pod = site.netns(&format!("{}-{name}", self.name));
         let leases = site.directory(&node.name);
         fs::create_dir_all(&leases).with_context(|| leases.display().to_string())?;
@@ -93,20 +103,23 @@ impl Bridge<'_> {
             configuration: json!({
                 "cniVersion": "1.0.0", "name": "bench", "type": "bridge", "bridge": "cni0", "mtu": self.mtu(),
                 "isDefaultGateway": true, "hairpinMode": true,
-                "ipam": {"type": "host-local", "subnet": block(number), "dataDir": leases},
+                "ipam": {"type": "host-local", "ranges": self.ranges(number), "dataDir": leases},
             }),
         };
         netns::create(&pod, || Ok(()))?;
         ip(&pod, "link set lo up")?;
         let attachment = Attachment { container: &pod, netns: &pod, pod: name };
         let reply = netns::inside(&node.netns, || plugin.call("ADD", attachment))?;
-        let addresses = reply.addresses().context("bridge: no address in its result")?;
-        Ok((pod, addresses[0]))
+        Ok((pod, reply.addresses().context("bridge: no address in its result")?))
     }
 }
 
 fn block(number: usize) -> String {
     format!("10.244.{number}.0/24")
+}
+
+fn block_v6(number: usize) -> String {
+    format!("fd10:244:0:{number}::/64")
 }
 
 /// Routes to the other one of two nodes; each vxlan device has a MAC address made from its node's number.
@@ -120,8 +133,11 @@ fn join(node: &Node, number: usize, reach: Reach) -> anyhow::Result<()> {
 link set flannel.1 up
 address add 10.244.{number}.0/32 dev flannel.1
 neighbor add 10.244.{other}.0 lladdr 02:00:00:00:00:0{other} dev flannel.1 nud permanent
-route add {theirs} via 10.244.{other}.0 dev flannel.1 onlink",
+neighbor add fe80::{other} lladdr 02:00:00:00:00:0{other} dev flannel.1 nud permanent
+route add {theirs} via 10.244.{other}.0 dev flannel.1 onlink
+route add {theirs_v6} via fe80::{other} dev flannel.1",
             own = underlay::address(number),
+            theirs_v6 = block_v6(other),
         ),
     };
     ip(&node.netns, &lines)?;

@@ -38,4 +38,6 @@ pub struct Pair {
     pub server: String,
     /// Where the server listens.
     pub address: IpAddr,
+    /// The same in IPv6, where the pods have such addresses.
+    pub v6: Option<IpAddr>,
 }

@@ -38,6 +38,7 @@ pub struct Naru<'a> {
 struct Pod {
     netns: String,
     address: IpAddr,
+    v6: Option<IpAddr>,
 }
 
 /// What is measured on naru's nodes.
@@ -68,8 +69,10 @@ impl Naru<'_> {
             .map(|(node, name)| self.pod(site, binaries, node, name).with_context(|| format!("pod {name}")));
         let [client, near, far] = pods;
         let client = client?.netns;
-        let pair =
-            |server: Pod| Pair { client: client.clone(), server: server.netns, address: server.address };
+        let pair = |server: Pod| {
+            let Pod { netns, address, v6 } = server;
+            Pair { client: client.clone(), server: netns, address, v6 }
+        };
         let (same_node, cross_node) = (pair(near?), pair(far?));
         Ok(Pairs { same_node, cross_node, nodes: nodes.map(|node| node.netns).to_vec() })
     }
@@ -91,20 +94,23 @@ impl Naru<'_> {
         Ok(())
     }
 
+    /// Pods have IPv6 where they can be reached by it in the same way: the underlay has none.
     fn cluster(&self) -> String {
+        let (routing, encapsulation, dual) = match self.path {
+            Path::Device => ("tunnel", "device", false),
+            Path::Own => ("tunnel", "auto", true),
+            Path::Direct => ("direct", "auto", false),
+        };
+        let prefixes =
+            |v4: String, v6: String| if dual { format!("\"{v4}\", \"{v6}\"") } else { format!("\"{v4}\"") };
         let node = |number: usize| {
             let (name, address) = (format!("{}-n{number}", self.name), underlay::address(number));
-            format!(
-                "\n[[node]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nblocks = [\"10.32.{number}.0/24\"]\n"
-            )
+            let blocks = prefixes(format!("10.32.{number}.0/24"), format!("fd10:32::{number}:0/112"));
+            format!("\n[[node]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nblocks = [{blocks}]\n")
         };
-        let (routing, encapsulation) = match self.path {
-            Path::Device => ("tunnel", "device"),
-            Path::Own => ("tunnel", "auto"),
-            Path::Direct => ("direct", "auto"),
-        };
+        let ranges = prefixes("10.32.0.0/12".to_owned(), "fd10:32::/48".to_owned());
         format!(
-            "ranges = [\"10.32.0.0/12\"]\nrouting = \"{routing}\"\nencapsulation = \"{encapsulation}\"\n{}{}",
+            "ranges = [{ranges}]\nrouting = \"{routing}\"\nencapsulation = \"{encapsulation}\"\n{}{}",
             node(1),
             node(2)
         )
@@ -124,8 +130,9 @@ impl Naru<'_> {
         ip(&netns, "link set lo up")?;
         let attachment = Attachment { container: &netns, netns: &netns, pod: name };
         let reply = netns::inside(&node.netns, || plugin.call("ADD", attachment))?;
-        let address = reply.addresses().context("no address in the result")?[0];
-        Ok(Pod { netns, address })
+        let addresses = reply.addresses().context("no address in the result")?;
+        let v6 = addresses.iter().copied().find(IpAddr::is_ipv6);
+        Ok(Pod { netns, address: addresses[0], v6 })
     }
 }
 

@@ -43,7 +43,8 @@ fn create(site: &Site, name: &str) -> anyhow::Result<Node> {
     netns::create(&node.netns, || {
         netns::set_sysctl("net/ipv4/ip_forward", "1")?;
         // On in every new namespace where br_netfilter is loaded; who wants it switches it on.
-        netns::set_sysctl("net/bridge/bridge-nf-call-iptables", "0")
+        netns::set_sysctl("net/bridge/bridge-nf-call-iptables", "0")?;
+        netns::set_sysctl("net/bridge/bridge-nf-call-ip6tables", "0")
     })?;
     ip(&node.netns, "link set lo up")?;
     Ok(node)

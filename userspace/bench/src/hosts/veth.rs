@@ -1,3 +1,5 @@
+use std::net::Ipv6Addr;
+
 use naru_sandbox::netns;
 
 use super::{Pair, ip};
@@ -14,8 +16,11 @@ pub fn pair(site: &Site) -> anyhow::Result<Pair> {
         ip(netns, "link set lo up")?;
     }
     ip(&client, &format!("link add eth0 type veth peer name eth0 netns {server}"))?;
-    for (netns, address) in [(&client, "10.0.0.1/24"), (&server, "10.0.0.2/24")] {
-        ip(netns, &format!("link set eth0 up\naddress add {address} dev eth0"))?;
+    for (netns, number) in [(&client, 1), (&server, 2)] {
+        let addresses =
+            format!("address add 10.0.0.{number}/24 dev eth0\naddress add fd10::{number}/64 dev eth0 nodad");
+        ip(netns, &format!("link set eth0 up\n{addresses}"))?;
     }
-    Ok(Pair { client, server, address: [10, 0, 0, 2].into() })
+    let v6 = Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0, 2);
+    Ok(Pair { client, server, address: [10, 0, 0, 2].into(), v6: Some(v6.into()) })
 }

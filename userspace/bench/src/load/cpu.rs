@@ -13,13 +13,15 @@ pub enum Basis {
     Wall,
 }
 
-/// The CPU on which everything happens.
+/// The CPU on which everything happens, but for loads of two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cpu {
     /// Its number.
     pub number: usize,
     /// What its time is taken by.
     pub basis: Basis,
+    /// Where the server of a load of two CPUs runs; `None` where there is one CPU only.
+    pub second: Option<usize>,
     /// Its thread for softirqs that take long, where this process can see it.
     softirq: Option<u32>,
 }
@@ -37,9 +39,10 @@ impl Cpu {
     /// It may not be used.
     pub fn choose(number: Option<usize>) -> anyhow::Result<Self> {
         let allowed = sched_getaffinity(None).context("allowed CPUs")?;
-        let last = (0..CpuSet::MAX_CPU).rfind(|cpu| allowed.is_set(*cpu)).context("no CPU")?;
-        let number = number.unwrap_or(last);
-        let cpu = Self { number, basis: Basis::Wall, softirq: softirq_thread(number) };
+        let usable: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+        let number = number.or_else(|| usable.last().copied()).context("no CPU")?;
+        let second = usable.into_iter().rfind(|cpu| *cpu != number);
+        let cpu = Self { number, basis: Basis::Wall, second, softirq: softirq_thread(number) };
         let probe = std::thread::spawn(move || cpu.pin().and_then(|()| cpu.charges_softirqs()));
         let charges = probe.join().map_err(|_| anyhow::anyhow!("the probe of CPU {number} panicked"))??;
         Ok(Self { basis: if charges { Basis::CpuTime } else { Basis::Wall }, ..cpu })
@@ -50,9 +53,15 @@ impl Cpu {
     /// # Errors
     /// It may not be used.
     pub fn pin(&self) -> anyhow::Result<()> {
-        let mut set = CpuSet::new();
-        set.set(self.number);
-        sched_setaffinity(None, &set).with_context(|| format!("use CPU {}", self.number))
+        keep_on(self.number)
+    }
+
+    /// Keeps the calling thread on the second CPU.
+    ///
+    /// # Errors
+    /// There is none, or it may not be used.
+    pub fn pin_to_second(&self) -> anyhow::Result<()> {
+        keep_on(self.second.context("there is one CPU only")?)
     }
 
     /// Whether sending over loopback, mostly softirq, is all charged to the sending thread.
@@ -71,6 +80,12 @@ impl Cpu {
         }
         Ok(most > CHARGED)
     }
+}
+
+fn keep_on(cpu: usize) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set).with_context(|| format!("use CPU {cpu}"))
 }
 
 /// The kernel's thread `ksoftirqd/N`.

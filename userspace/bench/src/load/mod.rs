@@ -1,4 +1,4 @@
-//! The load generator: two threads, each in a pod's namespace, both on one CPU with all the kernel does for them.
+//! The load generator: two threads, each in a pod's namespace, both on one CPU with all the kernel does for them, or on two.
 
 mod cpu;
 mod guard;
@@ -35,11 +35,24 @@ pub enum Load {
     TcpCrr,
     /// As many bytes one way as go.
     Stream,
+    /// The same from one CPU to another.
+    StreamOnTwo,
+    /// As many small datagrams from one CPU to another as go; those that arrive count.
+    PacketsOnTwo,
 }
 
 impl Load {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::TcpRr, Self::UdpRr, Self::TcpCrr, Self::Stream];
+    pub const ALL: [Self; 6] =
+        [Self::TcpRr, Self::UdpRr, Self::TcpCrr, Self::Stream, Self::StreamOnTwo, Self::PacketsOnTwo];
+    /// Those of one CPU.
+    pub const ON_ONE: [Self; 4] = [Self::TcpRr, Self::UdpRr, Self::TcpCrr, Self::Stream];
+
+    /// Whether client and server have a CPU each: rates are by the clock then, and as noisy as the machine.
+    #[must_use]
+    pub const fn is_on_two(self) -> bool {
+        matches!(self, Self::StreamOnTwo | Self::PacketsOnTwo)
+    }
 
     /// As tables call it.
     #[must_use]
@@ -49,14 +62,21 @@ impl Load {
             Self::UdpRr => "UDP_RR",
             Self::TcpCrr => "TCP_CRR",
             Self::Stream => "stream",
+            Self::StreamOnTwo => "stream on two CPUs",
+            Self::PacketsOnTwo => "packets on two CPUs",
         }
     }
 
-    /// What a rate counts: bytes of a stream, transactions of anything else.
+    const fn basis(self, cpu: Cpu) -> Basis {
+        if self.is_on_two() { Basis::Wall } else { cpu.basis }
+    }
+
+    /// What a rate counts.
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Stream => "bytes/s",
+            Self::Stream | Self::StreamOnTwo => "bytes/s",
+            Self::PacketsOnTwo => "packets/s",
             _ => "transactions/s",
         }
     }
@@ -65,7 +85,7 @@ impl Load {
 /// What a cell came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// Transactions or bytes in a second of the CPU.
+    /// Transactions, bytes or packets in a second of the CPU, or by the clock.
     pub rate: f64,
     /// Part of the time in which the CPU worked for this cell: well below 1 where others wanted it too.
     pub share: f64,
@@ -86,11 +106,15 @@ pub fn run(pair: &Pair, load: Load, time: Duration, cpu: Cpu) -> anyhow::Result<
     thread::scope(|scope| {
         let (ready, port) = mpsc::channel();
         let (ended, end) = mpsc::channel();
-        let server = Side { pair, guard: &guard, done: &done, cpu };
+        let server = Side { pair, guard: &guard, done: &done, cpu, basis: load.basis(cpu) };
         let client = server.clone();
         let serving = scope.spawn(move || {
             netns::enter(&pair.server)?;
-            cpu.pin()?;
+            if load.is_on_two() {
+                cpu.pin_to_second()?
+            } else {
+                cpu.pin()?
+            }
             server.serve(load, &ready)
         });
         let sending = scope.spawn(move || {
@@ -133,9 +157,10 @@ fn watch(end: &mpsc::Receiver<()>, guard: &Guard, done: &AtomicU64, load: Load, 
 struct Side<'a> {
     pair: &'a Pair,
     guard: &'a Guard,
-    /// Transactions or bytes so far.
+    /// Transactions, bytes or packets so far.
     done: &'a AtomicU64,
     cpu: Cpu,
+    basis: Basis,
 }
 
 /// Where the client finds the server.
@@ -150,7 +175,8 @@ impl Side<'_> {
             Load::TcpRr => tcp::answer(self, ready),
             Load::TcpCrr => tcp::answer_each(self, ready),
             Load::UdpRr => udp::answer(self, ready),
-            Load::Stream => stream::swallow(self, ready),
+            Load::Stream | Load::StreamOnTwo => stream::swallow(self, ready),
+            Load::PacketsOnTwo => udp::swallow(self, ready),
         }
     }
 
@@ -159,7 +185,8 @@ impl Side<'_> {
             Load::TcpRr => tcp::ask(self, peer, time),
             Load::TcpCrr => tcp::ask_each(self, peer, time),
             Load::UdpRr => udp::ask(self, peer, time),
-            Load::Stream => stream::pour(self, peer, time),
+            Load::Stream | Load::StreamOnTwo => stream::pour(self, peer, time),
+            Load::PacketsOnTwo => udp::pour(self, peer, time),
         }
     }
 
@@ -197,7 +224,7 @@ impl Side<'_> {
         let done = self.done.load(Ordering::Relaxed) - before;
         let busy = clocks.read().saturating_sub(used).as_secs_f64();
         let wall = start.elapsed().as_secs_f64();
-        let seconds = if self.cpu.basis == Basis::CpuTime { busy } else { wall };
+        let seconds = if self.basis == Basis::CpuTime { busy } else { wall };
         Ok(Sample { rate: done as f64 / seconds, share: busy / wall })
     }
 }

@@ -8,27 +8,41 @@ const IP: usize = 20;
 /// As many times the same packet can be forwarded.
 const HOPS: u8 = 255;
 
+/// Bytes of the headers of UDP and VXLAN.
+const UDP: usize = 8;
+const VXLAN: usize = 8;
+/// Bytes by which a tunnel over IPv4 makes a frame longer.
+pub const OVERHEAD: usize = IP + UDP + VXLAN + ETHERNET;
+
 /// A small UDP packet in a frame to `destination_mac`.
 pub fn udp(destination_mac: [u8; 6], source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
-    let mut frame = vec![0; LENGTH];
-    frame[..6].copy_from_slice(&destination_mac);
-    frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
-    frame[12..14].copy_from_slice(&[8, 0]);
-    let total = u16::try_from(LENGTH - ETHERNET).unwrap_or_default();
-    let ip = &mut frame[ETHERNET..ETHERNET + IP];
+    let payload = [0; LENGTH - ETHERNET - IP - UDP];
+    framed(destination_mac, (source, destination), 4001, &payload)
+}
+
+/// A frame in a tunnel from node to node.
+pub fn vxlan(inner: &[u8], nodes: (Ipv4Addr, Ipv4Addr), port: u16, vni: u32) -> Vec<u8> {
+    let header = [[8, 0, 0, 0], (vni << 8).to_be_bytes()].concat();
+    framed([2; 6], nodes, port, &[&header, inner].concat())
+}
+
+/// A frame with a UDP packet without a checksum.
+fn framed(destination_mac: [u8; 6], ends: (Ipv4Addr, Ipv4Addr), port: u16, payload: &[u8]) -> Vec<u8> {
+    let length = |of: usize| u16::try_from(of).unwrap_or_default().to_be_bytes();
+    let mut ip = [0; IP];
     ip[0] = 0x45;
-    ip[2..4].copy_from_slice(&total.to_be_bytes());
+    ip[2..4].copy_from_slice(&length(IP + UDP + payload.len()));
     ip[8] = HOPS;
     ip[9] = 17;
-    ip[12..16].copy_from_slice(&source.octets());
-    ip[16..20].copy_from_slice(&destination.octets());
-    let sum = checksum(ip);
+    ip[12..16].copy_from_slice(&ends.0.octets());
+    ip[16..20].copy_from_slice(&ends.1.octets());
+    let sum = checksum(&ip);
     ip[10..12].copy_from_slice(&sum.to_be_bytes());
-    let udp = &mut frame[ETHERNET + IP..];
+    let mut udp = [0; UDP];
     udp[..2].copy_from_slice(&4000u16.to_be_bytes());
-    udp[2..4].copy_from_slice(&4001u16.to_be_bytes());
-    udp[4..6].copy_from_slice(&(total - 20).to_be_bytes());
-    frame
+    udp[2..4].copy_from_slice(&port.to_be_bytes());
+    udp[4..6].copy_from_slice(&length(UDP + payload.len()));
+    [&destination_mac[..], &[2, 0, 0, 0, 0, 9], &[8, 0], &ip, &udp, payload].concat()
 }
 
 /// The checksum of a header whose own field is zero (RFC 1071).
@@ -46,6 +60,15 @@ mod tests {
     #[test]
     fn the_header_sums_up_to_nothing() {
         let frame = udp([2; 6], Ipv4Addr::new(10, 63, 0, 1), Ipv4Addr::new(10, 64, 1, 2));
-        assert_eq!(checksum(&frame[ETHERNET..ETHERNET + IP]), 0);
+        assert_eq!((checksum(&frame[ETHERNET..ETHERNET + IP]), frame.len()), (0, LENGTH));
+    }
+
+    #[test]
+    fn a_tunnel_makes_a_frame_longer_by_its_headers() {
+        let nodes = (Ipv4Addr::new(198, 51, 100, 2), Ipv4Addr::new(198, 51, 100, 1));
+        let inner = udp([2; 6], nodes.0, nodes.1);
+        let outer = vxlan(&inner, nodes, 8472, 5230);
+        assert_eq!((outer.len(), outer.ends_with(&inner)), (inner.len() + OVERHEAD, true));
+        assert_eq!(outer[46..50], 5230u32.rotate_left(8).to_be_bytes());
     }
 }

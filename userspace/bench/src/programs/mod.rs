@@ -2,17 +2,21 @@
 
 mod frame;
 mod scene;
+mod way;
 
 use anyhow::Context;
 use aya::programs::ProgramInfo;
 use naru_abi::programs;
 use naru_sandbox::netns;
 
-use self::scene::{Entries, Scene, Way};
+use self::{
+    scene::{Entries, Scene},
+    way::Way,
+};
 use crate::{
     args::Size,
     figure::{Figure, Group, RATIO},
-    gates, hosts,
+    gates,
     load::Cpu,
     progress::Progress,
     site::Site,
@@ -45,8 +49,7 @@ pub fn measure(
         .map(|entries| Scene::build(site, entries))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let netns = site.netns("programs");
-    netns::create(&netns, || Ok(()))?;
-    hosts::ip(&netns, "link set lo up")?;
+    Scene::wire(&netns)?;
     let mut times = Times::default();
     progress.begin("programs", rounds as usize);
     for _ in 0..rounds {
@@ -110,7 +113,7 @@ impl Times {
         let base = self.lines.iter().find(|other| other.way == line.way && other.entries == least)?;
         let limit = match line.entries {
             Entries::Pods(60_000) => Some(gates::MORE_PODS),
-            Entries::Prefixes(10_000) => Some(gates::MORE_PREFIXES),
+            Entries::Prefixes(10_000) => Some(gates::MORE_PREFIXES).filter(|_| line.way.is_gated()),
             Entries::Pods(MANY_PODS) | Entries::Prefixes(MANY_PREFIXES) => None,
             _ => return None,
         };

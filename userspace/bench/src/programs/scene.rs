@@ -2,14 +2,13 @@ use std::{fmt, fs, net::Ipv4Addr};
 
 use anyhow::{Context, ensure};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
-use naru_abi::{
-    ABI_VERSION, Addr, Config, InterfaceValue, PodValue, Prefix, RouteKind, RouteValue, programs,
-};
-use naru_node::datapath::{Datapath, Pins, Sizes, install};
+use naru_abi::{ABI_VERSION, Addr, Config, InterfaceValue, PodValue, Prefix, RouteKind, RouteValue};
+use naru_node::datapath::{Datapath, Pins, Sizes, can_encapsulate, install};
+use naru_sandbox::netns;
 use rustix::mount::{MountFlags, mount};
 
-use super::frame;
-use crate::{site::Site, spread::percentile};
+use super::{Way, frame};
+use crate::{hosts, site::Site, spread::percentile};
 
 /// What a scene has many of; a few of the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,49 +44,21 @@ impl fmt::Display for Entries {
     }
 }
 
-/// A path through a program.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// `from_pod` to a pod of the node.
-    ToPod,
-    /// `to_pod`: the stack's packet to a pod.
-    Deliver,
-    /// `from_pod` to the tunnel device.
-    ToTunnel,
-    /// `to_overlay`: the key for a packet in the tunnel device.
-    Encapsulate,
-}
-
-impl Way {
-    /// As tables call it.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::ToPod => "from_pod to a pod",
-            Self::Deliver => "to_pod",
-            Self::ToTunnel => "from_pod to the tunnel device",
-            Self::Encapsulate => "to_overlay",
-        }
-    }
-
-    const fn program(self) -> &'static str {
-        match self {
-            Self::ToPod | Self::ToTunnel => programs::FROM_POD,
-            Self::Deliver => programs::TO_POD,
-            Self::Encapsulate => programs::TO_OVERLAY,
-        }
-    }
-
-    /// The action of a packet that took this path: `TC_ACT_REDIRECT`, or on to the next filter.
-    const fn action(self) -> u32 {
-        match self {
-            Self::ToPod | Self::ToTunnel => 7,
-            Self::Deliver | Self::Encapsulate => u32::MAX,
-        }
-    }
-}
-
-/// Loopback: the one device of the namespace the programs run in.
+/// Loopback, in place of the pod's interface.
 const DEVICE: u32 = 1;
+/// This node's address and the other's, and the way there in the namespace the programs run in.
+const NODE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+const WIRING: &str = "link set lo up
+link add u0 type veth peer name u1
+link set u1 up
+link set u0 up
+address add 198.51.100.1/24 dev u0
+neighbor add 198.51.100.2 lladdr 02:00:00:00:00:03 dev u0 nud permanent
+route add 20.0.0.0/6 via 198.51.100.2";
+/// Of the cluster.
+const PORT: u16 = 8472;
+const VNI: u32 = 5230;
 /// Destinations of a round, spread over the map.
 const DESTINATIONS: u32 = 40;
 /// Runs with the same packet, which is forwarded each time.
@@ -109,6 +80,16 @@ fn block(number: u32) -> Ipv4Addr {
     (u32::from(Ipv4Addr::new(20, 0, 0, 0)) + number * 256).into()
 }
 
+/// Every other remote node is reached without the tunnel.
+const fn is_direct(number: u32) -> bool {
+    number % 2 == 1
+}
+
+/// The one of its kind among `number` and its neighbour.
+const fn towards(number: u32, direct: bool) -> u32 {
+    number / 2 * 2 + direct as u32
+}
+
 /// An installed datapath with filled maps.
 pub struct Scene {
     /// What it has many of.
@@ -128,24 +109,20 @@ impl Scene {
             Entries::Pods(pods) => (pods, super::PREFIXES[0]),
             Entries::Prefixes(routes) => (super::PODS[0], routes),
         };
-        install(&pins, Sizes { pods: pods + 1, routes, ..Sizes::default() })?;
+        install(&pins, Sizes { pods: pods + 1, routes: routes + 1, ..Sizes::default() })?;
         let scene = Self { entries, pins };
         scene.fill(pods, routes)?;
         Ok(scene)
     }
 
+    /// Makes what the programs ask the kernel about.
+    pub fn wire(netns: &str) -> anyhow::Result<()> {
+        netns::create(netns, || netns::set_sysctl("net/ipv4/ip_forward", "1"))?;
+        hosts::ip(netns, WIRING)
+    }
+
     fn fill(&self, pods: u32, routes: u32) -> anyhow::Result<()> {
         let datapath = Datapath::open(&self.pins)?;
-        datapath.config()?.set(Config {
-            abi: ABI_VERSION,
-            features: 0,
-            overlay_ifindex: DEVICE,
-            tunnel_port: 8472,
-            vni: 5230,
-            reserved: 0,
-            node_v4: Addr::v4([198, 51, 100, 1]),
-            node_v6: Addr::UNSPECIFIED,
-        })?;
         let settings = InterfaceValue { flags: 0, host_mac: HOST_MAC, pod_mac: POD_MAC };
         datapath.interfaces()?.add(DEVICE, settings)?;
         let value = PodValue {
@@ -159,28 +136,34 @@ impl Scene {
         let mut map = datapath.pods()?;
         map.insert(Addr::v4(SENDER.octets()), value)?;
         (0..pods).try_for_each(|number| map.insert(Addr::v4(pod(number).octets()), value))?;
-        let value = RouteValue {
-            kind: RouteKind::Tunnel as u32,
+        let mut map = datapath.routes()?;
+        let value = |kind: RouteKind| RouteValue {
+            kind: kind as u32,
             mtu: 1450,
-            node: Addr::v4([198, 51, 100, 2]),
+            node: Addr::v4(OTHER.octets()),
             flags: 0,
         };
-        let mut map = datapath.routes()?;
-        (0..routes).try_for_each(|number| map.insert(Prefix::new(block(number).into(), 24), value))?;
+        map.insert(Prefix::new(OTHER.into(), 32), value(RouteKind::RemoteNode))?;
+        (0..routes).try_for_each(|number| {
+            let kind = if is_direct(number) { RouteKind::Direct } else { RouteKind::Tunnel };
+            map.insert(Prefix::new(block(number).into(), 24), value(kind))
+        })?;
         Ok(())
     }
 
-    /// The paths that its many entries matter to.
-    pub fn ways(&self) -> [Way; 2] {
+    /// The paths that its many entries matter to, and this kernel can take.
+    pub fn ways(&self) -> Vec<Way> {
         match self.entries {
-            Entries::Pods(_) => [Way::ToPod, Way::Deliver],
-            Entries::Prefixes(_) => [Way::ToTunnel, Way::Encapsulate],
+            Entries::Pods(_) => Way::TO_PODS.to_vec(),
+            Entries::Prefixes(_) if can_encapsulate() => [&Way::TO_PREFIXES[..], &Way::BY_TUNNEL].concat(),
+            Entries::Prefixes(_) => Way::TO_PREFIXES.to_vec(),
         }
     }
 
     /// Nanoseconds of a path, in the calling thread's namespace: to destinations that are asked for again and again,
     /// and to destinations that are asked for once, which are in no cache. Medians.
     pub fn time(&self, way: Way) -> anyhow::Result<(f64, f64)> {
+        self.configure(way.features())?;
         let program = SchedClassifier::from_pin(self.pins.program(way.program())).context(way.label())?;
         let spread = |runs: u32, repeat: u32, step: u32| {
             let numbers = (0..runs).map(|run| run.wrapping_mul(step) % self.entries.count());
@@ -189,15 +172,38 @@ impl Scene {
                 .collect::<anyhow::Result<Vec<f64>>>()?;
             percentile(&times, 50.0).context("no run")
         };
-        Ok((spread(DESTINATIONS, REPEAT, 7_919)?, spread(COLD, 1, 104_729)?))
+        let warm = if way.repeats() { spread(DESTINATIONS, REPEAT, 7_919) } else { spread(COLD, 1, 0) };
+        Ok((warm?, spread(COLD, 1, 104_729)?))
+    }
+
+    fn configure(&self, features: u32) -> anyhow::Result<()> {
+        let config = Config {
+            abi: ABI_VERSION,
+            features,
+            overlay_ifindex: DEVICE,
+            tunnel_port: PORT.into(),
+            vni: VNI,
+            reserved: 0,
+            node_v4: Addr::v4(NODE.octets()),
+            node_v6: Addr::UNSPECIFIED,
+        };
+        Ok(Datapath::open(&self.pins)?.config()?.set(config)?)
+    }
+
+    /// The packet of a path to the destination `number`, or from there.
+    fn frame(&self, way: Way, number: u32) -> Vec<u8> {
+        let remote = Ipv4Addr::from(u32::from(block(towards(number, way.is_direct()))) + 9);
+        let (source, destination) = match self.entries {
+            Entries::Pods(_) => (SENDER, pod(number)),
+            Entries::Prefixes(_) if way.is_inbound() => (remote, pod(0)),
+            Entries::Prefixes(_) => (SENDER, remote),
+        };
+        let inner = frame::udp(HOST_MAC, source, destination);
+        if way == Way::Decapsulate { frame::vxlan(&inner, (OTHER, NODE), PORT, VNI) } else { inner }
     }
 
     fn once(&self, program: &SchedClassifier, way: Way, number: u32, repeat: u32) -> anyhow::Result<f64> {
-        let destination = match self.entries {
-            Entries::Pods(_) => pod(number),
-            Entries::Prefixes(_) => (u32::from(block(number)) + 9).into(),
-        };
-        let data = frame::udp(HOST_MAC, SENDER, destination);
+        let data = self.frame(way, number);
         // `struct __sk_buff`: the interface is at byte 40.
         let mut context = [0u8; 192];
         context[40..44].copy_from_slice(&DEVICE.to_ne_bytes());
@@ -212,5 +218,20 @@ impl Scene {
             way.action()
         );
         Ok(ran.duration.as_nanos() as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_of_the_kind_that_is_asked_for_and_within_the_map() {
+        for number in 0..super::super::PREFIXES[0] {
+            for direct in [false, true] {
+                let found = towards(number, direct);
+                assert!(is_direct(found) == direct && found < super::super::PREFIXES[0], "{number}: {found}");
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ pub fn charts(run: &Run) -> Vec<(&'static str, String)> {
 /// Ratios of traffic: a bar for each, its quartiles, and a tick at the gate.
 fn ratios(run: &Run) -> Option<Plot> {
     let figures: Vec<&Figure> = of(run, Group::Traffic).filter(|figure| figure.unit == "ratio").collect();
-    let mut plot = Plot::new("Ratios of traffic on one CPU (median, quartiles, gate)");
+    let mut plot = Plot::new("Ratios of traffic (median, quartiles, gate)");
     plot.bars(
         figures
             .iter()

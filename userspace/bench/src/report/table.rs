@@ -37,7 +37,7 @@ fn scale(unit: &str) -> (f64, &str) {
     match unit {
         "ratio" => (1.0, ""),
         "bytes/s" => (1e9, "GB/s"),
-        "transactions/s" => (1e3, "k/s"),
+        "transactions/s" | "packets/s" => (1e3, "k/s"),
         "bytes" => (1e6, "MB"),
         _ => (1.0, unit),
     }
