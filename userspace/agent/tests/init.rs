@@ -44,6 +44,23 @@ fn init_makes_a_node_that_status_finds_no_fault_with() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn status_names_what_others_took_away() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let taken = [
+        ("nft delete table inet naru", "table inet naru is gone"),
+        ("ip address del 2001:db8::1/64 dev up0", "2001:db8::1: not an address of this machine"),
+        ("ip link del naru-vx", "naru-vx: the tunnel device is gone"),
+    ];
+    for (command, warning) in taken {
+        assert!(!machine.ok(&["status"]).contains(warning), "{warning}");
+        machine.tool(command);
+        assert!(machine.ok(&["status"]).contains(warning), "{warning}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_second_init_changes_nothing() {
     let machine = Machine::clustered();
     machine.ok(&["init"]);

@@ -98,7 +98,11 @@ fn gather(paths: &Paths, facts: NodeFacts) -> anyhow::Result<Status> {
     let datapath = Datapath::open(&pins)?;
     let memory = Memory::load(paths)?;
     let clustered = memory.as_ref().filter(|memory| memory.is_clustered());
-    let counters = firewall::counters()?.unwrap_or_default();
+    let mut warnings = memory.as_ref().map_or(Ok(Vec::new()), |memory| health::warnings(paths, memory))?;
+    let counters = firewall::counters()?;
+    if counters.is_none() {
+        warnings.push("nftables: the table inet naru is gone: nothing is masqueraded".to_owned());
+    }
     let tally = |value: firewall::CounterValue| Tally { packets: value.packets, bytes: value.bytes };
     Ok(Status {
         initialised: true,
@@ -116,8 +120,8 @@ fn gather(paths: &Paths, facts: NodeFacts) -> anyhow::Result<Status> {
         pods: datapath.pods()?.entries()?.len(),
         flows: datapath.flows()?.entries()?.len(),
         flows_capacity: datapath.flows()?.capacity()?,
-        warnings: memory.as_ref().map_or(Ok(Vec::new()), |memory| health::warnings(paths, memory))?,
-        nft: counters.into_iter().map(|(name, value)| (name, tally(value))).collect(),
+        warnings,
+        nft: counters.unwrap_or_default().into_iter().map(|(name, value)| (name, tally(value))).collect(),
         hooks: hooks(&datapath)?,
         node: Some(facts.node),
         addresses: facts.addresses,
