@@ -1,14 +1,14 @@
-use std::fs;
+use std::{fs, process::Command};
 
 use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions};
 use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, FROM_UNDERLAY, TO_OVERLAY, TO_POD};
 use naru_e2e::tool;
 use naru_node::datapath::{
     AttachMode, Attachment, Error, Pins, PodFilters, Side, Sizes, attach, attach_pod, attachment, chains,
-    detach, detach_others, install, pod_filters,
+    detach, detach_others, has_strays, install, pod_filters, restore_pod,
 };
 
-use crate::{kernel::has_tcx, node::Node};
+use crate::{foreign, kernel::has_tcx, node::Node};
 
 const NONE: Attachment = Attachment { mode: None, ingress: false, egress: false };
 
@@ -95,15 +95,52 @@ fn an_upgrade_shows_as_missing_filters_until_the_pod_is_attached_again() {
 fn foreign_filters_stay_where_they_are() {
     let node = with_device();
     tool::run(node.netns(), "tc qdisc add dev v0 clsact").unwrap();
-    let foreign = node.pins.program(TO_OVERLAY);
-    tool::run(
-        node.netns(),
-        &format!("tc filter add dev v0 ingress prio 1 bpf da pinned {}", foreign.display()),
-    )
-    .unwrap();
-    node.run(|| attach_pod(&node.pins, "v0", AttachMode::Clsact).unwrap());
+    let pin = node.pins.root().join("foreign");
+    foreign::program(FROM_POD, &pin);
+    let filter = format!("tc filter add dev v0 ingress prio 1 bpf da pinned {}", pin.display());
+    tool::run(node.netns(), &filter).unwrap();
+    node.run(|| {
+        attach_pod(&node.pins, "v0", AttachMode::Clsact).unwrap();
+        assert!(!has_strays("v0").unwrap());
+        restore_pod(&node.pins, "v0", AttachMode::Clsact).unwrap();
+    });
     let list = tool::run(node.netns(), "tc filter show dev v0 ingress").unwrap();
     assert!(list.contains("pref 1 ") && list.contains("pref 5230 ") && list.contains("from_pod"), "{list}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_another_installation_left_in_a_chain_goes_and_what_is_others_stays() {
+    for mode in modes() {
+        let node = with_device();
+        let other = Pins::at(node.pins.root().with_file_name("other"));
+        tool::run(node.netns(), "tc qdisc add dev v0 clsact").unwrap();
+        let mut foreign = Command::new("tc");
+        foreign.args("filter add dev v0 ingress prio 9 protocol all bpf da bytecode".split(' '));
+        tool::text(tool::output(node.netns(), foreign.arg("1,6 0 0 4294967295"), "").unwrap()).unwrap();
+        node.run(|| {
+            install(&other, Sizes { pods: 64, routes: 64, flows: 64 }).unwrap();
+            for left in modes() {
+                attach(&other, Side::Underlay, "v0", left).unwrap();
+                attach(&node.pins, Side::Underlay, "v0", mode).unwrap();
+                assert!(attachment(&node.pins, Side::Underlay, "v0").unwrap().is_complete(), "{mode:?}");
+                assert_eq!(
+                    chains("v0").unwrap().map(|chain| chain.ours()),
+                    [1, 1],
+                    "{mode:?}, {left:?} left"
+                );
+            }
+            detach(&node.pins, Side::Underlay, "v0").unwrap();
+            for left in modes() {
+                attach_pod(&other, "v0", left).unwrap();
+                restore_pod(&node.pins, "v0", mode).unwrap();
+                assert!(pod_filters(&node.pins, "v0").unwrap().is_complete(), "{mode:?}, {left:?} left");
+                assert!(!has_strays("v0").unwrap(), "{mode:?}, {left:?} left");
+            }
+        });
+        let list = tool::run(node.netns(), "tc filter show dev v0 ingress").unwrap();
+        assert!(list.contains("pref 9 bpf"), "{list}");
+    }
 }
 
 #[test]
@@ -205,13 +242,15 @@ fn ours_comes_last_in_a_chain_with_a_foreign_program_and_leaves_it_there() {
     }
     for (side, name) in [(Side::Overlay, FROM_OVERLAY), (Side::Underlay, FROM_UNDERLAY)] {
         let node = with_device();
-        let mut foreign = SchedClassifier::from_pin(node.pins.program(TO_POD)).unwrap();
+        // The name is not what tells ours.
+        let pin = node.pins.root().join("foreign");
+        let mut foreign = foreign::program(name, &pin);
         node.run(|| {
             let first = TcAttachOptions::TcxOrder(LinkOrder::first());
             foreign.attach_with_options("v0", TcAttachType::Ingress, first).unwrap();
             attach(&node.pins, side, "v0", AttachMode::Auto).unwrap();
         });
-        let (theirs, ours) = (pinned(&node, TO_POD), pinned(&node, name));
+        let (theirs, ours) = (ProgramInfo::from_pin(&pin).unwrap().id(), pinned(&node, name));
         assert_eq!(chain(&node, TcAttachType::Ingress), [theirs, ours]);
         upgrade(&node);
         node.run(|| attach(&node.pins, side, "v0", AttachMode::Auto).unwrap());
@@ -286,21 +325,19 @@ fn without_pins_every_attachment_says_what_is_missing() {
 fn several_uplinks_have_programs_beside_the_overlay_and_lose_them_one_by_one() {
     for mode in modes() {
         let node = with_device();
+        node.ip("link add name v2 type veth peer name v3");
         let before = tool::run(node.netns(), "tc qdisc show").unwrap();
         let complete = |side, name: &str| attachment(&node.pins, side, name).unwrap().is_complete();
         node.run(|| {
             attach(&node.pins, Side::Overlay, "v0", mode).unwrap();
-            for uplink in ["v0", "v1"] {
-                // The same device may be both: each side has programs of its own.
-                if uplink == "v0" && mode == AttachMode::Clsact {
-                    continue;
-                }
+            for uplink in ["v1", "v2"] {
                 attach(&node.pins, Side::Underlay, uplink, mode).unwrap();
                 assert!(complete(Side::Underlay, uplink), "{uplink}");
             }
             assert!(complete(Side::Overlay, "v0"));
             detach_others(&node.pins, Side::Underlay, &[node.ifindex("v1")]).unwrap();
             assert!(complete(Side::Overlay, "v0") && complete(Side::Underlay, "v1"));
+            detach(&node.pins, Side::Underlay, "v2").unwrap();
             detach(&node.pins, Side::Underlay, "v1").unwrap();
             detach(&node.pins, Side::Overlay, "v0").unwrap();
             assert_eq!(attachment(&node.pins, Side::Underlay, "v1").unwrap(), NONE);

@@ -6,6 +6,7 @@ mod attach;
 mod budget;
 mod cases;
 mod flows;
+mod foreign;
 mod frames;
 mod install;
 mod kernel;

@@ -11,11 +11,18 @@ use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
+/// What the threads tell the agent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum News {
+    /// Something to look at in a pass.
+    Wake(Wake),
+    /// Somebody changed the filters of the interface of that index; the next glance looks there.
+    Filters(u32),
+}
+
 /// What a pass has to look at; the later the more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Wake {
-    /// The programs on the tunnel device and the uplinks.
-    Programs,
     /// Routes, rules, addresses.
     Routes,
     /// The cluster file too.
@@ -24,8 +31,8 @@ pub enum Wake {
     Everything,
 }
 
-/// Wakes for changes of the cluster file and of the network namespace, from threads of their own.
-pub fn watch(file: Option<&Path>) -> anyhow::Result<UnboundedReceiver<Wake>> {
+/// News of the cluster file and of the network namespace, from threads of their own.
+pub fn watch(file: Option<&Path>) -> anyhow::Result<UnboundedReceiver<News>> {
     let (sender, receiver) = unbounded_channel();
     if let Some(file) = file {
         watch_file(file, sender.clone())?;
@@ -34,7 +41,7 @@ pub fn watch(file: Option<&Path>) -> anyhow::Result<UnboundedReceiver<Wake>> {
     std::thread::Builder::new().name("netlink".into()).spawn(move || {
         loop {
             match watch.next(None) {
-                Ok(Some(change)) => tell(&sender, concern(&change)),
+                Ok(Some(change)) => tell(&sender, news(&change)),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!("netlink: {error}: only the periodic pass sees changes from here on");
@@ -64,15 +71,15 @@ pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
 }
 
 /// Nothing is left out where a flood of small changes hides a large one; the receiver merges them.
-fn tell(sender: &UnboundedSender<Wake>, wake: Option<Wake>) {
-    if let Some(wake) = wake {
+fn tell(sender: &UnboundedSender<News>, news: Option<News>) {
+    if let Some(news) = news {
         // The receiver goes away when the process does.
-        let _ = sender.send(wake);
+        let _ = sender.send(news);
     }
 }
 
 /// Watches the file's directory, because editors and config maps replace the file; the thread lives as long as the process.
-fn watch_file(file: &Path, sender: UnboundedSender<Wake>) -> anyhow::Result<()> {
+fn watch_file(file: &Path, sender: UnboundedSender<News>) -> anyhow::Result<()> {
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !directory.is_dir() {
         tracing::warn!("{}: not there: only the periodic pass looks for it", directory.display());
@@ -80,7 +87,7 @@ fn watch_file(file: &Path, sender: UnboundedSender<Wake>) -> anyhow::Result<()> 
     }
     let take = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
-            tell(&sender, Some(Wake::Cluster));
+            tell(&sender, Some(News::Wake(Wake::Cluster)));
         }
     };
     let mut watcher = notify::recommended_watcher(take)?;
@@ -94,7 +101,15 @@ fn watch_file(file: &Path, sender: UnboundedSender<Wake>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// What a change is to us: attachments' own routes and interfaces come and go without our doing.
+/// What the agent is told of a change.
+fn news(change: &Change) -> Option<News> {
+    match change {
+        Change::Filters { index } => Some(News::Filters(*index)),
+        change => concern(change).map(News::Wake),
+    }
+}
+
+/// What a change wakes: attachments' own routes and interfaces come and go without our doing.
 fn concern(change: &Change) -> Option<Wake> {
     match change {
         Change::LinkGone { name, .. } if name == DEVICE => Some(Wake::Everything),
@@ -106,6 +121,7 @@ fn concern(change: &Change) -> Option<Wake> {
         }
         Change::Route { ours, gone } => (*gone || !*ours).then_some(Wake::Routes),
         Change::Address { .. } | Change::Rule => Some(Wake::Routes),
+        Change::Filters { .. } => None,
         Change::Lost => Some(Wake::Everything),
     }
 }
@@ -129,6 +145,12 @@ mod tests {
     fn pods_that_are_attached_wake_nobody() {
         assert_eq!(concern(&link("naru0123456789a", true)), None);
         assert_eq!(concern(&Change::Route { ours: true, gone: false }), None);
+    }
+
+    #[test]
+    fn a_filter_that_goes_is_for_the_next_glance_and_wakes_no_pass() {
+        let change = Change::Filters { index: 7 };
+        assert_eq!((news(&change), concern(&change)), (Some(News::Filters(7)), None));
     }
 
     #[test]

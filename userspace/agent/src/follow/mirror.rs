@@ -12,7 +12,7 @@ use naru_core::{
 };
 use naru_node::{
     datapath::Pins,
-    endpoint::{Maps, Tools, reconcile},
+    endpoint::{Maps, Tools, reconcile, restore_programs},
     health, host,
     init::{self, InitError, Memory, NodeFacts, Request},
     links::Links,
@@ -34,7 +34,7 @@ pub struct Mirror {
     /// What was said of the source last, so that it is not said again every pass.
     complaint: Option<String>,
     /// What was said last of programs that could not be attached again.
-    detached: Option<String>,
+    detached: Vec<String>,
     remembered: Pass,
     /// Warnings that are in the log already.
     warned: BTreeSet<String>,
@@ -50,7 +50,7 @@ impl Mirror {
             request,
             source,
             complaint: None,
-            detached: None,
+            detached: Vec::new(),
             remembered: Pass::default(),
             warned: BTreeSet::new(),
             place: None,
@@ -70,7 +70,6 @@ impl Mirror {
     /// One pass, as large as `wake` asks; whether all of it could be done.
     pub fn pass(&mut self, wake: Wake) -> bool {
         let result = match wake {
-            Wake::Programs => self.programs(),
             Wake::Routes => self.routes(),
             Wake::Cluster => self.cluster(),
             Wake::Everything => self.everything(),
@@ -91,16 +90,29 @@ impl Mirror {
         }
     }
 
-    /// The programs on long-lived devices.
-    fn programs(&mut self) -> Result<(), InitError> {
-        let result = sync::reattach(&self.paths);
-        for device in result.iter().flatten() {
-            tracing::info!("{device}: programs attached again");
+    /// The programs on the tunnel device, the uplinks and pods by tcx, and on the interfaces whose `filters` somebody changed;
+    /// whether all are as they should be now.
+    pub fn glance(&mut self, filters: &BTreeSet<u32>) -> bool {
+        let devices = sync::reattach(&self.paths);
+        let pods = self.restore(filters);
+        let mut complaints = Vec::new();
+        for result in [devices, pods] {
+            for interface in result.iter().flatten() {
+                tracing::info!("{interface}: programs attached again");
+            }
+            complaints.extend(result.err().map(|error| error.to_string()));
         }
-        let complaint = result.as_ref().err().map(ToString::to_string);
-        let is_news = complaint != std::mem::replace(&mut self.detached, complaint.clone());
         // Said once, not with every look.
-        if is_news { result.map(drop) } else { Ok(()) }
+        for complaint in complaints.iter().filter(|text| !self.detached.contains(text)) {
+            tracing::error!("{complaint}");
+        }
+        self.detached = complaints;
+        self.detached.is_empty()
+    }
+
+    fn restore(&self, filters: &BTreeSet<u32>) -> Result<Vec<String>, InitError> {
+        let Some(facts) = NodeFacts::load(&self.paths)? else { return Ok(Vec::new()) };
+        restore_programs(&Pins::new(&self.paths), filters, || tools(&self.paths, &facts))
     }
 
     /// Routes, rules, map entries; all that init makes if they hang in the air.

@@ -4,20 +4,21 @@
 mod changes;
 mod mirror;
 
-use std::{sync::Once, time::Duration};
+use std::{collections::BTreeSet, sync::Once, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use changes::Wake;
+use changes::{News, Wake};
 pub use mirror::Mirror;
 
 /// How long changes are gathered before a pass: an editor writes a file in several steps.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How often to look whether the programs are still attached: the kernel tells nobody that a tcx link went.
+/// How often to look whether the programs are still attached: the kernel tells nobody that a tcx link went. What
+/// others do to filters waits for it too, so that a storm of such changes is one look.
 const GLANCE: Duration = Duration::from_millis(500);
 
 /// How soon a pass that failed is repeated; each time in a row it takes twice as long, up to the periodic pass.
@@ -29,7 +30,7 @@ const REST: u32 = 10;
 
 /// Makes the node, then follows until SIGTERM or SIGINT. Watches before it looks, so that no change falls in between.
 pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> {
-    let mut wakes = changes::watch(mirror.file())?;
+    let mut news = changes::watch(mirror.file())?;
     let firewall = changes::watch_firewall()?;
     let (mut rested, mut firewall_due) = (Instant::now(), None);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -38,6 +39,7 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut glances = interval(GLANCE);
     glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut filters = BTreeSet::new();
     let mut due: Option<(Instant, Wake)> = None;
     let mut retry = RETRY;
     let say_once = Once::new();
@@ -50,7 +52,9 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
                 say_once.call_once(|| tracing::info!("following {}", mirror.describe()));
             }
             _ = glances.tick() => {
-                mirror.pass(Wake::Programs);
+                if mirror.glance(&filters) {
+                    filters.clear();
+                }
             }
             () = firewall.notified() => {
                 firewall_due.get_or_insert(rested.max(Instant::now() + SETTLE));
@@ -61,7 +65,10 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
                 mirror.firewall();
                 rested = Instant::now() + started.elapsed() * REST;
             }
-            Some(wake) = wakes.recv() => due = Some(merge(due, SETTLE, wake)),
+            Some(news) = news.recv() => match news {
+                News::Wake(wake) => due = Some(merge(due, SETTLE, wake)),
+                News::Filters(index) => drop(filters.insert(index)),
+            },
             () = at(due.map(|(at, _)| at)) => {
                 if let Some((_, wake)) = due.take() {
                     if mirror.pass(wake) {

@@ -1,7 +1,7 @@
 use aya::programs::TcAttachType::{self, Egress, Ingress};
 use naru_abi::programs::{FROM_OVERLAY, FROM_UNDERLAY, TO_OVERLAY, TO_UNDERLAY};
 
-use super::{Error, Pins, Result, filters, program, tcx};
+use super::{Error, Pins, Result, filters, program, strays, tcx};
 
 /// How the programs are attached to a long-lived device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -66,7 +66,7 @@ impl Attachment {
 }
 
 /// Attaches the pinned programs of `side` to the device `interface`; what is attached already is replaced without a
-/// gap, links left of a dead device are discarded, the other mode's attachment is removed. Answers the mode used.
+/// gap, links left of a dead device are discarded, whatever else of ours is attached is removed. Answers the mode used.
 ///
 /// # Errors
 /// [`Error::NotInstalled`], [`Error::NoTcx`] where tcx is forced and missing, and the kernel's.
@@ -83,7 +83,9 @@ pub fn attach(pins: &Pins, side: Side, interface: &str, mode: AttachMode) -> Res
 fn by_tcx(pins: &Pins, side: Side, interface: &str) -> Result<AttachMode> {
     for (name, direction) in side.places() {
         tcx::put(pins, name, interface, direction)?;
-        filters::take_off(interface, direction)?;
+        let kept = program::id(pins, name)?;
+        strays::clear_tcx(interface, direction, |id| id == kept)?;
+        strays::clear_filters(interface, direction, true)?;
     }
     Ok(AttachMode::Tcx)
 }
@@ -93,6 +95,8 @@ fn by_clsact(pins: &Pins, side: Side, interface: &str) -> Result<AttachMode> {
     for (name, direction) in side.places() {
         filters::put(&mut program::open(pins, name)?, interface, direction)?;
         tcx::take_off(pins, name, interface, direction)?;
+        strays::clear_tcx(interface, direction, |_| false)?;
+        strays::clear_filters(interface, direction, false)?;
     }
     Ok(AttachMode::Clsact)
 }
@@ -106,10 +110,11 @@ pub fn detach(pins: &Pins, side: Side, interface: &str) -> Result<()> {
     let mut had_filters = false;
     for (name, direction) in side.places() {
         tcx::take_off(pins, name, interface, direction)?;
-        match filters::take_off(interface, direction) {
+        match strays::clear_filters(interface, direction, true) {
             Err(error) if error.is_no_device() => return Ok(()),
             result => had_filters |= result?,
         }
+        strays::clear_tcx(interface, direction, |_| false)?;
     }
     if had_filters { filters::drop_empty_clsact(interface) } else { Ok(()) }
 }

@@ -34,6 +34,14 @@ struct Request {
 
 /// Every entry of a hash map, in no order: each that is there all the time, once.
 pub(super) fn entries<K: Plain, V: Plain>(map: &MapData) -> Result<Vec<(K, V)>, MapError> {
+    let (info, sizes) = (map.info()?, [size_of::<K>(), size_of::<V>()]);
+    let [key, value] = [info.key_size(), info.value_size()].map(|size| size as usize);
+    if key != sizes[0] {
+        return Err(MapError::InvalidKeySize { size: sizes[0], expected: key });
+    }
+    if value != sizes[1] {
+        return Err(MapError::InvalidValueSize { size: sizes[1], expected: value });
+    }
     let mut all = Vec::new();
     let mut room = CHUNK;
     let mut position: Option<u32> = None;
@@ -77,8 +85,8 @@ fn chunk<K: Plain, V: Plain>(map: &MapData, position: Option<u32>, room: usize) 
         element_flags: 0,
         flags: 0,
     };
-    // SAFETY: the request names buffers that live until the call returns, with room for the entries it asks for; sizes of
-    // keys and values were compared with the map's when it was opened.
+    // SAFETY: the request names buffers that live until the call returns, with room for the entries it asks for; the caller
+    // compared sizes of keys and values with the map's.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut request, size_of::<Request>()) };
     let result = if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };

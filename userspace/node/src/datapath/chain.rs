@@ -1,11 +1,9 @@
 use aya::programs::{
     ProgramInfo, SchedClassifier,
     TcAttachType::{self, Egress, Ingress},
-    loaded_programs,
 };
-use naru_abi::programs;
 
-use super::{Result, filters, tc};
+use super::{Result, filters, program, tc};
 
 /// Everything that sees the packets of one direction of a device, in its order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,7 +19,7 @@ pub struct Chain {
 pub struct Member {
     /// Name of the program; kind and priority of a filter without one.
     pub name: String,
-    /// Whether it has the name of a program of ours.
+    /// Whether it is a program of ours, of whatever build.
     pub ours: bool,
 }
 
@@ -61,19 +59,15 @@ fn members(interface: &str, direction: TcAttachType) -> Result<Vec<Member>> {
     let filters = listed().map_err(|source| filters::io_error(interface, "list filters", source))?;
     // A kernel without tcx has no such chain.
     let links = SchedClassifier::query_tcx(interface, direction).map(|(_, links)| links).unwrap_or_default();
-    let names = if filters.iter().any(|filter| filter.program.is_some()) { names() } else { Vec::new() };
-    let by_filter = |filter: &tc::Filter| {
-        let known = names.iter().find(|(id, _)| Some(*id) == filter.program);
-        known
-            .map_or_else(|| format!("{} priority {}", filter.kind, filter.priority), |(_, name)| name.clone())
+    let by_filter = |filter: &tc::Filter| match filter.program.and_then(program::loaded) {
+        Some(info) => member(&info),
+        None => Member { name: format!("{} priority {}", filter.kind, filter.priority), ours: false },
     };
-    let all = links.iter().map(name).chain(filters.iter().map(by_filter));
-    Ok(all.map(|name| Member { ours: programs::ALL.contains(&name.as_str()), name }).collect())
+    Ok(links.iter().map(member).chain(filters.iter().map(by_filter)).collect())
 }
 
-/// Names of all programs by number.
-fn names() -> Vec<(u32, String)> {
-    loaded_programs().filter_map(|info| info.ok().map(|info| (info.id(), name(&info)))).collect()
+fn member(info: &ProgramInfo) -> Member {
+    Member { name: name(info), ours: program::is_ours(info) }
 }
 
 fn name(program: &ProgramInfo) -> String {

@@ -131,6 +131,13 @@ impl Error {
             Self::Interface { source, .. } | Self::Tc { source: TcError::IoError(source), .. } => {
                 source.raw_os_error() == Some(libc::ENODEV)
             }
+            Self::Attach { source, .. } => match source.as_ref() {
+                ProgramError::TcError(TcError::IoError(source)) => {
+                    source.raw_os_error() == Some(libc::ENODEV)
+                }
+                ProgramError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENODEV),
+                _ => false,
+            },
             _ => false,
         }
     }

@@ -6,7 +6,7 @@ use aya::programs::{
 };
 use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY, pod_flags, programs};
 
-use super::{AttachMode, Error, Pins, Result, pod_attach, pod_tcx, program, tc, tcx};
+use super::{AttachMode, Error, Pins, Result, pod_attach, pod_tcx, program, strays, tc, tcx};
 
 /// How the filters of a pod with these [`pod_flags`] are attached. One that goes by the stack may be limited there by the
 /// bandwidth plugin, whose ingress qdisc takes clsact's place; the wait for RCU that tcx costs is such pods' alone.
@@ -15,7 +15,8 @@ pub const fn pod_mode(flags: u32) -> AttachMode {
     if flags & pod_flags::NO_SHORTCUT == 0 { AttachMode::Clsact } else { AttachMode::Auto }
 }
 
-const PLACES: [(&str, TcAttachType); 2] =
+/// A pod's programs.
+pub(super) const PLACES: [(&str, TcAttachType); 2] =
     [(programs::FROM_POD, TcAttachType::Ingress), (programs::TO_POD, TcAttachType::Egress)];
 
 /// Which of a pod's two filters are attached, with the programs that are pinned now.
@@ -47,10 +48,27 @@ pub fn attach_pod(pins: &Pins, interface: &str, mode: AttachMode) -> Result<()> 
         // The filter goes second: one packet may meet both, none meets neither.
         _ if has_tcx => PLACES.into_iter().try_for_each(|(name, at)| {
             pod_tcx::attach(pins, name, interface, at)?;
-            take_off(interface, at).map(drop)
+            let kept = program::id(pins, name)?;
+            strays::clear_tcx(interface, at, |id| id == kept)?;
+            strays::clear_filters(interface, at, true).map(drop)
         }),
         _ => pod_attach::attach(pins, interface),
     }
+}
+
+/// As [`attach_pod`], for an interface that may have more of ours than it should; that goes.
+///
+/// # Errors
+/// As [`attach_pod`].
+pub fn restore_pod(pins: &Pins, interface: &str, mode: AttachMode) -> Result<()> {
+    attach_pod(pins, interface, mode)?;
+    if mode != AttachMode::Clsact && tcx::is_supported(interface) {
+        return Ok(());
+    }
+    PLACES.into_iter().try_for_each(|(_, at)| {
+        strays::clear_tcx(interface, at, |_| false)?;
+        strays::clear_filters(interface, at, false).map(drop)
+    })
 }
 
 /// Which filters of ours are on `interface`.
@@ -96,17 +114,6 @@ fn exchange(program: &mut SchedClassifier, interface: &str, direction: TcAttachT
         .attach_to_link(old)
         .and_then(|link| keep(program, link))
         .map_err(|source| program_error(interface, "replace filter", source))
-}
-
-/// Removes our filter of that direction; `false` if there was none.
-pub(super) fn take_off(interface: &str, direction: TcAttachType) -> Result<bool> {
-    use aya::programs::Link as _;
-    if ours(interface, direction)?.is_none() {
-        return Ok(false);
-    }
-    let link = our_link(interface, direction)?;
-    link.detach().map_err(|source| program_error(interface, "remove filter", source))?;
-    Ok(true)
 }
 
 /// Removes the clsact qdisc if nobody has a filter on it.

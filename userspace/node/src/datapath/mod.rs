@@ -5,6 +5,7 @@
 
 mod attach;
 mod batch;
+mod bpf;
 mod chain;
 mod config;
 mod error;
@@ -25,6 +26,7 @@ mod probe;
 mod program;
 mod routes;
 mod stats;
+mod strays;
 mod tc;
 mod tcx;
 mod trial;
@@ -33,7 +35,7 @@ pub use attach::{AttachMode, Attachment, Side, attach, attachment, detach, detac
 pub use chain::{Chain, Member, chains};
 pub use config::ConfigMap;
 pub use error::Error;
-pub use filters::{PodFilters, attach_pod, pod_filters, pod_mode};
+pub use filters::{PodFilters, attach_pod, pod_filters, pod_mode, restore_pod};
 pub use flows::Flows;
 pub use install::{Installed, Sizes, discard_other_versions, install, install_object, is_installed};
 pub use interfaces::{Interfaces, PodTotals};
@@ -42,10 +44,12 @@ pub use layout::installed_sizes;
 pub use log::follow_log;
 pub use object::object;
 pub use pins::Pins;
+pub use pod_tcx::bare_by_tcx;
 pub use pods::Pods;
 pub use probe::{ENCAPSULATION, Feature, Probe, TCX, can_encapsulate, probe};
 pub use routes::Routes;
 pub use stats::{Stats, Total};
+pub use strays::has_strays;
 pub use tcx::is_supported as has_tcx;
 
 /// What every fallible function here returns.

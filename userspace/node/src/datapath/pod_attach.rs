@@ -4,20 +4,15 @@
 //! `linux/pkt_sched.h` and `linux/pkt_cls.h`.
 
 use std::{
-    ffi::CString,
     io,
-    os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
-    path::Path,
+    os::fd::{AsRawFd, OwnedFd},
 };
 
 use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY, programs};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 use super::{
-    Error, Pins, Result,
+    Error, Pins, Result, bpf,
     tc::{self, CLSACT_EGRESS, CLSACT_INGRESS, MESSAGE_HEADER, NLMSG_ERROR, u16_at, u32_at},
 };
 
@@ -42,8 +37,6 @@ const TCA_BPF_FLAGS: u16 = 8;
 const ACT_DIRECT: u32 = 1;
 /// `ETH_P_ALL` in network order, the lower half of `tcm_info`.
 const ALL_PROTOCOLS: u16 = 3_u16.to_be();
-/// `BPF_OBJ_GET`.
-const OBJ_GET: libc::c_int = 7;
 
 /// Gives `interface` a clsact qdisc and our filter in each direction; a filter of ours that is there is replaced
 /// without a gap.
@@ -77,28 +70,10 @@ pub(super) fn remove_clsact(index: u32) -> io::Result<()> {
 /// A descriptor of a pinned program.
 fn open(pins: &Pins, name: &'static str) -> Result<OwnedFd> {
     let pin = pins.program(name);
-    object(&pin).map_err(|source| match source.kind() {
+    bpf::open(&pin).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::NotInstalled(pin),
         _ => Error::Pin { path: pin, action: "open", source },
     })
-}
-
-/// `struct { pathname, bpf_fd, file_flags }` of `union bpf_attr`.
-#[repr(C)]
-struct ObjGet {
-    path: u64,
-    fd: u32,
-    flags: u32,
-}
-
-fn object(pin: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(pin.as_os_str().as_bytes())?;
-    let attr = ObjGet { path: path.as_ptr() as u64, fd: 0, flags: 0 };
-    // SAFETY: `attr` and the path it points to are valid for the call, and the size is the one of `attr`.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET, &raw const attr, size_of::<ObjGet>()) };
-    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: the kernel just made this descriptor for us; nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn filter_attributes(name: &str, program: &OwnedFd) -> Vec<u8> {

@@ -1,32 +1,17 @@
 //! A pod's filters by tcx, without links: like clsact filters they go with the veth, and nothing is pinned for a pod.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd},
-};
+use std::os::fd::AsFd;
 
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
+use naru_abi::{InterfaceValue, maps, pod_flags};
 
-use super::{Error, Pins, Result, filters::program_error, install::refused, program, tc, tcx};
-
-/// `BPF_PROG_ATTACH`, its flag `BPF_F_REPLACE`, and the attach types `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS`.
-const PROG_ATTACH: libc::c_int = 8;
-const REPLACE: u32 = 4;
-const TCX_INGRESS: u32 = 46;
-const TCX_EGRESS: u32 = 47;
-
-/// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision }`
-/// of `union bpf_attr` (`linux/bpf.h`).
-#[repr(C)]
-struct ProgAttach {
-    ifindex: u32,
-    program: u32,
-    kind: u32,
-    flags: u32,
-    replaced: u32,
-    relative: u32,
-    revision: u64,
-}
+use super::{
+    Error, Pins, Result, batch, bpf,
+    filters::{PLACES, program_error},
+    install::refused,
+    map::{self, failed},
+    program, tc, tcx,
+};
 
 /// Attaches the pinned program `name` last in the chain of that direction, or in place of an earlier build of it.
 pub(super) fn attach(pins: &Pins, name: &'static str, interface: &str, at: TcAttachType) -> Result<()> {
@@ -38,19 +23,12 @@ pub(super) fn attach(pins: &Pins, name: &'static str, interface: &str, at: TcAtt
     };
     let failed =
         |source| Error::Interface { interface: interface.to_owned(), action: "attach by tcx", source };
-    let number = |fd: &dyn AsRawFd| u32::try_from(fd.as_raw_fd()).unwrap_or_default();
-    let attr = ProgAttach {
-        ifindex: tc::ifindex(interface).map_err(failed)?,
-        program: number(&program.as_fd()),
-        kind: if at == TcAttachType::Ingress { TCX_INGRESS } else { TCX_EGRESS },
-        flags: if old.is_some() { REPLACE } else { 0 },
-        replaced: old.as_ref().map_or(0, |old| number(&old.as_fd())),
-        relative: 0,
-        revision: 0,
-    };
-    // SAFETY: `attr` is valid for the call, and the size is its own.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attr, size_of::<ProgAttach>()) };
-    if done == 0 { Ok(()) } else { Err(failed(io::Error::last_os_error())) }
+    let attach = || bpf::attach(tc::ifindex(interface)?, at, program.as_fd(), old.as_ref().map(AsFd::as_fd));
+    match attach() {
+        // Another process came first.
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        result => result.map_err(failed),
+    }
 }
 
 /// Whether the pinned program `name` is in the chain.
@@ -65,6 +43,31 @@ pub(super) fn is_attached(
     }
     let wanted = program::id(pins, name)?;
     Ok(ours(name, interface, at)?.is_some_and(|one| one.id() == wanted))
+}
+
+/// Indexes of the pods' interfaces that should have our programs by tcx and lack one. The kernel announces nothing of these;
+/// a look is one call for all pods, and two for each of such.
+///
+/// # Errors
+/// [`Error::NotInstalled`], and the kernel's.
+pub fn bare_by_tcx(pins: &Pins) -> Result<Vec<u32>> {
+    let map = map::data(&pins.map(maps::INTERFACES), maps::INTERFACES)?;
+    let all: Vec<(u32, InterfaceValue)> = batch::entries(&map).map_err(failed(maps::INTERFACES, "list"))?;
+    let mut limited: Vec<u32> = all
+        .into_iter()
+        .filter_map(|(ifindex, value)| (value.flags & pod_flags::NO_SHORTCUT != 0).then_some(ifindex))
+        .collect();
+    if limited.is_empty() {
+        return Ok(limited);
+    }
+    let wanted = PLACES.map(|(name, at)| Ok((program::id(pins, name)?, at)));
+    let wanted = wanted.into_iter().collect::<Result<Vec<(u32, TcAttachType)>>>()?;
+    // One that is gone, or a kernel without tcx, is for others.
+    let lacks = |ifindex, (program, at): &(u32, TcAttachType)| {
+        bpf::chain(ifindex, *at).is_ok_and(|chain| chain.iter().all(|member| member.program != *program))
+    };
+    limited.retain(|ifindex| wanted.iter().any(|place| lacks(*ifindex, place)));
+    Ok(limited)
 }
 
 /// The program of this name in the chain.

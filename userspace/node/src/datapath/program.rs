@@ -1,6 +1,10 @@
 //! Pinned programs.
 
-use aya::programs::{ProgramInfo, SchedClassifier};
+use aya::{
+    maps::MapInfo,
+    programs::{ProgramInfo, SchedClassifier, loaded_programs},
+};
+use naru_abi::{maps, programs};
 
 use super::{Error, Pins, Result, install::refused};
 
@@ -20,4 +24,25 @@ pub(super) fn id(pins: &Pins, name: &'static str) -> Result<u32> {
         return Err(Error::NotInstalled(pin));
     }
     ProgramInfo::from_pin(pin).map(|info| info.id()).map_err(refused(name, "open pin"))
+}
+
+/// The loaded program of that number.
+pub(super) fn loaded(id: u32) -> Option<ProgramInfo> {
+    loaded_programs().filter_map(std::result::Result::ok).find(|info| info.id() == id)
+}
+
+/// Whether it is a program of ours, of whatever build and installation: by its name, and by a map with a name of ours that
+/// it uses.
+pub(super) fn is_ours(info: &ProgramInfo) -> bool {
+    let is_named = info.name_as_str().is_some_and(is_name);
+    let uses = |id: &u32| {
+        let map = MapInfo::from_id(*id);
+        map.is_ok_and(|map| map.name_as_str().is_some_and(|name| maps::ALL.contains(&name)))
+    };
+    is_named && info.map_ids().is_ok_and(|used| used.is_none_or(|used| used.iter().any(uses)))
+}
+
+/// Whether programs of ours have this name.
+pub(super) fn is_name(name: &str) -> bool {
+    programs::ALL.contains(&name)
 }

@@ -17,7 +17,7 @@ use super::{
     Error, Pins, Result,
     filters::{self, program_error},
     install::remove,
-    program, tc,
+    program, strays, tc,
 };
 
 /// How long a released link may stay attached, and how often to look.
@@ -41,6 +41,9 @@ pub(super) fn put(pins: &Pins, name: &'static str, interface: &str, direction: T
         return Ok(());
     }
     take_off(pins, name, interface, direction)?;
+    // The same program without its link, or with one pinned elsewhere, would be in the way.
+    let same = program::id(pins, name)?;
+    strays::clear_tcx(interface, direction, |id| id != same)?;
     create(&mut program, &pin, interface, direction)
 }
 

@@ -14,6 +14,7 @@ mod import;
 mod namespaces;
 mod plan;
 pub mod reconcile;
+mod restore;
 mod spec;
 mod tools;
 
@@ -26,5 +27,6 @@ pub use facts::observe;
 pub use import::{Imported, host_local_files, import};
 pub use namespaces::alive as live_namespaces;
 pub(crate) use namespaces::id as netns_id;
+pub use restore::restore_programs;
 pub use spec::{Attached, Spec};
 pub use tools::{Maps, Tools};

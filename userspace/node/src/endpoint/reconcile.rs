@@ -9,9 +9,8 @@ use naru_core::{
     reconcile::{Action, LiveLink, Pass, Policy, reconcile},
 };
 
-use super::{Cause, Tools, detach, facts, namespaces, observe};
+use super::{Cause, Tools, detach, facts, namespaces, observe, restore};
 use crate::{
-    datapath,
     init::NodeFacts,
     links::{Link, Links, Route},
     store::{Adoption, StateStore, StoreError},
@@ -164,7 +163,8 @@ fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32)
     Ok(tools.links.ensure_routes(&[route])?)
 }
 
-/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod.
+/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod; takes off
+/// what is of ours beside them.
 fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
     if tools.maps.interfaces.get(link.ifindex)?.is_none()
         && let Some(found) = tools.links.link_at(link.ifindex)?
@@ -172,15 +172,8 @@ fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
         let value = interface_value(tools, &found)?;
         tools.maps.interfaces.add(link.ifindex, value)?;
     }
-    match datapath::pod_filters(&tools.maps.pins, &link.name) {
-        Ok(filters) if !filters.is_complete() => {
-            let flags = tools.maps.interfaces.get(link.ifindex)?.map_or(0, |known| known.flags);
-            datapath::attach_pod(&tools.maps.pins, &link.name, datapath::pod_mode(flags))?;
-            Ok(true)
-        }
-        // Gone since we looked.
-        _ => Ok(false),
-    }
+    let flags = tools.maps.interfaces.get(link.ifindex)?.map_or(0, |known| known.flags);
+    restore::put_right(&tools.maps.pins, &link.name, flags)
 }
 
 /// Writes every live veth into a store that lost its rows, before the first address is given out of it. An address

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use crate::{
-    datapath::{Pins, Side, attachment, chains, pod_filters},
+    datapath::{Pins, Side, attachment, chains, has_strays, pod_filters},
     init::{self, DEVICE, InitError, Memory, NodeFacts, Survey},
     links::Links,
     paths::Paths,
@@ -90,12 +90,16 @@ fn uplinks(paths: &Paths, pins: &Pins) -> Result<Vec<String>, InitError> {
     Ok(warnings)
 }
 
-/// Pods' interfaces without our filters.
+/// Pods' interfaces without our filters, or with more of ours.
 fn pods(links: &Links, pins: &Pins) -> Result<Vec<String>, InitError> {
-    let is_bare = |name: &str| !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete());
+    let wrong = |name: &str| {
+        if !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete()) {
+            return Some("programs are not attached");
+        }
+        has_strays(name).is_ok_and(|has| has).then_some("more programs of ours than should be")
+    };
     let veths = links.host_veths()?;
-    let bare = veths.iter().filter(|veth| is_bare(&veth.name));
-    Ok(bare.map(|veth| format!("{}: programs are not attached", veth.name)).collect())
+    Ok(veths.iter().filter_map(|veth| Some(format!("{}: {}", veth.name, wrong(&veth.name)?))).collect())
 }
 
 /// What the container runtime will not find.

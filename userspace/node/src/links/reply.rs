@@ -18,6 +18,8 @@ const REASON: u16 = 1;
 
 /// One message from the kernel.
 pub struct Reply {
+    /// Type of the message, `NLMSG_*` or `RTM_*`.
+    pub kind: u16,
     /// Number of the request it answers, 0 for a notification.
     pub sequence: u32,
     /// `NLM_F_*`.
@@ -87,7 +89,7 @@ fn reply(message: &[u8]) -> Reply {
         errno: u32_at(message, HEADER).map_or(0, |number| number.cast_signed().wrapping_neg()),
         reason: (flags & HAS_ATTRIBUTES != 0).then(|| reason(message, kind)).flatten(),
     });
-    Reply { sequence: u32_at(message, 8).unwrap_or(0), flags, end, bytes: message.to_vec() }
+    Reply { kind, sequence: u32_at(message, 8).unwrap_or(0), flags, end, bytes: message.to_vec() }
 }
 
 /// The words among the attributes, which follow the number and, in an error, the header of the request
@@ -106,12 +108,12 @@ fn reason(message: &[u8], kind: u16) -> Option<String> {
 }
 
 /// The integer at `offset`, in host order as netlink has it.
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..offset + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
 /// The integer at `offset`, in host order as netlink has it.
-fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+pub fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes.get(offset..offset + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }
 

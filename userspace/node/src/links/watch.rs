@@ -1,21 +1,37 @@
 use std::{
     collections::VecDeque,
+    ops::RangeInclusive,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
 
-use naru_abi::ROUTE_PROTOCOL;
+use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY, ROUTE_PROTOCOL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     route::{RouteMessage, RouteProtocol},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{LinkError, Mac, link::parsed, reply::Reply, socket::Socket};
+use super::{
+    LinkError, Mac,
+    link::parsed,
+    reply::{Reply, u32_at},
+    socket::Socket,
+};
 
-/// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE`,
-/// and the group `RTNLGRP_IPV6_RULE`, which has no name of that form.
-const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
+/// `RTMGRP_LINK | RTMGRP_TC | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_IFADDR |
+/// RTMGRP_IPV6_ROUTE`, and the group `RTNLGRP_IPV6_RULE`, which has no name of that form.
+const GROUPS: u32 = 0x1 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
+
+/// All messages of traffic control: `RTM_NEWQDISC` to `RTM_GETTFILTER`, `RTM_NEWCHAIN` to `RTM_GETCHAIN`.
+const TRAFFIC_CONTROL: [RangeInclusive<u16>; 2] = [36..=46, 100..=102];
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
+/// Words of `struct tcmsg`; a filter's priority is the upper half of `tcm_info`.
+const TC_IFINDEX: usize = 4;
+const TC_HANDLE: usize = 8;
+const TC_INFO: usize = 16;
 
 /// Something changed in the namespace; what it is now must be looked up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +68,12 @@ pub enum Change {
     },
     /// A policy rule appeared or went.
     Rule,
+    /// Somebody took a filter, or the qdisc with all of them, off an interface that stays, or attached one that is not
+    /// where ours are.
+    Filters {
+        /// Interface index.
+        index: u32,
+    },
     /// Notifications were lost: look at everything.
     Lost,
 }
@@ -123,6 +145,9 @@ fn change(reply: &Reply) -> Option<Change> {
     if reply.end.is_some() {
         return None;
     }
+    if TRAFFIC_CONTROL.iter().any(|kinds| kinds.contains(&reply.kind)) {
+        return filters(reply);
+    }
     let Ok(message) = reply.decode("watch") else { return Some(Change::Lost) };
     match &message {
         RouteNetlinkMessage::NewLink(_) => parsed(&message).map(|link| Change::Link {
@@ -142,6 +167,22 @@ fn change(reply: &Reply) -> Option<Change> {
         RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_) => Some(Change::Rule),
         _ => None,
     }
+}
+
+/// Qdiscs and filters have more forms than the decoder knows; what and where is all we ask. Of an interface that goes the
+/// kernel announces no filters.
+fn filters(reply: &Reply) -> Option<Change> {
+    let word = |offset| u32_at(reply.body(), offset);
+    let is_own = word(TC_HANDLE) == Some(FILTER_HANDLE)
+        && word(TC_INFO).is_some_and(|info| info >> 16 == u32::from(FILTER_PRIORITY));
+    let is_news = match reply.kind {
+        RTM_DELQDISC | RTM_DELTFILTER => true,
+        // With every pod that is attached.
+        RTM_NEWTFILTER => !is_own,
+        _ => false,
+    };
+    let index = word(TC_IFINDEX).filter(|_| is_news)?;
+    Some(Change::Filters { index })
 }
 
 /// Whether the route is of our protocol.

@@ -8,7 +8,7 @@ mod write;
 use naru_core::desired::{Command, Nat, desired, diff};
 
 use crate::{
-    datapath::{Pins, Side, attach, attachment},
+    datapath::{Pins, Side, attach, attachment, has_strays},
     host::{
         firewall::{self, Firewall, Tunnel},
         forward,
@@ -80,8 +80,8 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, InitError> 
     }
 }
 
-/// Attaches the programs again where somebody took one off the tunnel device or an uplink: the kernel announces nothing of
-/// tcx links. Returns the devices concerned; cheap where nothing is missing.
+/// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of ours
+/// beside them: the kernel announces nothing of tcx. Returns the devices concerned; cheap where nothing is missing.
 ///
 /// # Errors
 /// The node's files cannot be read, or the kernel refuses.
@@ -91,7 +91,10 @@ pub fn reattach(paths: &Paths) -> Result<Vec<String>, InitError> {
     let uplinks = facts.uplinks.iter().map(|name| (Side::Underlay, name.clone()));
     let mut bare: Vec<(Side, String)> = overlay.into_iter().chain(uplinks).collect();
     // A device or pin that is gone is for a larger pass.
-    bare.retain(|(side, name)| attachment(&pins, *side, name).is_ok_and(|found| !found.is_complete()));
+    bare.retain(|(side, name)| {
+        attachment(&pins, *side, name)
+            .is_ok_and(|found| !found.is_complete() || has_strays(name).is_ok_and(|has| has))
+    });
     if bare.is_empty() {
         return Ok(Vec::new());
     }

@@ -34,3 +34,44 @@ fn a_deleted_link_and_a_changed_route_are_noticed() {
         assert!(changes.contains(&expected), "{expected:?} in {changes:?}");
     }
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn filters_that_others_change_are_noticed_and_pods_that_come_and_go_are_not() {
+    let netns = Netns::new();
+    netns.run(|| {
+        let ours = |veth: &str| {
+            for way in ["ingress", "egress"] {
+                let filter = format!("tc filter add dev {veth} {way} prio 5230 handle 1 protocol all");
+                netns.sh(&format!("{filter} bpf da bytecode '1,6 0 0 0'"));
+            }
+        };
+        let index = |veth: &str| Links::open().unwrap().link(veth).unwrap().unwrap().index;
+        let mut watch = Watch::open().unwrap();
+        let mut told = || {
+            let mut all = Vec::new();
+            while let Some(change) = watch.next(Some(Duration::from_millis(200))).unwrap() {
+                assert_ne!(change, Change::Lost);
+                all.extend(if let Change::Filters { index } = change { Some(index) } else { None });
+            }
+            all
+        };
+        for veth in ["v0", "v1"] {
+            netns.sh(&format!(
+                "ip link add {veth} type veth peer name p{veth}; tc qdisc add dev {veth} clsact"
+            ));
+            ours(veth);
+        }
+        netns.sh("ip link del v1");
+        assert!(told().is_empty(), "as pods come and go");
+        for change in [
+            "filter del dev v0 egress",
+            "filter add dev v0 egress prio 7 protocol all bpf da bytecode '1,6 0 0 0'",
+            "filter add dev v0 ingress prio 5230 handle 2 protocol all bpf da bytecode '1,6 0 0 0'",
+            "qdisc del dev v0 clsact",
+        ] {
+            netns.sh(&format!("tc {change}"));
+            assert_eq!(told(), [index("v0")], "{change}");
+        }
+    });
+}

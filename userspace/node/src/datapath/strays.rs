@@ -1,0 +1,92 @@
+//! Programs of ours beside the one that should see a packet: from a process that died between two ways of attaching, or
+//! from an installation whose pins are lost. What is not ours is never touched.
+
+use std::io;
+
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, TcHandle, tc::SchedClassifierLink};
+use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY};
+
+use super::{
+    Result, bpf,
+    filters::{io_error, program_error},
+    program, tc,
+};
+
+/// Whether more than one program of ours sees the packets of one direction of `interface`.
+///
+/// # Errors
+/// The kernel's; `ENODEV` where there is no such interface.
+pub fn has_strays(interface: &str) -> Result<bool> {
+    for at in [TcAttachType::Ingress, TcAttachType::Egress] {
+        if by_tcx(interface, at).len() + by_filter(interface, at)?.len() > 1 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Leaves of our programs in the tcx chain only those that `keep` names.
+pub(super) fn clear_tcx(interface: &str, at: TcAttachType, keep: impl Fn(u32) -> bool) -> Result<()> {
+    let strays: Vec<u32> =
+        by_tcx(interface, at).iter().map(ProgramInfo::id).filter(|program| !keep(*program)).collect();
+    if strays.is_empty() {
+        return Ok(());
+    }
+    let clear = || {
+        let index = tc::ifindex(interface)?;
+        let chain = bpf::chain(index, at)?.into_iter();
+        chain
+            .filter(|member| strays.contains(&member.program))
+            .try_for_each(|member| is_gone(bpf::detach(index, at, member)))
+    };
+    clear().map_err(|source| io_error(interface, "remove a second program", source))
+}
+
+/// Removes our filters; the one that belongs there only if `all` are to go. Whether there were any.
+pub(super) fn clear_filters(interface: &str, at: TcAttachType, all: bool) -> Result<bool> {
+    use aya::programs::Link as _;
+    let mut found = false;
+    for filter in by_filter(interface, at)?.iter().filter(|filter| all || !is_own(filter)) {
+        found = true;
+        let handle = TcHandle::from(filter.handle);
+        let link = SchedClassifierLink::attached(interface, at, filter.priority, handle, None)
+            .map_err(|source| io_error(interface, "find filter", source))?;
+        link.detach().map_err(|source| program_error(interface, "remove filter", source))?;
+    }
+    Ok(found)
+}
+
+/// Ours in the tcx chain; none where the kernel has no tcx.
+fn by_tcx(interface: &str, at: TcAttachType) -> Vec<ProgramInfo> {
+    let chain = SchedClassifier::query_tcx(interface, at).map(|(_, chain)| chain).unwrap_or_default();
+    chain.into_iter().filter(program::is_ours).collect()
+}
+
+/// Our filters of the clsact qdisc.
+fn by_filter(interface: &str, at: TcAttachType) -> Result<Vec<tc::Filter>> {
+    let list = || tc::filters(tc::ifindex(interface)?, at);
+    let mut filters = list().map_err(|source| io_error(interface, "list filters", source))?;
+    filters.retain(|filter| is_own(filter) || is_stray(filter));
+    Ok(filters)
+}
+
+/// Whether it is the filter that we make.
+fn is_own(filter: &tc::Filter) -> bool {
+    filter.priority == FILTER_PRIORITY && filter.handle == FILTER_HANDLE
+}
+
+/// Whether it is another with a program of ours.
+fn is_stray(filter: &tc::Filter) -> bool {
+    let Some(id) = filter.program else { return false };
+    // aya knows programs by number only from a look at all of them: that is for those that bear our names.
+    bpf::name(id).is_ok_and(|name| program::is_name(&name))
+        && program::loaded(id).is_some_and(|it| program::is_ours(&it))
+}
+
+/// What went meanwhile is as good as removed.
+fn is_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}

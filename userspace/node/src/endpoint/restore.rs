@@ -1,0 +1,75 @@
+use std::collections::BTreeSet;
+
+use naru_core::ids::Label;
+
+use super::{Cause, Tools};
+use crate::{
+    datapath::{self, Pins},
+    links::Link,
+};
+
+/// Attaches the programs again to pods' interfaces that somebody took them off, and takes off what is of ours beside them.
+/// By filters the `noted` interfaces are looked at, which the kernel announced; by tcx all, of which it announces nothing.
+/// Interfaces that a plugin is at work on are left to it. Returns the names of those that were put right; `open` is asked
+/// for the tools only if there may be one.
+///
+/// # Errors
+/// An adapter's; then the rest is left to the pass over everything.
+pub fn restore_programs<E: From<Cause>>(
+    pins: &Pins,
+    noted: &BTreeSet<u32>,
+    open: impl FnOnce() -> Result<Tools, E>,
+) -> Result<Vec<String>, E> {
+    let mut suspects = noted.clone();
+    match datapath::bare_by_tcx(pins) {
+        // For a larger pass.
+        Err(error) if error.is_not_installed() => return Ok(Vec::new()),
+        bare => suspects.extend(bare.map_err(Cause::from)?),
+    }
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tools = open()?;
+    let mut restored = Vec::new();
+    for ifindex in suspects {
+        restored.extend(restore(&tools, ifindex)?);
+    }
+    Ok(restored)
+}
+
+/// The interface's name if it is a pod's, at rest, and was bare.
+fn restore(tools: &Tools, ifindex: u32) -> Result<Option<String>, Cause> {
+    let Some(link) = tools.links.link_at(ifindex)? else { return Ok(None) };
+    if !is_wired(tools, &link)? {
+        return Ok(None);
+    }
+    let Some(value) = tools.maps.interfaces.get(ifindex)? else { return Ok(None) };
+    let is_put_right = put_right(&tools.maps.pins, &link.name, value.flags)?;
+    Ok(is_put_right.then_some(link.name))
+}
+
+/// Whether the store says that this very veth was wired and not given up since: an ADD that is under way has yet to confirm,
+/// and a DEL takes the interface out of the map before it touches the veth.
+fn is_wired(tools: &Tools, link: &Link) -> Result<bool, Cause> {
+    let Ok(Label { alias, .. }) = link.alias.parse::<Label>() else { return Ok(false) };
+    let rows = tools.store.rows()?;
+    let generation = alias.generation();
+    Ok(rows.iter().any(|row| row.confirmed && row.ifindex == link.index && row.generation == generation))
+}
+
+/// Makes a pod's interface have both programs, and no more of ours; whether it had not. `flags` are the pod's.
+pub(super) fn put_right(pins: &Pins, interface: &str, flags: u32) -> Result<bool, Cause> {
+    let is_sound =
+        || Ok(datapath::pod_filters(pins, interface)?.is_complete() && !datapath::has_strays(interface)?);
+    match is_sound() {
+        Ok(true) => return Ok(false),
+        // Gone since we looked.
+        Err(error) if datapath::Error::is_no_device(&error) => return Ok(false),
+        Err(error) => return Err(error.into()),
+        Ok(false) => {}
+    }
+    match datapath::restore_pod(pins, interface, datapath::pod_mode(flags)) {
+        Err(error) if error.is_no_device() => Ok(false),
+        result => Ok(result.map(|()| true)?),
+    }
+}
