@@ -4,79 +4,14 @@
 
 mod machine;
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::Duration,
-};
+use std::{fs, process::Command, time::Duration};
 
-use machine::{Machine, run, wait};
-use serde_json::Value;
+use machine::{Machine, pod::Pod, run, wait};
+use serde_json::{Value, json};
 
-/// A container: a network namespace that goes when it is dropped.
-struct Pod {
-    name: String,
-}
-
-impl Pod {
-    fn new(machine: &Machine, name: &str) -> Self {
-        let own = machine.netns().file_name().unwrap().to_string_lossy().into_owned();
-        let pod = Self { name: format!("{own}-{name}") };
-        run(Command::new("ip").args(["netns", "add", &pod.name]));
-        pod
-    }
-
-    /// The plugin's answer to `verb`, in the machine's namespace.
-    fn call(&self, machine: &Machine, verb: &str, boot_id: Option<&str>) -> Output {
-        let mut command = machine.command(plugin());
-        command
-            .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", &self.name)
-            .env("CNI_NETNS", Path::new("/run/netns").join(&self.name))
-            .env("CNI_IFNAME", "eth0")
-            .env("CNI_PATH", plugin().parent().unwrap())
-            .env("CNI_ARGS", format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", self.name))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(boot_id) = boot_id {
-            command.env("NARU_BOOT_ID", boot_id);
-        }
-        let mut child = command.spawn().unwrap();
-        let conf = br#"{"cniVersion":"1.0.0","name":"naru","type":"naru-cni"}"#;
-        child.stdin.take().unwrap().write_all(conf).unwrap();
-        child.wait_with_output().unwrap()
-    }
-
-    /// ADD that must succeed; the pod's first address.
-    fn add(&self, machine: &Machine, boot_id: Option<&str>) -> String {
-        let output = self.call(machine, "ADD", boot_id);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        let result: Value = serde_json::from_str(&text).unwrap();
-        result["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned()
-    }
-
-    fn can_ping(&self, address: &str) -> bool {
-        let mut ping = Command::new("ip");
-        ping.args(["netns", "exec", &self.name, "ping", "-c1", "-W1", address]);
-        ping.output().unwrap().status.success()
-    }
-}
-
-impl Drop for Pod {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
-    }
-}
-
-/// The plugin that was built beside this `naru`.
-fn plugin() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_naru")).with_file_name("naru-cni");
-    assert!(path.exists(), "{}: build naru-plugin first", path.display());
-    path
+/// A container that needs no keys.
+fn pod(machine: &Machine, name: &str) -> Pod {
+    Pod::new(machine, name, json!({}))
 }
 
 fn unmount(machine: &Machine) {
@@ -106,8 +41,8 @@ fn uninstall_refuses_while_pods_run_and_detaches_them_when_forced() {
     let machine = Machine::clustered();
     let before = machine.snapshot();
     machine.ok(&["init"]);
-    let pod = Pod::new(&machine, "a");
-    pod.add(&machine, None);
+    let pod = pod(&machine, "a");
+    pod.add(&machine);
     let error = machine.refused(&["uninstall"]);
     assert!(error.contains("1 pods are attached, naru/"), "{error}");
     assert_eq!(machine.ok(&["endpoints"]).lines().count(), 3, "nothing was touched");
@@ -122,11 +57,11 @@ fn uninstall_refuses_while_pods_run_and_detaches_them_when_forced() {
 fn after_its_bpffs_went_away_the_next_add_makes_it_anew_and_running_pods_go_on() {
     let machine = Machine::clustered();
     machine.ok(&["init"]);
-    let (a, b) = (Pod::new(&machine, "a"), Pod::new(&machine, "b"));
-    let address = a.add(&machine, None);
+    let (a, b) = (pod(&machine, "a"), pod(&machine, "b"));
+    let address = &a.add(&machine)[0];
     unmount(&machine);
-    b.add(&machine, None);
-    assert!(b.can_ping(&address), "the new pod reaches the old one");
+    b.add(&machine);
+    assert!(b.can_ping(address), "the new pod reaches the old one");
     assert_eq!(machine.ok(&["endpoints"]).lines().count(), 5, "both pods, both families");
     assert_maps_agree(&machine);
 }
@@ -136,13 +71,13 @@ fn after_its_bpffs_went_away_the_next_add_makes_it_anew_and_running_pods_go_on()
 fn after_the_run_directory_was_wiped_no_address_is_given_out_twice() {
     let machine = Machine::clustered();
     machine.ok(&["init"]);
-    let (a, b) = (Pod::new(&machine, "a"), Pod::new(&machine, "b"));
-    let first = a.add(&machine, None);
+    let (a, b) = (pod(&machine, "a"), pod(&machine, "b"));
+    let first = &a.add(&machine)[0];
     unmount(&machine);
     fs::remove_dir_all(machine.path("run")).unwrap();
-    let second = b.add(&machine, None);
+    let second = &b.add(&machine)[0];
     assert_ne!(first, second);
-    assert!(b.can_ping(&first));
+    assert!(b.can_ping(first));
     let list = machine.ok(&["ipam", "list"]);
     assert_eq!(list.matches("ASSIGNED").count(), 4, "{list}");
 }
@@ -156,11 +91,11 @@ fn after_a_reboot_the_first_adds_make_the_node_all_at_once() {
     fs::remove_dir_all(machine.path("run")).unwrap();
     machine.ip("link del naru-vx");
     machine.tool("nft delete table inet naru");
-    let pods: Vec<Pod> = (0..8).map(|number| Pod::new(&machine, &number.to_string())).collect();
+    let pods: Vec<Pod> =
+        (0..8).map(|number| pod(&machine, &number.to_string()).of_boot("the-next-boot")).collect();
     let addresses: Vec<String> = std::thread::scope(|scope| {
         let machine = &machine;
-        let adds: Vec<_> =
-            pods.iter().map(|pod| scope.spawn(|| pod.add(machine, Some("the-next-boot")))).collect();
+        let adds: Vec<_> = pods.iter().map(|pod| scope.spawn(|| pod.add(machine).remove(0))).collect();
         adds.into_iter().map(|add| add.join().unwrap()).collect()
     });
     assert_eq!(addresses.iter().collect::<std::collections::BTreeSet<_>>().len(), pods.len());
@@ -172,11 +107,11 @@ fn after_a_reboot_the_first_adds_make_the_node_all_at_once() {
 fn the_commands_show_the_pod() {
     let machine = Machine::clustered();
     machine.ok(&["init"]);
-    let pod = Pod::new(&machine, "a");
-    let address = pod.add(&machine, None);
-    let name = format!("default/{}", pod.name);
+    let pod = pod(&machine, "a");
+    let address = &pod.add(&machine)[0];
+    let name = pod.title();
     let list = machine.ok(&["ipam", "list"]);
-    let line = list.lines().find(|line| line.starts_with(&address)).unwrap();
+    let line = list.lines().find(|line| line.starts_with(address)).unwrap();
     assert!(line.contains("ASSIGNED") && line.ends_with(&name), "{line}");
     let endpoints: Value = serde_json::from_str(&machine.ok(&["endpoints", "--json"])).unwrap();
     assert_eq!(endpoints[0]["address"], address.as_str());
@@ -195,8 +130,8 @@ fn the_commands_show_the_pod() {
 fn the_agent_puts_back_what_a_pod_lost() {
     let machine = Machine::clustered();
     machine.ok(&["init"]);
-    let pod = Pod::new(&machine, "a");
-    let address = pod.add(&machine, None);
+    let pod = pod(&machine, "a");
+    let address = &pod.add(&machine)[0];
     let before = machine.kernel_routes();
     machine.ip(&format!("route del {address}"));
     let _agent = machine.agent();
@@ -213,10 +148,10 @@ fn a_pod_that_comes_and_goes_beside_the_agent_is_none_of_its_business() {
     let machine = Machine::clustered();
     let _agent = machine.agent();
     for _ in 0..5 {
-        let pod = Pod::new(&machine, "a");
-        pod.add(&machine, None);
+        let pod = pod(&machine, "a");
+        pod.add(&machine);
         assert!(pod.can_ping("198.51.100.1"));
-        assert!(pod.call(&machine, "DEL", None).status.success());
+        pod.del(&machine);
     }
     std::thread::sleep(Duration::from_millis(300));
     assert!(!machine.agent_log().contains("ERROR"), "{}", machine.agent_log());
@@ -228,13 +163,13 @@ fn a_pod_that_comes_and_goes_beside_the_agent_is_none_of_its_business() {
 fn the_agent_makes_a_wiped_run_directory_anew_with_its_pods() {
     let machine = Machine::clustered();
     let _agent = machine.agent();
-    let pod = Pod::new(&machine, "a");
-    let address = pod.add(&machine, None);
+    let pod = pod(&machine, "a");
+    let address = &pod.add(&machine)[0];
     unmount(&machine);
     fs::remove_dir_all(machine.path("run")).unwrap();
     machine.ip("link set up0 mtu 1400");
     wait("the node", Duration::from_secs(15), || machine.says(&["status"], "1 interfaces, 2 addresses"));
-    assert!(machine.says(&["ipam", "list"], &address));
+    assert!(machine.says(&["ipam", "list"], address));
     let error = machine.refused(&["uninstall", "--force"]);
     assert!(error.contains("the agent of this node runs"), "{error}");
 }

@@ -16,6 +16,7 @@ pub struct Pod {
     pub name: String,
     conf: Value,
     plugins: PathBuf,
+    boot_id: Option<&'static str>,
 }
 
 impl Pod {
@@ -24,7 +25,7 @@ impl Pod {
         let own = machine.netns().file_name().unwrap().to_string_lossy().into_owned();
         let mut conf = serde_json::json!({"cniVersion": "1.0.0", "name": "naru", "type": "naru-cni"});
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        let pod = Self { name: format!("{own}-{name}"), conf, plugins: "/usr/lib/cni".into() };
+        let pod = Self { name: format!("{own}-{name}"), conf, plugins: "/usr/lib/cni".into(), boot_id: None };
         run(Command::new("ip").args(["netns", "add", &pod.name]));
         pod
     }
@@ -32,6 +33,12 @@ impl Pod {
     /// With other plugins than Debian's.
     pub fn with_plugins(mut self, directory: &Path) -> Self {
         directory.clone_into(&mut self.plugins);
+        self
+    }
+
+    /// Attached in another boot of the machine.
+    pub fn of_boot(mut self, boot_id: &'static str) -> Self {
+        self.boot_id = Some(boot_id);
         self
     }
 
@@ -50,6 +57,7 @@ impl Pod {
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", &self.plugins)
             .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"))
+            .envs(self.boot_id.map(|boot_id| ("NARU_BOOT_ID", boot_id)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
