@@ -214,6 +214,43 @@ fn another_way_to_a_node_moves_programs_and_routes_within_a_second() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn every_hop_of_a_route_is_an_uplink_and_the_smallest_mtu_counts() {
+    let machine = automatic();
+    for line in [
+        "link add up1 type veth peer name far1",
+        "link set up1 addrgenmode none",
+        "link set far1 addrgenmode none",
+        "link set far1 up",
+        "addr add 203.0.113.1/24 dev up1",
+        "addr add 2001:db8:1::1/64 dev up1 nodad",
+        "link set up1 up mtu 1450",
+    ] {
+        machine.ip(line);
+    }
+    let _agent = machine.agent();
+    let ways = [
+        ("198.51.100.2/32", "nexthop via 198.51.100.254 nexthop via 203.0.113.2"),
+        ("2001:db8::2/128", "nexthop via 2001:db8::fe nexthop via 2001:db8:1::2"),
+    ];
+    for (node, hops) in ways {
+        assert_eq!(uplinks(&machine), ["up0"]);
+        followed(&format!("the hops to {node}"), || {
+            machine.ip(&format!("route add {node} {hops}"));
+            let joined = wait("the second hop", PATIENCE, || {
+                uplinks(&machine) == ["up0", "up1"] && ours(&machine, "up1") == [1, 1]
+            });
+            if node == ways[0].0 {
+                let entry = entry(&machine, "10.32.1.0/24");
+                assert!(entry.contains("tunnel 198.51.100.2 1400"), "the smallest: {entry}");
+            }
+            machine.ip(&format!("route del {node}"));
+            joined.max(wait("one uplink", PATIENCE, || uplinks(&machine) == ["up0"]))
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn an_uplink_that_goes_down_and_up_again_is_followed() {
     let machine = automatic();
     let _agent = machine.agent();

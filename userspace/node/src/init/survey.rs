@@ -33,7 +33,8 @@ impl Survey {
     /// The kernel refuses a dump.
     pub fn take(links: &Links, memory: &Memory) -> Result<Self, InitError> {
         let held = links.addresses()?;
-        let defaults = links.default_routes()?;
+        let routes = links.route_list()?;
+        let defaults = routes.defaults();
         let mut uplinks: Vec<u32> = defaults.iter().map(|route| route.index).collect();
         if let Some(own) = memory.cluster.node(&memory.node) {
             let holder = held.iter().find(|address| own.addresses.contains(&address.ip));
@@ -44,17 +45,13 @@ impl Survey {
             advertised.extend(links.link_at(route.index)?.map(|link| link.name));
         }
         let remotes = memory.cluster.remotes(&memory.node).flat_map(|node| &node.addresses).copied();
-        let ways = links.paths_to(remotes);
+        let ways = links.paths_to(remotes, &routes);
         let uplink = uplinks.first().map_or(Ok(None), |index| links.link_at(*index))?;
         Ok(Self {
             addresses: ordered(&held, &uplinks),
-            foreign: links.foreign_routes()?,
+            foreign: routes.foreign(),
             paths: ways.iter().map(|(end, path)| (*end, seen(path))).collect(),
-            uplinks: ways
-                .into_values()
-                .filter(|path| path.is_ethernet)
-                .map(|path| (path.index, path.device))
-                .collect(),
+            uplinks: ways.into_values().filter(|path| path.is_ethernet).flat_map(|path| path.hops).collect(),
             uplink_mtu: uplink.map(|link| link.mtu),
             advertised,
         })

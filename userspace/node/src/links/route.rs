@@ -6,8 +6,8 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
-        RouteType,
+        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHopFlags,
+        RouteProtocol, RouteScope, RouteType,
     },
 };
 
@@ -105,26 +105,6 @@ impl Links {
             }
         }
         list.sort_unstable();
-        Ok(list)
-    }
-
-    /// Destinations of the main table's routes that are not ours, default and link-local ones left out:
-    /// what a pod range must not overlap.
-    ///
-    /// # Errors
-    /// The kernel refuses the dump.
-    pub fn foreign_routes(&self) -> Result<Vec<IpNet>, LinkError> {
-        let foreign = |route: &KernelRoute| {
-            let ours = route.protocol == RouteProtocol::Other(ROUTE_PROTOCOL);
-            let special = matches!(route.kind, RouteType::Local | RouteType::Broadcast | RouteType::Anycast);
-            let special = special || route.kind == RouteType::Multicast || is_link_local(route.destination);
-            route.table == MAIN && !ours && !special && route.destination.prefix_len() > 0
-        };
-        let routes = self.kernel_routes(RouteProtocol::Unspec)?;
-        let mut list: Vec<IpNet> =
-            routes.iter().filter(|route| foreign(route)).map(|r| r.destination).collect();
-        list.sort_unstable();
-        list.dedup();
         Ok(list)
     }
 
@@ -256,7 +236,7 @@ pub(super) struct KernelRoute {
     pub protocol: RouteProtocol,
     /// What becomes of packets.
     pub kind: RouteType,
-    /// Outgoing interfaces, several for a multipath route.
+    /// Outgoing interfaces, several for a multipath route; those that are down are left out.
     pub devices: Vec<u32>,
     /// Next hop.
     pub gateway: Option<IpAddr>,
@@ -313,7 +293,8 @@ pub(super) fn parsed(message: &RouteNetlinkMessage, family: AddressFamily) -> Op
             RouteAttribute::Table(table) => route.table = *table,
             RouteAttribute::Oif(index) => route.devices.push(*index),
             RouteAttribute::MultiPath(hops) => {
-                route.devices.extend(hops.iter().map(|hop| hop.interface_index))
+                let alive = hops.iter().filter(|hop| !hop.flags.contains(RouteNextHopFlags::Dead));
+                route.devices.extend(alive.map(|hop| hop.interface_index));
             }
             RouteAttribute::Gateway(address) => route.gateway = ip(address),
             RouteAttribute::PrefSource(address) => route.source = ip(address),
@@ -338,12 +319,4 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 /// The MTU among the metrics.
 fn mtu(metrics: &[RouteMetric]) -> Option<u32> {
     metrics.iter().find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None })
-}
-
-/// Whether the prefix lies in `169.254.0.0/16`, `fe80::/10` or is multicast.
-fn is_link_local(prefix: IpNet) -> bool {
-    match prefix.addr() {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_multicast(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_multicast(),
-    }
 }

@@ -158,14 +158,11 @@ fn the_path_to_an_address_has_the_devices_or_the_routes_mtu() {
                 "{to}"
             );
         }
-        let defaults: Vec<_> = links
-            .default_routes()
-            .unwrap()
-            .iter()
-            .map(|route| (route.v6, route.from_router_advertisement))
-            .collect();
+        let routes = links.route_list().unwrap();
+        let defaults: Vec<_> =
+            routes.defaults().iter().map(|route| (route.v6, route.from_router_advertisement)).collect();
         assert_eq!(defaults, [(false, false), (true, true)]);
-        let foreign = links.foreign_routes().unwrap();
+        let foreign = routes.foreign();
         let expected =
             ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:5::/64"].map(|prefix| prefix.parse().unwrap());
         assert_eq!(foreign, expected);
@@ -175,4 +172,39 @@ fn the_path_to_an_address_has_the_devices_or_the_routes_mtu() {
     node.sh("ip route del default");
     let error = node.run(|| Links::open().unwrap().path_to(ip("8.8.8.8")).unwrap_err());
     assert_eq!(error.errno(), Some(libc::ENETUNREACH), "{error}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_path_of_several_hops_has_all_their_devices_and_the_smallest_mtu() {
+    let node = Netns::new();
+    for (device, mtu, net) in [("u0", 1500, 1), ("u1", 1400, 2)] {
+        node.sh(&format!(
+            "ip link add {device} mtu {mtu} type veth peer name far{net}; ip link set far{net} up"
+        ));
+        node.sh(&format!("ip link set {device} up; ip addr add 198.51.{net}.1/24 dev {device}"));
+        node.sh(&format!("ip addr add 2001:db8:{net}::1/64 dev {device} nodad"));
+    }
+    let hops = |prefix: &str| {
+        let via =
+            |net| format!("nexthop via {prefix}{net}{}", if prefix.contains(':') { "::2" } else { ".2" });
+        format!("{} {}", via(1), via(2))
+    };
+    node.sh(&format!("ip route add 203.0.113.0/24 {}", hops("198.51.")));
+    node.sh(&format!("ip -6 route add 2001:db8:ff::/64 {}", hops("2001:db8:")));
+    let path = |to: &str| node.run(|| Links::open().unwrap().path_to(ip(to)).unwrap());
+    for to in ["203.0.113.1", "2001:db8:ff::1"] {
+        let path = path(to);
+        assert_eq!(
+            (path.hops.into_values().collect(), path.mtu),
+            (vec!["u0".into(), "u1".into()], 1400),
+            "{to}"
+        );
+        assert!(path.gateway.is_some() && path.is_ethernet, "{to}");
+    }
+    node.sh("ip link set u1 down");
+    for to in ["203.0.113.1", "2001:db8:ff::1"] {
+        let path = path(to);
+        assert_eq!((path.hops.into_values().collect(), path.mtu), (vec!["u0".to_owned()], 1500), "{to}");
+    }
 }
