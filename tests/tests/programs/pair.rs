@@ -11,7 +11,7 @@ use naru_node::datapath::{AttachMode, Side, attach};
 use crate::{
     kernel::has_encapsulation,
     node::{Node, PORT, config, ip},
-    traffic::LivePod,
+    traffic::{LivePod, wait_for_queue},
     world::{A, FAMILIES, FAR, Family, POD_MTU, Pod},
 };
 
@@ -76,6 +76,9 @@ impl Pair {
             number += 1;
             Member::new(node, number, underlay, modes[usize::from(number - 1)])
         });
+        for member in [&near, &far] {
+            wait_for_queue(member.node.netns(), UPLINK);
+        }
         Self { near, far }
     }
 

@@ -47,6 +47,8 @@ impl LivePod {
         node.ip(&format!("link set {interface} up"));
         let live = Self { pod, scratch };
         live.address();
+        wait_for_queue(node.netns(), interface);
+        wait_for_queue(live.netns(), "eth0");
         live
     }
 
@@ -74,6 +76,14 @@ impl LivePod {
         let address = self.pod.address(family);
         Host { name: address.to_string(), netns: self.netns().clone(), address }
     }
+}
+
+/// A new device loses what it is given until the kernel's link watch gave it a queue: a second later, more on a busy
+/// machine.
+pub fn wait_for_queue(netns: &Netns, device: &str) {
+    let link = || tool::run(netns, &format!("ip link show dev {device}")).unwrap();
+    let has_queue = |link: String| link.contains(" state UP ") && !link.contains(" qdisc noop ");
+    assert!(tool::holds_within(Duration::from_secs(20), || has_queue(link())), "{}", link());
 }
 
 pub fn text(mac: [u8; 6]) -> String {
