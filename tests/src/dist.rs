@@ -19,6 +19,19 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// The eBPF object `name` of the same build.
+///
+/// # Errors
+/// It is not there.
+pub fn object(name: &str) -> anyhow::Result<PathBuf> {
+    let dist = directory()?;
+    let path = dist.parent().context("NARU_DIST has no parent")?.join("bpf").join(name);
+    if !path.is_file() {
+        bail!("{}: not found: `cargo xtask build --debug` makes it", path.display());
+    }
+    Ok(path)
+}
+
 fn directory() -> anyhow::Result<PathBuf> {
     if let Some(given) = env::var_os("NARU_DIST") {
         return Ok(given.into());

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -10,6 +9,7 @@ use aya::{maps::MapInfo, programs::ProgramInfo};
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 use naru_abi::{Hook, programs};
+use naru_e2e::dist;
 use naru_node::datapath::{Pins, Sizes, install_object, object};
 
 use crate::{
@@ -23,9 +23,7 @@ const LOG: &str = "AYA_LOGS";
 
 /// The object that `cargo xtask test` builds beside the embedded one.
 fn debug_object() -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/naru-datapath-debug.o");
-    fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}: cargo xtask build --debug makes it", path.display()))
+    fs::read(dist::object("naru-datapath-debug.o").unwrap()).unwrap()
 }
 
 #[derive(Clone, Default)]
