@@ -425,3 +425,51 @@ fn a_pool_of_a_million_addresses_gives_its_first_and_its_last_one() {
     let outside = Pod::new(&machine, "c", asks("10.96.0.0"));
     assert!(outside.add_as(&machine, "c").unwrap_err().1.contains("address 10.96.0.0: not in pool large"));
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_agent_tells_once_of_a_second_live_holder_and_nobody_else_gets_the_address() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let pods = ["a", "b"].map(|name| Pod::new(&machine, name, json!({})));
+    let [first, second] = pods.each_ref().map(|pod| pod.add(&machine).remove(0));
+    let veth = |address: &str| {
+        let route = machine.ip(&format!("route show {address}"));
+        route.split_whitespace().skip_while(|word| *word != "dev").nth(1).unwrap().to_owned()
+    };
+    // The second is one that the store forgot, and it has the first one's address.
+    let other = veth(&second);
+    for line in [format!("route del {second}"), format!("-6 route flush dev {other} proto 150")] {
+        machine.ip(&line);
+    }
+    machine.ip(&format!("route append {first}/32 dev {other} proto 150"));
+    let store = rusqlite::Connection::open(machine.path("run/state.db")).unwrap();
+    let forget = |pod: &Pod| {
+        let owner = format!("naru/{}/eth0", pod.name);
+        assert_eq!(store.execute("DELETE FROM addresses WHERE owner = ?", [owner]).unwrap(), 2);
+    };
+    forget(&pods[1]);
+    let shown = || machine.json(&["ipam", "show", &first]).1[0]["status"].clone();
+    {
+        let _agent = machine.agent_every(1);
+        std::thread::sleep(Duration::from_millis(2500));
+        let (log, words) =
+            (machine.agent_log(), format!("{first}: assigned to naru1:naru/{}/eth0/", pods[0].name));
+        assert_eq!(log.matches(&words).count(), 1, "{log}");
+        assert!(log.contains(&format!("and live at naru1:naru/{}/eth0/", pods[1].name)), "{log}");
+        assert_eq!(shown(), "ASSIGNED");
+    }
+    // Nobody can tell whose it is.
+    forget(&pods[0]);
+    let _agent = machine.agent_every(1);
+    std::thread::sleep(Duration::from_millis(2500));
+    let log = machine.agent_log();
+    assert_eq!(log.matches(&format!("ERROR naru::follow::mirror: {first}: ")).count(), 1, "{log}");
+    assert_eq!(
+        (shown(), found(&machine.json(&["ipam", "check"]).1, "duplicate")),
+        (json!("RESERVED"), vec![&*first])
+    );
+    pods[1].del(&machine);
+    machine::wait("the one that is left", Duration::from_secs(15), || shown() == "ASSIGNED");
+    assert!(pods[0].can_ping("198.51.100.1"));
+}

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
     fs::{File, Metadata},
+    net::IpAddr,
     os::unix::fs::MetadataExt,
     path::Path,
 };
@@ -8,7 +9,7 @@ use std::{
 use naru_cluster::Source;
 use naru_core::{
     cluster::ClusterSpec,
-    reconcile::{Pass, Policy},
+    reconcile::{Action, Finding, Pass, Policy},
 };
 use naru_node::{
     datapath::Pins,
@@ -36,6 +37,8 @@ pub struct Mirror {
     /// What was said last of programs that could not be attached again.
     detached: Vec<String>,
     remembered: Pass,
+    /// Addresses with more than one live holder, at the last pass.
+    shared: BTreeSet<Option<IpAddr>>,
     /// Warnings that are in the log already.
     warned: BTreeSet<String>,
     /// Held from the first init on: one agent a node, and no uninstall meanwhile.
@@ -52,6 +55,7 @@ impl Mirror {
             complaint: None,
             detached: Vec::new(),
             remembered: Pass::default(),
+            shared: BTreeSet::new(),
             warned: BTreeSet::new(),
             place: None,
         }
@@ -195,7 +199,8 @@ impl Mirror {
         let now = host::now();
         let (report, next) = reconcile::pass(&mut tools, &facts, Policy::default(), &self.remembered, now)?;
         self.remembered = next;
-        for action in &report.done {
+        self.tell_duplicates(&report.duplicates);
+        for action in report.done.iter().filter(|action| !matches!(action, Action::Quarantine { .. })) {
             tracing::info!("put right: {action:?}");
         }
         for (action, cause) in &report.failed {
@@ -216,6 +221,15 @@ impl Mirror {
             Err(error) => tracing::error!("flows that ended stay: {error}"),
         }
         Ok(())
+    }
+
+    /// Says which addresses have more than one live holder, each once as long as that lasts.
+    fn tell_duplicates(&mut self, found: &[Finding]) {
+        for finding in found.iter().filter(|finding| !self.shared.contains(&finding.address)) {
+            let address = finding.address.map(|address| address.to_string()).unwrap_or_default();
+            tracing::error!("{address}: {}: nobody else gets it while they live", finding.what);
+        }
+        self.shared = found.iter().map(|finding| finding.address).collect();
     }
 }
 

@@ -161,8 +161,13 @@ impl Machine {
 
     /// The agent, killed when dropped; ready when it says that the node is.
     pub fn agent(&self) -> Agent {
+        self.agent_every(3600)
+    }
+
+    /// The same with a pass over everything after so many seconds.
+    pub fn agent_every(&self, seconds: u32) -> Agent {
         let log = fs::File::create(self.path("agent.log")).unwrap();
-        let mut command = self.naru(&["agent", "--interval", "3600"]);
+        let mut command = self.naru(&["agent", "--interval", &seconds.to_string()]);
         let child = command.env("NARU_LOG", "debug").stderr(Stdio::from(log)).spawn().unwrap();
         let agent = Agent { child };
         wait("the agent to follow", Duration::from_secs(10), || self.agent_log().contains("following "));

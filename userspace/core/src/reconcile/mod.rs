@@ -65,11 +65,16 @@ fn quarantines(view: &View<'_>, link: &LiveLink) -> Vec<Action> {
     actions
 }
 
-/// A live veth of which the store knows nothing, with the addresses that it alone has.
+/// A live veth with the addresses that it alone has and the store gives to nobody: of one that the store does not know all
+/// of these, of another those whose quarantine has come to its end.
 fn adoption(view: &View<'_>, link: &LiveLink) -> Option<Action> {
-    let owner = link.alias.attachment().filter(|_| view.standing(link) == Standing::Unknown)?;
-    let open =
-        |row: Option<&Row>| row.is_none_or(|row| matches!(row.state, State::Cooling | State::Quarantined));
+    let standing = view.standing(link);
+    let owner = link.alias.attachment().filter(|_| standing != Standing::Ended)?;
+    let open = |row: Option<&Row>| match row.map(|row| row.state) {
+        Some(State::Quarantined) => true,
+        None | Some(State::Cooling) => standing == Standing::Unknown,
+        Some(_) => false,
+    };
     let mut addresses = link.addresses.clone();
     addresses.retain(|address| view.holders(*address).len() == 1 && open(view.row(*address)));
     let (netns, ifindex, generation) = (link.netns, link.ifindex, link.alias.generation());

@@ -255,6 +255,27 @@ fn a_quarantine_ends_with_one_holder_by_adoption_and_with_none_by_freeing() {
 }
 
 #[test]
+fn an_attachment_whose_other_address_is_quarantined_keeps_both_and_gets_it_back() {
+    let kept = Row { state: State::Quarantined, owner: None, netns: None, ..row("x", "10.0.0.1", 9) };
+    let both = link("a", 1, 1, &["10.0.0.1", "fd00::1"]);
+    let alone = Facts {
+        rows: vec![kept, row("a", "fd00::1", 1)],
+        links: vec![both],
+        netns: BTreeSet::from([NetnsId::Cookie(1)]),
+        entries: vec![entry("10.0.0.1", 1, 1), entry("fd00::1", 1, 1)],
+        routes: vec![route("10.0.0.1", 1), route("fd00::1", 1)],
+    };
+    let mut shared = alone.clone();
+    shared.links.push(link("b", 2, 2, &["10.0.0.1"]));
+    shared.routes.push(route("10.0.0.1", 2));
+    assert_eq!(two_passes(&shared), (vec![], vec![]));
+    let (first, _) = two_passes(&alone);
+    let back =
+        |action: &Action| matches!(action, Action::Adopt { addresses, .. } if addresses == &[ip("10.0.0.1")]);
+    assert!(first.len() == 1 && back(&first[0]), "{first:?}");
+}
+
+#[test]
 fn a_veth_known_only_by_hash_has_its_address_kept_from_everybody() {
     let long = AttachmentId::new("naru", "c".repeat(200), "eth0").unwrap();
     let alias = Alias::new(&long, Generation(3));

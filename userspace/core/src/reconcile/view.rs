@@ -107,9 +107,11 @@ impl<'a> View<'a> {
     /// Whether the store or, where it knows nothing, the kernel gives this address to the veth.
     pub(super) fn belongs(&self, address: IpAddr, link: &LiveLink) -> bool {
         match self.standing(link) {
-            Standing::Held => {
-                self.row(address).is_some_and(|row| row_alias(row, true).as_ref() == Some(&link.alias))
-            }
+            Standing::Held => self.row(address).is_some_and(|row| match row.state {
+                // Taken from nobody who lives, as long as it is not clear whose it is.
+                State::Quarantined => link.addresses.contains(&address),
+                _ => row_alias(row, true).as_ref() == Some(&link.alias),
+            }),
             Standing::Unknown => link.addresses.contains(&address),
             Standing::Ended => false,
         }

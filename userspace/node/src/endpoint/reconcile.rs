@@ -6,7 +6,7 @@ use naru_abi::{InterfaceValue, PodValue, pod_flags};
 use naru_core::{
     ids::{Generation, Label, PodName},
     ipam::{DEFAULT_COOLING, Domain, Millis},
-    reconcile::{Action, LiveLink, Pass, Policy, reconcile},
+    reconcile::{Action, Finding, Kind, LiveLink, Pass, Policy, findings, reconcile},
 };
 
 use super::{Cause, Tools, detach, facts, namespaces, observe, restore};
@@ -24,6 +24,8 @@ pub struct Report {
     pub done: Vec<Action>,
     /// What could not be; the next pass tries again.
     pub failed: Vec<(Action, Cause)>,
+    /// Addresses with more than one live holder, as the pass found them.
+    pub duplicates: Vec<Finding>,
     /// Why flows of addresses that were given up may be left; the next holder's ADD forgets them.
     pub flows: Option<Cause>,
     /// Interfaces whose filters were attached again.
@@ -47,7 +49,9 @@ pub fn pass(
 ) -> Result<(Report, Pass), Cause> {
     let facts = observe(tools)?;
     let (actions, next) = reconcile(&facts, policy, previous, now);
-    let mut report = Report::default();
+    let mut duplicates = findings(&facts, policy, now);
+    duplicates.retain(|finding| finding.kind == Kind::Duplicate);
+    let mut report = Report { duplicates, ..Report::default() };
     for action in actions {
         match act(tools, node, &action, now) {
             Ok(()) => report.done.push(action),
