@@ -1,12 +1,19 @@
 //! What the underlay sees of the tunnel, and what others' rules there see.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use naru_e2e::{
     cni::TestPod,
     counters::Counters,
     lab::{Lab, Node},
+    netns::Netns,
     probe::{
         Host,
         ping::{self, Ping},
@@ -44,7 +51,11 @@ fn on_each(lab: &Lab, script: &str) {
 
 /// Packets of the named counter of the table `inet witness`.
 fn counted(node: &Node, name: &str) -> u64 {
-    let text = tool::run(&node.open().unwrap(), &format!("nft list counter inet witness {name}")).unwrap();
+    count_of(&node.open().unwrap(), name)
+}
+
+fn count_of(netns: &Netns, name: &str) -> u64 {
+    let text = tool::run(netns, &format!("nft list counter inet witness {name}")).unwrap();
     let packets = text.split("packets ").nth(1).and_then(|rest| rest.split(' ').next());
     packets.unwrap().parse().unwrap()
 }
@@ -193,6 +204,86 @@ fn a_gateway_with_a_new_mac_costs_one_packet_at_most_without_any_agent() {
             });
             assert!(lost <= 1, "{mode}, IPv6 {v6}: {lost} of 20 lost");
         }
+    }
+}
+
+/// Counts what the outside host forwards of the tunnel, by the interface, that is the gateway, it came to.
+const GATEWAYS: &str = r#"
+table inet witness {
+    counter first {}
+    counter second {}
+    chain forward { type filter hook forward priority 0; iifname "eth0" udp dport 8472 counter name first; iifname "second" udp dport 8472 counter name second; }
+}
+"#;
+
+/// Makes the outside host two gateways, each with a MAC address of its own.
+fn add_gateways(out: &Netns) {
+    for line in [
+        "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.arp_ignore=1",
+        "sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0",
+        "ip link add second link eth0 type macvlan mode bridge",
+        "ip address add 198.51.100.253/32 dev second",
+        "ip address add 2001:db8:1::fd/128 dev second nodad",
+        "ip link set second up",
+    ] {
+        tool::run(out, line).unwrap();
+    }
+    tool::with_input(out, "nft -f -", GATEWAYS).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn another_route_to_a_node_is_taken_at_once_without_any_agent() {
+    for mode in TUNNELS {
+        let lab = Lab::up(&format!("{mode} --no-agent")).unwrap();
+        let out = lab.must_host("out", false).unwrap().netns;
+        add_gateways(&out);
+        let node = lab.node("n1").unwrap().open().unwrap();
+        let route = |change: &str, gateway: [&str; 2]| {
+            for (family, to, gateway) in
+                [("-4", "198.51.100.2", gateway[0]), ("-6", "2001:db8:1::2", gateway[1])]
+            {
+                tool::run(&node, &format!("ip {family} route {change} {to} {gateway}")).unwrap();
+            }
+        };
+        let (from, to) = (lab.must_host("p1-1", false).unwrap(), lab.must_host("p2-1", false).unwrap());
+        ping::all_return(&from, &to, 56, 3).unwrap();
+        let done = AtomicBool::new(false);
+        let taken = || ["first", "second"].map(|name| count_of(&out, name));
+        // Which of the gateways packets came to within a while.
+        let ways = || {
+            let before = taken();
+            thread::sleep(Duration::from_millis(300));
+            let after = taken();
+            [after[0] > before[0], after[1] > before[1]]
+        };
+        let lost = thread::scope(|scope| {
+            let pings = scope.spawn(|| {
+                let mut lost = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let pace = Duration::from_millis(20);
+                    lost += ping::lost(&from.netns, to.address, Ping::default(), 10, pace).unwrap();
+                }
+                lost
+            });
+            let mut settled = vec![ways() == [false, false]];
+            for (change, gateway, wanted) in [
+                ("add", ["via 198.51.100.254", "via 2001:db8:1::fe"], [true, false]),
+                (
+                    "replace",
+                    ["via 198.51.100.253 dev eth0 onlink", "via 2001:db8:1::fd dev eth0"],
+                    [false, true],
+                ),
+                ("del", ["", ""], [false, false]),
+            ] {
+                route(change, gateway);
+                settled.push(tool::holds_within(Duration::from_secs(5), || ways() == wanted));
+            }
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(settled, [true; 4], "{mode}: on the link, first gateway, second, on the link");
+            pings.join().unwrap()
+        });
+        assert!(lost <= 3, "{mode}: {lost} lost by three changes");
     }
 }
 
