@@ -140,32 +140,40 @@ fn a_connection_that_both_ends_closed_is_closed_before_it_is_forgotten() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn what_is_forgotten_has_the_address_at_some_end_and_the_rest_stays() {
-    let node = node();
-    for [client, service, first, second] in FAMILIES {
-        let (translated, plain) =
-            (answers(17, first, client, (5353, 4000)), answers(17, second, client, (9, 4001)));
-        let set_up = || {
-            ask(&socket(client, 4000), (service, 53), &socket(first, 5353));
-            ask(&socket(client, 4001), (second, 9), &socket(second, 9));
-        };
-        let known = || Conntrack::open().unwrap().look_up(&[translated, plain]).unwrap();
-        let forget = |addresses: &[&str]| {
-            let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
-            Conntrack::open().unwrap().forget(&addresses).unwrap();
-            known()
-        };
-        let stays = Tracked::Yes;
-        node.run(|| {
-            set_up();
-            assert_eq!(forget(&[]), [stays, stays]);
-            assert_eq!(forget(&["203.0.113.1", "2001:db8:5::1"]), [stays, stays]);
-            assert_eq!(forget(&[first]), [Tracked::No, stays]);
-            set_up();
-            assert_eq!(forget(&[client]), [Tracked::No, Tracked::No]);
-            set_up();
-            assert_eq!(forget(&[first, second]), [Tracked::No, Tracked::No]);
-        });
+    let (few, many) = (node(), node());
+    for ips in FAMILIES {
+        only_what_has_the_address_is_forgotten(&few, ips);
+        // More than the kernel's text is looked through for.
+        let crowd = |port: u16| drop(socket(ips[3], port).send_to(b"x", (ips[3], 9)));
+        many.run(|| (20_000..21_001).for_each(crowd));
+        only_what_has_the_address_is_forgotten(&many, ips);
     }
+}
+
+fn only_what_has_the_address_is_forgotten(node: &Netns, [client, service, first, second]: [&str; 4]) {
+    let (translated, plain) =
+        (answers(17, first, client, (5353, 4000)), answers(17, second, client, (9, 4001)));
+    let set_up = || {
+        ask(&socket(client, 4000), (service, 53), &socket(first, 5353));
+        ask(&socket(client, 4001), (second, 9), &socket(second, 9));
+    };
+    let known = || Conntrack::open().unwrap().look_up(&[translated, plain]).unwrap();
+    let forget = |addresses: &[&str]| {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+        Conntrack::open().unwrap().forget(&addresses).unwrap();
+        known()
+    };
+    let stays = Tracked::Yes;
+    node.run(|| {
+        set_up();
+        assert_eq!(forget(&[]), [stays, stays]);
+        assert_eq!(forget(&["203.0.113.1", "2001:db8:5::1"]), [stays, stays]);
+        assert_eq!(forget(&[first]), [Tracked::No, stays]);
+        set_up();
+        assert_eq!(forget(&[client]), [Tracked::No, Tracked::No]);
+        set_up();
+        assert_eq!(forget(&[first, second]), [Tracked::No, Tracked::No]);
+    });
 }
 
 #[test]
@@ -183,6 +191,32 @@ fn what_is_at_hand_is_forgotten_by_its_answers() {
             let absent = answers(17, first, client, (5353, 4002));
             conntrack.forget_at_hand(&[], &[absent, translated]).unwrap();
             assert_eq!(conntrack.look_up(&[translated, plain]).unwrap(), [Tracked::No, Tracked::Yes]);
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn flows_of_a_zone_and_pings_are_forgotten_too() {
+    let node = node();
+    for (zone, [client, _, first, _]) in
+        [(0, FAMILIES[0]), (0, FAMILIES[1]), (7, FAMILIES[0]), (7, FAMILIES[1])]
+    {
+        if zone > 0 {
+            node.sh(&format!(
+                "nft 'table inet z {{ chain out {{ type filter hook output priority -300; ct zone set {zone}; }}; }}'"
+            ));
+        }
+        node.sh(&format!("ping -c 1 -W 2 -e 77 -I {client} {first}"));
+        let known = || {
+            let text = std::fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap();
+            let is_echo = |line: &&str| line.contains(if client.contains(':') { "icmpv6" } else { "icmp " });
+            text.lines().filter(is_echo).count()
+        };
+        node.run(|| {
+            assert!(known() > 0, "{client} in zone {zone}");
+            Conntrack::open().unwrap().forget(&[first.parse().unwrap()]).unwrap();
+            assert_eq!(known(), 0, "{client} in zone {zone}");
         });
     }
 }

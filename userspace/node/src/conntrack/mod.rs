@@ -4,6 +4,7 @@
 //! kernel listed it with.
 
 mod entry;
+mod listed;
 mod message;
 mod socket;
 
@@ -15,6 +16,10 @@ use crate::links::LinkError;
 use entry::Entry;
 use message::{Filter, Message, Side};
 use socket::Socket;
+
+/// Flows of which the kernel's text is looked through. Of more, each costs as much as in a dump, older kernels begin anew for
+/// every page of it, and flows that end meanwhile would hide others.
+const FEW: u32 = 1000;
 
 /// What connection tracking knows of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,16 +70,27 @@ impl Conntrack {
     /// # Errors
     /// The kernel's.
     pub fn forget(&mut self, addresses: &[IpAddr]) -> Result<(), LinkError> {
-        if addresses.is_empty() || self.count()? == 0 {
+        let count = if addresses.is_empty() { 0 } else { self.count()? };
+        if count == 0 {
             return Ok(());
         }
         let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv4());
-        if !self.flush(&v4)? {
-            for filter in v4.iter().flat_map(by_source) {
-                self.list_and_delete(&filter, addresses)?;
-            }
+        let left = if self.flush(&v4)? { v6 } else { addresses.to_vec() };
+        if left.is_empty() {
+            return Ok(());
         }
-        if v6.is_empty() { Ok(()) } else { self.list_and_delete(&Filter::everything_v6(), addresses) }
+        if count <= FEW
+            && let Some(flows) = listed::flows_of(&left)
+        {
+            return self.delete(flows.iter().map(message::delete_answered).collect());
+        }
+        for filter in left.iter().filter(|address| address.is_ipv4()).flat_map(by_source) {
+            self.list_and_delete(&filter, &left)?;
+        }
+        match left.iter().any(IpAddr::is_ipv6) {
+            true => self.list_and_delete(&Filter::everything_v6(), &left),
+            false => Ok(()),
+        }
     }
 
     /// The same as far as it costs little: IPv4 flows where the kernel finds them itself (6.8 and newer), and those with
