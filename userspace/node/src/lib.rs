@@ -11,6 +11,7 @@ pub mod host;
 pub mod init;
 pub mod lease;
 pub mod links;
+mod netlink;
 pub mod paths;
 pub mod reservations;
 pub mod store;

@@ -3,11 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::message::{PROTOINFO, TUPLE_IP, TUPLE_ORIGINAL, TUPLE_REPLY};
+use crate::netlink::{attributes, find};
 
 /// `struct nfgenmsg`.
 const HEADER: usize = 4;
-/// `NLA_TYPE_MASK`.
-const TYPE: u16 = 0x3fff;
 const PROTOINFO_TCP: u16 = 1;
 const TCP_STATE: u16 = 1;
 /// `TCP_CONNTRACK_TIME_WAIT` and `_CLOSE`.
@@ -64,23 +63,4 @@ fn address(content: &[u8]) -> Option<IpAddr> {
         16 => <[u8; 16]>::try_from(content).ok().map(|octets| Ipv6Addr::from(octets).into()),
         _ => None,
     }
-}
-
-fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(found, _)| *found == kind).map(|(_, content)| content)
-}
-
-/// The attributes in `bytes`, as far as they are whole.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::from(u16_at(bytes, 0)?);
-        let content = bytes.get(4..length)?;
-        let kind = u16_at(bytes, 2)? & TYPE;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, content))
-    })
-}
-
-fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    bytes.get(offset..offset + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use naru_abi::FlowKey;
 
 use super::entry::Entry;
+use crate::netlink::{NESTED, attribute};
 
 /// `NFNL_SUBSYS_CTNETLINK`.
 const SUBSYSTEM: u16 = 1 << 8;
@@ -38,8 +39,6 @@ const ICMPV6: [u16; 3] = [8, 9, 7];
 const ECHO_REPLY: u8 = 0;
 const ECHO_REPLY_V6: u8 = 129;
 
-const NESTED: u16 = 0x8000;
-
 /// A request without its netlink header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Message {
@@ -56,7 +55,7 @@ impl Message {
     }
 
     fn with(mut self, kind: u16, content: &[u8]) -> Self {
-        put(&mut self.body, kind, content);
+        self.body.extend(attribute(kind, content));
         self
     }
 }
@@ -181,18 +180,4 @@ fn protocol(answers: &FlowKey) -> Vec<u8> {
         .concat(),
     });
     bytes
-}
-
-fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 + content.len().next_multiple_of(4));
-    put(&mut bytes, kind, content);
-    bytes
-}
-
-fn put(bytes: &mut Vec<u8>, kind: u16, content: &[u8]) {
-    let length = u16::try_from(4 + content.len()).unwrap_or(u16::MAX);
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(content);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
 }

@@ -3,18 +3,19 @@ use std::os::fd::OwnedFd;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
-    netlink::{self, SocketAddrNetlink},
+    netlink::{NETFILTER, SocketAddrNetlink},
 };
 
 use super::message::Message;
-use crate::links::{LinkError, reply::replies};
+use crate::{
+    links::{LinkError, reply::replies},
+    netlink,
+};
 
 /// Requests sent at once: their answers must fit the socket's receive buffer.
 const BATCH: usize = 64;
 /// The kernel's largest answer to a dump.
 const BUFFER: usize = 32 * 1024;
-/// `struct nlmsghdr`.
-const HEADER: usize = 16;
 
 /// What the kernel said to one request: the body of its answer where it was a question.
 pub(super) type Outcome = Result<Option<Vec<u8>>, LinkError>;
@@ -31,7 +32,7 @@ impl Socket {
     /// A socket in the calling thread's network namespace.
     pub(super) fn open() -> Result<Self, LinkError> {
         let failed = |errno: rustix::io::Errno| LinkError::kernel("netfilter socket", errno.raw_os_error());
-        let (family, protocol) = (AddressFamily::NETLINK, Some(netlink::NETFILTER));
+        let (family, protocol) = (AddressFamily::NETLINK, Some(NETFILTER));
         let fd = rustix::net::socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
             .map_err(failed)?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(failed)?;
@@ -100,15 +101,7 @@ impl Socket {
 
     fn encode(&mut self, message: &Message, flags: u16) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
-        let length = HEADER + message.body.len();
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
-        bytes.extend(message.kind.to_ne_bytes());
-        bytes.extend(flags.to_ne_bytes());
-        bytes.extend(self.sequence.to_ne_bytes());
-        bytes.extend(0u32.to_ne_bytes());
-        bytes.extend(&message.body);
-        bytes
+        netlink::message(message.kind, flags, self.sequence, &message.body)
     }
 
     fn send(&self, bytes: &[u8], what: &str) -> Result<(), LinkError> {

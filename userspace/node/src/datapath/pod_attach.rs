@@ -13,8 +13,9 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use super::{
     Error, Pins, Result, bpf,
-    tc::{self, CLSACT_EGRESS, CLSACT_INGRESS, MESSAGE_HEADER, NLMSG_ERROR, u16_at, u32_at},
+    tc::{self, CLSACT_EGRESS, CLSACT_INGRESS, message},
 };
+use crate::netlink::{self, attribute};
 
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
@@ -85,27 +86,6 @@ fn filter_attributes(name: &str, program: &OwnedFd) -> Vec<u8> {
     attributes
 }
 
-/// A message with a `struct tcmsg` of these words.
-fn message(kind: u16, flags: u16, header: [u32; 5], attributes: &[u8]) -> Vec<u8> {
-    let length = MESSAGE_HEADER + size_of_val(&header) + attributes.len();
-    let mut bytes = (length as u32).to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend([0; 8]);
-    header.iter().for_each(|word| bytes.extend(word.to_ne_bytes()));
-    bytes.extend(attributes);
-    bytes
-}
-
-fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
-    let length = content.len() + 4;
-    let mut bytes = (length as u16).to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(content);
-    bytes.resize(length.next_multiple_of(4), 0);
-    bytes
-}
-
 /// Sends the requests and waits for as many acknowledgements. The first is the qdisc's: having one is as good.
 fn exchange(requests: &[u8], mut open: usize) -> io::Result<()> {
     // Protocol 0 is NETLINK_ROUTE.
@@ -115,10 +95,10 @@ fn exchange(requests: &[u8], mut open: usize) -> io::Result<()> {
     let (mut first, mut refused) = (true, Ok(()));
     while open > 0 {
         let (read, _) = recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
-        for code in acknowledgements(buffer.get(..read).unwrap_or_default()) {
-            let is_fine = code == 0 || (first && code == -libc::EEXIST);
+        for number in acknowledgements(buffer.get(..read).unwrap_or_default()) {
+            let is_fine = number == 0 || (first && number == libc::EEXIST);
             if !is_fine && refused.is_ok() {
-                refused = Err(io::Error::from_raw_os_error(-code));
+                refused = Err(io::Error::from_raw_os_error(number));
             }
             (first, open) = (false, open.saturating_sub(1));
         }
@@ -126,53 +106,32 @@ fn exchange(requests: &[u8], mut open: usize) -> io::Result<()> {
     refused
 }
 
-/// The codes of the acknowledgements in a datagram: 0, or a negative error number.
-fn acknowledgements(mut datagram: &[u8]) -> Vec<i32> {
-    let mut codes = Vec::new();
-    while let (Some(length), Some(kind)) = (u32_at(datagram, 0), u16_at(datagram, 4)) {
-        if kind == NLMSG_ERROR {
-            codes.extend(u32_at(datagram, MESSAGE_HEADER).map(|code| code as i32));
-        }
-        let next = (length as usize).max(MESSAGE_HEADER).next_multiple_of(4);
-        datagram = datagram.get(next..).unwrap_or_default();
-    }
-    codes
+/// The numbers of the acknowledgements in a datagram: 0, or an error number.
+fn acknowledgements(datagram: &[u8]) -> impl Iterator<Item = i32> {
+    let all = netlink::messages(datagram).filter(|(kind, _)| *kind == netlink::ERROR);
+    all.map(|(_, message)| netlink::error_number(message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn acknowledgement(code: i32) -> Vec<u8> {
-        let mut bytes = 36_u32.to_ne_bytes().to_vec();
-        bytes.extend(NLMSG_ERROR.to_ne_bytes());
-        bytes.resize(MESSAGE_HEADER, 0);
-        bytes.extend(code.to_ne_bytes());
-        bytes.resize(36, 0);
-        bytes
+    fn acknowledgement(number: i32) -> Vec<u8> {
+        netlink::message(netlink::ERROR, 0, 0, &[(-number).to_ne_bytes().as_slice(), &[0; 16]].concat())
     }
 
     #[test]
     fn every_acknowledgement_of_a_datagram_is_counted() {
         let datagram =
-            [acknowledgement(-libc::EEXIST), acknowledgement(0), acknowledgement(-libc::EPERM)].concat();
-        assert_eq!(acknowledgements(&datagram), [-libc::EEXIST, 0, -libc::EPERM]);
+            [acknowledgement(libc::EEXIST), acknowledgement(0), acknowledgement(libc::EPERM)].concat();
+        assert_eq!(acknowledgements(&datagram).collect::<Vec<_>>(), [libc::EEXIST, 0, libc::EPERM]);
     }
 
     #[test]
     fn a_datagram_cut_anywhere_ends_the_count() {
-        let datagram = acknowledgement(-libc::EPERM);
+        let datagram = acknowledgement(libc::EPERM);
         for length in 0..datagram.len() {
-            assert!(acknowledgements(&datagram[..length]).len() <= 1, "cut at {length}");
+            assert_eq!(acknowledgements(&datagram[..length]).count(), 0, "cut at {length}");
         }
-    }
-
-    #[test]
-    fn an_attribute_is_padded_to_four_bytes_and_says_its_own_length() {
-        assert_eq!(
-            attribute(TCA_KIND, b"bpf\0"),
-            [8_u16.to_ne_bytes(), 1_u16.to_ne_bytes(), *b"bp", *b"f\0"].concat()
-        );
-        assert_eq!(attribute(TCA_KIND, b"clsact\0").len(), 12);
     }
 }

@@ -10,6 +10,7 @@ use rustix::net::{
 };
 
 use super::firewall::TABLE;
+use crate::netlink;
 
 /// Bit of the group `NFNLGRP_NFTABLES` (7).
 const GROUP: u32 = 1 << (7 - 1);
@@ -20,9 +21,8 @@ const SUBSYSTEM: u8 = 10;
 const STRUCTURE: [u8; 6] = [0, 2, 3, 5, 6, 8];
 /// `NFT_MSG_NEWGEN`: the end of every transaction.
 const NEW_GENERATION: u8 = 15;
-/// `struct nlmsghdr`, and with it `struct nfgenmsg`.
-const HEADER: usize = 16;
-const ATTRIBUTES: usize = HEADER + 4;
+/// What follows both `struct nlmsghdr` and `struct nfgenmsg`.
+const ATTRIBUTES: usize = netlink::HEADER + 4;
 /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE`, ...: all the first of their kind.
 const TABLE_NAME: u16 = 1;
 
@@ -63,39 +63,18 @@ impl NftWatch {
 }
 
 /// Whether a message of the datagram does.
-fn concerns_us(mut datagram: &[u8]) -> bool {
-    while let Some(length) = u32_at(datagram, 0).map(|length| length as usize) {
-        let (Some(message), Some(&[kind, subsystem])) = (datagram.get(..length), datagram.get(4..6)) else {
-            return false;
-        };
+fn concerns_us(datagram: &[u8]) -> bool {
+    netlink::messages(datagram).any(|(kind, message)| {
+        let [subsystem, kind] = kind.to_be_bytes();
         let is_ours = || table(message) == Some(TABLE.as_bytes());
-        if subsystem == SUBSYSTEM && kind != NEW_GENERATION && (STRUCTURE.contains(&kind) || is_ours()) {
-            return true;
-        }
-        datagram = datagram.get(length.max(HEADER).next_multiple_of(4)..).unwrap_or_default();
-    }
-    false
+        subsystem == SUBSYSTEM && kind != NEW_GENERATION && (STRUCTURE.contains(&kind) || is_ours())
+    })
 }
 
 /// Name of the table that a message is about.
 fn table(message: &[u8]) -> Option<&[u8]> {
-    let mut attributes = message.get(ATTRIBUTES..)?;
-    loop {
-        let length = usize::from(u16_at(attributes, 0)?);
-        let content = attributes.get(4..length)?;
-        if u16_at(attributes, 2)? == TABLE_NAME {
-            return content.split_last().map(|(_, name)| name);
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
-}
-
-fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    bytes.get(offset..offset + 2)?.try_into().ok().map(u16::from_ne_bytes)
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    bytes.get(offset..offset + 4)?.try_into().ok().map(u32::from_ne_bytes)
+    let name = netlink::find(message.get(ATTRIBUTES..)?, TABLE_NAME)?;
+    name.split_last().map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -103,16 +82,13 @@ mod tests {
     use super::*;
 
     fn message(kind: u8, table: &str) -> Vec<u8> {
-        let name = [table.as_bytes(), b"\0"].concat();
-        let mut body = vec![1, 0, 0, 0];
-        body.extend([(name.len() as u16 + 4).to_ne_bytes(), TABLE_NAME.to_ne_bytes()].concat());
-        body.extend(name);
-        body.resize(body.len().next_multiple_of(4), 0);
-        let mut bytes = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
-        bytes.extend([kind, SUBSYSTEM]);
-        bytes.resize(HEADER, 0);
-        bytes.extend(body);
-        bytes
+        let name = netlink::attribute(TABLE_NAME, &[table.as_bytes(), b"\0"].concat());
+        netlink::message(
+            u16::from_be_bytes([SUBSYSTEM, kind]),
+            0,
+            0,
+            &[&[1, 0, 0, 0], name.as_slice()].concat(),
+        )
     }
 
     #[test]

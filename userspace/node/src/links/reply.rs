@@ -4,13 +4,8 @@ use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 
 use super::{Errno, LinkError};
+use crate::netlink::{DONE, ERROR, HEADER, error_number, find, u16_at, u32_at};
 
-/// `struct nlmsghdr`.
-const HEADER: usize = 16;
-/// `NLMSG_ERROR`, an acknowledgement when its number is 0.
-const ERROR: u16 = 2;
-/// `NLMSG_DONE`, the end of a dump.
-const DONE: u16 = 3;
 /// `NLM_F_ACK_TLVS`: attributes follow the acknowledgement.
 const HAS_ATTRIBUTES: u16 = 0x200;
 /// `NLMSGERR_ATTR_MSG`: the reason in words.
@@ -86,7 +81,7 @@ pub fn replies(bytes: &[u8], what: &str) -> Result<Vec<Reply>, LinkError> {
 fn reply(message: &[u8]) -> Reply {
     let (kind, flags) = (u16_at(message, 4).unwrap_or(0), u16_at(message, 6).unwrap_or(0));
     let end = matches!(kind, ERROR | DONE).then(|| End {
-        errno: u32_at(message, HEADER).map_or(0, |number| number.cast_signed().wrapping_neg()),
+        errno: error_number(message),
         reason: (flags & HAS_ATTRIBUTES != 0).then(|| reason(message, kind)).flatten(),
     });
     Reply { kind, sequence: u32_at(message, 8).unwrap_or(0), flags, end, bytes: message.to_vec() }
@@ -96,49 +91,23 @@ fn reply(message: &[u8]) -> Reply {
 /// (`NETLINK_CAP_ACK` keeps the request's content out).
 fn reason(message: &[u8], kind: u16) -> Option<String> {
     let start = HEADER + 4 + if kind == ERROR { HEADER } else { 0 };
-    let mut rest = message.get(start..)?;
-    loop {
-        let length = usize::from(u16_at(rest, 0)?);
-        let value = rest.get(4..length)?;
-        if u16_at(rest, 2)? == REASON {
-            return Some(String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
-        }
-        rest = rest.get(length.next_multiple_of(4)..)?;
-    }
-}
-
-/// The integer at `offset`, in host order as netlink has it.
-pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    bytes.get(offset..offset + 4)?.try_into().ok().map(u32::from_ne_bytes)
-}
-
-/// The integer at `offset`, in host order as netlink has it.
-pub fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    bytes.get(offset..offset + 2)?.try_into().ok().map(u16::from_ne_bytes)
+    let text = find(message.get(start..)?, REASON)?;
+    Some(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink;
 
     fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-        let mut bytes = (16 + body.len() as u32).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(flags.to_ne_bytes());
-        bytes.extend(7u32.to_ne_bytes());
-        bytes.extend(0u32.to_ne_bytes());
-        bytes.extend(body);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
+        netlink::message(kind, flags, 7, body)
     }
 
     fn refusal(number: i32, words: &str) -> Vec<u8> {
         let mut body = (-number).to_ne_bytes().to_vec();
         body.extend([0; 16]);
-        body.extend((4 + words.len() as u16 + 1).to_ne_bytes());
-        body.extend(1u16.to_ne_bytes());
-        body.extend(words.as_bytes());
-        body.push(0);
+        body.extend(netlink::attribute(REASON, &[words.as_bytes(), b"\0"].concat()));
         message(2, 0x200, &body)
     }
 

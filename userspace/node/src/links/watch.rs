@@ -12,12 +12,8 @@ use netlink_packet_route::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{
-    LinkError, Mac,
-    link::parsed,
-    reply::{Reply, u32_at},
-    socket::Socket,
-};
+use super::{LinkError, Mac, link::parsed, reply::Reply, socket::Socket};
+use crate::netlink::u32_at;
 
 /// `RTMGRP_LINK | RTMGRP_TC | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_IFADDR |
 /// RTMGRP_IPV6_ROUTE`, and the group `RTNLGRP_IPV6_RULE`, which has no name of that form.
