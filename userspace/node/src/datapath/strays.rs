@@ -18,8 +18,13 @@ use super::{
 /// The kernel's; `ENODEV` where there is no such interface.
 pub fn has_strays(interface: &str) -> Result<bool> {
     for at in [TcAttachType::Ingress, TcAttachType::Egress] {
-        if by_tcx(interface, at).len() + by_filter(interface, at)?.len() > 1 {
-            return Ok(true);
+        let (programs, filters) = (programs(interface, at), filters(interface, at)?);
+        // Alone, it need not be asked whose it is.
+        if programs.len() + filters.len() > 1 {
+            let by_tcx = programs.iter().filter(|one| program::is_ours(one)).count();
+            if by_tcx + filters.iter().filter(|one| is_ours(one)).count() > 1 {
+                return Ok(true);
+            }
         }
     }
     Ok(false)
@@ -27,8 +32,9 @@ pub fn has_strays(interface: &str) -> Result<bool> {
 
 /// Leaves of our programs in the tcx chain only those that `keep` names.
 pub(super) fn clear_tcx(interface: &str, at: TcAttachType, keep: impl Fn(u32) -> bool) -> Result<()> {
-    let strays: Vec<u32> =
-        by_tcx(interface, at).iter().map(ProgramInfo::id).filter(|program| !keep(*program)).collect();
+    let programs = programs(interface, at);
+    let strays = programs.iter().filter(|one| !keep(one.id()) && program::is_ours(one));
+    let strays: Vec<u32> = strays.map(ProgramInfo::id).collect();
     if strays.is_empty() {
         return Ok(());
     }
@@ -46,7 +52,7 @@ pub(super) fn clear_tcx(interface: &str, at: TcAttachType, keep: impl Fn(u32) ->
 pub(super) fn clear_filters(interface: &str, at: TcAttachType, all: bool) -> Result<bool> {
     use aya::programs::Link as _;
     let mut found = false;
-    for filter in by_filter(interface, at)?.iter().filter(|filter| all || !is_own(filter)) {
+    for filter in filters(interface, at)?.iter().filter(|one| if is_own(one) { all } else { is_ours(one) }) {
         found = true;
         let handle = TcHandle::from(filter.handle);
         let link = SchedClassifierLink::attached(interface, at, filter.priority, handle, None)
@@ -56,18 +62,15 @@ pub(super) fn clear_filters(interface: &str, at: TcAttachType, all: bool) -> Res
     Ok(found)
 }
 
-/// Ours in the tcx chain; none where the kernel has no tcx.
-fn by_tcx(interface: &str, at: TcAttachType) -> Vec<ProgramInfo> {
-    let chain = SchedClassifier::query_tcx(interface, at).map(|(_, chain)| chain).unwrap_or_default();
-    chain.into_iter().filter(program::is_ours).collect()
+/// The tcx chain; none where the kernel has no tcx.
+fn programs(interface: &str, at: TcAttachType) -> Vec<ProgramInfo> {
+    SchedClassifier::query_tcx(interface, at).map(|(_, chain)| chain).unwrap_or_default()
 }
 
-/// Our filters of the clsact qdisc.
-fn by_filter(interface: &str, at: TcAttachType) -> Result<Vec<tc::Filter>> {
+/// The filters of the clsact qdisc.
+fn filters(interface: &str, at: TcAttachType) -> Result<Vec<tc::Filter>> {
     let list = || tc::filters(tc::ifindex(interface)?, at);
-    let mut filters = list().map_err(|source| io_error(interface, "list filters", source))?;
-    filters.retain(|filter| is_own(filter) || is_stray(filter));
-    Ok(filters)
+    list().map_err(|source| io_error(interface, "list filters", source))
 }
 
 /// Whether it is the filter that we make.
@@ -75,9 +78,9 @@ fn is_own(filter: &tc::Filter) -> bool {
     filter.priority == FILTER_PRIORITY && filter.handle == FILTER_HANDLE
 }
 
-/// Whether it is another with a program of ours.
-fn is_stray(filter: &tc::Filter) -> bool {
-    let Some(id) = filter.program else { return false };
+/// Whether it is that one, or another with a program of ours.
+fn is_ours(filter: &tc::Filter) -> bool {
+    let Some(id) = filter.program.filter(|_| !is_own(filter)) else { return is_own(filter) };
     // aya knows programs by number only from a look at all of them: that is for those that bear our names.
     bpf::name(id).is_ok_and(|name| program::is_name(&name))
         && program::loaded(id).is_some_and(|it| program::is_ours(&it))
