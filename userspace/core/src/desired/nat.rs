@@ -31,6 +31,7 @@ pub fn nat(inputs: &Inputs<'_>) -> Nat {
         let is_direct = |address: &&IpAddr| matches!(remote.to(**address), Way::Direct { .. });
         exempt.extend(remote.node.addresses.iter().filter(is_direct).copied().map(IpNet::from));
     }
-    let addresses = inputs.own().map(|own| own.addresses.clone()).unwrap_or_default();
+    let own = inputs.own().map(|own| own.addresses.as_slice()).unwrap_or_default();
+    let addresses = own.iter().copied().filter(|own| inputs.host_addresses.contains(own)).collect();
     Nat { sources, exempt, tunnel_port: cluster.tunnel.port, addresses }
 }
