@@ -1,4 +1,7 @@
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::{
+    hash::{Hash, Hasher},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use crate::plain::plain;
 
@@ -7,7 +10,7 @@ use crate::plain::plain;
 ///
 /// Aligned, so that programs move and compare it by words, not by bytes.
 #[repr(C, align(4))]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, Eq, PartialOrd, Ord, Debug)]
 pub struct Addr {
     /// The sixteen bytes, most significant first.
     pub octets: [u8; 16],
@@ -53,6 +56,13 @@ impl Addr {
         unsafe { core::mem::transmute(self.octets) }
     }
 
+    /// [`Addr::words`] without a copy.
+    #[inline(always)]
+    const fn in_words(&self) -> &[u32; 4] {
+        // SAFETY: sixteen bytes either way, aligned for words, of which every pattern is a value.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
     /// The address of such words, the inverse of [`Addr::words`].
     #[inline(always)]
     #[must_use]
@@ -66,6 +76,21 @@ impl Addr {
     #[must_use]
     pub fn is_unspecified(self) -> bool {
         self == Self::UNSPECIFIED
+    }
+}
+
+impl PartialEq for Addr {
+    /// By words: of sixteen bytes behind a pointer the BPF compiler makes sixteen loads.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        let (one, other) = (self.in_words(), other.in_words());
+        one[3] == other[3] && one[2] == other[2] && one[1] == other[1] && one[0] == other[0]
+    }
+}
+
+impl Hash for Addr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.octets.hash(state);
     }
 }
 

@@ -20,10 +20,10 @@ pub use config::{Config, features};
 pub use flows::{FlowKey, FlowValue};
 pub use names::{
     ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_FLOWS, MAX_PODS,
-    MAX_ROUTES, MAX_WAYS, ROUTE_PROTOCOL, maps, programs,
+    MAX_ROUTES, MAX_WAYS, POD_SLOTS, ROUTE_PROTOCOL, maps, programs,
 };
 pub use outcome::{DropReason, Hook, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};
 pub use plain::Plain;
 pub use pods::{InterfaceValue, PodValue, pod_flags};
 pub use routes::{RouteKind, RouteValue, WayValue, route_flags};
-pub use stats::{Counter, PodCounters, STATS_ENTRIES, stats_index};
+pub use stats::{Counter, PodCounters, PodSlot, STATS_ENTRIES, pod_slot, stats_index};

@@ -15,33 +15,37 @@ pub struct RouteValue {
 }
 plain!(RouteValue { kind: u32, mtu: u32, node: Addr, flags: u32 });
 
-/// Value of `WAYS`: how the kernel sent the last packet to a node of the underlay, for a moment.
+/// Value of `WAYS`: where the kernel said last that such packets go, for a moment.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WayValue {
     /// When that was, in jiffies.
     pub asked: u64,
-    /// To which node.
-    pub node: Addr,
+    /// From where they come.
+    pub source: Addr,
+    /// To where they go.
+    pub destination: Addr,
     /// The next hop, in network order; the first four bytes of it in IPv4.
-    pub hop: [u8; 16],
+    pub hop: Addr,
     /// The next hop's address family, as the kernel counts them.
     pub family: u32,
     /// Interface index of the uplink.
     pub ifindex: u32,
     /// Path MTU of the underlay.
     pub mtu: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// What else the answer may depend on: traffic class, protocol in the second byte, and in the third 1 if a pod sent
+    /// them, 0 if the node did.
+    pub kind: u32,
 }
 plain!(WayValue {
     asked: u64,
-    node: Addr,
-    hop: [u8; 16],
+    source: Addr,
+    destination: Addr,
+    hop: Addr,
     family: u32,
     ifindex: u32,
     mtu: u32,
-    reserved: u32
+    kind: u32
 });
 
 /// Bits of [`RouteValue::flags`].

@@ -1,4 +1,5 @@
 use crate::{
+    names::POD_SLOTS,
     outcome::{Hook, OUTCOMES},
     plain::plain,
 };
@@ -26,23 +27,42 @@ pub const fn stats_index(hook: Hook, outcome: usize) -> u32 {
     (hook as usize * OUTCOMES + outcome) as u32
 }
 
-/// Value of `POD_STATS`: what one pod sent and received. `tx` is the sum of `outcomes`, exactly.
+/// Value of `POD_STATS`: what one pod sent and received. What it sent is the sum of `outcomes`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PodCounters {
-    /// Sent by the pod, whatever became of it.
-    pub tx: Counter,
     /// Handed to the pod's interface.
     pub rx: Counter,
     /// What became of the packets the pod sent, by [`crate::Outcome::index`].
     pub outcomes: [Counter; OUTCOMES],
 }
-plain!(PodCounters { tx: Counter, rx: Counter, outcomes: [Counter; OUTCOMES] });
+plain!(PodCounters { rx: Counter, outcomes: [Counter; OUTCOMES] });
 
 impl PodCounters {
     /// All zero: what a new pod starts with.
     pub const ZERO: Self = {
         const NONE: Counter = Counter { packets: 0, bytes: 0 };
-        Self { tx: NONE, rx: NONE, outcomes: [NONE; OUTCOMES] }
+        Self { rx: NONE, outcomes: [NONE; OUTCOMES] }
     };
 }
+
+/// Value of `POD_SLOTS`: the counters of the pod that has the slot, beside one another for programs to find without a search.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PodSlot {
+    /// The pod's host ifindex; 0 for nobody's.
+    pub ifindex: u32,
+    /// Zero; keeps the counters aligned.
+    pub reserved: u32,
+    /// Its counters.
+    pub counters: PodCounters,
+}
+plain!(PodSlot { ifindex: u32, reserved: u32, counters: PodCounters });
+
+/// Index into `POD_SLOTS` of the one slot that the pod behind `ifindex` may have.
+#[inline(always)]
+#[must_use]
+pub const fn pod_slot(ifindex: u32) -> u32 {
+    ifindex & (POD_SLOTS - 1)
+}
+const _: () = assert!(POD_SLOTS.is_power_of_two());

@@ -5,29 +5,16 @@ use naru_packet::Ip;
 
 use crate::{pods, routes, tunnel::Origin};
 
-/// The node that sends from the underlay address of `origin`, by its first address.
+/// The pod that a tunnel packet is for. What the stack is to do with it does not depend on whether it is decapsulated yet.
 ///
 /// # Errors
-/// It is another cluster's packet, or no node's.
+/// It is another cluster's packet or no node's, its source is not that node's, or it is for no pod.
 #[inline(always)]
-pub fn sender(config: &Config, origin: &Origin) -> Result<&'static Addr, DropReason> {
+pub fn pod(config: &Config, origin: &Origin, ip: &Ip) -> Result<&'static PodValue, Outcome> {
     if origin.vni != config.vni {
-        return Err(DropReason::ForeignKey);
+        return Err(DropReason::ForeignKey.into());
     }
-    match routes::get(&origin.address) {
-        Some(route) if is_node(route.kind) => Ok(&route.value.node),
-        _ => Err(DropReason::ForeignOuterSource),
-    }
-}
-
-/// The pod that a tunnel packet of `node` is for. What the stack is to do with it does not depend on whether it is
-/// decapsulated yet.
-///
-/// # Errors
-/// Its source is not that node's, or it is for no pod.
-#[inline(always)]
-pub fn pod(ip: &Ip, node: &Addr) -> Result<&'static PodValue, Outcome> {
-    belongs_to(&ip.source, node)?;
+    belongs_to(&ip.source, &origin.address)?;
     if let Some(pod) = pods::get(&ip.destination) {
         return Ok(pod);
     }
@@ -38,12 +25,17 @@ pub fn pod(ip: &Ip, node: &Addr) -> Result<&'static PodValue, Outcome> {
     })
 }
 
-/// Only what a node is routed to may come from it.
+/// Only what a node is routed to may come from it, from the first of its addresses or from another.
 #[inline(always)]
-fn belongs_to(inner: &Addr, node: &Addr) -> Result<(), DropReason> {
-    match routes::get(inner) {
-        Some(route) if is_remote(route.kind) && route.value.node == *node => Ok(()),
-        _ => Err(DropReason::ForeignInnerSource),
+fn belongs_to(inner: &Addr, outer: &Addr) -> Result<(), DropReason> {
+    let node = routes::get(inner).filter(|route| is_remote(route.kind)).map(|route| &route.value.node);
+    if node.is_some_and(|node| node == outer) {
+        return Ok(());
+    }
+    match routes::get(outer).filter(|route| is_node(route.kind)) {
+        None => Err(DropReason::ForeignOuterSource),
+        Some(sender) if node.is_some_and(|node| *node == sender.value.node) => Ok(()),
+        Some(_) => Err(DropReason::ForeignInnerSource),
     }
 }
 

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use naru_packet::Ip;
 
-use crate::{packet::Packet, shortcut::take_hop, uplink::Lookup};
+use crate::{packet::Packet, shortcut::take_hop, uplink, ways};
 
 /// Answered where the stack must do it; nothing is changed then.
 pub const BY_STACK: i32 = -2;
@@ -13,13 +13,9 @@ pub const BY_STACK: i32 = -2;
 #[inline(never)]
 pub fn route(skb: *mut __sk_buff, ip: &Ip, length: u32) -> i32 {
     let packet = &mut Packet::new(skb);
-    let ends = (&ip.source, &ip.destination);
-    let mut lookup = Lookup::new(ends, ip.protocol, ip.class, length, packet.ifindex());
-    if !lookup.leads_on(skb) {
-        return BY_STACK;
-    }
+    let Some(way) = ways::on(skb, ip, length, packet.ifindex()) else { return BY_STACK };
     match take_hop(packet, ip) {
-        Ok(()) => lookup.send(),
+        Ok(()) => uplink::send(way),
         Err(_) => TC_ACT_SHOT,
     }
 }

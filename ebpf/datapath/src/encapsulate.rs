@@ -46,7 +46,7 @@ fn try_encapsulate(packet: &mut Packet, config: &Config, node: &Addr, length: u3
     if length + overhead as u32 > way.mtu {
         return None;
     }
-    let inner: [u8; ETHERNET] = packet.read(0)?;
+    let inner: [u16; ETHERNET / 2] = packet.read(0)?;
     let class = outer_class(packet.class()?);
     // SAFETY: helpers of this packet; `adjust_room` refuses before it changes anything.
     let hash = unsafe { bpf_get_hash_recalc(packet.raw()) };
@@ -64,7 +64,7 @@ fn try_encapsulate(packet: &mut Packet, config: &Config, node: &Addr, length: u3
         id: unsafe { bpf_get_prandom_u32() } as u16,
     };
     match enclose(packet, &outer, class, inner) {
-        Ok(()) => Some(uplink::send(way.ifindex, way.family, Addr { octets: way.hop }.words())),
+        Ok(()) => Some(uplink::send(way)),
         Err(_) => Some(TC_ACT_SHOT),
     }
 }

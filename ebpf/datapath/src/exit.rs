@@ -9,8 +9,8 @@ use naru_abi::{Addr, Counter, DropReason, Hook, OUTCOMES, Outcome, StackReason, 
 
 use crate::{
     encapsulate::{BY_DEVICE, encapsulate},
-    packet::Packet,
-    stats,
+    packet::{Note, Packet},
+    stats, tunnel,
 };
 
 /// How a packet goes on.
@@ -18,10 +18,8 @@ use crate::{
 pub enum Next {
     /// Into the namespace of the pod behind this host veth.
     Peer(u32),
-    /// Out of the tunnel device of this index.
-    Tunnel(u32),
-    /// To another node, encapsulated by the program, or else out of the tunnel device.
-    Encapsulate(Tunnelled),
+    /// To another node, in the tunnel.
+    Tunnel(Tunnelled),
     /// Out of an uplink, as a helper has noted.
     Direct,
     /// Back out of this interface, as the answer it was turned into.
@@ -39,6 +37,9 @@ pub struct Tunnelled {
     pub node: &'static Addr,
     /// Bytes of the packet, of one segment where it stands for several.
     pub length: u32,
+    /// Not 0 where the program encapsulates it, as far as it can; else the tunnel device does. A `bool` would lend its unused
+    /// values to [`Next`], and the kernel refuses the BTF of that.
+    pub by_program: u32,
 }
 
 /// What a hook decides; whatever does not go on by our decision is an `Err`.
@@ -70,7 +71,9 @@ enum Action {
     Drop,
     Redirect,
     Peer,
-    /// By the program, and as [`Action::Redirect`] where that does not work.
+    /// Out of the tunnel device, with the tunnel's key.
+    Tunnel,
+    /// By the program, and as [`Action::Tunnel`] where that does not work.
     Encapsulate,
     /// A helper has noted already where it goes.
     Sent,
@@ -95,7 +98,9 @@ pub fn conclude(ctx: TcContext, hook: Hook, decide: impl FnOnce(&mut Packet) -> 
     match ending.action {
         Action::Pass => TC_ACT_UNSPEC,
         Action::Drop => TC_ACT_SHOT,
-        Action::Redirect | Action::Encapsulate => unsafe { bpf_redirect(ending.ifindex, 0) as i32 },
+        Action::Redirect | Action::Tunnel | Action::Encapsulate => unsafe {
+            bpf_redirect(ending.ifindex, 0) as i32
+        },
         Action::Peer => unsafe { bpf_redirect_peer(ending.ifindex, 0) as i32 },
         Action::Sent => TC_ACT_REDIRECT,
     }
@@ -106,12 +111,12 @@ pub fn conclude(ctx: TcContext, hook: Hook, decide: impl FnOnce(&mut Packet) -> 
 #[inline(never)]
 fn decided(skb: *mut __sk_buff, ending: &mut Ending, decide: impl FnOnce(&mut Packet) -> Decision) {
     let (outcome, action, ifindex) = match decide(&mut Packet::new(skb)) {
-        Ok(Next::Encapsulate(tunnelled)) => {
-            (ending.length, ending.node) = (tunnelled.length, *tunnelled.node);
-            (Verdict::Tunnel.into(), Action::Encapsulate, tunnelled.device)
-        }
         Ok(Next::Peer(ifindex)) => (Verdict::Peer.into(), Action::Peer, ifindex),
-        Ok(Next::Tunnel(ifindex)) => (Verdict::Tunnel.into(), Action::Redirect, ifindex),
+        Ok(Next::Tunnel(Tunnelled { device, node, length, by_program })) => {
+            (ending.length, ending.node) = (length, *node);
+            let action = if by_program == 0 { Action::Tunnel } else { Action::Encapsulate };
+            (Verdict::Tunnel.into(), action, device)
+        }
         Ok(Next::Direct) => (Verdict::Direct.into(), Action::Sent, 0),
         Ok(Next::Answer(ifindex)) => (Verdict::Answer.into(), Action::Redirect, ifindex),
         Ok(Next::Pass(verdict)) => (verdict.into(), Action::Pass, 0),
@@ -121,15 +126,17 @@ fn decided(skb: *mut __sk_buff, ending: &mut Ending, decide: impl FnOnce(&mut Pa
     (ending.outcome, ending.action, ending.ifindex) = (outcome.index() as u32, action, ifindex);
 }
 
-/// Encapsulates what is to be, or leaves it to the tunnel device.
+/// Encapsulates what is to be, or addresses it for the tunnel device to do so.
 #[inline(always)]
 fn leave(packet: &Packet, ending: &mut Ending) {
-    if ending.action != Action::Encapsulate {
-        return;
-    }
-    let (outcome, action) = match encapsulate(packet.raw(), &ending.node, ending.length) {
-        BY_DEVICE => (Verdict::Tunnel.into(), Action::Redirect),
+    let sent = match ending.action {
+        Action::Encapsulate => encapsulate(packet.raw(), &ending.node, ending.length),
+        Action::Tunnel => BY_DEVICE,
+        _ => return,
+    };
+    let (outcome, action) = match sent {
         TC_ACT_REDIRECT => (Verdict::Encapsulated.into(), Action::Sent),
+        BY_DEVICE if tunnel::address(packet.raw(), &ending.node) => (Verdict::Tunnel.into(), Action::Tunnel),
         _ => (Outcome::Drop(DropReason::HelperFailed), Action::Drop),
     };
     (ending.outcome, ending.action) = (outcome.index() as u32, action);
@@ -158,9 +165,15 @@ const _: () = assert!(OUTCOMES <= 64);
 /// Tells the hooks that see the packet next on this node whether it goes as a pod sent it.
 #[inline(always)]
 fn note(packet: &Packet, hook: Hook, ending: &Ending) {
-    let is_ingress = !matches!(hook, Hook::ToPod | Hook::ToOverlay | Hook::ToUnderlay);
-    if is_ingress && matches!(ending.action, Action::Pass | Action::Redirect | Action::Sent) {
-        packet.note_as_sent(AS_SENT >> ending.outcome & 1 != 0);
+    if matches!(hook, Hook::ToPod | Hook::ToOverlay | Hook::ToUnderlay) {
+        return;
+    }
+    match ending.action {
+        Action::Tunnel => packet.note(Note::Addressed),
+        Action::Pass | Action::Redirect | Action::Sent => {
+            packet.note(if AS_SENT >> ending.outcome & 1 != 0 { Note::AsSent } else { Note::None });
+        }
+        _ => {}
     }
 }
 

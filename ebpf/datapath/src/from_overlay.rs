@@ -9,10 +9,10 @@ use crate::{arrival, config, exit::Decision, packet::Packet, shortcut, tunnel};
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;
-    let node = arrival::sender(config, &tunnel::origin(packet)?)?;
+    let origin = tunnel::origin(packet)?;
     let mut parsed = Parsed::EMPTY;
     let ip = packet.parse_ip(&mut parsed)?;
-    let found = arrival::pod(ip, node);
+    let found = arrival::pod(config, &origin, ip);
     if !matches!(found, Err(Outcome::Drop(_))) {
         packet.claim()?;
     }

@@ -90,11 +90,10 @@ fn to_tunnel(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config:
     let length = shortcut::permitted(packet, ip, source.flags, route.value.mtu)?;
     // The receiver looks at neither, but its device drops what claims to come from itself.
     shortcut::hand_over(packet, ip, Macs { destination: source.host_mac, source: source.host_mac })?;
-    let is_ours = by_program(config, features::OWN_ENCAPSULATION, route);
+    let by_program = by_program(config, features::OWN_ENCAPSULATION, route).into();
     match config.overlay_ifindex {
         0 => Err(DropReason::NotReady.into()),
-        device if is_ours => Ok(Next::Encapsulate(Tunnelled { device, node: &route.value.node, length })),
-        device => Ok(Next::Tunnel(device)),
+        device => Ok(Next::Tunnel(Tunnelled { device, node: &route.value.node, length, by_program })),
     }
 }
 

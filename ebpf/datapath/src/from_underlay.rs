@@ -44,10 +44,9 @@ fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: 
         return Err(StackReason::NotOurs.into());
     }
     let origin = Origin { vni: around.enclosed.vni, address: parsed.ip.source };
-    let node = arrival::sender(config, &origin)?;
     let inner = packet.inner(tunnel_overhead(around.family));
     let ip = inner.parse_ip(parsed)?;
-    let pod = arrival::pod(ip, node)?;
+    let pod = arrival::pod(config, &origin, ip)?;
     shortcut::permitted(&inner, ip, pod.flags, pod.mtu)?;
     decapsulate(packet, ip, around)?;
     packet.claim()?;

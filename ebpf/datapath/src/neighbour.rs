@@ -14,24 +14,32 @@ use crate::{
 /// Answers a question for the gateway, takes note of what the pod says of its own address, drops anything else.
 #[inline(always)]
 pub fn decide(packet: &mut Packet, parsed: &Parsed) -> Decision {
-    match DropReason::try_from(judge(packet.raw(), parsed)) {
+    let mut end = judge(packet.raw(), parsed);
+    if end == FINE {
+        end = reply(packet.raw(), parsed);
+    }
+    match DropReason::try_from(end) {
         Ok(reason) => Err(reason.into()),
         Err(_) => Ok(Next::Answer(packet.ifindex())),
     }
 }
 
-/// What [`judge`] answers where it answered the pod, and drops nothing.
-const ANSWERED: u32 = u32::MAX;
+/// What [`judge`] and [`reply`] answer where they drop nothing.
+const FINE: u32 = u32::MAX;
 
-/// Why the message ends here, by number. A function of its own, for a stack of its own: packets that are forwarded do not
-/// come here.
+/// Why the message ends here, by number, if it is no question to be answered. A function of its own, for a stack of its
+/// own: packets that are forwarded do not come here.
 #[inline(never)]
 fn judge(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
+    question(&Packet::new(skb), parsed).map_or_else(|reason| reason as u32, |()| FINE)
+}
+
+/// Turns the question into its answer. As [`judge`].
+#[inline(never)]
+fn reply(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
     let packet = &mut Packet::new(skb);
-    match question(packet, parsed).and_then(|()| reply(packet, parsed)) {
-        Ok(()) => ANSWERED,
-        Err(reason) => reason as u32,
-    }
+    let Some(interface) = interfaces::get(packet.ifindex()) else { return DropReason::NotReady as u32 };
+    answer(packet, header(parsed), interface.host_mac).map_or(DropReason::Malformed as u32, |()| FINE)
 }
 
 /// Whether this is a question that is to be answered.
@@ -51,12 +59,6 @@ fn question(packet: &Packet, parsed: &Parsed) -> Result<(), DropReason> {
         return Err(DropReason::ForeignNeighbour);
     }
     Ok(())
-}
-
-#[inline(always)]
-fn reply(packet: &mut Packet, parsed: &Parsed) -> Result<(), DropReason> {
-    let interface = interfaces::get(packet.ifindex()).ok_or(DropReason::NotReady)?;
-    answer(packet, header(parsed), interface.host_mac).map_err(|_| DropReason::Malformed)
 }
 
 #[inline(always)]

@@ -6,10 +6,32 @@ use naru_packet::{Bytes, Content, ETHERNET, Family, Ip, Parsed, Wire, parse_into
 const PACKET_HOST: u32 = 0;
 /// One in the hop limit, the second byte of its word.
 const ONE_HOP: u32 = u16::from_ne_bytes([0, 1]) as u32;
-/// Value of `skb->tc_index` that says [`Packet::is_as_sent`]; any that nobody else would think of.
-const AS_SENT: u32 = 0x4e52;
 /// Ethernet and the longest IP header without options: what must be linear to be read in place.
 const LINEAR: usize = 54;
+
+/// What a program of ours tells the hooks that see the packet next on this node, in `skb->tc_index`, which the stack carries
+/// along, also to fragments. It is lost where a foreign filter behind ours ends with `TC_ACT_OK`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing.
+    None,
+    /// It still has the addresses that a pod gave it.
+    AsSent,
+    /// That, and the tunnel key of the node it goes to.
+    Addressed,
+}
+
+impl Note {
+    /// Any values that nobody else would think of.
+    #[inline(always)]
+    const fn value(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::AsSent => 0x4e52,
+            Self::Addressed => 0x4e53,
+        }
+    }
+}
 
 /// A packet at a hook, or the one inside it.
 pub struct Packet {
@@ -122,22 +144,26 @@ impl Packet {
         }
     }
 
-    /// Notes for the hooks that see the packet next on this node whether it still has the addresses that a pod gave it.
-    /// The note is in `skb->tc_index`, which the stack carries along, also to fragments. It is lost where a foreign
-    /// filter behind ours ends with `TC_ACT_OK`.
+    /// Leaves a note for the hooks that see the packet next.
     #[inline(always)]
-    pub fn note_as_sent(&self, is_as_sent: bool) {
-        let note = if is_as_sent { AS_SENT } else { 0 };
-        if self.skb().tc_index != note {
+    pub fn note(&self, note: Note) {
+        if self.skb().tc_index != note.value() {
             // SAFETY: the kernel's context pointer is valid while the program runs, and this field may be written.
-            unsafe { (*self.raw()).tc_index = note };
+            unsafe { (*self.raw()).tc_index = note.value() };
         }
     }
 
     /// Whether a program of ours let the packet through to where a pod sent it.
     #[inline(always)]
     pub fn is_as_sent(&self) -> bool {
-        self.skb().tc_index == AS_SENT
+        let note = self.skb().tc_index;
+        note == Note::AsSent.value() || note == Note::Addressed.value()
+    }
+
+    /// Whether a program of ours sent the packet into the tunnel, with its key.
+    #[inline(always)]
+    pub fn is_addressed(&self) -> bool {
+        self.skb().tc_index == Note::Addressed.value()
     }
 
     /// The address of a header within the linear part.

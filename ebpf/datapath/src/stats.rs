@@ -3,10 +3,15 @@ use aya_ebpf::{
     btf_maps::{PerCpuArray, PerCpuHashMap},
     macros::btf_map,
 };
-use naru_abi::{Counter, Hook, MAX_PODS, PodCounters, STATS_ENTRIES, stats_index};
+use naru_abi::{
+    Counter, Hook, MAX_PODS, POD_SLOTS as SLOTS, PodCounters, PodSlot, STATS_ENTRIES, pod_slot, stats_index,
+};
 
 #[btf_map]
 static STATS: PerCpuArray<Counter, { STATS_ENTRIES as usize }> = PerCpuArray::new();
+
+#[btf_map]
+static POD_SLOTS: PerCpuArray<PodSlot, { SLOTS as usize }> = PerCpuArray::new();
 
 #[btf_map]
 static POD_STATS: PerCpuHashMap<u32, PodCounters, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> =
@@ -21,26 +26,32 @@ pub fn ended(hook: Hook, outcome: u32, amount: Counter) {
     }
 }
 
-/// Counts what the pod behind `ifindex` sent, and what became of it.
+/// Counts what the pod behind `ifindex` sent, by what became of it.
 #[inline(always)]
 pub fn sent(ifindex: u32, outcome: u32, amount: Counter) {
-    if let Some(counters) = POD_STATS.get_ptr_mut(ifindex) {
-        // SAFETY: as above.
-        let counters = unsafe { &mut *counters };
-        add(&mut counters.tx, amount);
-        if let Some(counter) = counters.outcomes.get_mut(outcome as usize) {
-            add(counter, amount);
-        }
+    if let Some(counter) = of(ifindex).and_then(|counters| counters.outcomes.get_mut(outcome as usize)) {
+        add(counter, amount);
     }
 }
 
 /// Counts what the pod behind `ifindex` was handed.
 #[inline(always)]
 pub fn received(ifindex: u32, amount: Counter) {
-    if let Some(counters) = POD_STATS.get_ptr_mut(ifindex) {
-        // SAFETY: as above.
-        add(unsafe { &mut (*counters).rx }, amount);
+    if let Some(counters) = of(ifindex) {
+        add(&mut counters.rx, amount);
     }
+}
+
+/// The pod's counters: in its slot, or where that is another's by a search.
+#[inline(always)]
+fn of(ifindex: u32) -> Option<&'static mut PodCounters> {
+    // SAFETY: this CPU's own values, and no program of ours interrupts another on it.
+    let slot = unsafe { &mut *POD_SLOTS.get_ptr_mut(pod_slot(ifindex))? };
+    if slot.ifindex == ifindex {
+        return Some(&mut slot.counters);
+    }
+    // SAFETY: as above.
+    POD_STATS.get_ptr_mut(ifindex).map(|counters| unsafe { &mut *counters })
 }
 
 #[inline(always)]

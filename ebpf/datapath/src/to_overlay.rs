@@ -1,4 +1,4 @@
-//! A packet is about to be encapsulated: sent by the stack, or by `from_pod`.
+//! A packet is about to be encapsulated: sent by the stack, or by `from_pod`, which has done all of this.
 
 use naru_abi::{DropReason, RouteKind, Verdict};
 use naru_packet::{Parsed, is_link_local, is_multicast};
@@ -15,7 +15,10 @@ use crate::{
 /// routed to. Its mark means something to the inner packet only, so the outer one does not get it.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
-    let config = config::current()?;
+    config::current()?;
+    if packet.is_addressed() {
+        return Ok(Next::Pass(Verdict::Tunnel));
+    }
     let mut parsed = Parsed::EMPTY;
     let ip = packet.parse_ip(&mut parsed)?;
     if is_multicast(ip.destination) || is_link_local(ip.source) || ip.source.is_unspecified() {
@@ -26,7 +29,9 @@ pub fn decide(packet: &mut Packet) -> Decision {
         _ => return Err(DropReason::NoTunnelRoute.into()),
     };
     flows::leaves_node(packet, ip)?;
-    tunnel::address(packet, config, node)?;
+    if !tunnel::address(packet.raw(), node) {
+        return Err(DropReason::HelperFailed.into());
+    }
     packet.clear_mark();
     Ok(Next::Pass(Verdict::Tunnel))
 }

@@ -1,12 +1,12 @@
 //! The tunnel key that the vxlan device and the programs exchange.
 
 use aya_ebpf::{
-    bindings::{BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key},
+    bindings::{__sk_buff, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key},
     helpers::{bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
 };
-use naru_abi::{Addr, Config, DropReason, features};
+use naru_abi::{Addr, DropReason, features};
 
-use crate::packet::Packet;
+use crate::{config, packet::Packet};
 
 /// The part of `struct bpf_tunnel_key` (`include/uapi/linux/bpf.h`) that every kernel since 5.10 knows. Later kernels
 /// add the local address, and take this as what it is by its size.
@@ -54,9 +54,11 @@ fn read(packet: &Packet, key: &mut Key, flags: u64) -> bool {
     unsafe { bpf_skb_get_tunnel_key(packet.raw(), key, KEY_SIZE, flags) == 0 }
 }
 
-/// Addresses the packet to `node` for the device to encapsulate.
-#[inline(always)]
-pub fn address(packet: &Packet, config: &Config, node: &Addr) -> Result<(), DropReason> {
+/// Addresses the packet to `node` for the device to encapsulate; whether that worked. A function of its own, for a stack of
+/// its own.
+#[inline(never)]
+pub fn address(skb: *mut __sk_buff, node: &Addr) -> bool {
+    let Ok(config) = config::current() else { return false };
     let (remote, flags) = match node.as_v4() {
         Some(v4) => ([u32::from_be_bytes(v4), 0, 0, 0], 0),
         None => (words(node), IPV6),
@@ -65,10 +67,7 @@ pub fn address(packet: &Packet, config: &Config, node: &Addr) -> Result<(), Drop
     let checksum = if config.features & features::SHARED_PORT == 0 { 0 } else { BPF_F_ZERO_CSUM_TX as u64 };
     let key = core::ptr::from_mut(&mut key).cast::<bpf_tunnel_key>();
     // SAFETY: the helper reads no more than the size it is told.
-    match unsafe { bpf_skb_set_tunnel_key(packet.raw(), key, KEY_SIZE, flags | checksum) } {
-        0 => Ok(()),
-        _ => Err(DropReason::HelperFailed),
-    }
+    unsafe { bpf_skb_set_tunnel_key(skb, key, KEY_SIZE, flags | checksum) == 0 }
 }
 
 /// The bytes of an IPv6 address as the key holds them.

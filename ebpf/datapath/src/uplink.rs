@@ -92,28 +92,22 @@ impl Lookup {
         found == i64::from(BPF_FIB_LKUP_RET_SUCCESS) || found == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH)
     }
 
-    /// As [`send`], to the next hop found.
-    #[inline(always)]
-    pub fn send(&self) -> i32 {
-        send(self.ifindex, self.family.into(), self.destination)
-    }
-
     /// Writes down what was found; the path's MTU where a length was asked for.
     #[inline(always)]
     pub fn note(&self, way: &mut WayValue) {
         (way.family, way.ifindex, way.mtu) = (self.family.into(), self.ifindex, self.length.into());
-        way.hop = Addr::from_words(self.destination).octets;
+        way.hop = Addr::from_words(self.destination);
     }
 }
 
 /// Sends the packet out of an uplink to a next hop, by its neighbour entry: with the MAC address that is current when it
 /// leaves, asked for where it is not known and confirmed where it is old. Returns the TC action.
 #[inline(always)]
-pub fn send(ifindex: u32, family: u32, address: [u32; 4]) -> i32 {
-    let mut hop = NextHop { family, address };
+pub fn send(way: &WayValue) -> i32 {
+    let mut hop = NextHop { family: way.family, address: way.hop.words() };
     let hop = core::ptr::from_mut(&mut hop).cast::<bpf_redir_neigh>();
     // SAFETY: the helper only notes where the packet goes, and reads no more than the size it is told.
-    unsafe { helpers::bpf_redirect_neigh(ifindex, hop, NEXT_HOP_SIZE, 0) as i32 }
+    unsafe { helpers::bpf_redirect_neigh(way.ifindex, hop, NEXT_HOP_SIZE, 0) as i32 }
 }
 
 #[inline(always)]

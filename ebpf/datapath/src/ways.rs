@@ -1,13 +1,13 @@
-//! The ways to other nodes, remembered for a moment: asking the kernel was three fifths of what encapsulation cost, where
+//! Ways over the underlay, remembered for a moment: asking the kernel was three fifths of what encapsulation cost, where
 //! there are rules.
 
 use aya_ebpf::{bindings::__sk_buff, btf_maps::PerCpuArray, helpers::bpf_jiffies64, macros::btf_map};
 use naru_abi::{Addr, MAX_WAYS, WayValue};
-use naru_packet::protocol;
+use naru_packet::{Ip, protocol};
 
 use crate::uplink::Lookup;
 
-/// Each node has its place, by its address, and shares it with others.
+/// Each pair of addresses has its place, and shares it with others.
 #[btf_map]
 static WAYS: PerCpuArray<WayValue, { MAX_WAYS as usize }> = PerCpuArray::new();
 
@@ -15,26 +15,67 @@ static WAYS: PerCpuArray<WayValue, { MAX_WAYS as usize }> = PerCpuArray::new();
 const FRESH: u64 = 25;
 /// Interface index of the loopback device, which the kernel takes for the origin of a node's own packets.
 const LOOPBACK: u32 = 1;
+/// In [`WayValue::kind`]: a pod sent them.
+const FORWARDED: u32 = 1 << 16;
 
 /// The way of a node's own UDP packets from `source` to `node`.
 #[inline(always)]
 pub fn to(skb: *mut __sk_buff, source: &Addr, node: &Addr) -> Option<&'static WayValue> {
-    let [a, b, c, d] = node.words();
-    let place = a ^ b ^ c ^ d;
-    let place = (place ^ place >> 8 ^ place >> 16 ^ place >> 24) & (MAX_WAYS - 1);
-    // SAFETY: this CPU's own entry, and no program of ours interrupts another on it.
-    let way = unsafe { &mut *WAYS.get_ptr_mut(place)? };
-    // SAFETY: a number.
-    let now = unsafe { bpf_jiffies64() };
-    if way.node == *node && now.wrapping_sub(way.asked) < FRESH {
-        return Some(way);
+    let kind = u32::from(protocol::UDP) << 8;
+    let way = place(source, node)?;
+    if !is_known(way, source, node, kind) {
+        // Any length makes the kernel answer with the path's MTU.
+        let mut lookup = Lookup::new((source, node), protocol::UDP, 0, 1, LOOPBACK);
+        if !lookup.leads_far(skb) {
+            return None;
+        }
+        lookup.note(way);
+        (way.source, way.destination, way.kind, way.asked) = (*source, *node, kind, now());
     }
-    // Any length makes the kernel answer with the path's MTU.
-    let mut lookup = Lookup::new((source, node), protocol::UDP, 0, 1, LOOPBACK);
-    if !lookup.leads_far(skb) {
+    Some(way)
+}
+
+/// The way of a pod's packet of `length` bytes that came by `ifindex`, if it fits. Everything but the interface decides
+/// which packets share the answer: a source has but one.
+#[inline(always)]
+pub fn on(skb: *mut __sk_buff, ip: &Ip, length: u32, ifindex: u32) -> Option<&'static WayValue> {
+    let kind = FORWARDED | u32::from(ip.protocol) << 8 | u32::from(ip.class);
+    let way = place(&ip.source, &ip.destination)?;
+    if is_known(way, &ip.source, &ip.destination, kind) {
+        return (length <= way.mtu).then_some(way);
+    }
+    let ends = (&ip.source, &ip.destination);
+    let mut lookup = Lookup::new(ends, ip.protocol, ip.class, length, ifindex);
+    if !lookup.leads_on(skb) {
         return None;
     }
     lookup.note(way);
-    (way.node, way.asked) = (*node, now);
+    (way.source, way.destination, way.kind) = (ip.source, ip.destination, kind);
+    // Without a neighbour the kernel does not tell the MTU, which then still is the length: good for this packet alone.
+    way.asked = if way.mtu == length { now().wrapping_sub(FRESH) } else { now() };
     Some(way)
+}
+
+#[inline(always)]
+fn place(source: &Addr, destination: &Addr) -> Option<&'static mut WayValue> {
+    let fold = |addr: &Addr| addr.words().into_iter().fold(0, |all, word| all ^ word);
+    // Neighbouring addresses at both ends must not meet in one place.
+    let mixed = fold(source).rotate_left(3) ^ fold(destination);
+    let place = (mixed ^ mixed >> 8 ^ mixed >> 16 ^ mixed >> 24) & (MAX_WAYS - 1);
+    // SAFETY: this CPU's own entry, and no program of ours interrupts another on it.
+    WAYS.get_ptr_mut(place).map(|way| unsafe { &mut *way })
+}
+
+#[inline(always)]
+fn is_known(way: &WayValue, source: &Addr, destination: &Addr, kind: u32) -> bool {
+    way.destination == *destination
+        && way.source == *source
+        && way.kind == kind
+        && now().wrapping_sub(way.asked) < FRESH
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a number.
+    unsafe { bpf_jiffies64() }
 }

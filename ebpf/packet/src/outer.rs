@@ -33,6 +33,9 @@ const ECN: u8 = 3;
 const CONGESTION: u8 = 3;
 const CAPABLE: u8 = 2;
 
+/// Where what follows an IPv4 header without options begins.
+const BEHIND_IPV4: usize = ETHERNET + size_of::<Ipv4>();
+
 /// Bytes from the outer IP header to the inner one: what the tunnel adds to a packet.
 #[inline(always)]
 #[must_use]
@@ -72,7 +75,9 @@ pub fn enclosed(bytes: &impl Bytes, ip: &Ip, port: u32) -> Option<Enclosed> {
     if ip.protocol != protocol::UDP || ip.extended || ip.later_fragment {
         return None;
     }
-    let udp: UdpVxlan = bytes.load(ip.payload)?;
+    // In place where it can be: right behind an IPv4 header it is in the linear part as a rule.
+    let in_place = if ip.payload == BEHIND_IPV4 { bytes.read(BEHIND_IPV4) } else { None };
+    let udp: UdpVxlan = in_place.or_else(|| bytes.load(ip.payload))?;
     if u32::from(u16::from_be_bytes(udp.destination_port)) != port {
         return None;
     }
@@ -98,7 +103,7 @@ pub fn enclose(
     bytes: &mut impl Bytes,
     outer: &Outer,
     class: u8,
-    inner: [u8; ETHERNET],
+    inner: [u16; ETHERNET / 2],
 ) -> Result<(), Malformed> {
     let length = bytes.frame_len() - ETHERNET as u32;
     let after = match (outer.source.as_v4(), outer.destination.as_v4()) {

@@ -61,6 +61,8 @@ macro_rules! wire {
 
 // SAFETY: bytes.
 unsafe impl<const N: usize> Wire for [u8; N] {}
+// SAFETY: bytes; an Ethernet header that nobody looks into, at an even offset.
+unsafe impl Wire for [u16; ETHERNET / 2] {}
 
 wire! {
     /// Ethernet.

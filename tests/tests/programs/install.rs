@@ -131,7 +131,7 @@ fn bpftool_names_the_fields_of_every_map() {
         (maps::ROUTES, ["prefix_len", "kind", "node"]),
         (maps::CONFIG, ["tunnel_port", "vni", "overlay_ifindex"]),
         (maps::STATS, ["packets", "bytes", "cpu"]),
-        (maps::POD_STATS, ["tx", "rx", "outcomes"]),
+        (maps::POD_SLOTS, ["ifindex", "rx", "outcomes"]),
     ];
     for (map, fields) in expected {
         let text = dump(map).unwrap();

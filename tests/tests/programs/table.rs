@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use naru_abi::{
-    Addr, Config, Counter, DropReason, FlowKey, FlowValue, Hook, OUTCOMES, Outcome, PodValue, Verdict,
-    features, pod_flags::HAS_FLOWS,
+    Addr, Config, Counter, DropReason, FlowKey, FlowValue, Hook, OUTCOMES, Outcome, POD_SLOTS, PodValue,
+    Verdict, features, pod_flags::HAS_FLOWS,
 };
 use naru_e2e::wire::checksum::internet;
 use naru_node::datapath::{Flows, Stats};
@@ -41,18 +41,44 @@ fn what_only_a_real_tunnel_can_show_is_no_more_than_its_refusals() {
 fn every_packet_of_the_table_comes_to_its_one_end_and_the_sums_are_exact() {
     let node = Node::new();
     populate(&node);
+    run_table(&node);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_sums_are_as_exact_where_the_pods_slots_are_others() {
+    let node = Node::new();
+    populate(&node);
+    let mut interfaces = node.datapath().interfaces().unwrap();
+    for ifindex in PODS.map(|pod| node.ifindex(pod.interface)) {
+        let value = interfaces.get(ifindex).unwrap().unwrap();
+        assert!(interfaces.remove(ifindex).unwrap());
+        interfaces.add(ifindex + POD_SLOTS, value).unwrap();
+        interfaces.add(ifindex, value).unwrap();
+    }
+    run_table(&node);
+    assert_eq!(interfaces.list().unwrap().len(), 2 * PODS.len());
+    for ifindex in PODS.map(|pod| node.ifindex(pod.interface)) {
+        let other = interfaces.counters(ifindex + POD_SLOTS).unwrap().unwrap();
+        assert_eq!((other.tx, other.rx), Default::default());
+        assert!(interfaces.remove(ifindex).unwrap() && interfaces.remove(ifindex + POD_SLOTS).unwrap());
+    }
+    assert!(interfaces.list().unwrap().is_empty());
+}
+
+fn run_table(node: &Node) {
     let stats = node.datapath().stats().unwrap();
     let mut sent = Sums::default();
     let takes_out = has_encapsulation();
     for family in FAMILIES {
         let all = cases(family).into_iter();
         for case in all.filter(|case| takes_out || case.features & features::OWN_ENCAPSULATION == 0) {
-            check(&node, &stats, &case, &format!("{family:?}: {}", case.name));
+            check(node, &stats, &case, &format!("{family:?}: {}", case.name));
             sent.add(&case);
         }
     }
     sent.compare_hooks(&stats);
-    compare_pods(&node, &sent);
+    compare_pods(node, &sent);
 }
 
 fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {

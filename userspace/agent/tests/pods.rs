@@ -21,7 +21,7 @@ fn unmount(machine: &Machine) {
 /// `bpftool`'s view of `PODS` and ours, in the same form.
 fn assert_maps_agree(machine: &Machine) {
     let ours: Value = serde_json::from_str(&machine.ok(&["endpoints", "--json"])).unwrap();
-    let pin = machine.path("run/bpf/abi2/PODS");
+    let pin = machine.pins().join("PODS");
     let dump: Value =
         serde_json::from_str(&run(Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(pin)))
             .unwrap();

@@ -5,7 +5,7 @@
 
 mod machine;
 
-use std::{collections::BTreeSet, path::PathBuf, process::Command, thread, time::Duration};
+use std::{collections::BTreeSet, process::Command, thread, time::Duration};
 
 use machine::{Agent, CLUSTER, Machine, pod::Pod, run, wait};
 use naru_node::datapath::{Chain, Pins, Side, chains, detach, has_tcx};
@@ -30,10 +30,6 @@ fn followed_node(mode: &str) -> (Machine, Agent) {
 fn inside<T: Send>(machine: &Machine, work: impl FnOnce() -> T + Send) -> T {
     let name = machine.netns().file_name().unwrap().to_string_lossy().into_owned();
     netns::inside(&name, || Ok(work())).unwrap()
-}
-
-fn pins(machine: &Machine) -> PathBuf {
-    machine.path(&format!("run/bpf/abi{}", naru_abi::ABI_VERSION))
 }
 
 fn both(machine: &Machine, device: &str) -> [Chain; 2] {
@@ -92,7 +88,7 @@ fn programs_by_tcx_that_somebody_takes_off_a_pod_are_back_within_a_second() {
     let [veth, other] = pods.each_ref().map(|pod| attach(&machine, pod));
     let is_by_tcx = inside(&machine, || has_tcx(&veth));
     followed("the pod's programs", || {
-        inside(&machine, || detach(&Pins::at(pins(&machine)), Side::Underlay, &veth).unwrap());
+        inside(&machine, || detach(&Pins::at(machine.pins()), Side::Underlay, &veth).unwrap());
         back(&machine, &veth)
     });
     assert_eq!(ours(&machine, &other), [1, 1]);
@@ -113,7 +109,7 @@ fn a_second_program_of_ours_goes_within_a_second_and_those_of_others_stay() {
             let mut foreign = machine.command("tc");
             foreign.args(["filter", "add", "dev", device, "ingress", "prio", "9"]);
             run(foreign.args(["protocol", "all", "bpf", "da", "bytecode", "1,6 0 0 4294967295"]));
-            let program = pins(&machine).join("programs/from_pod");
+            let program = machine.pins().join("programs/from_pod");
             followed(&format!("a second one on {device} beside {mode}"), || {
                 let mut second = machine.command("tc");
                 second.args(["filter", "add", "dev", device, "ingress", "prio", "7"]);
@@ -135,7 +131,7 @@ fn an_interface_that_a_plugin_is_at_work_on_is_left_to_it() {
     let [going, coming, standing] = pods.each_ref().map(|pod| attach(&machine, pod));
     // As a DEL begins, and as an ADD has not ended.
     let index = index_of(&machine, &going);
-    let map = pins(&machine).join("INTERFACES");
+    let map = machine.pins().join("INTERFACES");
     let key: Vec<String> = index.to_ne_bytes().iter().map(ToString::to_string).collect();
     run(Command::new("bpftool").args(["map", "delete", "pinned"]).arg(map).arg("key").args(key));
     let store = rusqlite::Connection::open(machine.path("run/state.db")).unwrap();

@@ -79,7 +79,7 @@ fn nothing_is_on_the_uplink_where_the_tunnel_device_does_everything() {
     machine.write_cluster(&format!("encapsulation = \"device\"\n{CLUSTER}"));
     machine.ok(&["init"]);
     assert!(uplinks(&machine).is_empty() && ours(&machine, "up0").is_empty());
-    assert_eq!(fs::read_dir(machine.path("run/bpf/abi2/links")).unwrap().count(), 2, "the tunnel device's");
+    assert_eq!(fs::read_dir(machine.pins().join("links")).unwrap().count(), 2, "the tunnel device's");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn programs_that_somebody_takes_off_are_back_within_a_second() {
         for device in ["up0", "naru-vx"] {
             let side = if device == "up0" { "underlay" } else { "overlay" };
             let index = machine.ip(&format!("-o link show {device}")).split(':').next().unwrap().to_owned();
-            let pin = machine.path(&format!("run/bpf/abi2/links/from_{side}_{index}"));
+            let pin = machine.pins().join(format!("links/from_{side}_{index}"));
             followed(&format!("{device} by {mode}"), || {
                 match mode {
                     "tcx" => drop(run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(&pin))),
@@ -111,11 +111,11 @@ fn a_pin_that_somebody_removes_is_back_within_a_second() {
     machine.ok(&["init", "--attach", "tcx"]);
     let _agent = machine.agent();
     followed("the pins", || {
-        for pin in fs::read_dir(machine.path("run/bpf/abi2/links")).unwrap() {
+        for pin in fs::read_dir(machine.pins().join("links")).unwrap() {
             fs::remove_file(pin.unwrap().path()).unwrap();
         }
         let all = || [ours(&machine, "up0"), ours(&machine, "naru-vx")].concat();
-        let pins = || fs::read_dir(machine.path("run/bpf/abi2/links")).unwrap().count();
+        let pins = || fs::read_dir(machine.pins().join("links")).unwrap().count();
         wait("the programs", PATIENCE, || pins() == 4 && all() == [1, 1, 1, 1])
     });
 }
@@ -269,7 +269,7 @@ fn an_uplink_that_goes_down_and_up_again_is_followed() {
 /// `node_v4` and `node_v6` of the programs' configuration.
 fn sources(machine: &Machine) -> [Vec<u8>; 2] {
     let mut dump = Command::new("bpftool");
-    dump.args(["-j", "map", "dump", "pinned"]).arg(machine.path("run/bpf/abi2/CONFIG"));
+    dump.args(["-j", "map", "dump", "pinned"]).arg(machine.pins().join("CONFIG"));
     let entries: Value = serde_json::from_str(&run(&mut dump)).unwrap();
     let octets = |name: &str| {
         let list = entries[0]["formatted"]["value"][name]["octets"].as_array().unwrap().clone();

@@ -63,6 +63,13 @@ impl Machine {
         ] {
             machine.ip(line);
         }
+        // A new device has no carrier until the kernel's link watch ran.
+        let has_carrier = || {
+            ["up0", "far0"]
+                .iter()
+                .all(|device| machine.ip(&format!("link show {device}")).contains("state UP"))
+        };
+        wait("the carrier", Duration::from_secs(10), has_carrier);
         fs::create_dir_all(machine.path("config")).unwrap();
         fs::create_dir_all(machine.path("cni/conf")).unwrap();
         machine
@@ -77,6 +84,11 @@ impl Machine {
 
     pub fn path(&self, below: &str) -> PathBuf {
         self.root.path().join(below)
+    }
+
+    /// The directory of the pinned maps, programs and links.
+    pub fn pins(&self) -> PathBuf {
+        self.path(&format!("run/bpf/abi{}", naru_abi::ABI_VERSION))
     }
 
     pub fn netns(&self) -> PathBuf {

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -124,20 +124,23 @@ fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str, maps: &BTreeSet<u32
 }
 
 /// Loads a program. The kernel breaks its verification off with EAGAIN where a signal comes in, whatever that is for, and
-/// means it to be tried again, as libbpf does.
+/// means it to be tried again, as libbpf does; on a busy machine they may come in a row.
 fn verify(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError> {
-    for _ in 1..VERIFICATIONS {
+    for pause in VERIFICATIONS {
         match program.load() {
             Err(ProgramError::LoadError { io_error, .. })
-                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+                if io_error.raw_os_error() == Some(libc::EAGAIN) =>
+            {
+                std::thread::sleep(Duration::from_millis(pause));
+            }
             result => return result,
         }
     }
     program.load()
 }
 
-/// How often a verification is begun at most.
-const VERIFICATIONS: usize = 5;
+/// How long is waited after each verification that was broken off, in milliseconds, before the last is begun.
+const VERIFICATIONS: [u64; 7] = [0, 1, 2, 5, 10, 20, 50];
 
 /// What makes two loaded programs the same: the instructions as written, and which of the pinned maps they use. Maps
 /// that are not pinned, the log and constants of a debug build, are made anew with every load.

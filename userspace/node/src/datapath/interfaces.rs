@@ -1,30 +1,16 @@
-use aya::{
-    maps::{HashMap, MapData, PerCpuHashMap, PerCpuValues},
-    util::nr_cpus,
-};
-use naru_abi::{Counter, InterfaceValue, Outcome, PodCounters, maps};
+use aya::maps::{HashMap, MapData};
+use naru_abi::{InterfaceValue, maps};
 
 use super::{
-    Error, Pins, Result,
+    Pins, Result,
+    counters::{Counters, PodTotals},
     map::{self, Raw, failed, present},
-    stats::add,
 };
 
-/// The pinned maps by pod interface, `INTERFACES` and `POD_STATS`; keys are ifindexes of host veths.
+/// The pinned map `INTERFACES`, and the counters; keys are ifindexes of host veths.
 pub struct Interfaces {
     settings: HashMap<MapData, u32, Raw<InterfaceValue>>,
-    counters: PerCpuHashMap<MapData, u32, Raw<PodCounters>>,
-}
-
-/// The counters of one pod over all CPUs.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PodTotals {
-    /// Sent by the pod, whatever became of it.
-    pub tx: Counter,
-    /// Handed to the pod's interface.
-    pub rx: Counter,
-    /// What became of the packets it sent; only ends that something came to.
-    pub outcomes: Vec<(Outcome, Counter)>,
+    counters: Counters,
 }
 
 impl Interfaces {
@@ -33,7 +19,7 @@ impl Interfaces {
     /// # Errors
     /// [`Error::NotInstalled`] where one is not pinned.
     pub fn open(pins: &Pins) -> Result<Self> {
-        Ok(Self { settings: map::open(pins, maps::INTERFACES)?, counters: map::open(pins, maps::POD_STATS)? })
+        Ok(Self { settings: map::open(pins, maps::INTERFACES)?, counters: Counters::open(pins)? })
     }
 
     /// Makes the host veth `ifindex` known, its counters at zero. Call it before the filters are attached.
@@ -41,12 +27,7 @@ impl Interfaces {
     /// # Errors
     /// The kernel's; `E2BIG` when a map is full.
     pub fn add(&mut self, ifindex: u32, value: InterfaceValue) -> Result<()> {
-        let cpus =
-            nr_cpus().map_err(|(path, source)| Error::Pin { path: path.into(), action: "read", source })?;
-        let zero = PerCpuValues::try_from(vec![Raw(PodCounters::ZERO); cpus]).map_err(|source| {
-            Error::Pin { path: maps::POD_STATS.into(), action: "prepare counters", source }
-        })?;
-        self.counters.insert(ifindex, zero, 0).map_err(failed(maps::POD_STATS, "insert"))?;
+        self.counters.start(ifindex)?;
         self.settings.insert(ifindex, Raw(value), 0).map_err(failed(maps::INTERFACES, "insert"))
     }
 
@@ -65,9 +46,8 @@ impl Interfaces {
     /// The kernel's.
     pub fn list(&self) -> Result<Vec<u32>> {
         let settings: std::result::Result<Vec<u32>, _> = self.settings.keys().collect();
-        let counters: std::result::Result<Vec<u32>, _> = self.counters.keys().collect();
         let mut all = settings.map_err(failed(maps::INTERFACES, "list"))?;
-        all.extend(counters.map_err(failed(maps::POD_STATS, "list"))?);
+        all.extend(self.counters.list()?);
         all.sort_unstable();
         all.dedup();
         Ok(all)
@@ -78,8 +58,7 @@ impl Interfaces {
     /// # Errors
     /// The kernel's.
     pub fn counters(&self, ifindex: u32) -> Result<Option<PodTotals>> {
-        let values = present(self.counters.get(&ifindex, 0)).map_err(failed(maps::POD_STATS, "read"))?;
-        Ok(values.map(|values| totals(values.iter().map(|Raw(one)| one))))
+        self.counters.get(ifindex)
     }
 
     /// Forgets `ifindex`; `false` if it was not known.
@@ -88,25 +67,6 @@ impl Interfaces {
     /// The kernel's.
     pub fn remove(&mut self, ifindex: u32) -> Result<bool> {
         let settings = present(self.settings.remove(&ifindex)).map_err(failed(maps::INTERFACES, "delete"))?;
-        let counters = present(self.counters.remove(&ifindex)).map_err(failed(maps::POD_STATS, "delete"))?;
-        Ok(settings.is_some() || counters.is_some())
-    }
-}
-
-fn totals<'a>(values: impl Iterator<Item = &'a PodCounters>) -> PodTotals {
-    let sum = values.fold(PodCounters::ZERO, |mut sum, one| {
-        sum.tx = add(sum.tx, one.tx);
-        sum.rx = add(sum.rx, one.rx);
-        for (total, counter) in sum.outcomes.iter_mut().zip(one.outcomes) {
-            *total = add(*total, counter);
-        }
-        sum
-    });
-    let named =
-        sum.outcomes.iter().enumerate().filter_map(|(index, counter)| Some((Outcome::at(index)?, *counter)));
-    PodTotals {
-        tx: sum.tx,
-        rx: sum.rx,
-        outcomes: named.filter(|(_, counter)| counter.packets != 0).collect(),
+        Ok(self.counters.stop(ifindex)? || settings.is_some())
     }
 }

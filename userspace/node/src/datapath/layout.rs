@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aya::maps::{MapInfo, MapType};
 use naru_abi::{
-    Addr, Config, Counter, FlowKey, FlowValue, InterfaceValue, PodCounters, PodValue, Prefix, RouteValue,
-    STATS_ENTRIES, WayValue, maps,
+    Addr, Config, Counter, FlowKey, FlowValue, InterfaceValue, PodCounters, PodSlot, PodValue, Prefix,
+    RouteValue, STATS_ENTRIES, WayValue, maps,
 };
 
 use super::{
@@ -25,6 +25,7 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
         maps::CONFIG => (MapType::Array, size_of::<u32>(), size_of::<Config>()),
         maps::STATS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<Counter>()),
         maps::WAYS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<WayValue>()),
+        maps::POD_SLOTS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<PodSlot>()),
         _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodCounters>()),
     };
     (kind, key as u32, value as u32, capacity(name, sizes))
@@ -36,6 +37,7 @@ pub(super) fn capacity(name: &str, sizes: Sizes) -> u32 {
         maps::CONFIG => 1,
         maps::STATS => STATS_ENTRIES,
         maps::WAYS => naru_abi::MAX_WAYS,
+        maps::POD_SLOTS => naru_abi::POD_SLOTS,
         maps::ROUTES => sizes.routes,
         maps::FLOWS => sizes.flows,
         _ => sizes.pods,
