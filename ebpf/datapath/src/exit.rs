@@ -45,7 +45,7 @@ pub struct Tunnelled {
 /// What a hook decides; whatever does not go on by our decision is an `Err`.
 pub type Decision = Result<Next, Outcome>;
 
-/// A [`Decision`] in the form in which it passes between functions: BTF knows no enum with fields.
+/// A [`Decision`] taken apart.
 #[repr(C)]
 struct Ending {
     /// [`Outcome::index`].
@@ -106,9 +106,8 @@ pub fn conclude(ctx: TcContext, hook: Hook, decide: impl FnOnce(&mut Packet) -> 
     }
 }
 
-/// A function of its own, for a stack of its own: a program and what it calls have 512 bytes together, and what is called
-/// after the decision needs none of its share.
-#[inline(never)]
+/// Takes the decision apart.
+#[inline(always)]
 fn decided(skb: *mut __sk_buff, ending: &mut Ending, decide: impl FnOnce(&mut Packet) -> Decision) {
     let (outcome, action, ifindex) = match decide(&mut Packet::new(skb)) {
         Ok(Next::Peer(ifindex)) => (Verdict::Peer.into(), Action::Peer, ifindex),
