@@ -22,6 +22,10 @@ const ALONE: usize = 4;
 const PARALLEL: usize = 16;
 /// Half of the faster reference plugin.
 const GOAL: Limit = Limit::aim_below(0.5);
+/// What every DEL waits for: the kernel, until a pair is gone.
+const FLOOR: &str = "bare veth pair";
+/// A DEL is not to take much more.
+const ABOVE_FLOOR: Limit = Limit::aim_below(1.15);
 
 /// One way of calling, and its verb.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -67,14 +71,14 @@ pub fn measure(
     // The first of each creates bridges, pins and stores: not what a running node pays.
     round(&candidates, 0, &mut Times::new())?;
     progress.step()?;
-    let (mut times, mut bare) = (Times::new(), Vec::new());
+    let mut times = Times::new();
     for number in 0..rounds as usize {
         round(&candidates, number, &mut times)?;
-        bare.push(millis(floor.delete_a_pair()?));
+        let pairs = (0..ALONE).map(|_| floor.delete_a_pair().map(millis)).collect::<anyhow::Result<_>>()?;
+        times.entry((FLOOR, Call::Del)).or_default().push(pairs);
         progress.step()?;
     }
-    let bare = Figure::new(Group::Cni, "bare veth pair: deletion", "ms", bare);
-    Ok(ratios(&times).into_iter().chain(absolute(&times)).chain(bare).collect())
+    Ok(ratios(&times).into_iter().chain(absolute(&times)).collect())
 }
 
 /// Each candidate once, another one first each time.
@@ -120,17 +124,18 @@ fn at_once(candidate: &Candidate<'_>, pods: usize) -> anyhow::Result<[Vec<Durati
 /// naru by each of the others: medians within a round, and the 99th percentile of all calls.
 fn ratios(times: &Times) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for (call, other) in
-        Call::ALL.into_iter().flat_map(|call| [Kind::Ptp, Kind::Bridge].map(|kind| (call, kind)))
-    {
-        let (Some(ours), Some(theirs)) =
-            (times.get(&(Kind::Naru.label(), call)), times.get(&(other.label(), call)))
+    let others = [Kind::Ptp.label(), Kind::Bridge.label(), FLOOR];
+    for (call, other) in Call::ALL.into_iter().flat_map(|call| others.map(|other| (call, other))) {
+        let (Some(ours), Some(theirs)) = (times.get(&(Kind::Naru.label(), call)), times.get(&(other, call)))
         else {
             continue;
         };
-        let name = format!("naru / {}: {}", other.label(), call.label());
-        // DEL is mostly the kernel's time to delete a pair, the same for all.
-        let goal = matches!(call, Call::Add | Call::ParallelAdd).then_some(GOAL);
+        let name = format!("naru / {other}: {}", call.label());
+        let goal = match call {
+            Call::Add | Call::ParallelAdd => Some(GOAL),
+            Call::Del if other == FLOOR => Some(ABOVE_FLOOR),
+            Call::Del | Call::ParallelDel => None,
+        };
         let median = |calls: &Vec<f64>| percentile(calls, 50.0).unwrap_or(f64::NAN);
         let values = ours.iter().zip(theirs).map(|(ours, theirs)| median(ours) / median(theirs)).collect();
         figures
