@@ -48,18 +48,18 @@ fn await_running(links: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A host that neither forwards nor joins in multicast groups beyond need.
+/// A host that neither forwards nor joins in multicast groups beyond need. Its link-local addresses serve at once, as on a
+/// machine that has been up for two seconds: until then the kernel asks for no neighbour of a forwarded packet.
 fn quiet() -> anyhow::Result<()> {
+    netns::set_sysctl("net/ipv6/conf/default/accept_dad", "0")?;
     netns::set_sysctl("net/ipv4/ip_forward", "0")?;
     netns::set_sysctl("net/ipv6/conf/all/forwarding", "0")
 }
 
-/// A node as a machine boots: forwarding off, so that init has to switch it on. Only ICMP errors are not limited
-/// to one a second and peer: whoever tries things out asks for more. And link-local addresses serve at once, as on a
-/// machine that has been up for two seconds: until then the kernel asks for no neighbour of a forwarded packet.
+/// A node as a machine boots: forwarding off, so that init has to switch it on. Only ICMP errors are not limited to one a
+/// second and peer: whoever tries things out asks for more.
 fn fresh_host() -> anyhow::Result<()> {
     quiet()?;
-    netns::set_sysctl("net/ipv6/conf/default/accept_dad", "0")?;
     netns::set_sysctl("net/ipv4/icmp_ratelimit", "0")?;
     netns::set_sysctl("net/ipv6/icmp/ratelimit", "0")?;
     Netlink::open()?.set_up("lo")
