@@ -48,7 +48,9 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = ticks.tick() => {
-                mirror.pass(Wake::Everything);
+                if !mirror.pass(Wake::Everything) {
+                    due = Some(again(due, &mut retry, period, Wake::Everything));
+                }
                 say_once.call_once(|| tracing::info!("following {}", mirror.describe()));
             }
             _ = glances.tick() => {
@@ -74,8 +76,7 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
                     if mirror.pass(wake) {
                         retry = RETRY;
                     } else {
-                        due = Some(merge(due, retry, wake));
-                        retry = period.min(retry * 2);
+                        due = Some(again(due, &mut retry, period, wake));
                     }
                 }
             }
@@ -91,6 +92,17 @@ async fn at(due: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// When a pass that failed is due again; the next to fail will wait twice as long, up to `period`.
+fn again(
+    due: Option<(Instant, Wake)>,
+    retry: &mut Duration,
+    period: Duration,
+    wake: Wake,
+) -> (Instant, Wake) {
+    let delay = std::mem::replace(retry, period.min(*retry * 2));
+    merge(due, delay, wake)
 }
 
 /// The earlier time and the larger pass: a stream of changes cannot put a pass off.
@@ -109,6 +121,20 @@ mod tests {
         let merged = merge(Some((first, Wake::Everything)), SETTLE, Wake::Routes);
         assert_eq!(merged, (first, Wake::Everything));
         assert_eq!(merge(Some((first, Wake::Routes)), SETTLE, Wake::Cluster).1, Wake::Cluster);
+    }
+
+    #[test]
+    fn each_failure_in_a_row_waits_twice_as_long_up_to_the_periodic_pass() {
+        let (mut retry, period) = (RETRY, Duration::from_secs(3));
+        let waits: Vec<Duration> = (0..4)
+            .map(|_| {
+                let before = retry;
+                let (at, wake) = again(None, &mut retry, period, Wake::Routes);
+                assert!(at > Instant::now() + before - SETTLE && wake == Wake::Routes);
+                before
+            })
+            .collect();
+        assert_eq!(waits, [1, 2, 3, 3].map(Duration::from_secs));
     }
 
     #[test]
