@@ -180,10 +180,8 @@ fn a_route_with_an_mtu_of_its_own_counts_for_its_destination() {
     wait("the device's mtu", PATIENCE, || entry(&machine, "10.32.1.0/24").contains("198.51.100.2 1450"));
 }
 
-#[test]
-#[ignore = "needs root: cargo xtask test"]
-fn another_way_to_a_node_moves_programs_and_routes_within_a_second() {
-    let machine = automatic();
+/// `up1`, with 203.0.113.1/24 and MTU 1450.
+fn add_second_uplink(machine: &Machine) {
     for line in [
         "link add up1 type veth peer name far1",
         "link set up1 addrgenmode none",
@@ -194,6 +192,13 @@ fn another_way_to_a_node_moves_programs_and_routes_within_a_second() {
     ] {
         machine.ip(line);
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn another_way_to_a_node_moves_programs_and_routes_within_a_second() {
+    let machine = automatic();
+    add_second_uplink(&machine);
     let _agent = machine.agent();
     assert_eq!(uplinks(&machine), ["up0"]);
     followed("a second uplink", || {
@@ -216,17 +221,8 @@ fn another_way_to_a_node_moves_programs_and_routes_within_a_second() {
 #[ignore = "needs root: cargo xtask test"]
 fn every_hop_of_a_route_is_an_uplink_and_the_smallest_mtu_counts() {
     let machine = automatic();
-    for line in [
-        "link add up1 type veth peer name far1",
-        "link set up1 addrgenmode none",
-        "link set far1 addrgenmode none",
-        "link set far1 up",
-        "addr add 203.0.113.1/24 dev up1",
-        "addr add 2001:db8:1::1/64 dev up1 nodad",
-        "link set up1 up mtu 1450",
-    ] {
-        machine.ip(line);
-    }
+    add_second_uplink(&machine);
+    machine.ip("addr add 2001:db8:1::1/64 dev up1 nodad");
     let _agent = machine.agent();
     let ways = [
         ("198.51.100.2/32", "nexthop via 198.51.100.254 nexthop via 203.0.113.2"),
