@@ -29,7 +29,8 @@ pub struct Detached {
 }
 
 /// Takes the attachment down as far as there is anything of it: map entries, then the veth with all that is fixed to
-/// it, then what was remembered of its flows, then the addresses. Goes on past every error, and needs neither maps nor store nor the pod's namespace.
+/// it, then what was remembered of its flows, then the addresses. Goes on past every error, and needs neither maps nor
+/// store nor the pod's namespace.
 pub fn detach(
     links: &Links,
     maps: Option<&mut Maps>,
