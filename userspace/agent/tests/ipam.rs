@@ -9,10 +9,10 @@ use std::{fs, time::Duration};
 use machine::{Machine, pod::Pod};
 use serde_json::{Value, json};
 
-/// The address of the other family's that a pod got, in `ipam check`'s lines of one kind.
+/// The addresses in `ipam check`'s lines of one kind.
 fn found<'a>(lines: &'a Value, kind: &str) -> Vec<&'a str> {
     let of_kind = lines.as_array().unwrap().iter().filter(|line| line["kind"] == kind);
-    of_kind.map(|line| line["address"].as_str().unwrap()).collect()
+    of_kind.filter_map(|line| line["address"].as_str()).collect()
 }
 
 #[test]
@@ -59,6 +59,7 @@ fn check_names_what_is_wrong_and_repairs_it_by_two_looks() {
     let mut leaks = found(&lines, "leak");
     leaks.dedup();
     assert!(leaked.iter().all(|address| leaks.contains(address)), "{lines}");
+    assert!(lines.to_string().contains("settings or counters of interface"), "{lines}");
     assert_eq!(machine.json(&["ipam", "check"]).0, 1, "looking changes nothing");
     let (status, lines) = machine.json(&["ipam", "check", "--repair"]);
     assert_eq!(status, 0, "{lines}");

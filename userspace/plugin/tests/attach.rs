@@ -2,7 +2,7 @@
 
 mod harness;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use harness::{NODE, Netns, Node, addresses};
 use serde_json::{Value, json};
@@ -71,6 +71,13 @@ fn a_del_after_the_namespace_is_gone_frees_the_address() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
     node.add("abc", &pod).ok();
     drop(pod);
+    for _ in 0..100 {
+        if node.veths().is_empty() {
+            break;
+        }
+        // The kernel takes a namespace down in its own time.
+        thread::sleep(Duration::from_millis(50));
+    }
     node.del("abc").ok();
     node.assert_clean();
 }
@@ -114,7 +121,7 @@ fn every_version_is_answered_in_its_own_shape() {
 fn sixteen_adds_at_once_get_sixteen_addresses() {
     let node = Node::new();
     let pods: Vec<Netns> = (0..16).map(|_| Netns::new("pod")).collect();
-    let results: Vec<Value> = std::thread::scope(|scope| {
+    let results: Vec<Value> = thread::scope(|scope| {
         let start = |(at, pod)| {
             let node = &node;
             scope.spawn(move || node.add(&format!("c{at}"), pod).ok())

@@ -95,6 +95,29 @@ fn a_kill_in_any_step_leaves_no_duplicate_and_after_two_passes_no_leak() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn what_the_maps_know_of_an_interface_goes_two_passes_after_it_and_not_while_it_is_there() {
+    let (node, pod, dead) = (Node::new(), Netns::new("pod"), Netns::new("dead"));
+    node.add("abc", &pod).ok();
+    let entered = node.entered();
+    node.add("dead", &dead).ok();
+    assert_eq!(node.entered().len(), 2);
+    drop(dead);
+    node.reconcile_until((1, 2, 2));
+    assert_eq!(node.entered(), entered);
+    // A pod whose veth lost its alias is none of ours by its looks, and its packets still are.
+    node.netns.run("ip", &["link", "set", &node.veths()[0], "alias", "of somebody"]);
+    let facts = NodeFacts::load(&node.paths).unwrap().unwrap();
+    let mut memory = Pass::default();
+    for round in 0..3 {
+        let policy = Policy { gap: 0, unconfirmed_age: 0, prepared_age: 0 };
+        let pass = || reconcile::pass(&mut node.tools(), &facts, policy, &memory, round).unwrap().1;
+        memory = node.netns.inside(pass);
+    }
+    assert_eq!(node.entered(), entered);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_pass_ends_the_cooling_of_addresses_though_nobody_asks_for_one() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
     node.add("abc", &pod).ok();

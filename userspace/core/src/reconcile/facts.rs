@@ -53,6 +53,8 @@ pub struct Facts {
     pub entries: Vec<MapEntry>,
     /// The routes to pods.
     pub routes: Vec<HostRoute>,
+    /// Interfaces that the maps have settings or counters of, and that are gone. Read the maps before the links.
+    pub orphans: Vec<u32>,
 }
 
 /// One thing to put right. All compare before they act: by generation in the store and the map, by index
@@ -101,6 +103,8 @@ pub enum Action {
     DeleteEntry(MapEntry),
     /// Delete a route that leads nowhere.
     DeleteRoute(HostRoute),
+    /// Delete settings and counters of the interface of this index, if there still is none.
+    ForgetInterface(u32),
     /// Write the map entry of an address that is assigned and wired, and has none.
     RestoreEntry {
         /// The address.

@@ -43,7 +43,7 @@ impl fmt::Display for Kind {
 pub struct Finding {
     /// What kind.
     pub kind: Kind,
-    /// The address it is about; none for a veth that has none.
+    /// The address it is about; none for a veth that has none, or of which only the index is left.
     pub address: Option<IpAddr>,
     /// The difference in words.
     pub what: String,
@@ -99,6 +99,10 @@ fn described(facts: &Facts, action: &Action) -> Vec<Finding> {
         Action::DeleteRoute(route) => {
             let what = format!("route leads to {}, which is not its holder", at(route.ifindex));
             Finding::of(Kind::Leak, route.address, what)
+        }
+        Action::ForgetInterface(ifindex) => {
+            let what = format!("settings or counters of interface {ifindex}, which is gone");
+            Finding { kind: Kind::Leak, address: None, what }
         }
         Action::RestoreEntry { address, ifindex, .. } => {
             Finding::of(Kind::Missing, *address, format!("no map entry leads to {}", at(*ifindex)))
@@ -187,6 +191,7 @@ mod tests {
             netns: [NetnsId::Cookie(1)].into(),
             entries: vec![MapEntry { address: address(), ifindex: 7, generation: Generation(3) }],
             routes: vec![HostRoute { address: address(), ifindex: 7 }],
+            orphans: vec![],
         }
     }
 
@@ -256,6 +261,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_an_interface_in_the_maps_is_a_leak() {
+        let facts = Facts { orphans: vec![9], ..sound() };
+        assert_eq!(lines(&facts), ["leak: settings or counters of interface 9, which is gone"]);
+    }
+
+    #[test]
     fn an_add_under_way_is_no_finding() {
         let young = Row { confirmed: false, since: 990_000, ..row("c1") };
         let facts = Facts {
@@ -264,6 +275,7 @@ mod tests {
             entries: vec![],
             routes: vec![],
             netns: [NetnsId::Cookie(9)].into(),
+            orphans: vec![],
         };
         assert!(lines(&facts).is_empty());
     }

@@ -134,5 +134,7 @@ fn remains(view: &View<'_>, facts: &Facts, policy: Policy, watch: &mut Watch<'_>
             actions.push(Action::DeleteLink { ifindex, name, alias });
         }
     }
+    let orphans = facts.orphans.iter().filter(|ifindex| watch.confirms(Suspect::Interface(**ifindex)));
+    actions.extend(orphans.map(|ifindex| Action::ForgetInterface(*ifindex)));
     actions
 }

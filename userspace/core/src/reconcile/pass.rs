@@ -12,6 +12,7 @@ pub(super) enum Suspect {
     Link(u32, Alias),
     Entry(MapEntry),
     Route(HostRoute),
+    Interface(u32),
 }
 
 /// What a pass remembers for the next one: what it saw dead, and since when. A process that starts afresh

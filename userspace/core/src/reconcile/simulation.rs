@@ -23,6 +23,7 @@ struct Node {
     ledger: MemoryLedger,
     links: BTreeMap<u32, (LiveLink, u64)>,
     entries: BTreeMap<IpAddr, MapEntry>,
+    interfaces: BTreeSet<u32>,
     netns: BTreeSet<u64>,
     next_index: u32,
     now: Millis,
@@ -43,8 +44,9 @@ impl Node {
         let mut ledger = MemoryLedger::default();
         set_ranges(&mut ledger, &spec(), 0).unwrap();
         let netns = BTreeSet::from([0]);
-        let (links, entries, seen) = (BTreeMap::new(), BTreeMap::new(), Pass::default());
-        Self { ledger, links, entries, netns, next_index: 1, now: 1_000_000, seen }
+        let (links, entries, interfaces) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let seen = Pass::default();
+        Self { ledger, links, entries, interfaces, netns, next_index: 1, now: 1_000_000, seen }
     }
 
     /// An ADD whose process dies after `steps` steps. Returns whether it answered.
@@ -101,6 +103,7 @@ impl Node {
             }
             4 => {
                 let Some(ifindex) = self.link_of(id) else { return };
+                self.interfaces.insert(ifindex);
                 for &address in &assignment.addresses {
                     self.entries.insert(address, MapEntry { address, ifindex, generation });
                 }
@@ -139,6 +142,7 @@ impl Node {
     fn drop_entries(&mut self, id: &AttachmentId) {
         let index = self.link_of(id);
         self.entries.retain(|_, entry| Some(entry.ifindex) != index);
+        self.interfaces.retain(|ifindex| Some(*ifindex) != index);
     }
 
     fn drop_link(&mut self, id: &AttachmentId) {
@@ -162,6 +166,12 @@ impl Node {
             routes: routes.collect(),
             netns: self.netns.iter().copied().map(NetnsId::Cookie).collect(),
             entries: self.entries.values().copied().collect(),
+            orphans: self
+                .interfaces
+                .iter()
+                .copied()
+                .filter(|index| !self.links.contains_key(index))
+                .collect(),
             links,
         }
     }
@@ -195,12 +205,17 @@ impl Node {
             }
             Action::DeleteLink { ifindex, alias, .. } => {
                 self.links.retain(|index, (link, _)| (*index, &link.alias) != (ifindex, &alias));
+                self.interfaces.remove(&ifindex);
             }
             Action::DeleteEntry(entry) => self.entries.retain(|_, have| *have != entry),
             Action::DeleteRoute(route) => {
                 if let Some((link, _)) = self.links.get_mut(&route.ifindex) {
                     link.addresses.retain(|address| *address != route.address);
                 }
+            }
+            Action::ForgetInterface(ifindex) => {
+                assert!(!self.links.contains_key(&ifindex), "interface {ifindex} is there");
+                self.interfaces.remove(&ifindex);
             }
             Action::RestoreEntry { address, ifindex, generation } => {
                 self.entries.insert(address, MapEntry { address, ifindex, generation });
@@ -237,6 +252,9 @@ impl Node {
             let (link, _) =
                 self.links.get(&entry.ifindex).unwrap_or_else(|| panic!("{context}: {entry:?} leaked"));
             assert_eq!(link.alias.generation(), entry.generation, "{context}: {entry:?} is stale");
+        }
+        for ifindex in &self.interfaces {
+            assert!(self.links.contains_key(ifindex), "{context}: interface {ifindex} leaked");
         }
         for (link, _) in self.links.values() {
             let held = self.ledger.rows.values().any(|row| {

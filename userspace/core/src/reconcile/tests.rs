@@ -54,6 +54,7 @@ fn healthy() -> Facts {
         netns: BTreeSet::from([NetnsId::Cookie(5)]),
         entries: vec![entry("10.0.0.1", 7, 5)],
         routes: vec![route("10.0.0.1", 7)],
+        orphans: vec![],
     }
 }
 
@@ -200,6 +201,22 @@ fn entries_and_routes_that_lead_nowhere_are_deleted() {
 }
 
 #[test]
+fn an_interface_of_which_only_the_maps_know_is_forgotten_by_the_second_pass() {
+    let facts = Facts { orphans: vec![6, 9], ..healthy() };
+    let forgotten = vec![Action::ForgetInterface(6), Action::ForgetInterface(9)];
+    assert_eq!(two_passes(&facts), (vec![], forgotten));
+}
+
+#[test]
+fn an_interface_that_has_its_index_again_is_not_forgotten() {
+    let (_, seen) = reconcile(&Facts { orphans: vec![7], ..healthy() }, EAGER, &Pass::default(), 100_000);
+    let (actions, seen) = reconcile(&healthy(), EAGER, &seen, 100_001);
+    assert_eq!(actions, []);
+    let (actions, _) = reconcile(&Facts { orphans: vec![7], ..healthy() }, EAGER, &seen, 100_002);
+    assert_eq!(actions, []);
+}
+
+#[test]
 fn an_entry_of_an_older_generation_is_replaced_at_once_and_deleted_by_compare() {
     let facts = Facts { entries: vec![entry("10.0.0.1", 7, 4)], ..healthy() };
     let restore = Action::RestoreEntry { address: ip("10.0.0.1"), ifindex: 7, generation: Generation(5) };
@@ -264,6 +281,7 @@ fn an_attachment_whose_other_address_is_quarantined_keeps_both_and_gets_it_back(
         netns: BTreeSet::from([NetnsId::Cookie(1)]),
         entries: vec![entry("10.0.0.1", 1, 1), entry("fd00::1", 1, 1)],
         routes: vec![route("10.0.0.1", 1), route("fd00::1", 1)],
+        orphans: vec![],
     };
     let mut shared = alone.clone();
     shared.links.push(link("b", 2, 2, &["10.0.0.1"]));

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     datapath, host,
     init::NodeFacts,
-    links::{self, HostSide, LinkError, Mac, PairSpec, PodAddress, PodSide},
+    links::{self, HostSide, Link, LinkError, Mac, PairSpec, PodAddress, PodSide},
     symmetry,
 };
 
@@ -210,10 +210,22 @@ fn remove_predecessor(work: &mut Work<'_>, held: &[Row]) -> Result<(), Cause> {
         work.tools.maps.pods.delete_generation(row.address, row.generation.0)?;
     }
     if let Some(link) = own_link(&work.tools.links, &work.spec.id)? {
-        work.tools.maps.interfaces.remove(link.index)?;
-        work.tools.links.delete_seen_veth(&link)?;
+        remove_link(work.tools, &link)?;
     }
     Ok(())
+}
+
+fn remove_link(tools: &mut Tools, link: &Link) -> Result<bool, Cause> {
+    tools.maps.interfaces.remove(link.index)?;
+    Ok(tools.links.delete_seen_veth(link)?)
+}
+
+/// Removes a veth of ours that has the name of the one to be made; whether there was one.
+fn remove_namesake(work: &mut Work<'_>) -> Result<bool, Cause> {
+    match work.tools.links.link(&work.attached.host_name)? {
+        Some(link) => remove_link(work.tools, &link),
+        None => Ok(false),
+    }
 }
 
 fn reserve(work: &mut Work<'_>) -> Result<(), Cause> {
@@ -254,8 +266,22 @@ fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
         remove_predecessor(work, &superseded)?;
     }
     if work.assignment.reused {
-        work.tools.links.delete_host_veth(&work.attached.host_name)?;
+        remove_namesake(work)?;
     }
+    work.ifindex = match make_pair(work) {
+        // A veth that the store knows nothing of: its ADD died, or the store was lost.
+        Err(error) if error.is_present() && remove_namesake(work)? => make_pair(work),
+        result => result,
+    }
+    .map_err(|error| match error.is_present() {
+        true => Cause::NameTaken(work.spec.id.ifname().to_owned()),
+        false => error.into(),
+    })?;
+    Ok(())
+}
+
+/// Its index on the node.
+fn make_pair(work: &Work<'_>) -> Result<u32, LinkError> {
     let alias = work.label().to_string();
     let pair = PairSpec {
         host_name: &work.attached.host_name,
@@ -265,19 +291,7 @@ fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
         pod_mac: work.attached.pod_mac,
         mtu: work.spec.mtu,
     };
-    let (links, netns) = (&work.tools.links, work.netns.as_fd());
-    work.ifindex = match links.create_pair(&pair, netns) {
-        // A veth that the store knows nothing of: its ADD died, or the store was lost.
-        Err(error) if error.is_present() && links.delete_host_veth(pair.host_name)? => {
-            links.create_pair(&pair, netns)
-        }
-        result => result,
-    }
-    .map_err(|error| match error.is_present() {
-        true => Cause::NameTaken(work.spec.id.ifname().to_owned()),
-        false => error.into(),
-    })?;
-    Ok(())
+    work.tools.links.create_pair(&pair, work.netns.as_fd())
 }
 
 fn take_pair(work: &mut Work<'_>) -> Result<(), Cause> {

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use naru_core::{
     ids::{AttachmentId, Generation, Label, host_ifname},
-    ipam::{Domain, Millis},
+    ipam::{Domain, Millis, Row},
 };
 
 use super::{Cause, Maps};
@@ -47,7 +47,7 @@ pub fn detach(
     reach("detach-maps");
     let mut maps = maps;
     if let Some(maps) = maps.as_deref_mut() {
-        forget(maps, link.as_ref(), &held, &mut done);
+        forget(links, maps, link.as_ref(), &held, &mut done);
     }
     reach("detach-link");
     if let Some(link) = link {
@@ -58,7 +58,7 @@ pub fn detach(
     }
     reach("detach-flows");
     if let Some(maps) = maps {
-        let addresses: Vec<IpAddr> = held.iter().map(|(address, _)| *address).collect();
+        let addresses: Vec<IpAddr> = held.iter().map(|held| held.address).collect();
         done.flows.extend(purge(maps, &addresses).err());
     }
     reach("detach-release");
@@ -79,18 +79,28 @@ pub(super) fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>,
     Ok(link.filter(|link| link.alias.parse::<Label>().is_ok_and(|label| label.alias.belongs_to(id))))
 }
 
-/// The attachment's addresses with their generation: from the store, or else from the host routes over its veth.
+/// One address of the attachment.
+struct Held {
+    address: IpAddr,
+    generation: Generation,
+    /// The veth's index, 0 where the store was not told yet.
+    ifindex: u32,
+}
+
+/// The attachment's addresses: from the store, or else from the host routes over its veth.
 fn held(
     links: &Links,
     store: Option<&StateStore>,
     link: Option<&Link>,
     id: &AttachmentId,
     done: &mut Detached,
-) -> Vec<(IpAddr, Generation)> {
+) -> Vec<Held> {
     let rows = store.map(|store| store.lease_of(&Domain::naru(), id));
     match rows {
         Some(Ok(rows)) if !rows.is_empty() => {
-            return rows.into_iter().map(|row| (row.address, row.generation)).collect();
+            let held =
+                |row: Row| Held { address: row.address, generation: row.generation, ifindex: row.ifindex };
+            return rows.into_iter().map(held).collect();
         }
         Some(Err(error)) => done.store.push(error.into()),
         _ => {}
@@ -102,7 +112,7 @@ fn held(
         Ok(routes) => routes
             .into_iter()
             .filter(|route| route.target == over)
-            .map(|route| (route.destination.addr(), generation))
+            .map(|route| Held { address: route.destination.addr(), generation, ifindex: link.index })
             .collect(),
         Err(error) => {
             done.kernel.push(error.into());
@@ -122,12 +132,25 @@ pub(super) fn purge(maps: &mut Maps, addresses: &[IpAddr]) -> Result<(), Cause> 
     Ok(symmetry::purge(&mut maps.flows, &given_up)?)
 }
 
-fn forget(maps: &mut Maps, link: Option<&Link>, held: &[(IpAddr, Generation)], done: &mut Detached) {
-    for (address, generation) in held {
+fn forget(links: &Links, maps: &mut Maps, link: Option<&Link>, held: &[Held], done: &mut Detached) {
+    for Held { address, generation, .. } in held {
         let result = maps.pods.delete_generation(*address, generation.0);
         done.kernel.extend(result.err().map(Cause::from));
     }
-    if let Some(link) = link {
-        done.kernel.extend(maps.interfaces.remove(link.index).err().map(Cause::from));
+    let known = held.iter().find(|held| held.ifindex != 0);
+    let result = match (link, known) {
+        (Some(link), _) => maps.interfaces.remove(link.index).map(drop).map_err(Cause::from),
+        (None, Some(held)) => forget_gone(links, maps, held.ifindex),
+        (None, None) => Ok(()),
+    };
+    done.kernel.extend(result.err());
+}
+
+/// Forgets an interface that went with its pod's namespace. The kernel gives an index again: where there is an interface,
+/// it is another one.
+pub(super) fn forget_gone(links: &Links, maps: &mut Maps, ifindex: u32) -> Result<(), Cause> {
+    if links.link_at(ifindex)?.is_none() {
+        maps.interfaces.remove(ifindex)?;
     }
+    Ok(())
 }

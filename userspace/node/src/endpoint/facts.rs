@@ -18,8 +18,11 @@ use crate::links::{Links, RouteTarget};
 /// An adapter's; half a picture is none.
 pub fn observe(tools: &Tools) -> Result<Facts, Cause> {
     let rows = tools.store.rows()?;
+    // An ADD enters an interface that is there, so what is entered and not seen after this is gone.
+    let entered = tools.maps.interfaces.list()?;
     let routes = pod_routes(&tools.links)?;
     let links = live_links(&tools.links, &routes)?;
+    let orphans = orphans(&tools.links, entered, &links)?;
     let entries = tools.maps.pods.entries()?;
     let entries = entries.into_iter().map(|(address, value)| MapEntry {
         address: address.into(),
@@ -27,7 +30,20 @@ pub fn observe(tools: &Tools) -> Result<Facts, Cause> {
         generation: Generation(value.generation),
     });
     let netns: BTreeSet<_> = namespaces::alive().into_keys().collect();
-    Ok(Facts { rows, links, netns, entries: entries.collect(), routes })
+    Ok(Facts { rows, links, netns, entries: entries.collect(), routes, orphans })
+}
+
+/// Those of the interfaces that are not there; `live` are known to be.
+fn orphans(links: &Links, mut entered: Vec<u32>, live: &[LiveLink]) -> Result<Vec<u32>, Cause> {
+    let live: BTreeSet<u32> = live.iter().map(|link| link.ifindex).collect();
+    entered.retain(|ifindex| !live.contains(ifindex));
+    let mut gone = Vec::new();
+    for ifindex in entered {
+        if links.link_at(ifindex)?.is_none() {
+            gone.push(ifindex);
+        }
+    }
+    Ok(gone)
 }
 
 /// The routes of our protocol that lead to one pod address over an interface.

@@ -124,6 +124,7 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
         Action::DeleteRoute(route) => {
             tools.links.delete_routes(&[Route::to_pod(route.address, route.ifindex, None, 0)])?;
         }
+        Action::ForgetInterface(ifindex) => detach::forget_gone(&tools.links, &mut tools.maps, *ifindex)?,
         Action::RestoreEntry { address, ifindex, generation } => {
             restore_entry(tools, *address, *ifindex, *generation)?;
         }

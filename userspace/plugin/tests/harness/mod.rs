@@ -23,7 +23,7 @@ use naru_core::{
     reconcile::{Pass, Policy},
 };
 use naru_node::{
-    datapath::{Pins, Pods},
+    datapath::{Interfaces, Pins, Pods},
     endpoint::{Maps, Tools, reconcile},
     host,
     init::NodeFacts,
@@ -261,6 +261,11 @@ impl Node {
         all
     }
 
+    /// Interfaces that the maps have settings or counters of.
+    pub fn entered(&self) -> Vec<u32> {
+        Interfaces::open(&Pins::new(&self.paths)).unwrap().list().unwrap()
+    }
+
     /// Addresses that attachments hold in the store.
     pub fn held(&self) -> Vec<IpAddr> {
         self.addresses_in(State::Assigned)
@@ -300,7 +305,7 @@ impl Node {
     }
 
     /// Passes of the reconciler, with no time asked for between them, until nothing but what `counts` (veths, entries,
-    /// held addresses) says is left. The kernel takes a namespace down in its own time.
+    /// held addresses) says is left, and of interfaces just the veths are entered. The kernel takes a namespace down in its own time.
     #[track_caller]
     pub fn reconcile_until(&self, counts: (usize, usize, usize)) {
         let facts = NodeFacts::load(&self.paths).unwrap().unwrap();
@@ -314,12 +319,13 @@ impl Node {
                 assert!(report.failed.is_empty(), "{:?}", report.failed);
                 next
             });
-            if (self.veths().len(), self.entries().len(), self.held().len()) == counts {
+            let left = (self.veths().len(), self.entries().len(), self.held().len());
+            if left == counts && self.entered().len() == counts.0 {
                 return;
             }
             thread::sleep(Duration::from_millis(50));
         }
-        panic!("left: {:?} {:?} {:?}", self.veths(), self.entries(), self.held());
+        panic!("left: {:?} {:?} {:?} {:?}", self.veths(), self.entries(), self.held(), self.entered());
     }
 
     /// Nothing of any attachment is left on the node.
@@ -327,6 +333,7 @@ impl Node {
     pub fn assert_clean(&self) {
         assert_eq!(self.veths(), [] as [&str; 0], "veths");
         assert_eq!(self.entries(), [] as [IpAddr; 0], "entries of PODS");
+        assert_eq!(self.entered(), [] as [u32; 0], "interfaces in the maps");
         assert_eq!(self.held(), [] as [IpAddr; 0], "held addresses");
     }
 
