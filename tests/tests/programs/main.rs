@@ -15,6 +15,7 @@ mod node;
 mod overlay;
 mod pair;
 mod run;
+mod slots;
 mod table;
 mod traffic;
 mod underlay;

@@ -1,3 +1,5 @@
+use std::{fs::File, path::PathBuf};
+
 use aya::{
     maps::{MapData, PerCpuArray, PerCpuHashMap, PerCpuValues},
     util::nr_cpus,
@@ -14,6 +16,7 @@ use super::{
 pub struct Counters {
     slots: PerCpuArray<MapData, Raw<PodSlot>>,
     others: PerCpuHashMap<MapData, u32, Raw<PodCounters>>,
+    pins: PathBuf,
 }
 
 /// The counters of one pod over all CPUs.
@@ -31,11 +34,13 @@ const NOBODYS: PodSlot = PodSlot { ifindex: 0, reserved: 0, counters: PodCounter
 
 impl Counters {
     pub fn open(pins: &Pins) -> Result<Self> {
-        Ok(Self { slots: map::open(pins, maps::POD_SLOTS)?, others: map::open(pins, maps::POD_STATS)? })
+        let (slots, others) = (map::open(pins, maps::POD_SLOTS)?, map::open(pins, maps::POD_STATS)?);
+        Ok(Self { slots, others, pins: pins.root().to_owned() })
     }
 
     /// Begins to count for `ifindex`, at zero.
     pub fn start(&mut self, ifindex: u32) -> Result<()> {
+        let _alone = self.alone()?;
         match self.owner(pod_slot(ifindex))? {
             owner if owner == 0 || owner == ifindex => {
                 self.fill(pod_slot(ifindex), PodSlot { ifindex, ..NOBODYS })
@@ -69,12 +74,23 @@ impl Counters {
 
     /// Ends it; whether there was something to end.
     pub fn stop(&mut self, ifindex: u32) -> Result<bool> {
-        if self.owner(pod_slot(ifindex))? == ifindex {
+        let _alone = self.alone()?;
+        let is_owner = self.owner(pod_slot(ifindex))? == ifindex;
+        if is_owner {
             self.fill(pod_slot(ifindex), NOBODYS)?;
-            return Ok(true);
         }
+        // Also of one that began again after its slot had become free.
         let gone = present(self.others.remove(&ifindex)).map_err(failed(maps::POD_STATS, "delete"))?;
-        Ok(gone.is_some())
+        Ok(is_owner || gone.is_some())
+    }
+
+    /// Keeps other processes from giving slots out and taking them back: an array has no exchange under a condition, and
+    /// is written CPU by CPU.
+    fn alone(&self) -> Result<File> {
+        let failed = |action| move |source| Error::Pin { path: self.pins.clone(), action, source };
+        let directory = File::open(&self.pins).map_err(failed("open"))?;
+        directory.lock().map_err(failed("lock"))?;
+        Ok(directory)
     }
 
     fn slot(&self, index: u32) -> Result<PerCpuValues<Raw<PodSlot>>> {
