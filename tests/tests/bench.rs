@@ -89,6 +89,7 @@ fn every_cell_carries_traffic_and_nothing_stays() {
     for ratio in [
         "naru, same node, IPv6 / veth, IPv6: TCP_RR",
         "naru, own encapsulation, IPv6 / flannel, IPv6: TCP_RR",
+        "naru, direct, IPv6 / host-gw, IPv6: TCP_RR",
     ] {
         assert!(median(&run, "traffic", ratio) > 0.1, "{ratio}");
     }

@@ -92,6 +92,7 @@ pub const TRAFFIC: &[Comparison] = &[
         stream: at_least(1.05, 1.12),
     },
     free(lanes::DIRECT, lanes::VETH),
+    free(lanes::DIRECT_V6, lanes::HOST_GATEWAY_V6),
 ];
 
 /// ADD and DEL of naru-ipam together, by host-local's at the same number of addresses in use.

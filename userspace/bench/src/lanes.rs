@@ -46,10 +46,14 @@ pub const OWN_PLAIN_WIRE: &str = "naru, own encapsulation, wire without GRO";
 pub const VETH_V6: &str = "veth, IPv6";
 /// flannel's vxlan device with pods of IPv6.
 pub const FLANNEL_V6: &str = "flannel, IPv6";
+/// Routes between the nodes with pods of IPv6.
+pub const HOST_GATEWAY_V6: &str = "host-gw, IPv6";
 /// naru between pods of one node over IPv6.
 pub const SAME_NODE_V6: &str = "naru, same node, IPv6";
 /// naru's own encapsulation of IPv6.
 pub const OWN_V6: &str = "naru, own encapsulation, IPv6";
+/// naru between nodes over IPv6, without a tunnel.
+pub const DIRECT_V6: &str = "naru, direct, IPv6";
 
 /// Which are also measured with two CPUs.
 const ON_TWO: [&str; 6] = [VETH, FLANNEL, HOST_GATEWAY, SAME_NODE, OWN, DIRECT];
@@ -106,7 +110,7 @@ pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) ->
         (&[BRIDGE_RULES][..], "bridge", None, true),
         (&[FLANNEL, FLANNEL_WIRE, FLANNEL_PLAIN_WIRE, FLANNEL_V6], "flannel", vxlan, false),
         (&[FLANNEL_RULES], "flannelnf", vxlan, true),
-        (&[HOST_GATEWAY], "hostgw", Some(Reach::Gateway), false),
+        (&[HOST_GATEWAY, HOST_GATEWAY_V6], "hostgw", Some(Reach::Gateway), false),
     ] {
         if names.iter().any(|name| wanted(name)) {
             let built = Bridge { name, reach, rules }.build(site, binaries)?;
@@ -117,7 +121,7 @@ pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) ->
         (&[DEVICE, DEVICE_WIRE, DEVICE_PLAIN_WIRE][..], None, "device", Path::Device, false),
         (&[OWN, OWN_WIRE, OWN_PLAIN_WIRE, OWN_V6, SAME_NODE_V6], Some(SAME_NODE), "own", Path::Own, false),
         (&[OWN_RULES], Some(SAME_NODE_RULES), "ownnf", Path::Own, true),
-        (&[DIRECT], None, "direct", Path::Direct, false),
+        (&[DIRECT, DIRECT_V6], None, "direct", Path::Direct, false),
     ] {
         if names.iter().copied().chain(same_node).any(wanted) {
             let built = Naru { name, path, rules }.build(site, binaries)?;
@@ -147,7 +151,14 @@ fn add_wires(lanes: &mut Vec<Lane>) {
 
 /// The same pods over IPv6.
 fn add_v6(lanes: &mut Vec<Lane>) {
-    for (of, name) in [(VETH, VETH_V6), (FLANNEL, FLANNEL_V6), (SAME_NODE, SAME_NODE_V6), (OWN, OWN_V6)] {
+    for (of, name) in [
+        (VETH, VETH_V6),
+        (FLANNEL, FLANNEL_V6),
+        (HOST_GATEWAY, HOST_GATEWAY_V6),
+        (SAME_NODE, SAME_NODE_V6),
+        (OWN, OWN_V6),
+        (DIRECT, DIRECT_V6),
+    ] {
         let lane = lanes.iter().find(|lane| lane.name == of).and_then(|lane| lane.in_v6(name));
         lanes.extend(lane);
     }

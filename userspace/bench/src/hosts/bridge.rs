@@ -80,8 +80,8 @@ impl Bridge<'_> {
     fn ranges(&self, number: usize) -> Value {
         let set = |block: String| json!([{"subnet": block}]);
         match self.reach {
-            Some(Reach::Vxlan) => json!([set(block(number)), set(block_v6(number))]),
-            _ => json!([set(block(number))]),
+            Some(_) => json!([set(block(number)), set(block_v6(number))]),
+            None => json!([set(block(number))]),
         }
     }
 
@@ -125,9 +125,13 @@ fn block_v6(number: usize) -> String {
 /// Routes to the other one of two nodes; each vxlan device has a MAC address made from its node's number.
 fn join(node: &Node, number: usize, reach: Reach) -> anyhow::Result<()> {
     let other = 3 - number;
-    let (theirs, far) = (block(other), underlay::address(other));
+    let (theirs, theirs_v6, far) = (block(other), block_v6(other), underlay::address(other));
     let lines = match reach {
-        Reach::Gateway => format!("route add {theirs} via {far} dev {UPLINK}"),
+        Reach::Gateway => format!(
+            "route add {theirs} via {far} dev {UPLINK}
+route add {theirs_v6} via {far_v6} dev {UPLINK}",
+            far_v6 = underlay::address_v6(other),
+        ),
         Reach::Vxlan => format!(
             "link add flannel.1 address 02:00:00:00:00:0{number} type vxlan id 1 local {own} dev {UPLINK} dstport 8472 nolearning
 link set flannel.1 up
@@ -137,7 +141,6 @@ neighbor add fe80::{other} lladdr 02:00:00:00:00:0{other} dev flannel.1 nud perm
 route add {theirs} via 10.244.{other}.0 dev flannel.1 onlink
 route add {theirs_v6} via fe80::{other} dev flannel.1",
             own = underlay::address(number),
-            theirs_v6 = block_v6(other),
         ),
     };
     ip(&node.netns, &lines)?;

@@ -94,21 +94,26 @@ impl Naru<'_> {
         Ok(())
     }
 
-    /// Pods have IPv6 where they can be reached by it in the same way: the underlay has none.
+    /// Pods have IPv6 where they are measured with it. Without a tunnel it takes nodes with such addresses; tunnels are over
+    /// IPv4.
     fn cluster(&self) -> String {
         let (routing, encapsulation, dual) = match self.path {
             Path::Device => ("tunnel", "device", false),
             Path::Own => ("tunnel", "auto", true),
-            Path::Direct => ("direct", "auto", false),
+            Path::Direct => ("direct", "auto", true),
         };
-        let prefixes =
+        let both =
             |v4: String, v6: String| if dual { format!("\"{v4}\", \"{v6}\"") } else { format!("\"{v4}\"") };
         let node = |number: usize| {
-            let (name, address) = (format!("{}-n{number}", self.name), underlay::address(number));
-            let blocks = prefixes(format!("10.32.{number}.0/24"), format!("fd10:32::{number}:0/112"));
-            format!("\n[[node]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nblocks = [{blocks}]\n")
+            let name = format!("{}-n{number}", self.name);
+            let addresses = match self.path {
+                Path::Direct => both(underlay::address(number), underlay::address_v6(number)),
+                Path::Device | Path::Own => format!("\"{}\"", underlay::address(number)),
+            };
+            let blocks = both(format!("10.32.{number}.0/24"), format!("fd10:32::{number}:0/112"));
+            format!("\n[[node]]\nname = \"{name}\"\naddresses = [{addresses}]\nblocks = [{blocks}]\n")
         };
-        let ranges = prefixes("10.32.0.0/12".to_owned(), "fd10:32::/48".to_owned());
+        let ranges = both("10.32.0.0/12".to_owned(), "fd10:32::/48".to_owned());
         format!(
             "ranges = [{ranges}]\nrouting = \"{routing}\"\nencapsulation = \"{encapsulation}\"\n{}{}",
             node(1),

@@ -20,6 +20,11 @@ pub fn address(number: usize) -> String {
     format!("198.51.100.{number}")
 }
 
+/// The same in IPv6.
+pub fn address_v6(number: usize) -> String {
+    format!("2001:db8:100::{number}")
+}
+
 /// One node whose uplink leads nowhere.
 pub fn one(site: &Site, name: &str) -> anyhow::Result<Node> {
     let node = create(site, name)?;
@@ -51,5 +56,9 @@ fn create(site: &Site, name: &str) -> anyhow::Result<Node> {
 }
 
 fn bring_up(node: &Node, number: usize) -> anyhow::Result<()> {
-    ip(&node.netns, &format!("link set {UPLINK} up\naddress add {}/24 dev {UPLINK}", address(number)))
+    let (v4, v6) = (address(number), address_v6(number));
+    let lines = format!(
+        "link set {UPLINK} up\naddress add {v4}/24 dev {UPLINK}\naddress add {v6}/64 dev {UPLINK} nodad"
+    );
+    ip(&node.netns, &lines)
 }
