@@ -6,7 +6,7 @@ mod machine;
 
 use std::{fs, time::Duration};
 
-use machine::{CLUSTER, Machine, NODE3, wait};
+use machine::{CLUSTER, Machine, NODE3, pod::Pod, wait};
 
 /// How soon a change must be in maps and routes.
 const SECOND: Duration = Duration::from_secs(1);
@@ -139,6 +139,42 @@ fn what_others_add_to_our_routes_is_removed() {
     machine.ip("route add 10.33.0.0/24 via 169.254.1.1 dev naru-vx onlink proto 150");
     machine.ip("addr add 203.0.113.9/32 dev up0");
     wait("the foreign route to go", PATIENCE, || machine.kernel_routes() == before);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_others_append_to_our_routes_is_removed_once() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let pod = Pod::new(&machine, "a", serde_json::json!({}));
+    let addresses = pod.add(&machine);
+    let before = machine.kernel_routes();
+    let veth = before.iter().find(|route| route.starts_with(&addresses[0])).unwrap();
+    let veth = veth.split_whitespace().skip_while(|word| *word != "dev").nth(1).unwrap();
+    for appended in [
+        format!("route append {} dev {veth} proto 150", addresses[0]),
+        format!("route append {} dev up0 proto 150", addresses[0]),
+        format!("route prepend {} dev {veth} proto 150 mtu 1300", addresses[0]),
+        format!("-6 route append {} dev up0 proto 150", addresses[1]),
+        format!("-6 route add {} dev {veth} proto 150 metric 10", addresses[1]),
+        format!("route add {} dev {veth} proto 150 metric 10", addresses[0]),
+        "route append 10.32.1.0/24 via 169.254.1.1 dev naru-vx onlink proto 150".to_owned(),
+    ] {
+        machine.ip(&appended);
+    }
+    assert_eq!(machine.kernel_routes().len(), before.len() + 7);
+    let _agent = machine.agent_every(1);
+    // Those over another interface are the reconciler's, which takes its time.
+    let beside_it = |route: &String| !route.contains("dev up0");
+    let left = || machine.kernel_routes().into_iter().filter(beside_it).collect::<Vec<_>>();
+    wait("our routes alone", PATIENCE, || left() == before);
+    std::thread::sleep(3 * SECOND);
+    let log = machine.agent_log();
+    let mut settings: Vec<&str> =
+        log.lines().filter_map(|line| line.split_once("SetRoute")).map(|(_, what)| what).collect();
+    settings.sort_unstable();
+    assert!(settings.windows(2).all(|two| two[0] != two[1]), "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct Route {
     pub source: Option<IpAddr>,
     /// Path MTU in bytes.
     pub mtu: Option<u32>,
+    /// Metric, as the kernel lists it.
+    pub metric: u32,
 }
 
 /// The main routing table (`RT_TABLE_MAIN`).
@@ -59,41 +61,55 @@ pub const MAIN: u32 = 254;
 const COMPAT: u8 = 252;
 
 impl Route {
+    /// A route with the metric that ours have.
+    #[must_use]
+    pub fn new(
+        destination: IpNet,
+        table: u32,
+        target: RouteTarget,
+        source: Option<IpAddr>,
+        mtu: Option<u32>,
+    ) -> Self {
+        let metric = own_metric(destination, target);
+        Self { destination, table, target, source, mtu, metric }
+    }
+
     /// The route to a local pod's address.
     #[must_use]
     pub fn to_pod(ip: IpAddr, index: u32, source: Option<IpAddr>, mtu: u32) -> Self {
         let target = RouteTarget::Device { index };
-        Self { destination: IpNet::from(ip), table: MAIN, target, source, mtu: Some(mtu) }
+        Self::new(IpNet::from(ip), MAIN, target, source, Some(mtu))
     }
 
     /// The route to a remote block through the overlay device `index`.
     #[must_use]
     pub fn to_block(block: IpNet, index: u32, source: Option<IpAddr>, mtu: u32) -> Self {
         let target = RouteTarget::Gateway { index, via: gateway_for(block.addr()) };
-        Self { destination: block, table: MAIN, target, source, mtu: Some(mtu) }
+        Self::new(block, MAIN, target, source, Some(mtu))
     }
 
     /// The route, in our own table, of pods' forwarded packets to a remote node's address.
     #[must_use]
     pub fn to_node(node: IpAddr, index: u32, mtu: u32) -> Self {
         let target = RouteTarget::Gateway { index, via: gateway_for(node) };
-        Self { destination: IpNet::from(node), table: super::TABLE, target, source: None, mtu: Some(mtu) }
+        Self::new(IpNet::from(node), super::TABLE, target, None, Some(mtu))
     }
 
     /// The route of an own block: what no pod holds is unreachable.
     #[must_use]
     pub fn unreachable(block: IpNet) -> Self {
-        Self { destination: block, table: MAIN, target: RouteTarget::Unreachable, source: None, mtu: None }
+        Self::new(block, MAIN, RouteTarget::Unreachable, None, None)
     }
 
-    fn metric(&self) -> u32 {
-        let own = matches!(self.target, RouteTarget::Unreachable).then_some(UNREACHABLE_METRIC);
-        metric(self.destination, own)
+    /// Whether its metric is another than ours have.
+    fn is_beside_ours(&self) -> bool {
+        self.metric != own_metric(self.destination, self.target)
     }
 }
 
 impl Links {
-    /// Every route of our protocol, in all tables and both families.
+    /// Every route of our protocol, in all tables and both families; of several to one destination those with
+    /// our metric come first, and of these the one that the kernel takes.
     ///
     /// # Errors
     /// The kernel refuses the dump.
@@ -104,7 +120,7 @@ impl Links {
                 list.extend(answer.as_route());
             }
         }
-        list.sort_unstable();
+        list.sort_by_key(|route: &Route| (route.destination, route.table, route.is_beside_ours()));
         Ok(list)
     }
 
@@ -163,6 +179,10 @@ impl Links {
     }
 }
 
+fn own_metric(destination: IpNet, target: RouteTarget) -> u32 {
+    metric(destination, matches!(target, RouteTarget::Unreachable).then_some(UNREACHABLE_METRIC))
+}
+
 /// The metric as the kernel lists it: it gives IPv6 routes that come without the one of `IP6_RT_PRIO_USER`.
 pub fn metric(destination: IpNet, given: Option<u32>) -> u32 {
     given.filter(|metric| *metric > 0).unwrap_or(if destination.addr().is_ipv4() { 0 } else { 1024 })
@@ -193,7 +213,10 @@ fn taken(route: &Route) -> LinkError {
 /// The request that removes the route.
 fn delete(route: &Route) -> Request {
     let what = format!("route {}: delete", route.destination);
-    Request::new(RouteNetlinkMessage::DelRoute(message(route)), what)
+    let mut message = message(route);
+    // Without one the kernel takes the first.
+    message.attributes.extend(route.is_beside_ours().then_some(RouteAttribute::Priority(route.metric)));
+    Request::new(RouteNetlinkMessage::DelRoute(message), what)
 }
 
 /// The route as the kernel takes it, without preferred source and metrics.
@@ -253,7 +276,7 @@ impl KernelRoute {
     fn is_in_place_of(&self, route: &Route) -> bool {
         self.protocol != RouteProtocol::Other(ROUTE_PROTOCOL)
             && (self.table, self.destination) == (route.table, route.destination)
-            && self.metric == route.metric()
+            && self.metric == route.metric
     }
 
     /// As one of the forms we make; `None` for any other.
@@ -264,8 +287,8 @@ impl KernelRoute {
             (RouteType::Unicast, None, &[index]) => RouteTarget::Device { index },
             _ => return None,
         };
-        let Self { destination, table, source, mtu, .. } = *self;
-        Some(Route { destination, table, target, source, mtu })
+        let Self { destination, table, source, mtu, metric, .. } = *self;
+        Some(Route { destination, table, target, source, mtu, metric })
     }
 }
 

@@ -22,28 +22,46 @@ pub(super) struct Actual {
     pub overlay: Option<u32>,
 }
 
-/// Reads what the node holds: the routes before the map of pods, so that the route of a pod that is attached
+/// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod that is attached
 /// meanwhile is not taken for one without a pod.
 pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, InitError> {
     let overlay = links.link(DEVICE)?.map(|link| link.index);
-    let routes = links.routes()?;
+    let routes = sole(links, links.routes()?)?;
     let rules = links.rules()?.into_iter().map(|rule| rule.from).collect();
     let pods: Vec<Pod> = Pods::open(pins)?
         .entries()?
         .into_iter()
         .map(|(address, value)| Pod { address: address.into(), ifindex: value.ifindex, mtu: value.mtu })
         .collect();
-    let held: BTreeSet<IpAddr> = pods.iter().map(|pod| pod.address).collect();
+    let held: BTreeSet<(IpAddr, Hop)> =
+        pods.iter().map(|pod| (pod.address, Hop::Pod { ifindex: pod.ifindex })).collect();
+    let is_held = |key: &RouteKey, route: &Route| held.contains(&(key.destination.addr(), route.hop));
     let routes = routes.iter().map(|route| core_route(route, overlay));
     let state = State {
         entries: entries(pins)?,
-        // Whether a route without a pod may go is for the reconciler, which looks twice.
-        routes: routes
-            .filter(|(key, route)| !is_pods(route) || held.contains(&key.destination.addr()))
-            .collect(),
+        // Whether a route that is not its pod's may go is for the reconciler, which looks twice.
+        routes: routes.filter(|(key, route)| !is_pods(route) || is_held(key, route)).collect(),
         rules,
     };
     Ok(Actual { state, pods, overlay })
+}
+
+/// One route to each destination, for pods over each interface: a second one over another may show a second holder. What
+/// somebody added beside ours would be taken for it, or keep it from being set: the kernel replaces the first only, and
+/// refuses to make it what another is already.
+fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, InitError> {
+    let mut seen = BTreeSet::new();
+    let place = |route: &links::Route| {
+        let is_one_of_two = !matches!(route.target, RouteTarget::Gateway { .. });
+        (route.table, route.destination, is_one_of_two.then_some(route.target))
+    };
+    let more: Vec<_> = routes.extract_if(.., |route| !seen.insert(place(route))).collect();
+    if more.is_empty() {
+        return Ok(routes);
+    }
+    links.delete_routes(&more)?;
+    // Of two that differ in source or MTU alone, either may be left.
+    Ok(links.routes()?)
 }
 
 fn entries(pins: &Pins) -> Result<BTreeMap<IpNet, naru_abi::RouteValue>, InitError> {
@@ -87,13 +105,7 @@ mod tests {
     const TUNNEL: Option<u32> = Some(7);
 
     fn hop(target: RouteTarget) -> (bool, Hop) {
-        let route = links::Route {
-            destination: "10.32.1.0/24".parse().unwrap(),
-            table: 254,
-            target,
-            source: None,
-            mtu: None,
-        };
+        let route = links::Route::new("10.32.1.0/24".parse().unwrap(), 254, target, None, None);
         let (key, route) = core_route(&route, TUNNEL);
         (key.unreachable, route.hop)
     }

@@ -74,5 +74,5 @@ fn kernel_route(key: RouteKey, route: Route, overlay: Option<u32>) -> Option<lin
         }
     };
     let Route { source, mtu, .. } = route;
-    Some(links::Route { destination: key.destination, table: key.table, target, source, mtu })
+    Some(links::Route::new(key.destination, key.table, target, source, mtu))
 }
