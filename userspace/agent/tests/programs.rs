@@ -7,8 +7,10 @@ mod machine;
 
 use std::{collections::BTreeSet, process::Command, thread, time::Duration};
 
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions};
 use machine::{Agent, CLUSTER, Machine, pod::Pod, run, wait};
-use naru_node::datapath::{Chain, Pins, Side, chains, detach, has_tcx};
+use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY};
+use naru_node::datapath::{Chain, Pins, Side, chains, detach, has_tcx, pod_filters};
 use naru_sandbox::netns;
 use serde_json::json;
 
@@ -78,6 +80,60 @@ fn filters_that_somebody_takes_off_a_pod_are_back_within_a_second() {
         });
     }
     assert!(pod.can_ping("198.51.100.1"));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_filter_that_somebody_puts_in_the_place_of_ours_is_replaced_within_a_second() {
+    let (machine, _agent) = followed_node("auto");
+    let pod = Pod::new(&machine, "a", json!({}));
+    let veth = attach(&machine, &pod);
+    let pins = Pins::at(machine.pins());
+    let is_ours = || inside(&machine, || pod_filters(&pins, &veth).unwrap()).is_complete();
+    let times = || machine.agent_log().matches("programs attached again").count();
+    let program = pins.program("to_underlay").display().to_string();
+    for way in ["ingress", "egress"] {
+        let place = format!("dev {veth} {way} prio {FILTER_PRIORITY} handle {FILTER_HANDLE}");
+        for other in [["bytecode", "1,6 0 0 2"], ["pinned", &program]] {
+            followed(&format!("{other:?} at {way}"), || {
+                let before = times();
+                let mut replace = machine.command("tc");
+                replace.args(["filter", "replace"]).args(place.split(' '));
+                run(replace.args(["protocol", "all", "bpf", "da"]).args(other));
+                wait("our filter", PATIENCE, || times() > before && is_ours())
+            });
+        }
+    }
+    assert!(pod.can_ping("198.51.100.1"));
+    let (before, other) = (times(), Pod::new(&machine, "b", json!({})));
+    attach(&machine, &other);
+    thread::sleep(SECOND);
+    assert_eq!(times(), before, "a pod that is attached is no news");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_second_program_of_ours_by_tcx_on_a_pod_goes_within_a_second() {
+    let (machine, _agent) = followed_node("auto");
+    let pin = Pins::at(machine.pins()).program("to_underlay");
+    let second = |veth: &str| {
+        let mut program = SchedClassifier::from_pin(&pin).unwrap();
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        program.attach_with_options(veth, TcAttachType::Ingress, first).map(|_| program)
+    };
+    for (name, keys) in [("a", json!({})), ("b", json!({"naru": {"shortcut": "off"}}))] {
+        let pod = Pod::new(&machine, name, keys);
+        let veth = attach(&machine, &pod);
+        if inside(&machine, || has_tcx(&veth)) {
+            followed(&veth, || {
+                let _program = inside(&machine, || second(&veth)).unwrap();
+                back(&machine, &veth)
+            });
+        } else {
+            assert!(inside(&machine, || second(&veth)).is_err(), "there is none by tcx");
+        }
+        assert!(pod.can_ping("198.51.100.1"));
+    }
 }
 
 #[test]

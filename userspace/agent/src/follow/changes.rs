@@ -1,6 +1,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use naru_node::{
+    datapath::{Pins, is_of_pods},
     host::NftWatch,
     init::DEVICE,
     links::{Change, Watch},
@@ -32,7 +33,7 @@ pub enum Wake {
 }
 
 /// News of the cluster file and of the network namespace, from threads of their own.
-pub fn watch(file: Option<&Path>) -> anyhow::Result<UnboundedReceiver<News>> {
+pub fn watch(file: Option<&Path>, pins: Pins) -> anyhow::Result<UnboundedReceiver<News>> {
     let (sender, receiver) = unbounded_channel();
     if let Some(file) = file {
         watch_file(file, sender.clone())?;
@@ -41,7 +42,7 @@ pub fn watch(file: Option<&Path>) -> anyhow::Result<UnboundedReceiver<News>> {
     std::thread::Builder::new().name("netlink".into()).spawn(move || {
         loop {
             match watch.next(None) {
-                Ok(Some(change)) => tell(&sender, news(&change)),
+                Ok(Some(change)) => tell(&sender, news(&change, |program| is_of_pods(&pins, program))),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!("netlink: {error}: only the periodic pass sees changes from here on");
@@ -101,10 +102,13 @@ fn watch_file(file: &Path, sender: UnboundedSender<News>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// What the agent is told of a change.
-fn news(change: &Change) -> Option<News> {
+/// What the agent is told of a change; `is_ours` knows the numbers of programs that pods have.
+fn news(change: &Change, is_ours: impl Fn(u32) -> bool) -> Option<News> {
     match change {
         Change::Filters { index } => Some(News::Filters(*index)),
+        Change::FilterInPlace { index, program } => {
+            (!program.is_some_and(is_ours)).then_some(News::Filters(*index))
+        }
         change => concern(change).map(News::Wake),
     }
 }
@@ -121,7 +125,7 @@ fn concern(change: &Change) -> Option<Wake> {
         }
         Change::Route { ours, gone } => (*gone || !*ours).then_some(Wake::Routes),
         Change::Address { .. } | Change::Rule => Some(Wake::Routes),
-        Change::Filters { .. } => None,
+        Change::Filters { .. } | Change::FilterInPlace { .. } => None,
         Change::Lost => Some(Wake::Everything),
     }
 }
@@ -150,7 +154,16 @@ mod tests {
     #[test]
     fn a_filter_that_goes_is_for_the_next_glance_and_wakes_no_pass() {
         let change = Change::Filters { index: 7 };
-        assert_eq!((news(&change), concern(&change)), (Some(News::Filters(7)), None));
+        assert_eq!((news(&change, |_| false), concern(&change)), (Some(News::Filters(7)), None));
+    }
+
+    #[test]
+    fn a_filter_in_our_place_is_news_unless_its_program_is_ours() {
+        let told = |program| news(&Change::FilterInPlace { index: 7, program }, |number| number == 5);
+        assert_eq!(
+            [told(Some(5)), told(Some(6)), told(None)],
+            [None, Some(News::Filters(7)), Some(News::Filters(7))]
+        );
     }
 
     #[test]

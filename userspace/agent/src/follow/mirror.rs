@@ -71,6 +71,11 @@ impl Mirror {
         self.source.file()
     }
 
+    /// Where the datapath is pinned.
+    pub fn pins(&self) -> Pins {
+        Pins::new(&self.paths)
+    }
+
     /// One pass, as large as `wake` asks; whether all of it could be done.
     pub fn pass(&mut self, wake: Wake) -> bool {
         let result = match wake {
@@ -116,7 +121,7 @@ impl Mirror {
 
     fn restore(&self, filters: &BTreeSet<u32>) -> Result<Vec<String>, InitError> {
         let Some(facts) = NodeFacts::load(&self.paths)? else { return Ok(Vec::new()) };
-        restore_programs(&Pins::new(&self.paths), filters, || tools(&self.paths, &facts))
+        restore_programs(&self.pins(), filters, || tools(&self.paths, &facts))
     }
 
     /// Routes, rules, map entries; all that init makes if they hang in the air.

@@ -30,7 +30,7 @@ const REST: u32 = 10;
 
 /// Makes the node, then follows until SIGTERM or SIGINT. Watches before it looks, so that no change falls in between.
 pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> {
-    let mut news = changes::watch(mirror.file())?;
+    let mut news = changes::watch(mirror.file(), mirror.pins())?;
     let firewall = changes::watch_firewall()?;
     let (mut rested, mut firewall_due) = (Instant::now(), None);
     let mut terminate = signal(SignalKind::terminate())?;

@@ -71,6 +71,12 @@ pub fn restore_pod(pins: &Pins, interface: &str, mode: AttachMode) -> Result<()>
     })
 }
 
+/// Whether the program of this number is one of those that are pinned for pods.
+#[must_use]
+pub fn is_of_pods(pins: &Pins, program: u32) -> bool {
+    PLACES.iter().any(|(name, _)| program::id(pins, name).is_ok_and(|pinned| pinned == program))
+}
+
 /// Which filters of ours are on `interface`.
 ///
 /// # Errors

@@ -45,29 +45,30 @@ pub(super) fn is_attached(
     Ok(ours(name, interface, at)?.is_some_and(|one| one.id() == wanted))
 }
 
-/// Indexes of the pods' interfaces that should have our programs by tcx and lack one. The kernel announces nothing of these;
-/// a look is one call for all pods, and two for each of such.
+/// Indexes of the pods' interfaces that lack a program of ours by tcx, or have one too many. The kernel announces nothing of
+/// these; a look is one call for all pods, and two for each.
 ///
 /// # Errors
 /// [`Error::NotInstalled`], and the kernel's.
-pub fn bare_by_tcx(pins: &Pins) -> Result<Vec<u32>> {
+pub fn wrong_by_tcx(pins: &Pins) -> Result<Vec<u32>> {
     let map = map::data(&pins.map(maps::INTERFACES), maps::INTERFACES)?;
-    let all: Vec<(u32, InterfaceValue)> = batch::entries(&map).map_err(failed(maps::INTERFACES, "list"))?;
-    let mut limited: Vec<u32> = all
-        .into_iter()
-        .filter_map(|(ifindex, value)| (value.flags & pod_flags::NO_SHORTCUT != 0).then_some(ifindex))
-        .collect();
-    if limited.is_empty() {
-        return Ok(limited);
-    }
-    let wanted = PLACES.map(|(name, at)| Ok((program::id(pins, name)?, at)));
-    let wanted = wanted.into_iter().collect::<Result<Vec<(u32, TcAttachType)>>>()?;
-    // One that is gone, or a kernel without tcx, is for others.
-    let lacks = |ifindex, (program, at): &(u32, TcAttachType)| {
-        bpf::chain(ifindex, *at).is_ok_and(|chain| chain.iter().all(|member| member.program != *program))
-    };
-    limited.retain(|ifindex| wanted.iter().any(|place| lacks(*ifindex, place)));
-    Ok(limited)
+    let mut all: Vec<(u32, InterfaceValue)> =
+        batch::entries(&map).map_err(failed(maps::INTERFACES, "list"))?;
+    let places = PLACES.map(|(name, at)| Ok((program::id(pins, name)?, at)));
+    let places = places.into_iter().collect::<Result<Vec<(u32, TcAttachType)>>>()?;
+    all.retain(|(ifindex, value)| {
+        let is_by_tcx = value.flags & pod_flags::NO_SHORTCUT != 0;
+        places.iter().any(|(program, at)| is_wrong(*ifindex, *at, is_by_tcx.then_some(*program)))
+    });
+    Ok(all.into_iter().map(|(ifindex, _)| ifindex).collect())
+}
+
+/// Whether the chain lacks `wanted`, or has others of ours. One that is gone, or a kernel without tcx, is for others.
+fn is_wrong(ifindex: u32, at: TcAttachType, wanted: Option<u32>) -> bool {
+    let Ok(chain) = bpf::chain(ifindex, at) else { return false };
+    let (is_wanted, others): (Vec<u32>, Vec<u32>) =
+        chain.iter().map(|member| member.program).partition(|program| Some(*program) == wanted);
+    is_wanted.is_empty() && wanted.is_some() || others.into_iter().any(program::is_number_ours)
 }
 
 /// The program of this name in the chain.

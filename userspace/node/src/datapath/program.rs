@@ -6,7 +6,7 @@ use aya::{
 };
 use naru_abi::{maps, programs};
 
-use super::{Error, Pins, Result, install::refused};
+use super::{Error, Pins, Result, bpf, install::refused};
 
 /// Opens a pinned program.
 pub(super) fn open(pins: &Pins, name: &'static str) -> Result<SchedClassifier> {
@@ -40,6 +40,12 @@ pub(super) fn is_ours(info: &ProgramInfo) -> bool {
         map.is_ok_and(|map| map.name_as_str().is_some_and(|name| maps::ALL.contains(&name)))
     };
     is_named && info.map_ids().is_ok_and(|used| used.is_none_or(|used| used.iter().any(uses)))
+}
+
+/// The same of one of which only the number is known. aya finds those by a look at all of them: that is for what bears our
+/// names.
+pub(super) fn is_number_ours(id: u32) -> bool {
+    bpf::name(id).is_ok_and(|name| is_name(&name)) && loaded(id).is_some_and(|program| is_ours(&program))
 }
 
 /// Whether programs of ours have this name.

@@ -80,10 +80,7 @@ fn is_own(filter: &tc::Filter) -> bool {
 
 /// Whether it is that one, or another with a program of ours.
 fn is_ours(filter: &tc::Filter) -> bool {
-    let Some(id) = filter.program.filter(|_| !is_own(filter)) else { return is_own(filter) };
-    // aya knows programs by number only from a look at all of them: that is for those that bear our names.
-    bpf::name(id).is_ok_and(|name| program::is_name(&name))
-        && program::loaded(id).is_some_and(|it| program::is_ours(&it))
+    is_own(filter) || filter.program.is_some_and(program::is_number_ours)
 }
 
 /// What went meanwhile is as good as removed.

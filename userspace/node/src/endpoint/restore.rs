@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Attaches the programs again to pods' interfaces that somebody took them off, and takes off what is of ours beside them.
-/// By filters the `noted` interfaces are looked at, which the kernel announced; by tcx all, of which it announces nothing.
+/// For filters the `noted` interfaces are looked at, which the kernel announced; for tcx all, of which it announces nothing.
 /// Interfaces that a plugin is at work on are left to it. Returns the names of those that were put right; `open` is asked
 /// for the tools only if there may be one.
 ///
@@ -21,10 +21,10 @@ pub fn restore_programs<E: From<Cause>>(
     open: impl FnOnce() -> Result<Tools, E>,
 ) -> Result<Vec<String>, E> {
     let mut suspects = noted.clone();
-    match datapath::bare_by_tcx(pins) {
+    match datapath::wrong_by_tcx(pins) {
         // For a larger pass.
         Err(error) if error.is_not_installed() => return Ok(Vec::new()),
-        bare => suspects.extend(bare.map_err(Cause::from)?),
+        wrong => suspects.extend(wrong.map_err(Cause::from)?),
     }
     if suspects.is_empty() {
         return Ok(Vec::new());

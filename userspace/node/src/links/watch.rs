@@ -13,7 +13,7 @@ use netlink_packet_route::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{LinkError, Mac, link::parsed, reply::Reply, socket::Socket};
-use crate::netlink::u32_at;
+use crate::netlink::{find, u32_at};
 
 /// `RTMGRP_LINK | RTMGRP_TC | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_IFADDR |
 /// RTMGRP_IPV6_ROUTE`, and the group `RTNLGRP_IPV6_RULE`, which has no name of that form.
@@ -24,10 +24,13 @@ const TRAFFIC_CONTROL: [RangeInclusive<u16>; 2] = [36..=46, 100..=102];
 const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
-/// Words of `struct tcmsg`; a filter's priority is the upper half of `tcm_info`.
+/// Words of `struct tcmsg`, and its length; a filter's priority is the upper half of `tcm_info`.
 const TC_IFINDEX: usize = 4;
 const TC_HANDLE: usize = 8;
 const TC_INFO: usize = 16;
+const TC_HEADER: usize = 20;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_ID: u16 = 11;
 
 /// Something changed in the namespace; what it is now must be looked up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +72,13 @@ pub enum Change {
     Filters {
         /// Interface index.
         index: u32,
+    },
+    /// A filter appeared where ours are: with every pod that is attached, or as somebody put theirs in its place.
+    FilterInPlace {
+        /// Interface index.
+        index: u32,
+        /// The kernel's number of its program, where it is an eBPF one.
+        program: Option<u32>,
     },
     /// Notifications were lost: look at everything.
     Lost,
@@ -171,14 +181,17 @@ fn filters(reply: &Reply) -> Option<Change> {
     let word = |offset| u32_at(reply.body(), offset);
     let is_own = word(TC_HANDLE) == Some(FILTER_HANDLE)
         && word(TC_INFO).is_some_and(|info| info >> 16 == u32::from(FILTER_PRIORITY));
-    let is_news = match reply.kind {
-        RTM_DELQDISC | RTM_DELTFILTER => true,
-        // With every pod that is attached.
-        RTM_NEWTFILTER => !is_own,
-        _ => false,
-    };
-    let index = word(TC_IFINDEX).filter(|_| is_news)?;
-    Some(Change::Filters { index })
+    let index = word(TC_IFINDEX)?;
+    match reply.kind {
+        RTM_NEWTFILTER if is_own => Some(Change::FilterInPlace { index, program: program(reply) }),
+        RTM_DELQDISC | RTM_DELTFILTER | RTM_NEWTFILTER => Some(Change::Filters { index }),
+        _ => None,
+    }
+}
+
+fn program(reply: &Reply) -> Option<u32> {
+    let options = find(reply.body().get(TC_HEADER..)?, TCA_OPTIONS)?;
+    u32_at(find(options, TCA_BPF_ID)?, 0)
 }
 
 /// Whether the route is of our protocol.
