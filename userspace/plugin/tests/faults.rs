@@ -11,6 +11,7 @@ use naru_core::reconcile::{Pass, Policy};
 use naru_node::{
     datapath::{Pins, Pods},
     endpoint::reconcile,
+    host,
     init::NodeFacts,
 };
 use serde_json::json;
@@ -172,6 +173,27 @@ fn a_kill_in_any_step_of_del_is_healed_by_the_next_del() {
         node.del("abc").ok();
         node.assert_clean();
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pass_restores_nothing_of_a_pair_whose_add_died_though_one_before_it_was_confirmed() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    let facts = NodeFacts::load(&node.paths).unwrap().unwrap();
+    for (verb, step) in [("DEL", "detach-release"), ("ADD", "activate")] {
+        let asked = format!("kill:{step}");
+        let said = node.call_with(verb, "abc", &path(&pod), &node.conf(), &[("NARU_FAILPOINT", &asked)]);
+        assert!(said.signal, "{verb}: {said:?}");
+    }
+    let (entries, pass) = (node.entries(), || {
+        reconcile::pass(&mut node.tools(), &facts, Policy::default(), &Pass::default(), host::now())
+    });
+    let (report, _) = node.netns.inside(pass).unwrap();
+    assert!(report.failed.is_empty() && report.done.is_empty(), "{report:?}");
+    assert_eq!(node.entries(), entries);
+    node.add("abc", &pod).ok();
+    assert!(pod.can_ping(NODE[0]) && pod.can_ping(NODE[1]));
 }
 
 #[test]

@@ -81,10 +81,12 @@ fn adoption(view: &View<'_>, link: &LiveLink) -> Option<Action> {
     (!addresses.is_empty()).then_some(Action::Adopt { owner, addresses, netns, ifindex, generation })
 }
 
-/// What the kernel lacks of an attachment that is wired.
+/// What the kernel lacks of an attachment that is wired by this very veth: one that an ADD is at has another index, though
+/// an ADD before it was confirmed.
 fn restored(view: &View<'_>, facts: &Facts, row: &Row) -> Vec<Action> {
     let wired = row.state == State::Assigned && row.confirmed;
-    let Some(link) = view.link_of(row).filter(|_| wired) else { return Vec::new() };
+    let wired_by = |link: &&LiveLink| wired && link.ifindex == row.ifindex;
+    let Some(link) = view.link_of(row).filter(wired_by) else { return Vec::new() };
     let (address, ifindex, generation) = (row.address, link.ifindex, row.generation);
     let mut actions = Vec::new();
     if !facts.entries.contains(&MapEntry { address, ifindex, generation }) {

@@ -240,6 +240,13 @@ fn what_a_wired_attachment_lost_is_restored_at_once() {
 }
 
 #[test]
+fn nothing_is_restored_to_another_veth_than_the_one_that_was_confirmed() {
+    let facts =
+        Facts { links: vec![link("c1", 8, 5, &["10.0.0.1"])], entries: vec![], routes: vec![], ..healthy() };
+    assert_eq!(two_passes(&facts), (vec![], vec![]));
+}
+
+#[test]
 fn an_address_with_two_live_holders_is_quarantined_and_neither_is_adopted_or_deleted() {
     let links = vec![link("a", 1, 1, &["10.0.0.1", "fd00::1"]), link("b", 2, 2, &["10.0.0.1"])];
     let routes = vec![route("10.0.0.1", 1), route("fd00::1", 1), route("10.0.0.1", 2)];
