@@ -1,5 +1,5 @@
 /// Version of every layout and number in this crate; part of the pin directory's name (`abi<N>`).
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Licence string of the object. The kernel offers its GPL-only helpers to this one
 /// (`include/linux/license.h`, `license_is_gpl_compatible`).

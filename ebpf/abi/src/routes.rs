@@ -28,7 +28,9 @@ pub struct WayValue {
     /// The next hop, in network order; the first four bytes of it in IPv4.
     pub hop: Addr,
     /// The next hop's address family, as the kernel counts them.
-    pub family: u32,
+    pub family: u16,
+    /// Identification of the next IPv4 packet that is encapsulated for there.
+    pub id: u16,
     /// Interface index of the uplink.
     pub ifindex: u32,
     /// Path MTU of the underlay.
@@ -42,7 +44,8 @@ plain!(WayValue {
     source: Addr,
     destination: Addr,
     hop: Addr,
-    family: u32,
+    family: u16,
+    id: u16,
     ifindex: u32,
     mtu: u32,
     kind: u32

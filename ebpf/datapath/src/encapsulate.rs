@@ -6,7 +6,7 @@ use aya_ebpf::{
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
         BPF_F_ADJ_ROOM_FIXED_GSO, TC_ACT_SHOT, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
-    helpers::{bpf_get_hash_recalc, bpf_get_prandom_u32, bpf_skb_adjust_room},
+    helpers::bpf_skb_adjust_room,
 };
 use naru_abi::{Addr, Config};
 use naru_packet::{Bytes, ETHERNET, Family, Outer, enclose, outer_class, tunnel_overhead};
@@ -48,9 +48,9 @@ fn try_encapsulate(packet: &mut Packet, config: &Config, node: &Addr, length: u3
     }
     let inner: [u16; ETHERNET / 2] = packet.read(0)?;
     let class = outer_class(packet.class()?);
-    // SAFETY: helpers of this packet; `adjust_room` refuses before it changes anything.
-    let hash = unsafe { bpf_get_hash_recalc(packet.raw()) };
+    let hash = packet.hash();
     let flags = GROW | u64::from(layer);
+    // SAFETY: a helper of this packet, which refuses before it changes anything.
     if unsafe { bpf_skb_adjust_room(packet.raw(), overhead as i32, BPF_ADJ_ROOM_MAC, flags) } != 0 {
         return None;
     }
@@ -60,9 +60,9 @@ fn try_encapsulate(packet: &mut Packet, config: &Config, node: &Addr, length: u3
         source_port: source_port(hash),
         tunnel_port: config.tunnel_port as u16,
         vni: config.vni,
-        // SAFETY: a number.
-        id: unsafe { bpf_get_prandom_u32() } as u16,
+        id: way.id,
     };
+    way.id = way.id.wrapping_add(1);
     match enclose(packet, &outer, class, inner) {
         Ok(()) => Some(uplink::send(way)),
         Err(_) => Some(TC_ACT_SHOT),

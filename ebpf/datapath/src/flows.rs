@@ -62,10 +62,11 @@ pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<&PodValue>) -> Result<(
     if !would_miss_stack {
         return Ok(());
     }
+    remember(packet, ip)?;
     if pod.is_some_and(is_unmarked) {
         pods::note_flows(&ip.destination);
     }
-    remember(packet, ip)
+    Ok(())
 }
 
 /// The stack sends the packet to a remote node or one of its pods.
@@ -76,16 +77,18 @@ pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
     }
     match pods::get(&ip.source) {
         Some(sender) if !takes_stack(sender) => {
+            remember(packet, ip)?;
             if is_unmarked(sender) {
                 pods::note_flows(&ip.source);
             }
-            remember(packet, ip)
+            Ok(())
         }
         _ => Ok(()),
     }
 }
 
-/// Whether this is the first entry about the pod.
+/// Whether this is the first entry about the pod. It is marked after that: user space, which looks for entries when it
+/// has made the pod's value again, misses none.
 #[inline(always)]
 fn is_unmarked(pod: &PodValue) -> bool {
     pod.flags & pod_flags::HAS_FLOWS == 0

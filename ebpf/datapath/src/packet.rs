@@ -1,4 +1,8 @@
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_csum_update, programs::TcContext};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_csum_update, bpf_get_hash_recalc},
+    programs::TcContext,
+};
 use naru_abi::{Counter, DropReason};
 use naru_packet::{Bytes, Content, ETHERNET, Family, Ip, Parsed, Wire, parse_into};
 
@@ -85,14 +89,26 @@ impl Packet {
         Counter { packets: u64::from(packets), bytes: u64::from(self.skb().len) }
     }
 
+    /// A hash of the flow it belongs to: as its socket or a receiver has made it, or made now.
+    #[inline(always)]
+    pub fn hash(&self) -> u32 {
+        match self.skb().hash {
+            // SAFETY: a helper of this packet.
+            0 => unsafe { bpf_get_hash_recalc(self.raw()) },
+            hash => hash,
+        }
+    }
+
     /// Reads the headers, made linear first where they are not.
     #[inline(always)]
     pub fn parse(&self, parsed: &mut Parsed) -> Result<(), DropReason> {
-        match headers(self.raw(), self.base, parsed) {
-            true => Ok(()),
-            false if self.skb().vlan_present != 0 => Err(DropReason::UnknownEthertype),
-            false => Err(DropReason::Malformed),
+        if self.skb().vlan_present != 0 {
+            return Err(DropReason::UnknownEthertype);
         }
+        if !self.linearise() {
+            return Err(DropReason::Malformed);
+        }
+        parse_into(self, parsed).map_err(|_| DropReason::Malformed)
     }
 
     #[inline(always)]
@@ -172,14 +188,6 @@ impl Packet {
         let start = self.ctx.data() + self.base + offset;
         (start + size_of::<T>() <= self.ctx.data_end()).then_some(start as *mut T)
     }
-}
-
-/// Whether there is no VLAN tag and every header is whole. A function of its own: what it reads is in memory then, where
-/// lookups want it, and what it needs for that is free again.
-#[inline(never)]
-fn headers(skb: *mut __sk_buff, base: usize, parsed: &mut Parsed) -> bool {
-    let packet = Packet::new(skb).inner(base);
-    packet.skb().vlan_present == 0 && packet.linearise() && parse_into(&packet, parsed).is_ok()
 }
 
 impl Bytes for Packet {

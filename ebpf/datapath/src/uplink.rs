@@ -104,7 +104,7 @@ impl Lookup {
 /// leaves, asked for where it is not known and confirmed where it is old. Returns the TC action.
 #[inline(always)]
 pub fn send(way: &WayValue) -> i32 {
-    let mut hop = NextHop { family: way.family, address: way.hop.words() };
+    let mut hop = NextHop { family: way.family.into(), address: way.hop.words() };
     let hop = core::ptr::from_mut(&mut hop).cast::<bpf_redir_neigh>();
     // SAFETY: the helper only notes where the packet goes, and reads no more than the size it is told.
     unsafe { helpers::bpf_redirect_neigh(way.ifindex, hop, NEXT_HOP_SIZE, 0) as i32 }

@@ -1,7 +1,12 @@
 //! Ways over the underlay, remembered for a moment: asking the kernel was three fifths of what encapsulation cost, where
 //! there are rules.
 
-use aya_ebpf::{bindings::__sk_buff, btf_maps::PerCpuArray, helpers::bpf_jiffies64, macros::btf_map};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    btf_maps::PerCpuArray,
+    helpers::{bpf_get_prandom_u32, bpf_jiffies64},
+    macros::btf_map,
+};
 use naru_abi::{Addr, MAX_WAYS, WayValue};
 use naru_packet::{Ip, protocol};
 
@@ -20,7 +25,7 @@ const FORWARDED: u32 = 1 << 16;
 
 /// The way of a node's own UDP packets from `source` to `node`.
 #[inline(always)]
-pub fn to(skb: *mut __sk_buff, source: &Addr, node: &Addr) -> Option<&'static WayValue> {
+pub fn to(skb: *mut __sk_buff, source: &Addr, node: &Addr) -> Option<&'static mut WayValue> {
     let kind = u32::from(protocol::UDP) << 8;
     let way = place(source, node)?;
     if !is_known(way, source, node, kind) {
@@ -31,6 +36,8 @@ pub fn to(skb: *mut __sk_buff, source: &Addr, node: &Addr) -> Option<&'static Wa
         }
         lookup.note(way);
         (way.source, way.destination, way.kind, way.asked) = (*source, *node, kind, now());
+        // SAFETY: a number.
+        way.id = unsafe { bpf_get_prandom_u32() } as u16;
     }
     Some(way)
 }

@@ -144,10 +144,13 @@ fn restore_entry(
         Some(value) => value,
         None => interface_value(tools, &link)?,
     };
-    let flags =
-        if symmetry::has_flows(&tools.maps.flows, address)? { flags | pod_flags::HAS_FLOWS } else { flags };
     let value = PodValue { generation: generation.0, ifindex, flags, mtu: link.mtu, pod_mac, host_mac };
-    Ok(tools.maps.pods.insert(address, value)?)
+    tools.maps.pods.insert(address, value)?;
+    // Asked when the entry is there: of later flows the programs note it themselves.
+    if symmetry::has_flows(&tools.maps.flows, address)? {
+        tools.maps.pods.insert(address, PodValue { flags: flags | pod_flags::HAS_FLOWS, ..value })?;
+    }
+    Ok(())
 }
 
 fn label(link: &Link) -> Option<Label> {
