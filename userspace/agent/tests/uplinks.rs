@@ -6,8 +6,8 @@ mod machine;
 
 use std::{fs, process::Command, time::Duration};
 
-use machine::{CLUSTER, Machine, run, wait};
-use serde_json::Value;
+use machine::{CLUSTER, Machine, pod::Pod, run, wait};
+use serde_json::{Value, json};
 
 /// How soon a change of an uplink must be followed.
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,6 +80,46 @@ fn nothing_is_on_the_uplink_where_the_tunnel_device_does_everything() {
     machine.ok(&["init"]);
     assert!(uplinks(&machine).is_empty() && ours(&machine, "up0").is_empty());
     assert_eq!(fs::read_dir(machine.pins().join("links")).unwrap().count(), 2, "the tunnel device's");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn nothing_is_at_egress_of_an_uplink_by_which_pods_reach_other_nodes_in_the_tunnel_only() {
+    for mode in ["tcx", "clsact"] {
+        let machine = Machine::clustered();
+        machine.ok(&["init", "--attach", mode]);
+        assert_eq!(ours(&machine, "up0"), [1, 0], "{mode}");
+        let warnings = &status(&machine)["warnings"];
+        assert!(!warnings.to_string().contains("up0"), "{mode}: {warnings}");
+        let _agent = machine.agent();
+        let choose = |routing: &str, programs: [u64; 2]| {
+            machine.write_cluster(&CLUSTER.replace("tunnel", routing));
+            wait(routing, PATIENCE, || ours(&machine, "up0") == programs);
+        };
+        choose("auto", [1, 1]);
+        choose("tunnel", [1, 0]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_program_is_at_egress_of_an_uplink_as_soon_as_another_ipam_gives_addresses() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let ipam =
+        json!({"ipam": {"type": "host-local", "subnet": "10.70.0.0/24", "dataDir": machine.path("leases")}});
+    Pod::new(&machine, "a", ipam).add(&machine);
+    assert_eq!(ours(&machine, "up0"), [1, 1]);
+    let _agent = machine.agent();
+    followed("the program", || {
+        machine.outcome_of("tc qdisc del dev up0 clsact");
+        let index = machine.ip("-o link show up0").split(':').next().unwrap().to_owned();
+        let pin = machine.pins().join(format!("links/to_underlay_{index}"));
+        if pin.exists() {
+            run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(&pin));
+        }
+        wait("the program", PATIENCE, || ours(&machine, "up0") == [1, 1])
+    });
 }
 
 #[test]

@@ -27,22 +27,43 @@ impl AttachMode {
     }
 }
 
-/// The two kinds of long-lived devices, each with a program of ours in each direction.
+/// The kinds of long-lived devices, and which programs of ours belong on them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// The tunnel device.
+    /// The tunnel device: one in each direction.
     Overlay,
-    /// An uplink.
+    /// An uplink: one in each direction.
     Underlay,
+    /// An uplink by which pods' packets to other nodes leave in the tunnel only: one at ingress.
+    UnderlayIngress,
+}
+
+/// Where a program of ours may be.
+pub(super) struct Place {
+    pub(super) program: &'static str,
+    pub(super) direction: TcAttachType,
+    /// Whether it belongs there.
+    pub(super) wanted: bool,
 }
 
 impl Side {
-    /// The program at ingress, then the one at egress.
-    pub(super) const fn places(self) -> [(&'static str, TcAttachType); 2] {
-        match self {
-            Self::Overlay => [(FROM_OVERLAY, Ingress), (TO_OVERLAY, Egress)],
-            Self::Underlay => [(FROM_UNDERLAY, Ingress), (TO_UNDERLAY, Egress)],
-        }
+    /// An uplink, by whether packets of pods may leave by it for other nodes without the tunnel.
+    #[must_use]
+    pub const fn of_uplink(sends_around: bool) -> Self {
+        if sends_around { Self::Underlay } else { Self::UnderlayIngress }
+    }
+
+    /// The place at ingress, then the one at egress.
+    pub(super) const fn places(self) -> [Place; 2] {
+        let [from, to] = match self {
+            Self::Overlay => [FROM_OVERLAY, TO_OVERLAY],
+            Self::Underlay | Self::UnderlayIngress => [FROM_UNDERLAY, TO_UNDERLAY],
+        };
+        let wanted = !matches!(self, Self::UnderlayIngress);
+        [
+            Place { program: from, direction: Ingress, wanted: true },
+            Place { program: to, direction: Egress, wanted },
+        ]
     }
 }
 
@@ -51,14 +72,14 @@ impl Side {
 pub struct Attachment {
     /// The mode found; `None` where nothing of ours is attached.
     pub mode: Option<AttachMode>,
-    /// At ingress, the program that is pinned now.
+    /// At ingress, the program that is pinned now, where it belongs.
     pub ingress: bool,
-    /// At egress, the program that is pinned now.
+    /// At egress, the program that is pinned now, or none where none belongs.
     pub egress: bool,
 }
 
 impl Attachment {
-    /// Whether both are.
+    /// Whether both are as they should be.
     #[must_use]
     pub fn is_complete(self) -> bool {
         self.ingress && self.egress
@@ -81,10 +102,15 @@ pub fn attach(pins: &Pins, side: Side, interface: &str, mode: AttachMode) -> Res
 }
 
 fn by_tcx(pins: &Pins, side: Side, interface: &str) -> Result<AttachMode> {
-    for (name, direction) in side.places() {
-        tcx::put(pins, name, interface, direction)?;
-        let kept = program::id(pins, name)?;
-        strays::clear_tcx(interface, direction, |id| id == kept)?;
+    for Place { program, direction, wanted } in side.places() {
+        let kept = if wanted {
+            tcx::put(pins, program, interface, direction)?;
+            Some(program::id(pins, program)?)
+        } else {
+            tcx::take_off(pins, program, interface, direction)?;
+            None
+        };
+        strays::clear_tcx(interface, direction, |id| Some(id) == kept)?;
         strays::clear_filters(interface, direction, true)?;
     }
     Ok(AttachMode::Tcx)
@@ -92,11 +118,13 @@ fn by_tcx(pins: &Pins, side: Side, interface: &str) -> Result<AttachMode> {
 
 fn by_clsact(pins: &Pins, side: Side, interface: &str) -> Result<AttachMode> {
     filters::add_clsact(interface)?;
-    for (name, direction) in side.places() {
-        filters::put(&mut program::open(pins, name)?, interface, direction)?;
-        tcx::take_off(pins, name, interface, direction)?;
+    for Place { program, direction, wanted } in side.places() {
+        if wanted {
+            filters::put(&mut program::open(pins, program)?, interface, direction)?;
+        }
+        tcx::take_off(pins, program, interface, direction)?;
         strays::clear_tcx(interface, direction, |_| false)?;
-        strays::clear_filters(interface, direction, false)?;
+        strays::clear_filters(interface, direction, !wanted)?;
     }
     Ok(AttachMode::Clsact)
 }
@@ -108,8 +136,8 @@ fn by_clsact(pins: &Pins, side: Side, interface: &str) -> Result<AttachMode> {
 /// The kernel's.
 pub fn detach(pins: &Pins, side: Side, interface: &str) -> Result<()> {
     let mut had_filters = false;
-    for (name, direction) in side.places() {
-        tcx::take_off(pins, name, interface, direction)?;
+    for Place { program, direction, .. } in side.places() {
+        tcx::take_off(pins, program, interface, direction)?;
         match strays::clear_filters(interface, direction, true) {
             Err(error) if error.is_no_device() => return Ok(()),
             result => had_filters |= result?,
@@ -124,7 +152,7 @@ pub fn detach(pins: &Pins, side: Side, interface: &str) -> Result<()> {
 /// # Errors
 /// The kernel's.
 pub fn detach_others(pins: &Pins, side: Side, interfaces: &[u32]) -> Result<()> {
-    tcx::discard(pins, side.places().map(|(name, _)| name), interfaces)
+    tcx::discard(pins, side.places().map(|place| place.program), interfaces)
 }
 
 /// What of ours is attached to `interface`.
@@ -132,15 +160,20 @@ pub fn detach_others(pins: &Pins, side: Side, interfaces: &[u32]) -> Result<()> 
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.
 pub fn attachment(pins: &Pins, side: Side, interface: &str) -> Result<Attachment> {
-    let [(from, ingress), (to, egress)] = side.places();
-    let by_filter = |name, direction| filters::is_put(pins, name, interface, direction);
-    let by_link = |name, direction| tcx::is_put(pins, name, interface, direction);
-    let filters = (by_filter(from, ingress)?, by_filter(to, egress)?);
-    let links = (by_link(from, ingress)?, by_link(to, egress)?);
+    let [ingress, egress] = side.places();
+    let by_filter = |place: &Place| filters::is_put(pins, place.program, interface, place.direction);
+    let by_link = |place: &Place| tcx::is_put(pins, place.program, interface, place.direction);
+    let filters = (by_filter(&ingress)?, by_filter(&egress)?);
+    let links = (by_link(&ingress)?, by_link(&egress)?);
     let mode = match (filters, links) {
         (_, (true, _) | (_, true)) => Some(AttachMode::Tcx),
         ((true, _) | (_, true), _) => Some(AttachMode::Clsact),
         _ => None,
     };
-    Ok(Attachment { mode, ingress: filters.0 || links.0, egress: filters.1 || links.1 })
+    let as_wanted = |place: &Place, found: bool| found == place.wanted;
+    Ok(Attachment {
+        mode,
+        ingress: as_wanted(&ingress, filters.0 || links.0),
+        egress: as_wanted(&egress, filters.1 || links.1),
+    })
 }

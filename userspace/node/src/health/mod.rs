@@ -79,8 +79,11 @@ fn overlay(links: &Links, pins: &Pins, memory: &Memory) -> Result<Option<String>
 /// Uplinks without our programs, or with more than one in a direction.
 fn uplinks(paths: &Paths, pins: &Pins) -> Result<Vec<String>, InitError> {
     let mut warnings = Vec::new();
-    for name in NodeFacts::load(paths)?.map(|facts| facts.uplinks).unwrap_or_default() {
-        if !attachment(pins, Side::Underlay, &name).is_ok_and(|found| found.is_complete()) {
+    let Some(facts) = NodeFacts::load(paths)? else { return Ok(warnings) };
+    for name in facts.uplinks {
+        if !attachment(pins, Side::of_uplink(facts.sends_around), &name)
+            .is_ok_and(|found| found.is_complete())
+        {
             warnings.push(format!("{name}: programs are not attached"));
         }
         for chain in chains(&name).into_iter().flatten().filter(|chain| chain.ours() > 1) {

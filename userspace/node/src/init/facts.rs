@@ -38,6 +38,9 @@ pub struct NodeFacts {
     /// Devices that our programs are attached to beside the tunnel device and pods'.
     #[serde(default)]
     pub uplinks: Vec<String>,
+    /// Whether packets of pods may leave by those for other nodes without the tunnel.
+    #[serde(default)]
+    pub sends_around: bool,
 }
 
 /// A pool that an administrator made.
@@ -139,6 +142,7 @@ mod tests {
             tunnel_port: None,
             device_port: None,
             uplinks: Vec::new(),
+            sends_around: false,
         }
     }
 

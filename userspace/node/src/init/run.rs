@@ -190,6 +190,7 @@ pub(super) fn facts(links: &Links, memory: &Memory, survey: &Survey) -> Result<N
         device_port: links.overlay_port(DEVICE)?,
         tunnel_port: memory.is_clustered().then_some(memory.cluster.tunnel.port),
         uplinks: uplinks::wanted(memory, survey).into_iter().collect(),
+        sends_around: uplinks::sends_around(memory),
     })
 }
 

@@ -25,8 +25,15 @@ pub(super) fn ensure(
         false => survey.uplinks.keys().copied().collect(),
     };
     detach_others(pins, Side::Underlay, &indexes)?;
-    wanted.iter().try_for_each(|name| attach(pins, Side::Underlay, name, memory.attach_mode()).map(drop))?;
+    let side = Side::of_uplink(sends_around(memory));
+    wanted.iter().try_for_each(|name| attach(pins, side, name, memory.attach_mode()).map(drop))?;
     Ok(())
+}
+
+/// Whether packets of pods may leave for other nodes without the tunnel: because the node may choose so, or because rules
+/// lead only those from its own ranges into it, not those from addresses that another IPAM plugin gave.
+pub(super) fn sends_around(memory: &Memory) -> bool {
+    memory.cluster.routing_of(&memory.node) != Routing::Tunnel || memory.delegated.is_some()
 }
 
 /// The uplinks that programs belong on; none where everything takes the tunnel device.

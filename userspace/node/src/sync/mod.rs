@@ -88,7 +88,8 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, InitError> 
 pub fn reattach(paths: &Paths) -> Result<Vec<String>, InitError> {
     let (pins, Some(facts)) = (Pins::new(paths), NodeFacts::load(paths)?) else { return Ok(Vec::new()) };
     let overlay = facts.tunnel_port.map(|_| (Side::Overlay, DEVICE.to_owned()));
-    let uplinks = facts.uplinks.iter().map(|name| (Side::Underlay, name.clone()));
+    let uplink = Side::of_uplink(facts.sends_around);
+    let uplinks = facts.uplinks.iter().map(|name| (uplink, name.clone()));
     let mut bare: Vec<(Side, String)> = overlay.into_iter().chain(uplinks).collect();
     // A device or pin that is gone is for a larger pass.
     bare.retain(|(side, name)| {
