@@ -43,6 +43,9 @@ pub mod pod_flags {
     pub const ANY_SOURCE: u32 = 1 << 2;
     /// The pod may ask for an address: its DHCP broadcasts go to the node's stack (conf `ipam.type: dhcp`).
     pub const DHCP: u32 = 1 << 3;
-    /// `FLOWS` has, or had, entries about the pod: set by the programs that make one. Nobody looks there without it.
-    pub const HAS_FLOWS: u32 = 1 << 4;
+    /// `FLOWS` has, or had, entries about what the pod sends: set by the programs that make one. Nobody looks there without
+    /// it.
+    pub const SENDS_ANSWERS: u32 = 1 << 4;
+    /// The same of what the pod receives.
+    pub const RECEIVES_ANSWERS: u32 = 1 << 5;
 }

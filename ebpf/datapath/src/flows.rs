@@ -10,7 +10,7 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     macros::btf_map,
 };
-use naru_abi::{DropReason, FlowKey, FlowValue, MAX_FLOWS, PodValue, pod_flags};
+use naru_abi::{Addr, DropReason, FlowKey, FlowValue, MAX_FLOWS, PodValue, pod_flags};
 use naru_packet::{Ip, answered, answering, protocol, reported};
 
 use crate::{arrival::is_remote, packet::Packet, pods, routes};
@@ -63,8 +63,8 @@ pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<&PodValue>) -> Result<(
         return Ok(());
     }
     remember(packet, ip)?;
-    if pod.is_some_and(is_unmarked) {
-        pods::note_flows(&ip.destination);
+    if let Some(pod) = pod {
+        mark(&ip.destination, pod, pod_flags::SENDS_ANSWERS);
     }
     Ok(())
 }
@@ -78,20 +78,20 @@ pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
     match pods::get(&ip.source) {
         Some(sender) if !takes_stack(sender) => {
             remember(packet, ip)?;
-            if is_unmarked(sender) {
-                pods::note_flows(&ip.source);
-            }
+            mark(&ip.source, sender, pod_flags::RECEIVES_ANSWERS);
             Ok(())
         }
         _ => Ok(()),
     }
 }
 
-/// Whether this is the first entry about the pod. It is marked after that: user space, which looks for entries when it
+/// Makes packets of the pod be looked for from now on. After the entry is there: user space, which looks for entries when it
 /// has made the pod's value again, misses none.
 #[inline(always)]
-fn is_unmarked(pod: &PodValue) -> bool {
-    pod.flags & pod_flags::HAS_FLOWS == 0
+fn mark(addr: &Addr, pod: &PodValue, flag: u32) {
+    if pod.flags & flag == 0 {
+        pods::note_flows(addr, flag);
+    }
 }
 
 /// Whether all that the pod sends and receives takes the stack anyway.

@@ -16,5 +16,5 @@ pub fn decide(packet: &mut Packet) -> Decision {
     if !matches!(found, Err(Outcome::Drop(_))) {
         packet.claim()?;
     }
-    shortcut::to_pod(packet, ip, 0, found?)
+    shortcut::to_pod(packet, ip, shortcut::REMOTE, found?)
 }

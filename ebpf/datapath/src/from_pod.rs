@@ -87,7 +87,7 @@ fn to_prefix(packet: &mut Packet, ip: &Ip, source: Source, config: &Config) -> D
 
 #[inline(always)]
 fn to_tunnel(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config: &Config) -> Decision {
-    let length = shortcut::permitted(packet, ip, source.flags, route.value.mtu)?;
+    let length = shortcut::permitted(packet, ip, (source.flags, shortcut::REMOTE), route.value.mtu)?;
     // The receiver looks at neither, but its device drops what claims to come from itself.
     shortcut::hand_over(packet, ip, Macs { destination: source.host_mac, source: source.host_mac })?;
     let by_program = by_program(config, features::OWN_ENCAPSULATION, route).into();
@@ -99,7 +99,7 @@ fn to_tunnel(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config:
 
 #[inline(always)]
 fn to_direct(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config: &Config) -> Decision {
-    let length = shortcut::permitted(packet, ip, source.flags, route.value.mtu)?;
+    let length = shortcut::permitted(packet, ip, (source.flags, shortcut::REMOTE), route.value.mtu)?;
     if !by_program(config, features::DIRECT, route) {
         return Err(StackReason::DirectByStack.into());
     }

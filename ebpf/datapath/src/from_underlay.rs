@@ -47,7 +47,7 @@ fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: 
     let inner = packet.inner(tunnel_overhead(around.family));
     let ip = inner.parse_ip(parsed)?;
     let pod = arrival::pod(config, &origin, ip)?;
-    shortcut::permitted(&inner, ip, pod.flags, pod.mtu)?;
+    shortcut::permitted(&inner, ip, (shortcut::REMOTE, pod.flags), pod.mtu)?;
     decapsulate(packet, ip, around)?;
     packet.claim()?;
     shortcut::deliver(packet, ip, pod)
@@ -61,7 +61,7 @@ fn direct(packet: &mut Packet, ip: &Ip) -> Decision {
         Some(route) if arrival::is_remote(route.kind) => {}
         _ => return Err(StackReason::NotOurs.into()),
     }
-    shortcut::permitted(packet, ip, pod.flags, pod.mtu)?;
+    shortcut::permitted(packet, ip, (shortcut::REMOTE, pod.flags), pod.mtu)?;
     packet.claim()?;
     shortcut::deliver(packet, ip, pod)
 }

@@ -1,5 +1,5 @@
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, btf_maps::HashMap, macros::btf_map};
-use naru_abi::{Addr, MAX_PODS, PodValue, pod_flags};
+use naru_abi::{Addr, MAX_PODS, PodValue};
 use naru_packet::Mac;
 
 #[btf_map]
@@ -22,11 +22,11 @@ pub fn learn(addr: &Addr, mac: Mac) {
     }
 }
 
-/// Notes that `FLOWS` has entries about the pod.
+/// Sets a bit of [`naru_abi::pod_flags`] that says what `FLOWS` has of the pod.
 #[inline(always)]
-pub fn note_flows(addr: &Addr) {
+pub fn note_flows(addr: &Addr, flag: u32) {
     if let Some(pod) = PODS.get_ptr_mut(addr) {
         // SAFETY: as above. Programs set no other bit, and none is ever taken off.
-        unsafe { (*pod).flags |= pod_flags::HAS_FLOWS };
+        unsafe { (*pod).flags |= flag };
     }
 }

@@ -9,13 +9,18 @@ use crate::{
     packet::Packet,
 };
 
-/// A pod with foreign addresses is not marked by those: it is asked about always.
-const MAY_HAVE_FLOWS: u32 = pod_flags::HAS_FLOWS | pod_flags::ANY_SOURCE;
+/// The sender of what is looked for in `FLOWS`, and the receiver. A pod with foreign addresses is not marked by those: it is
+/// asked about always.
+const MAY_SEND_ANSWERS: u32 = pod_flags::SENDS_ANSWERS | pod_flags::ANY_SOURCE;
+const MAY_RECEIVE_ANSWERS: u32 = pod_flags::RECEIVES_ANSWERS | pod_flags::ANY_SOURCE;
 
-/// Sends the packet to a pod of this node, unless the stack does it better. `flags` are the sender's.
+/// The flags of who is no pod of this node.
+pub const REMOTE: u32 = 0;
+
+/// Sends the packet to a pod of this node, unless the stack does it better. `sender` are the flags of the one it is from.
 #[inline(always)]
-pub fn to_pod(packet: &mut Packet, ip: &Ip, flags: u32, pod: &PodValue) -> Decision {
-    permitted(packet, ip, flags | pod.flags, pod.mtu)?;
+pub fn to_pod(packet: &mut Packet, ip: &Ip, sender: u32, pod: &PodValue) -> Decision {
+    permitted(packet, ip, (sender, pod.flags), pod.mtu)?;
     deliver(packet, ip, pod)
 }
 
@@ -27,10 +32,16 @@ pub fn deliver(packet: &mut Packet, ip: &Ip, pod: &PodValue) -> Decision {
     Ok(Next::Peer(pod.ifindex))
 }
 
-/// Whether the fast path may forward the packet: nothing of it is changed yet. Answers its [`packet_size`].
+/// Whether the fast path may forward the packet: nothing of it is changed yet. `sender` and `receiver` are flags. Answers its
+/// [`packet_size`].
 #[inline(always)]
-pub fn permitted(packet: &Packet, ip: &Ip, flags: u32, mtu: u32) -> Result<u32, StackReason> {
-    if flags & pod_flags::NO_SHORTCUT != 0 {
+pub fn permitted(
+    packet: &Packet,
+    ip: &Ip,
+    (sender, receiver): (u32, u32),
+    mtu: u32,
+) -> Result<u32, StackReason> {
+    if (sender | receiver) & pod_flags::NO_SHORTCUT != 0 {
         return Err(StackReason::NoShortcut);
     }
     if ip.extended {
@@ -39,7 +50,8 @@ pub fn permitted(packet: &Packet, ip: &Ip, flags: u32, mtu: u32) -> Result<u32, 
     if ip.hops <= 1 {
         return Err(StackReason::TtlExpired);
     }
-    if flags & MAY_HAVE_FLOWS != 0 && flows::is_recorded(packet, ip) {
+    let may_be_answer = sender & MAY_SEND_ANSWERS | receiver & MAY_RECEIVE_ANSWERS != 0;
+    if may_be_answer && flows::is_recorded(packet, ip) {
         return Err(StackReason::RecordedFlow);
     }
     match packet_size(packet, ip) {

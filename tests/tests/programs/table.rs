@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use naru_abi::{
     Addr, Config, Counter, DropReason, FlowKey, FlowValue, Hook, OUTCOMES, Outcome, POD_SLOTS, PodValue,
-    Verdict, features, pod_flags::HAS_FLOWS,
+    Verdict, features,
+    pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS},
 };
 use naru_e2e::wire::checksum::internet;
 use naru_node::datapath::{Flows, Stats};
@@ -88,7 +89,7 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     node.datapath().config().unwrap().set(set).unwrap();
     let mut flows = node.datapath().flows().unwrap();
     fill(&mut flows, case);
-    mark(node, !case.known.is_empty());
+    mark(node, &case.known);
     let before = stats.totals().unwrap();
     let ran = run(node, case.hook, node.ifindex(case.pod.interface), &case.frame, case.gso);
     let ends: Vec<_> =
@@ -103,24 +104,29 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     }
     let left: BTreeSet<FlowKey> = keys(&flows).into_iter().filter(|key| !is_filler(key)).collect();
     assert_eq!(left, case.known.iter().chain(&case.recorded).copied().collect(), "{name}: flows");
-    let marked = pods(node).into_iter().filter(|(_, value)| value.flags & HAS_FLOWS != 0);
-    let ends = case.recorded.iter().flat_map(|key| [key.source, key.destination]);
     let is_marked =
-        case.known.is_empty() && marked.clone().any(|(address, _)| ends.clone().any(|end| end == address));
-    assert_eq!(is_marked, case.known.is_empty() && !case.recorded.is_empty(), "{name}: mark");
+        pods(node).iter().any(|(address, value)| value.flags & marks(*address, &case.recorded) != 0);
+    assert_eq!(is_marked, !case.recorded.is_empty(), "{name}: mark");
 }
 
 fn pods(node: &Node) -> Vec<(Addr, PodValue)> {
     node.datapath().pods().unwrap().entries().unwrap()
 }
 
-/// Says of every pod that it has flows, or that it has none.
-fn mark(node: &Node, has_flows: bool) {
+/// Says of every pod just what is known of it.
+fn mark(node: &Node, known: &[FlowKey]) {
     let mut map = node.datapath().pods().unwrap();
     for (address, value) in pods(node) {
-        let flags = if has_flows { value.flags | HAS_FLOWS } else { value.flags & !HAS_FLOWS };
+        let flags = value.flags & !(SENDS_ANSWERS | RECEIVES_ANSWERS) | marks(address, known);
         map.insert(address, PodValue { flags, ..value }).unwrap();
     }
+}
+
+/// What those flows make of a pod with the address.
+fn marks(address: Addr, flows: &[FlowKey]) -> u32 {
+    let sends = flows.iter().any(|key| key.source == address);
+    let receives = flows.iter().any(|key| key.destination == address);
+    (u32::from(sends) * SENDS_ANSWERS) | (u32::from(receives) * RECEIVES_ANSWERS)
 }
 
 fn keys(flows: &Flows) -> Vec<FlowKey> {

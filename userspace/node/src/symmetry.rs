@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use naru_abi::{FlowKey, FlowValue};
+use naru_abi::{FlowKey, FlowValue, pod_flags};
 use naru_core::flows::{Review, review};
 
 use crate::{
@@ -77,12 +77,18 @@ pub fn sweep(flows: &mut Flows, limit: usize) -> Result<usize, SymmetryError> {
     sweep_among(flows, &mut Conntrack::open()?, &entries, limit)
 }
 
-/// Whether an entry is about the address.
+/// Bits of [`pod_flags`] that say what there is of a pod with the address.
 ///
 /// # Errors
 /// The kernel's.
-pub fn has_flows(flows: &Flows, address: IpAddr) -> datapath::Result<bool> {
-    Ok(flows.entries()?.iter().any(|(key, _)| concerns(key, address)))
+pub fn marks(flows: &Flows, address: IpAddr) -> datapath::Result<u32> {
+    let address = address.into();
+    let bit = |is_so: bool, flag: u32| if is_so { flag } else { 0 };
+    Ok(flows.entries()?.iter().fold(0, |marks, (key, _)| {
+        marks
+            | bit(key.source == address, pod_flags::SENDS_ANSWERS)
+            | bit(key.destination == address, pod_flags::RECEIVES_ANSWERS)
+    }))
 }
 
 fn concerns(key: &FlowKey, address: IpAddr) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use naru_abi::{InterfaceValue, PodValue, pod_flags};
+use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
     ids::{Generation, Label, PodName},
     ipam::{DEFAULT_COOLING, Domain, Millis},
@@ -147,8 +147,9 @@ fn restore_entry(
     let value = PodValue { generation: generation.0, ifindex, flags, mtu: link.mtu, pod_mac, host_mac };
     tools.maps.pods.insert(address, value)?;
     // Asked when the entry is there: of later flows the programs note it themselves.
-    if symmetry::has_flows(&tools.maps.flows, address)? {
-        tools.maps.pods.insert(address, PodValue { flags: flags | pod_flags::HAS_FLOWS, ..value })?;
+    let marks = symmetry::marks(&tools.maps.flows, address)?;
+    if marks != 0 {
+        tools.maps.pods.insert(address, PodValue { flags: flags | marks, ..value })?;
     }
     Ok(())
 }
