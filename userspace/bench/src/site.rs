@@ -28,9 +28,9 @@ impl Site {
     /// Another bench uses it, or something in it cannot be removed.
     pub fn claim(name: &str) -> anyhow::Result<Self> {
         let root = Path::new(ROOT).join(name);
-        fs::create_dir_all(ROOT).with_context(|| format!("create {ROOT}"))?;
         let path = root.with_extension("lock");
-        let lock = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+        let lock = files::again(|| fs::create_dir_all(ROOT).and_then(|()| File::create(&path)))
+            .with_context(|| format!("create {}", path.display()))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             bail!("another bench is running ({} is locked)", path.display());
         }

@@ -19,6 +19,20 @@ pub fn remove(root: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// How often [`again`] tries.
+const ATTEMPTS: usize = 100;
+
+/// What `make` makes in a directory that it makes first, and that others remove when they have left it empty: again, where
+/// one did so in between.
+///
+/// # Errors
+/// Those of `make`.
+pub fn again<T>(make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let is_gone =
+        |result: &io::Result<T>| result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    (1..ATTEMPTS).map(|_| make()).find(|result| !is_gone(result)).unwrap_or_else(&make)
+}
+
 /// Unmounts what is mounted below `root`, last mounted first.
 ///
 /// # Errors
@@ -39,7 +53,35 @@ fn mount_points(mountinfo: &str, root: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+        time::Duration,
+    };
+
     use super::*;
+
+    #[test]
+    fn a_directory_is_made_while_others_remove_its_parent() {
+        let place = tempfile::tempdir().unwrap();
+        let parent = place.path().join("parent");
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let _ = fs::remove_dir(&parent);
+                    thread::sleep(Duration::from_micros(10));
+                }
+            });
+            let made = (0..5000).map(|number| {
+                let own = parent.join(number.to_string());
+                again(|| fs::create_dir_all(&own)).and_then(|()| fs::remove_dir(&own))
+            });
+            let failed = made.filter_map(Result::err).next();
+            ended.store(true, Ordering::Relaxed);
+            assert!(failed.is_none(), "{failed:?}");
+        });
+    }
 
     #[test]
     fn only_mounts_below_the_directory_are_found() {

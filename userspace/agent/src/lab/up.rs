@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use naru_sandbox::{
-    netns, node,
+    files, netns, node,
     plugin::{beside, install},
 };
 use rustix::fs::{FlockOperation, flock};
@@ -55,7 +55,7 @@ fn claim(name: &LabName) -> anyhow::Result<File> {
             "lab {name}: is up already, or a killed `up` left something; `naru lab down --lab {name}` first"
         );
     }
-    fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+    files::again(|| fs::create_dir_all(&root)).with_context(|| format!("create {}", root.display()))?;
     let directory = File::open(&root).with_context(|| format!("open {}", root.display()))?;
     flock(&directory, FlockOperation::NonBlockingLockExclusive)
         .with_context(|| format!("lab {name}: lock"))?;
