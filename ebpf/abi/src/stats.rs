@@ -4,7 +4,8 @@ use crate::{
     plain::plain,
 };
 
-/// Packets and bytes. A GSO packet counts as its segments; bytes are the frame's length as the hook sees it.
+/// Packets and bytes. A GSO packet counts as its segments, by its length where the kernel has not counted them; bytes are the
+/// frame's length as the hook sees it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counter {

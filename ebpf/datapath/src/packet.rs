@@ -10,6 +10,8 @@ use naru_packet::{Bytes, Content, ETHERNET, Family, Ip, Parsed, Wire, parse_into
 const PACKET_HOST: u32 = 0;
 /// One in the hop limit, the second byte of its word.
 const ONE_HOP: u32 = u16::from_ne_bytes([0, 1]) as u32;
+/// As much as headers take that come before a segment, a tunnel's among them.
+const HEADERS: u32 = 160;
 /// Ethernet and the longest IP header without options: what must be linear to be read in place.
 const LINEAR: usize = 54;
 
@@ -81,12 +83,17 @@ impl Packet {
         self.skb().ifindex
     }
 
-    /// How much this packet counts: its segments, and its length.
+    /// How much this packet counts: its segments, and its length. The kernel has not counted those that a virtual network card
+    /// or a tunnel's end hands over: then by their length, the last one wrongly where it is shorter than headers may be.
     #[inline(always)]
     pub fn amount(&self) -> Counter {
-        let segments = self.skb().gso_segs;
-        let packets = if segments == 0 { 1 } else { segments };
-        Counter { packets: u64::from(packets), bytes: u64::from(self.skb().len) }
+        let skb = self.skb();
+        let packets = match (skb.gso_segs, skb.gso_size) {
+            (0, 0) => 1,
+            (0, size) => skb.len.saturating_sub(HEADERS).div_ceil(size).max(1),
+            (segments, _) => segments,
+        };
+        Counter { packets: u64::from(packets), bytes: u64::from(skb.len) }
     }
 
     /// A hash of the flow it belongs to: as its socket or a receiver has made it, or made now.

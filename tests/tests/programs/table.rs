@@ -14,8 +14,8 @@ use crate::{
     kernel::has_encapsulation,
     node::{Node, config},
     overlay::BY_WIRE,
-    run::{action, growth, run},
-    world::{FAMILIES, PODS, populate},
+    run::{Gso, action, growth, run},
+    world::{A, B, FAMILIES, PODS, populate},
 };
 
 #[test]
@@ -65,6 +65,28 @@ fn the_sums_are_as_exact_where_the_pods_slots_are_others() {
         assert!(interfaces.remove(ifindex).unwrap() && interfaces.remove(ifindex + POD_SLOTS).unwrap());
     }
     assert!(interfaces.list().unwrap().is_empty());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn segments_that_the_kernel_has_not_counted_count_by_their_length() {
+    let node = Node::new();
+    populate(&node);
+    node.datapath().config().unwrap().set(config(0)).unwrap();
+    let stats = node.datapath().stats().unwrap();
+    for family in FAMILIES {
+        let to_b = A.sends(family, B.address(family));
+        // Of 1000 bytes; the last one of three, of two, and the only one.
+        for (length, packets) in [(3000, 3), (2200, 3), (1200, 2), (1000, 1), (10, 1)] {
+            let before = stats.totals().unwrap();
+            let frame = to_b.clone().tcp(length).frame();
+            let gso = Gso { segments: 0, size: 1000 };
+            run(&node, Hook::FromPod, node.ifindex(A.interface), &frame, Some(gso));
+            let counted: Vec<Counter> = growth(&stats, &before).iter().map(|end| end.counter).collect();
+            let bytes = frame.len() as u64;
+            assert_eq!(counted, [Counter { packets, bytes }], "{family:?} {length}");
+        }
+    }
 }
 
 fn run_table(node: &Node) {

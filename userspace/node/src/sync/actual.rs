@@ -22,8 +22,8 @@ pub(super) struct Actual {
     pub overlay: Option<u32>,
 }
 
-/// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod that is attached
-/// meanwhile is not taken for one without a pod.
+/// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod
+/// that is attached meanwhile is not taken for one without a pod.
 pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, InitError> {
     let overlay = links.link(DEVICE)?.map(|link| link.index);
     let routes = sole(links, links.routes()?)?;
