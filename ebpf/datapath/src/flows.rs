@@ -85,8 +85,8 @@ pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
     }
 }
 
-/// Makes packets of the pod be looked for from now on. After the entry is there: user space, which looks for entries when it
-/// has made the pod's value again, misses none.
+/// Makes packets of the pod be looked for from now on. After the entry is there: user space, which looks for entries also
+/// when it has made the pod's value again, misses none.
 #[inline(always)]
 fn mark(addr: &Addr, pod: &PodValue, flag: u32) {
     if pod.flags & flag == 0 {

@@ -144,12 +144,14 @@ fn restore_entry(
         Some(value) => value,
         None => interface_value(tools, &link)?,
     };
+    let marks = symmetry::marks(&tools.maps.flows, address)?;
+    let flags = flags | marks;
     let value = PodValue { generation: generation.0, ifindex, flags, mtu: link.mtu, pod_mac, host_mac };
     tools.maps.pods.insert(address, value)?;
-    // Asked when the entry is there: of later flows the programs note it themselves.
-    let marks = symmetry::marks(&tools.maps.flows, address)?;
-    if marks != 0 {
-        tools.maps.pods.insert(address, PodValue { flags: flags | marks, ..value })?;
+    // Of flows from here on the programs note it themselves; some may have come since the first look.
+    let since = symmetry::marks(&tools.maps.flows, address)? & !marks;
+    if since != 0 {
+        tools.maps.pods.insert(address, PodValue { flags: flags | since, ..value })?;
     }
     Ok(())
 }
