@@ -105,19 +105,17 @@ fn nothing_is_at_egress_of_an_uplink_by_which_pods_reach_other_nodes_in_the_tunn
 #[ignore = "needs root: cargo xtask test"]
 fn a_program_is_at_egress_of_an_uplink_as_soon_as_another_ipam_gives_addresses() {
     let machine = Machine::clustered();
-    machine.ok(&["init"]);
+    machine.ok(&["init", "--attach", "tcx"]);
+    assert_eq!(ours(&machine, "up0"), [1, 0]);
     let ipam =
         json!({"ipam": {"type": "host-local", "subnet": "10.70.0.0/24", "dataDir": machine.path("leases")}});
     Pod::new(&machine, "a", ipam).add(&machine);
     assert_eq!(ours(&machine, "up0"), [1, 1]);
     let _agent = machine.agent();
     followed("the program", || {
-        machine.outcome_of("tc qdisc del dev up0 clsact");
         let index = machine.ip("-o link show up0").split(':').next().unwrap().to_owned();
         let pin = machine.pins().join(format!("links/to_underlay_{index}"));
-        if pin.exists() {
-            run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(&pin));
-        }
+        run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(&pin));
         wait("the program", PATIENCE, || ours(&machine, "up0") == [1, 1])
     });
 }
