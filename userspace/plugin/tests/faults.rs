@@ -4,9 +4,13 @@
 
 mod harness;
 
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
 
 use harness::{NODE, Netns, Node, addresses};
+use naru_abi::{
+    Addr, FlowKey, FlowValue, PodValue,
+    pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS},
+};
 use naru_core::reconcile::{Pass, Policy};
 use naru_node::{
     datapath::{Pins, Pods},
@@ -194,6 +198,34 @@ fn a_pass_restores_nothing_of_a_pair_whose_add_died_though_one_before_it_was_con
     assert_eq!(node.entries(), entries);
     node.add("abc", &pod).ok();
     assert!(pod.can_ping(NODE[0]) && pod.can_ping(NODE[1]));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_entry_that_is_made_again_knows_which_answers_its_pod_sends_and_receives() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    node.add("abc", &pod).ok();
+    let facts = NodeFacts::load(&node.paths).unwrap().unwrap();
+    let other =
+        |own: IpAddr| -> IpAddr { if own.is_ipv4() { "10.9.9.9" } else { "fd99::9" }.parse().unwrap() };
+    let mut tools = node.netns.inside(|| node.tools());
+    for own in node.entries() {
+        let other = Addr::from(other(own));
+        let before = tools.maps.pods.get(own).unwrap().unwrap();
+        let ways = [(own.into(), other, SENDS_ANSWERS), (other, own.into(), RECEIVES_ANSWERS)];
+        for (source, destination, mark) in ways {
+            let key = FlowKey::between(source, destination, 17);
+            tools.maps.flows.insert(&key, FlowValue { last_seen: 1 }).unwrap();
+            tools.maps.pods.delete(own).unwrap();
+            let pass =
+                || reconcile::pass(&mut tools, &facts, Policy::default(), &Pass::default(), host::now());
+            let (report, _) = node.netns.inside(pass).unwrap();
+            assert!(report.failed.is_empty(), "{report:?}");
+            let again = tools.maps.pods.get(own).unwrap().unwrap();
+            assert_eq!(again, PodValue { flags: before.flags | mark, ..before }, "{own}");
+            tools.maps.flows.delete(&key).unwrap();
+        }
+    }
 }
 
 #[test]
