@@ -7,12 +7,13 @@ use anyhow::Context;
 use serde_json::Value;
 
 /// Crates of ours, and those of ours that each may use outside tests.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("naru-abi", &[]),
     ("naru-packet", &["naru-abi"]),
     ("naru-datapath", &["naru-abi", "naru-packet"]),
     ("naru-core", &["naru-abi"]),
-    ("naru-node", &["naru-abi", "naru-core"]),
+    ("naru-netlink", &[]),
+    ("naru-node", &["naru-abi", "naru-core", "naru-netlink"]),
     ("naru-cni-types", &[]),
     ("naru-plugin", &["naru-abi", "naru-core", "naru-node", "naru-cni-types"]),
     ("naru-cluster", &["naru-abi", "naru-core"]),
