@@ -6,6 +6,7 @@ use std::{
 };
 
 use naru_abi::ABI_VERSION;
+use naru_bpf::Pins;
 
 /// The directories of one node, all absolute or relative to the working directory as they were given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -122,14 +123,14 @@ impl Paths {
 
     /// What the last init was told, the cluster as last accepted included: `<state>/init.json`.
     #[must_use]
-    pub fn init_memory(&self) -> PathBuf {
+    pub fn settings(&self) -> PathBuf {
         self.state.join("init.json")
     }
 
-    /// The directory of this ABI's pins: `<bpf>/abi<N>`.
+    /// The pins of this ABI: `<bpf>/abi<N>`.
     #[must_use]
-    pub fn pins(&self) -> PathBuf {
-        self.bpf.join(format!("abi{ABI_VERSION}"))
+    pub fn pins(&self) -> Pins {
+        Pins::at(self.bpf.join(format!("abi{ABI_VERSION}")))
     }
 }
 

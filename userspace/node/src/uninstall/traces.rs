@@ -1,13 +1,11 @@
+use crate::machine;
 use std::{
     ffi::OsStr,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use crate::{
-    init::{self, InitError},
-    paths::Paths,
-};
+use crate::{init, machine::MachineError, paths::Paths};
 
 /// Beginnings of the names of our files in the run directory; the store's companions (`-wal`) begin with its name.
 const RUN_FILES: [&str; 5] = ["state.db", "node.json", "lock", "agent.lock", "delegate.lock"];
@@ -18,7 +16,7 @@ const STATE_FILES: [&str; 2] = ["node.db", "init.json"];
 const CONFLIST_REST: &str = "05-naru.conflist.";
 
 /// Removes our files, and those directories that init made and that are empty now; last what says which these are.
-pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), InitError> {
+pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError> {
     remove_files(&paths.run, &RUN_FILES)?;
     remove_files(&paths.cni_conf, &[CONFLIST_REST])?;
     let (state, others): (Vec<_>, Vec<_>) = made.iter().partition(|made| paths.state.starts_with(made));
@@ -26,31 +24,33 @@ pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), InitError> {
     if !state.is_empty() {
         init::write_mark(paths, &state)?;
     }
-    init::remove(&paths.node_store())?;
+    machine::remove(&paths.node_store())?;
     remove_files(&paths.state, &STATE_FILES)?;
-    init::remove(&init::directories_mark(paths))?;
+    machine::remove(&init::directories_mark(paths))?;
     remove_directories(state)
 }
 
 /// Removes what an init left that was killed before it could note what it did, or an uninstall at its very end.
 /// Whether there was anything.
-pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, InitError> {
+pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     let files = remove_files(&paths.run, &RUN_FILES)? + remove_files(&paths.state, &STATE_FILES)?;
     let mark = init::directories_mark(paths);
     if files == 0 && !mark.exists() {
         return Ok(false);
     }
-    init::remove(&mark)?;
+    machine::remove(&mark)?;
     remove_directories(vec![&paths.bpf, &paths.run, &paths.state])?;
     Ok(true)
 }
 
 /// Removes the directories, the inner ones first, but none that somebody put a file into.
-fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), InitError> {
+fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), MachineError> {
     directories.sort_by_key(|directory| std::cmp::Reverse(directory.components().count()));
     for directory in directories {
         match std::fs::remove_dir(directory) {
-            Err(error) if !is_left_alone(&error) => return Err(InitError::file(directory, "remove")(error)),
+            Err(error) if !is_left_alone(&error) => {
+                return Err(MachineError::file(directory, "remove")(error));
+            }
             _ => {}
         }
     }
@@ -58,10 +58,10 @@ fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), InitError> {
 }
 
 /// Unlinks every pin of ours, of whichever version; programs and maps go with the last of them.
-pub(super) fn unpin(bpf: &Path) -> Result<(), InitError> {
+pub(super) fn unpin(bpf: &Path) -> Result<(), MachineError> {
     for entry in entries(bpf)? {
         if name_begins(&entry, &["abi"]) {
-            std::fs::remove_dir_all(&entry).map_err(InitError::file(&entry, "remove"))?;
+            std::fs::remove_dir_all(&entry).map_err(MachineError::file(&entry, "remove"))?;
         }
     }
     Ok(())
@@ -73,11 +73,11 @@ fn is_left_alone(error: &std::io::Error) -> bool {
 }
 
 /// Removes the files in the directory whose names begin so; returns how many there were.
-fn remove_files(directory: &Path, beginnings: &[&str]) -> Result<usize, InitError> {
+fn remove_files(directory: &Path, beginnings: &[&str]) -> Result<usize, MachineError> {
     let ours: Vec<PathBuf> =
         entries(directory)?.into_iter().filter(|entry| name_begins(entry, beginnings)).collect();
     for file in &ours {
-        init::remove(file)?;
+        machine::remove(file)?;
     }
     Ok(ours.len())
 }
@@ -89,11 +89,11 @@ fn name_begins(path: &Path, beginnings: &[&str]) -> bool {
     beginnings.iter().any(|beginning| name.starts_with(beginning))
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, InitError> {
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, MachineError> {
     match std::fs::read_dir(directory) {
         Ok(entries) => Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(InitError::file(directory, "list")(error)),
+        Err(error) => Err(MachineError::file(directory, "list")(error)),
     }
 }
 

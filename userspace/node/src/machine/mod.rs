@@ -1,0 +1,58 @@
+//! The machine as a node: what it was told ([`Settings`]), what it is like ([`Survey`]), what init found and set
+//! ([`NodeFacts`]), and the locks and marks by which processes of naru know each other and their own.
+//!
+//! Plans import from here; nothing here imports a plan.
+
+mod error;
+mod facts;
+mod lock;
+mod pools;
+mod request;
+mod settings;
+mod survey;
+
+pub use error::MachineError;
+pub use facts::{NodeFacts, PoolFacts, pool_name};
+pub use lock::agent_lock;
+pub use pools::{NamedPool, PoolChange};
+pub use request::{Delegated, Request, Standalone};
+pub use settings::{Pool, PoolSubnets, Settings};
+pub use survey::Survey;
+
+pub(crate) use lock::{lock, remove, write_json};
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use naru_netlink::{FilterMark, Gateways, Marks};
+
+use crate::{host, paths::Paths};
+
+/// Name of the tunnel device.
+pub const DEVICE: &str = "naru-vx";
+
+/// The next hop that every pod has, and of every route to a remote block.
+pub const GATEWAYS: Gateways = Gateways {
+    v4: Ipv4Addr::from_octets(naru_abi::GATEWAY_V4),
+    v6: Ipv6Addr::from_octets(naru_abi::GATEWAY_V6),
+};
+
+/// What tells naru's routes, rules, filters and veths from everybody else's.
+pub const MARKS: Marks = Marks {
+    protocol: naru_abi::ROUTE_PROTOCOL,
+    table: 5230,
+    preference: 5230,
+    alias_prefix: "naru1:",
+    filter: FilterMark { priority: naru_abi::FILTER_PRIORITY, handle: naru_abi::FILTER_HANDLE },
+    gateways: GATEWAYS,
+};
+
+/// What the node is, if it is initialised in this boot and its pins and its store are there.
+///
+/// # Errors
+/// The boot cannot be told, or a file is there but not readable.
+pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
+    let Some(facts) = NodeFacts::load(paths)? else { return Ok(None) };
+    let is_of_this_boot = facts.abi == naru_abi::ABI_VERSION && facts.boot_id == host::boot_id()?;
+    let is_there = || paths.pins().first_missing().is_none() && paths.lease_store().exists();
+    Ok(Some(facts).filter(|_| is_of_this_boot && is_there()))
+}
