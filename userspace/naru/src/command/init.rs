@@ -1,5 +1,5 @@
 use anyhow::Context;
-use naru_cluster::{FileSource, Source};
+use naru_cluster::file::{self, FileSource};
 use naru_core::cluster::ClusterSpec;
 use naru_node::{
     health,
@@ -14,7 +14,7 @@ use crate::args::InitArgs;
 pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     let source = source(paths, args);
     let cluster = match source.path.exists() || args.cluster.is_some() {
-        true => Some(source.load()?),
+        true => Some(file::load(&source.path)?),
         false => None,
     };
     let ready = init(paths, &request(args, cluster)).context("init")?;
@@ -24,7 +24,7 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     for warning in health::lost_journals(paths) {
         eprintln!("warning: {warning}");
     }
-    Ok(())
+    ready.changes.complete().context("init")
 }
 
 /// Where the cluster is agreed.

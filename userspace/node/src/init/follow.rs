@@ -33,6 +33,7 @@ pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, Ma
     ensure_overlay(&links, &pins, &settings, &survey)?;
     adapt(paths, &pins, &settings, &survey)?;
     let changes = sync::apply(&links, &pins, &settings, &survey)?;
+    // Kept although single changes may have been refused, or the next look would take the others back.
     settings.save(paths)?;
     publish(paths, &links, &settings, &survey)?;
     Ok(Some(changes))

@@ -53,7 +53,7 @@ impl Ready {
             ));
         }
         let (maps, programs) = (self.installed.maps_created.len(), self.installed.programs_replaced.len());
-        let changes = self.changes.commands.len();
+        let changes = self.changes.made();
         lines.push(format!(
             "{maps} maps created, {programs} programs loaded, {changes} entries and routes changed"
         ));
@@ -61,7 +61,8 @@ impl Ready {
     }
 }
 
-/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so.
+/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so. Single map
+/// entries and routes that are refused hold up nothing else: they are told in [`Changes::refused`].
 ///
 /// # Errors
 /// [`MachineError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
@@ -117,12 +118,16 @@ fn locked(
     // Somebody else may have had the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
     let ready = prepare(paths, settings, &survey, links, node)?;
-    // Traffic first: what follows waits for the disk.
+    // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
+    // nothing else.
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
     if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
         node.set_last_boot(&ready.facts.boot_id)?;
         release_stale(paths, &ready.facts, node)?;
+    }
+    if ready.changes.unprotected.is_some() {
+        ready.changes.complete()?;
     }
     forward::open(node)?;
     machine::write_json(&paths.node_facts(), &ready.facts)?;

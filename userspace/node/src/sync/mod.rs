@@ -13,7 +13,9 @@ use naru_netlink::links::Links;
 use naru_store::NodeStore;
 
 use crate::{
+    endpoint::Reattached,
     host::{
+        HostError,
         firewall::{self, Firewall, Tunnel},
         forward,
     },
@@ -25,17 +27,50 @@ use naru_bpf::{Pins, Side, attach, attachment, has_strays};
 /// What a sync changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// Of maps, routes and rules.
+    /// Of maps, routes and rules; those that were refused are among them.
     pub commands: Vec<Command>,
     /// Whether the nftables table was rendered anew.
     pub firewall: bool,
+    /// Why single changes of these were refused. All others are made: one entry holds up no other.
+    pub refused: Vec<String>,
+    /// Why the nftables table is not as it should be. No pod may be attached then: what it sends would leave as it is.
+    pub unprotected: Option<String>,
 }
 
 impl Changes {
-    /// Whether everything was as it should be.
+    /// Whether nothing was changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty() && !self.firewall
+        self.made() == 0 && !self.firewall
+    }
+
+    /// How many changes of maps, routes and rules were made.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.commands.len().saturating_sub(self.refused.len())
+    }
+
+    /// Whether all that was due is made.
+    ///
+    /// # Errors
+    /// [`MachineError::Refused`] with what is not.
+    pub fn complete(&self) -> Result<(), MachineError> {
+        let refused = self.complaints();
+        if refused.is_empty() { Ok(()) } else { Err(MachineError::Refused(refused)) }
+    }
+
+    /// Makes the nftables table be as it should.
+    fn protect(&mut self, links: &Links, settings: &Settings, nat: Nat) {
+        match firewall(links, settings, nat) {
+            Ok(is_new) => self.firewall = is_new,
+            Err(error) => self.unprotected = Some(error.to_string()),
+        }
+    }
+
+    /// All that was refused.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        self.refused.iter().chain(&self.unprotected).cloned().collect()
     }
 }
 
@@ -73,23 +108,22 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineErro
     }
     let survey = Survey::take(&links, &settings)?;
     devices::readjust(paths, &links, &settings, &survey, overlay.as_ref())?;
-    let (commands, mut refused, nat) = mirror(&links, &pins, &settings, &survey)?;
+    let (commands, refused, nat) = mirror(&links, &pins, &settings, &survey)?;
+    let mut changes = Changes { commands, refused, ..Changes::default() };
     // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
-    let firewall = (at_firewall || !commands.is_empty()) && firewall(&links, &settings, nat, &mut refused);
-    if refused.is_empty() {
-        Ok(Some(Changes { commands, firewall }))
-    } else {
-        Err(MachineError::Refused(refused))
+    if at_firewall || !changes.commands.is_empty() {
+        changes.protect(&links, &settings, nat);
     }
+    Ok(Some(changes))
 }
 
 /// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of ours
-/// beside them: the kernel announces nothing of tcx. Returns the devices concerned; cheap where nothing is missing.
+/// beside them: the kernel announces nothing of tcx. Cheap where nothing is missing.
 ///
 /// # Errors
-/// The node's files cannot be read, or the kernel refuses.
-pub fn reattach(paths: &Paths) -> Result<Vec<String>, MachineError> {
-    let (pins, Some(facts)) = (paths.pins(), NodeFacts::load(paths)?) else { return Ok(Vec::new()) };
+/// The node's files cannot be read.
+pub fn reattach(paths: &Paths) -> Result<Reattached, MachineError> {
+    let (pins, Some(facts)) = (paths.pins(), NodeFacts::load(paths)?) else { return Ok(Reattached::default()) };
     let overlay = facts.tunnel_port.map(|_| (Side::Overlay, DEVICE.to_owned()));
     let uplink = Side::of_uplink(facts.sends_around);
     let uplinks = facts.uplinks.iter().map(|name| (uplink, name.clone()));
@@ -100,34 +134,38 @@ pub fn reattach(paths: &Paths) -> Result<Vec<String>, MachineError> {
             .is_ok_and(|found| !found.is_complete() || has_strays(name).is_ok_and(|has| has))
     });
     if bare.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Reattached::default());
     }
     let _lock = machine::lock(paths)?;
-    let Some(settings) = Settings::load(paths)? else { return Ok(Vec::new()) };
-    for (side, name) in &bare {
-        attach(&pins, *side, name, settings.attach_mode())?;
+    let Some(settings) = Settings::load(paths)? else { return Ok(Reattached::default()) };
+    let mut done = Reattached::default();
+    for (side, name) in bare {
+        match attach(&pins, side, &name, settings.attach_mode()) {
+            Ok(_) => done.interfaces.push(name),
+            Err(error) => done.refused.push(error.to_string()),
+        }
     }
-    Ok(bare.into_iter().map(|(_, name)| name).collect())
+    Ok(done)
 }
 
 /// Makes maps, kernel routes, rules and the nftables table be what `settings` and the machine ask for.
 ///
 /// # Errors
-/// The actual state cannot be read ([`MachineError::Links`], [`MachineError::Datapath`]), or changes were refused
-/// ([`MachineError::Refused`]); the others are made then.
+/// The actual state cannot be read ([`MachineError::Links`], [`MachineError::Datapath`]).
 pub fn apply(
     links: &Links,
     pins: &Pins,
     settings: &Settings,
     survey: &Survey,
 ) -> Result<Changes, MachineError> {
-    let (commands, mut refused, nat) = mirror(links, pins, settings, survey)?;
-    let firewall = firewall(links, settings, nat, &mut refused);
-    if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(MachineError::Refused(refused)) }
+    let (commands, refused, nat) = mirror(links, pins, settings, survey)?;
+    let mut changes = Changes { commands, refused, ..Changes::default() };
+    changes.protect(links, settings, nat);
+    Ok(changes)
 }
 
 /// Makes the nftables table be as it should; whether it was made anew.
-fn firewall(links: &Links, settings: &Settings, nat: Nat, refused: &mut Vec<String>) -> bool {
+fn firewall(links: &Links, settings: &Settings, nat: Nat) -> Result<bool, HostError> {
     let port = nat.tunnel_port;
     // Without an answer the table is as for a port of our own; the next pass asks again.
     let device_port = links.overlay_port(DEVICE).ok().flatten().unwrap_or(port);
@@ -137,10 +175,7 @@ fn firewall(links: &Links, settings: &Settings, nat: Nat, refused: &mut Vec<Stri
         direct: nat.exempt.into_iter().collect(),
         tunnel: settings.is_clustered().then_some(tunnel),
     };
-    firewall::apply(&table).unwrap_or_else(|error| {
-        refused.push(error.to_string());
-        false
-    })
+    firewall::apply(&table)
 }
 
 /// Maps, routes and rules: the changes that were due, what of them was refused, and what the firewall should be.
