@@ -13,7 +13,7 @@ use naru_core::{
 use naru_netlink::links::Links;
 use naru_node::{
     endpoint::{Maps, Reattached, Tools, reconcile, restore_programs},
-    health, host, init,
+    host, init,
     machine::{self, MARKS, MachineError, NodeFacts, Request, Settings},
     paths::Paths,
     symmetry, sync,
@@ -39,7 +39,7 @@ pub struct Mirror {
     remembered: Pass,
     /// Interfaces whose filters somebody changed since the last look that found all as it should be.
     filters: BTreeSet<u32>,
-    /// Warnings that are in the log already.
+    /// Subjects of warnings that are in the log already.
     warned: BTreeSet<String>,
     /// Held from the first init on: one agent a node, and no uninstall meanwhile.
     place: Option<File>,
@@ -190,9 +190,9 @@ impl Mirror {
                 tracing::info!("{line}");
             }
         }
-        for warning in health::lost_journals(&self.paths) {
-            if self.warned.insert(warning.clone()) {
-                tracing::warn!("{warning}");
+        for finding in naru_view::lost_identities(&self.paths) {
+            if self.warned.insert(finding.subject.clone()) {
+                tracing::warn!("{finding}; {}", finding.remedy);
             }
         }
         Ok(applied(ready.changes))

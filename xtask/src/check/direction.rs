@@ -1,5 +1,5 @@
 //! Which crate may use which: abi <- packet <- datapath; abi <- core <- node <- {plugin, agent};
-//! core <- cluster <- agent; cni <- plugin; node <- sandbox <- bench <- agent.
+//! core <- cluster <- agent; node <- view <- agent; cni <- plugin; node <- sandbox <- bench <- naru.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 /// Crates of ours, and those of ours that each may use outside tests.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("naru-abi", &[]),
     ("naru-packet", &["naru-abi"]),
     ("naru-datapath", &["naru-abi", "naru-packet"]),
@@ -28,7 +28,19 @@ const MAY_USE: [(&str, &[&str]); 18] = [
         &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-sandbox", "naru-store"],
     ),
     ("naru-lab", &["naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-sandbox"]),
-    ("naru-agent", &["naru-bpf", "naru-cluster", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
+    ("naru-view", &["naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
+    (
+        "naru-agent",
+        &[
+            "naru-bpf",
+            "naru-cluster",
+            "naru-core",
+            "naru-netlink",
+            "naru-node",
+            "naru-store",
+            "naru-view",
+        ],
+    ),
     (
         "naru",
         &[
@@ -42,6 +54,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "naru-netlink",
             "naru-node",
             "naru-store",
+            "naru-view",
         ],
     ),
     ("xtask", &[]),

@@ -2,7 +2,6 @@ use anyhow::Context;
 use naru_cluster::file::{self, FileSource};
 use naru_core::cluster::ClusterSpec;
 use naru_node::{
-    health,
     init::run as init,
     machine::{Request, Standalone},
     paths::Paths,
@@ -21,8 +20,8 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     for line in ready.summary() {
         println!("{line}");
     }
-    for warning in health::lost_journals(paths) {
-        eprintln!("warning: {warning}");
+    for finding in naru_view::lost_identities(paths) {
+        eprintln!("warning: {finding}; {}", finding.remedy);
     }
     ready.changes.complete().context("init")
 }

@@ -4,7 +4,7 @@ mod counters;
 mod pods;
 mod table;
 
-pub use counters::{HookRow, PodRow, Tally, hooks, pods};
+pub use counters::{HookRow, PodRow, hooks, pods};
 pub use pods::Owners;
 pub use table::Table;
 
