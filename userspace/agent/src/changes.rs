@@ -96,8 +96,8 @@ fn read(
     Ok((news, false))
 }
 
-/// What was told of links and addresses last: the kernel announces them again when nothing of interest has changed, also
-/// for what we set ourselves.
+/// What was told of links and addresses last: the kernel announces them again when nothing of interest has changed,
+/// also for what we set ourselves.
 #[derive(Default)]
 struct Seen {
     links: BTreeMap<u32, (String, Option<Mac>, u32, bool)>,
@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn wish(change: &Change) -> Option<Kind> {
-        Seen::default().wish(change, &Interest::default())
+        Seen::default().wish(change, &Interest::new(Vec::new(), Vec::new()))
     }
 
     fn route(ours: bool, gone: bool, destination: &str) -> Change {
@@ -225,7 +225,11 @@ mod tests {
         assert_eq!(told(link("eth0", 1400, true)), Some(Kind::Routes));
         assert_eq!(told(link("eth0", 1400, false)), Some(Kind::Routes));
         assert_eq!(told(Change::Lost), Some(Kind::Everything));
-        assert_eq!(told(link("eth0", 1400, false)), Some(Kind::Routes), "what was seen before counts no more");
+        assert_eq!(
+            told(link("eth0", 1400, false)),
+            Some(Kind::Routes),
+            "what was seen before counts no more"
+        );
     }
 
     #[test]

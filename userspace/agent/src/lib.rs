@@ -29,8 +29,8 @@ use worker::{Job, Report, Worker};
 /// How long the first pass waits for the source: a node serves the cluster it accepted last while there is no other.
 const FIRST_VIEW: Duration = Duration::from_secs(1);
 
-/// Makes the node, then follows `source` until SIGTERM or SIGINT, whatever is being done then. Watches before it looks, so
-/// that no change falls in between.
+/// Makes the node, then follows `source` until SIGTERM or SIGINT, whatever is being done then. Watches before it looks,
+/// so that no change falls in between.
 ///
 /// # Errors
 /// The system refuses a socket, a signal handler or a thread; another agent runs here.
@@ -103,8 +103,13 @@ impl Agent {
     }
 
     fn give(&mut self, kind: Kind) -> anyhow::Result<()> {
-        let filters = if kind == Kind::Programs { std::mem::take(&mut self.filters) } else { BTreeSet::new() };
+        let filters =
+            if kind == Kind::Programs { std::mem::take(&mut self.filters) } else { BTreeSet::new() };
         let view = self.views.borrow().clone();
+        if matches!(kind, Kind::Cluster | Kind::Everything) {
+            // It may begin to matter while the job is done, after the job has looked.
+            self.interest = Interest::default();
+        }
         self.worker.give(Job { kind, view, filters })
     }
 

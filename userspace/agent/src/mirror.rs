@@ -101,7 +101,8 @@ impl Mirror {
         };
         let outcome = self.conclude(job.kind, ends);
         if job.kind != Kind::Programs {
-            tracing::debug!("pass over {}: {outcome:?} after {:?}", job.kind.label(), started.elapsed());
+            let word = outcome.as_ref().map_or("refused", |outcome| outcome.label());
+            tracing::debug!("pass over {}: {word} after {:?}", job.kind.label(), started.elapsed());
         }
         let may_differ = matches!(job.kind, Kind::Cluster | Kind::Everything);
         let settings = if may_differ { Settings::load(&self.paths).ok().flatten() } else { None };
@@ -145,11 +146,12 @@ impl Mirror {
         Ok(sync::refresh_firewall(&self.paths)?.map_or(End::TOO_SMALL, applied))
     }
 
-    /// The programs on the tunnel device, the uplinks and pods by tcx, and on the interfaces whose `filters` somebody changed
-    /// since all were as they should be.
+    /// The programs on the tunnel device, the uplinks and pods by tcx, and on the interfaces whose `filters` somebody
+    /// changed since all were as they should be.
     fn programs(&mut self, filters: &BTreeSet<u32>) -> Vec<Result<End, MachineError>> {
         self.filters.extend(filters);
-        let ends: Vec<_> = [sync::reattach(&self.paths), self.restore()].into_iter().map(|end| end.map(attached)).collect();
+        let ends: Vec<_> =
+            [sync::reattach(&self.paths), self.restore()].into_iter().map(|end| end.map(attached)).collect();
         if ends.iter().all(|end| end.as_ref().is_ok_and(|end| end.refused.is_empty())) {
             self.filters.clear();
         }
@@ -170,10 +172,12 @@ impl Mirror {
     fn cluster(&mut self, cluster: Option<&ClusterSpec>) -> Result<End, MachineError> {
         let known = Settings::load(&self.paths)?.map(|settings| settings.cluster);
         match cluster {
-            Some(cluster) if known.as_ref() != Some(cluster) => match init::follow(&self.paths, cluster.clone())? {
-                Some(changes) => Ok(applied(changes)),
-                None => self.init(Some(cluster)),
-            },
+            Some(cluster) if known.as_ref() != Some(cluster) => {
+                match init::follow(&self.paths, cluster.clone())? {
+                    Some(changes) => Ok(applied(changes)),
+                    None => self.init(Some(cluster)),
+                }
+            }
             _ => Ok(End::default()),
         }
     }
@@ -219,14 +223,19 @@ impl Mirror {
         for interface in &report.filters {
             tracing::info!("{interface}: programs attached again");
         }
-        let mut complaints: BTreeSet<String> = report.duplicates.iter().map(|found| {
-            let address = found.address.map(|address| address.to_string()).unwrap_or_default();
-            format!("{address}: {}: nobody else gets it while they live", found.what)
-        }).collect();
+        let mut complaints: BTreeSet<String> = report
+            .duplicates
+            .iter()
+            .map(|found| {
+                let address = found.address.map(|address| address.to_string()).unwrap_or_default();
+                format!("{address}: {}: nobody else gets it while they live", found.what)
+            })
+            .collect();
         complaints.extend(report.failed.iter().map(|(action, cause)| format!("{action}: {cause}")));
         complaints.extend(report.bare.iter().map(ToString::to_string));
         complaints.extend(report.uncooled.map(|error| format!("addresses stay in cooling: {error}")));
-        complaints.extend(report.flows.map(|cause| format!("flows of addresses that were given up: {cause}")));
+        complaints
+            .extend(report.flows.map(|cause| format!("flows of addresses that were given up: {cause}")));
         match symmetry::sweep(&mut tools.maps.flows, SWEEP) {
             Ok(0) => {}
             Ok(gone) => tracing::debug!(gone, "flows that ended are forgotten"),

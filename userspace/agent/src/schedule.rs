@@ -15,8 +15,12 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The pause before work that failed is repeated; each time in a row it takes twice as long, up to the periodic pass.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How many times as long as it took a kind of work is left alone, whatever changes: others may change theirs without end.
+/// How many times as long as it took a kind of work is left alone, whatever changes: others may change theirs without
+/// end, and a long rule set takes long to read.
 const REST: u32 = 10;
+
+/// The longest such rest, but for the firewall's: what is removed of ours is to be back soon.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// The least time between two passes of a kind of which single changes are refused.
 const SPACING: Duration = Duration::from_millis(500);
@@ -71,6 +75,18 @@ pub enum Outcome {
     Failed,
     /// Only a pass over everything helps.
     TooSmall,
+}
+
+impl Outcome {
+    /// The word in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Partly => "partly done",
+            Self::Failed => "failed",
+            Self::TooSmall => "too small",
+        }
+    }
 }
 
 /// One kind of work.
@@ -135,8 +151,12 @@ impl Schedule {
         let is_due = |kind: &&Kind| self.tasks[**kind as usize].due.is_some_and(|due| due <= now);
         let kind = *KINDS.iter().rev().find(is_due)?;
         self.task(kind).due = None;
-        let covers: Vec<Kind> =
-            kind.covered().iter().copied().filter(|covered| self.task(*covered).due.take().is_some()).collect();
+        let covers: Vec<Kind> = kind
+            .covered()
+            .iter()
+            .copied()
+            .filter(|covered| self.task(*covered).due.take().is_some())
+            .collect();
         self.running = Some(Running { kind, since: now, covers, meanwhile: BTreeSet::new() });
         Some(kind)
     }
@@ -152,11 +172,12 @@ impl Schedule {
     /// What was begun has ended.
     pub fn end(&mut self, outcome: Outcome, now: Instant) {
         let Some(Running { kind, since, covers, meanwhile }) = self.running.take() else { return };
-        let rest = (now - since) * REST;
+        let longest = if kind == Kind::Firewall { self.period } else { LONGEST_REST };
+        let rest = longest.min((now - since) * REST);
         match outcome {
             Outcome::Done => {
                 self.succeed(kind, now, rest);
-                kind.covered().iter().for_each(|covered| self.succeed(*covered, now, rest));
+                kind.covered().iter().for_each(|covered| self.succeed(*covered, now, Duration::ZERO));
             }
             Outcome::TooSmall => {
                 self.task(kind).earliest = now + rest;

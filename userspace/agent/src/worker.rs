@@ -69,6 +69,9 @@ impl Worker {
     /// # Errors
     /// The thread has ended.
     pub async fn report(&mut self) -> anyhow::Result<Report> {
-        self.reports.recv().await.ok_or_else(|| anyhow::anyhow!("the thread that mirrors the cluster has ended"))
+        self.reports
+            .recv()
+            .await
+            .ok_or_else(|| anyhow::anyhow!("the thread that mirrors the cluster has ended"))
     }
 }

@@ -54,7 +54,8 @@ impl Followed {
 
     /// The first view for which `is_it` holds.
     async fn wait(&mut self, what: &str, is_it: impl Fn(&View) -> bool) -> View {
-        let found = timeout(PATIENCE, self.views.wait_for(is_it)).await.map(|found| found.map(|view| view.clone()));
+        let found =
+            timeout(PATIENCE, self.views.wait_for(is_it)).await.map(|found| found.map(|view| view.clone()));
         match found {
             Ok(Ok(view)) => view,
             Ok(Err(_)) => panic!("{what}: the source has ended"),
@@ -107,7 +108,9 @@ async fn a_change_is_delivered_with_another_revision(mut store: impl Store) {
     assert!(first.revision.is_none() || first.revision != second.revision, "{first:?} {second:?}");
 }
 
-async fn what_is_invalid_leaves_the_cluster_and_is_complained_about_until_it_is_mended(mut store: impl Store) {
+async fn what_is_invalid_leaves_the_cluster_and_is_complained_about_until_it_is_mended(
+    mut store: impl Store,
+) {
     store.put(&cluster(2));
     let mut followed = Followed::new(&store);
     let before = followed.cluster(&cluster(2)).await;

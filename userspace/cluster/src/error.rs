@@ -2,7 +2,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Why there is no cluster to follow. A place is text in the source's own terms: `/etc/naru/cluster.toml:3: node.blocks`.
+/// Why there is no cluster to follow. A place is text in the source's own terms: `/etc/naru/cluster.toml:3:
+/// node.blocks`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The source is not there, or does not answer.

@@ -10,8 +10,8 @@ pub type Following = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A place where the cluster is agreed.
 ///
-/// A source retries by itself, with pauses of its own, and never takes a cluster back: what was accepted stays in the view
-/// while the source cannot be reached, says something invalid, or has not yet read all of it.
+/// A source retries by itself, with pauses of its own, and never takes a cluster back: what was accepted stays in the
+/// view while the source cannot be reached, says something invalid, or has not yet read all of it.
 pub trait Source: Send {
     /// The name of the source in a log.
     fn describe(&self) -> String;

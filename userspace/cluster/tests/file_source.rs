@@ -28,8 +28,10 @@ fn text(cluster: &ClusterSpec) -> String {
     let mut text = format!("ranges = [\"{}\"]\n", cluster.ranges[0]);
     for node in &cluster.nodes {
         let (name, address, block) = (&node.name, node.addresses[0], node.blocks[0]);
-        let _ =
-            write!(text, "[[node]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nblocks = [\"{block}\"]\n");
+        let _ = write!(
+            text,
+            "[[node]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nblocks = [\"{block}\"]\n"
+        );
     }
     text
 }

@@ -78,7 +78,9 @@ impl Code {
         match self {
             Self::NotInitialised | Self::PinMissing | Self::FirewallMissing => "run naru init",
             Self::RangeOverlap => "give the pods or the other side another range",
-            Self::NodeAddressMissing => "correct the node's addresses in the cluster, or give the machine the address",
+            Self::NodeAddressMissing => {
+                "correct the node's addresses in the cluster, or give the machine the address"
+            }
             Self::NodeUnreachable => "add a route to the node, or remove the node from the cluster",
             Self::TunnelDeviceMissing | Self::TunnelDeviceDown | Self::ProgramsMissing => {
                 "run naru init, or start naru agent, which keeps it so"
@@ -113,7 +115,9 @@ mod tests {
     fn every_code_is_a_word_of_its_own_in_lower_case_with_dashes_and_has_a_remedy() {
         let words: BTreeSet<&str> = Code::ALL.iter().map(|code| code.label()).collect();
         assert_eq!(words.len(), Code::ALL.len());
-        let is_word = |word: &&str| word.split('-').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase()));
+        let is_word = |word: &&str| {
+            word.split('-').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase()))
+        };
         assert_eq!(words.iter().find(|word| !is_word(word)), None);
         assert!(Code::ALL.iter().all(|code| !code.remedy().is_empty()));
     }

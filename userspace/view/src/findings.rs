@@ -126,10 +126,8 @@ fn runtime(paths: &Paths, settings: &Settings) -> Vec<Finding> {
     if !settings.conflist || !paths.cni_conf.is_dir() {
         return Vec::new();
     }
-    let wanted = [
-        (Code::ConflistMissing, paths.conflist()),
-        (Code::PluginMissing, paths.cni_bin.join("naru-cni")),
-    ];
+    let wanted =
+        [(Code::ConflistMissing, paths.conflist()), (Code::PluginMissing, paths.cni_bin.join("naru-cni"))];
     let missing = wanted.into_iter().filter(|(_, file)| !file.exists());
     missing.map(|(code, file)| Finding::new(code, file.display().to_string(), "not there")).collect()
 }

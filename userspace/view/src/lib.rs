@@ -1,5 +1,5 @@
-//! A node as people and programs look at it: what it is, and what is wrong with it. One model for every face: `naru status`
-//! prints it, and whatever else shows a node reads the same. Looks only; nothing is changed.
+//! A node as people and programs look at it: what it is, and what is wrong with it. One model for every face: `naru
+//! status` prints it, and whatever else shows a node reads the same. Looks only; nothing is changed.
 
 mod code;
 mod finding;

@@ -76,7 +76,8 @@ impl Status {
         match machine::current(paths)? {
             Some(facts) => Self::of_node(paths, facts),
             None => {
-                let finding = Finding::new(Code::NotInitialised, "this machine", "not initialised in this boot");
+                let finding =
+                    Finding::new(Code::NotInitialised, "this machine", "not initialised in this boot");
                 Ok(Self { findings: vec![finding], ..Self::default() })
             }
         }
@@ -99,7 +100,8 @@ impl Status {
             tunnel_port: facts.tunnel_port,
             device_port: facts.device_port,
             routing: clustered.map(|settings| settings.cluster.routing_of(&settings.node).label()),
-            encapsulation: clustered.map(|settings| settings.cluster.encapsulation_of(&settings.node).label()),
+            encapsulation: clustered
+                .map(|settings| settings.cluster.encapsulation_of(&settings.node).label()),
             programs: Programs::read(&facts),
             interfaces: Links::open(MARKS)?.host_veths()?.len(),
             pods: datapath.pods()?.entries()?.len(),

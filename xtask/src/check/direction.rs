@@ -31,15 +31,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("naru-view", &["naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
     (
         "naru-agent",
-        &[
-            "naru-bpf",
-            "naru-cluster",
-            "naru-core",
-            "naru-netlink",
-            "naru-node",
-            "naru-store",
-            "naru-view",
-        ],
+        &["naru-bpf", "naru-cluster", "naru-core", "naru-netlink", "naru-node", "naru-store", "naru-view"],
     ),
     (
         "naru",

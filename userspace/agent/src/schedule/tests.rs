@@ -19,7 +19,8 @@ impl Play {
         Self { schedule, start: now, now, log: Vec::new() }
     }
 
-    /// Runs until the clock is at `end` milliseconds; each work ends as `judge` says, which may wish for more meanwhile.
+    /// Runs until the clock is at `end` milliseconds; each work ends as `judge` says, which may wish for more
+    /// meanwhile.
     fn until(&mut self, end: u64, mut judge: impl FnMut(&mut Schedule, Kind, Instant) -> Outcome) {
         let end = self.start + Duration::from_millis(end);
         while self.schedule.due().is_some_and(|due| due <= end) {
@@ -194,7 +195,8 @@ fn no_wish_is_lost_whenever_it_comes_and_however_work_ends() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % below
     };
-    let (start, outcomes) = (Instant::now(), [Outcome::Done, Outcome::Partly, Outcome::Failed, Outcome::TooSmall]);
+    let (start, outcomes) =
+        (Instant::now(), [Outcome::Done, Outcome::Partly, Outcome::Failed, Outcome::TooSmall]);
     let mut schedule = Schedule::new(PERIOD, start);
     // The latest wish of each kind that nothing fulfilled yet.
     let (mut open, mut now): (std::collections::BTreeMap<Kind, Instant>, _) = (Default::default(), start);
@@ -221,4 +223,21 @@ fn no_wish_is_lost_whenever_it_comes_and_however_work_ends() {
             assert!(now - *at < 10 * PERIOD, "{kind:?} waits");
         }
     }
+}
+
+#[test]
+fn what_is_removed_of_ours_does_not_wait_for_the_rest_after_a_long_pass() {
+    let (start, second) = (Instant::now(), Duration::from_secs(1));
+    let mut schedule = Schedule::new(PERIOD, start);
+    schedule.renew(Kind::Everything, start);
+    assert_eq!(schedule.begin(start), Some(Kind::Everything));
+    schedule.end(Outcome::Done, start + 3 * second);
+    schedule.wish(Kind::Routes, start + 3 * second);
+    assert_eq!(schedule.due(), Some(start + LOOK), "programs were due meanwhile");
+    assert_eq!(schedule.begin(start + 3 * second), Some(Kind::Programs));
+    schedule.end(Outcome::Done, start + 3 * second);
+    assert_eq!(schedule.begin(start + 3 * second + SETTLE), Some(Kind::Routes));
+    schedule.end(Outcome::Done, start + 5 * second);
+    schedule.wish(Kind::Routes, start + 5 * second);
+    assert!(schedule.tasks[Kind::Routes as usize].due <= Some(start + 6 * second));
 }

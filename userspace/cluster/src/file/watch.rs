@@ -1,5 +1,5 @@
-//! Changes of a file by inotify, however it is replaced: by rename, behind a symbolic link (a `ConfigMap`'s `..data`), with
-//! a directory above it, or by appearing with directories that are not there yet.
+//! Changes of a file by inotify, however it is replaced: by rename, behind a symbolic link (a `ConfigMap`'s `..data`),
+//! with a directory above it, or by appearing with directories that are not there yet.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -42,8 +42,8 @@ pub struct FileWatch {
 }
 
 impl FileWatch {
-    /// Watches the path as it leads now, as far as it does. A directory is watched before what it contains is looked at,
-    /// so a change meanwhile is announced too.
+    /// Watches the path as it leads now, as far as it does. A directory is watched before what it contains is looked
+    /// at, so a change meanwhile is announced too.
     ///
     /// # Errors
     /// The kernel gives no inotify instance.

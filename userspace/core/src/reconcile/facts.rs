@@ -132,7 +132,9 @@ impl fmt::Display for Action {
             Self::Free { address, .. } => write!(f, "{address}: free it, nothing holds it any more"),
             Self::Quarantine { address, .. } => write!(f, "{address}: give it to nobody, several have it"),
             Self::DeleteLink { name, .. } => write!(f, "{name}: delete the veth of no attachment"),
-            Self::DeleteEntry(entry) => write!(f, "{}: delete the map entry that leads nowhere", entry.address),
+            Self::DeleteEntry(entry) => {
+                write!(f, "{}: delete the map entry that leads nowhere", entry.address)
+            }
             Self::DeleteRoute(route) => write!(f, "{}: delete the route that leads nowhere", route.address),
             Self::ForgetInterface(index) => write!(f, "interface {index}: forget it, it is gone"),
             Self::RestoreEntry { address, .. } => write!(f, "{address}: write its map entry again"),

@@ -242,8 +242,8 @@ fn change(reply: &Reply, marks: &Marks) -> Option<Change> {
     }
 }
 
-/// Qdiscs and filters have more forms than the decoder knows; what and where is all we ask. Of an interface that goes the
-/// kernel announces no filters.
+/// Qdiscs and filters have more forms than the decoder knows; what and where is all we ask. Of an interface that goes
+/// the kernel announces no filters.
 fn filters(reply: &Reply, mark: FilterMark) -> Option<Change> {
     let word = |offset| u32_at(reply.body(), offset);
     let is_own = word(TC_HANDLE) == Some(mark.handle)
@@ -322,8 +322,7 @@ mod tests {
 
     fn route_message(family: i32, length: u8, protocol: u8, destination: &[u8]) -> Vec<u8> {
         let header = [u8::try_from(family).unwrap(), length, 0, 0, 254, protocol, 0, 1, 0, 0, 0, 0];
-        let attributes =
-            if destination.is_empty() { Vec::new() } else { attribute(RTA_DST, destination) };
+        let attributes = if destination.is_empty() { Vec::new() } else { attribute(RTA_DST, destination) };
         [header.to_vec(), attribute(8, &[1; 64]), attributes].concat()
     }
 
@@ -337,13 +336,17 @@ mod tests {
         assert_eq!(told(RTM_DELROUTE, &v6), Some(Change::Route { ours: true, gone: true, destination }));
         let default = route_message(libc::AF_INET6, 0, 9, &[]);
         let destination = "::/0".parse().unwrap();
-        assert_eq!(told(RTM_NEWROUTE, &default), Some(Change::Route { ours: false, gone: false, destination }));
+        assert_eq!(
+            told(RTM_NEWROUTE, &default),
+            Some(Change::Route { ours: false, gone: false, destination })
+        );
     }
 
     #[test]
     fn an_address_is_told_with_its_long_flags() {
         let header = [u8::try_from(libc::AF_INET6).unwrap(), 64, 0x80, 0, 7, 0, 0, 0];
-        let attributes = [attribute(IFA_ADDRESS, &[0xfd; 16]), attribute(IFA_FLAGS, &0x240_u32.to_ne_bytes())];
+        let attributes =
+            [attribute(IFA_ADDRESS, &[0xfd; 16]), attribute(IFA_FLAGS, &0x240_u32.to_ne_bytes())];
         let body = [header.to_vec(), attributes.concat()].concat();
         let (index, address) = (7, IpAddr::from([0xfd; 16]));
         assert_eq!(told(RTM_NEWADDR, &body), Some(Change::Address { index, address, flags: Some(0x240) }));

@@ -29,7 +29,8 @@ fn a_deleted_link_and_a_changed_route_are_noticed() {
         assert!(changes.iter().any(up), "{changes:?}");
         changes
     });
-    let is_route = |change: &Change, is: bool| matches!(change, Change::Route { ours: true, gone, .. } if *gone == is);
+    let is_route =
+        |change: &Change, is: bool| matches!(change, Change::Route { ours: true, gone, .. } if *gone == is);
     for gone in [false, true] {
         assert!(changes.iter().any(|change| is_route(change, gone)), "gone: {gone} in {changes:?}");
     }

@@ -15,10 +15,10 @@ pub struct Reattached {
     pub refused: Vec<String>,
 }
 
-/// Attaches the programs again to pods' interfaces that somebody took them off, and takes off what is of ours beside them.
-/// For filters the `noted` interfaces are looked at, which the kernel announced; for tcx all, of which it announces nothing.
-/// Interfaces that a plugin is at work on are left to it. `open` is asked for the tools only if there may be one to put
-/// right.
+/// Attaches the programs again to pods' interfaces that somebody took them off, and takes off what is of ours beside
+/// them. For filters the `noted` interfaces are looked at, which the kernel announced; for tcx all, of which it
+/// announces nothing. Interfaces that a plugin is at work on are left to it. `open` is asked for the tools only if
+/// there may be one to put right.
 ///
 /// # Errors
 /// Nothing can be looked at.
@@ -58,8 +58,8 @@ fn restore(tools: &Tools, ifindex: u32) -> Result<Option<String>, Cause> {
     Ok(is_put_right.then_some(link.name))
 }
 
-/// Whether the store says that this very veth was wired and not given up since: an ADD that is under way has yet to confirm,
-/// and a DEL takes the interface out of the map before it touches the veth.
+/// Whether the store says that this very veth was wired and not given up since: an ADD that is under way has yet to
+/// confirm, and a DEL takes the interface out of the map before it touches the veth.
 fn is_wired(tools: &Tools, link: &Link) -> Result<bool, Cause> {
     let Ok(Label { alias, .. }) = link.alias.parse::<Label>() else { return Ok(false) };
     let rows = tools.store.rows()?;

@@ -74,8 +74,8 @@ impl Changes {
     }
 }
 
-/// Looks at the machine and applies what follows for maps, routes, rules and uplinks, under the init lock; `None` where there is
-/// no node, or its pins or its tunnel device are gone, and only init helps.
+/// Looks at the machine and applies what follows for maps, routes, rules and uplinks, under the init lock; `None` where
+/// there is no node, or its pins or its tunnel device are gone, and only init helps.
 ///
 /// # Errors
 /// As [`apply`].
@@ -117,13 +117,15 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineErro
     Ok(Some(changes))
 }
 
-/// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of ours
-/// beside them: the kernel announces nothing of tcx. Cheap where nothing is missing.
+/// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of
+/// ours beside them: the kernel announces nothing of tcx. Cheap where nothing is missing.
 ///
 /// # Errors
 /// The node's files cannot be read.
 pub fn reattach(paths: &Paths) -> Result<Reattached, MachineError> {
-    let (pins, Some(facts)) = (paths.pins(), NodeFacts::load(paths)?) else { return Ok(Reattached::default()) };
+    let (pins, Some(facts)) = (paths.pins(), NodeFacts::load(paths)?) else {
+        return Ok(Reattached::default());
+    };
     let overlay = facts.tunnel_port.map(|_| (Side::Overlay, DEVICE.to_owned()));
     let uplink = Side::of_uplink(facts.sends_around);
     let uplinks = facts.uplinks.iter().map(|name| (uplink, name.clone()));
