@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: what building, checking and testing need, installed where it is missing.
 
+mod bpf;
 mod packages;
 mod rust;
 mod tools;
@@ -7,7 +8,7 @@ mod tools;
 use anyhow::bail;
 use clap::Args;
 
-pub use self::{packages::Group, rust::Bpf, tools::Tool};
+pub use self::{bpf::Bpf, packages::Group, tools::Tool};
 use crate::{run::say, workspace::Workspace};
 
 /// Options of `setup`.
