@@ -465,7 +465,7 @@ fn the_agent_tells_once_of_a_second_live_holder_and_nobody_else_gets_the_address
     let _agent = machine.agent_every(1);
     std::thread::sleep(Duration::from_millis(2500));
     let log = machine.agent_log();
-    assert_eq!(log.matches(&format!("ERROR naru::follow::mirror: {first}: ")).count(), 1, "{log}");
+    assert_eq!(log.matches(&format!("{first}: live at ")).count(), 1, "{log}");
     assert_eq!(
         (shown(), found(&machine.json(&["ipam", "check"]).1, "duplicate")),
         (json!("RESERVED"), vec![&*first])

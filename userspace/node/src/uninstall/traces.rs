@@ -26,6 +26,9 @@ pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError
     }
     machine::remove(&paths.node_store())?;
     remove_files(&paths.state, &STATE_FILES)?;
+    if init::retire_state(paths, &state)? {
+        return Ok(());
+    }
     machine::remove(&init::directories_mark(paths))?;
     remove_directories(state)
 }
@@ -34,9 +37,10 @@ pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError
 /// Whether there was anything.
 pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     let files = remove_files(&paths.run, &RUN_FILES)? + remove_files(&paths.state, &STATE_FILES)?;
+    let had_draft = init::remove_draft(paths)?;
     let mark = init::directories_mark(paths);
     if files == 0 && !mark.exists() {
-        return Ok(false);
+        return Ok(had_draft);
     }
     machine::remove(&mark)?;
     remove_directories(vec![&paths.bpf, &paths.run, &paths.state])?;
