@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::{
     run::step,
-    setup::{Bpf, Tool},
+    setup::Bpf,
     workspace::{Kind, Workspace},
 };
 
@@ -46,7 +46,7 @@ pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
 /// There is no BPF compiler.
 pub fn cargo(workspace: &Workspace, verb: &str, kind: Kind) -> anyhow::Result<Command> {
     let bpf = Bpf::present().context("no compiler for BPF: `cargo xtask setup` installs one")?;
-    let mut command = bpf.cargo(Tool::BPF_LINKER.bin_directory()?)?;
+    let mut command = bpf.cargo()?;
     command.current_dir(&workspace.root).env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
     command.args([verb, "--package", "naru-datapath", "--target", TARGET]).args(bpf.options());
     command.args(kind.features("naru-datapath"));

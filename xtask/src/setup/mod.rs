@@ -1,6 +1,5 @@
 //! `cargo xtask setup`: what building, checking and testing need, installed where it is missing.
 
-mod bpf;
 mod packages;
 mod rust;
 mod tools;
@@ -8,7 +7,7 @@ mod tools;
 use anyhow::bail;
 use clap::Args;
 
-pub use self::{bpf::Bpf, packages::Group, tools::Tool};
+pub use self::{packages::Group, rust::Bpf, tools::Tool};
 use crate::{run::say, workspace::Workspace};
 
 /// Options of `setup`.

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::bail;
 
-use super::bpf::Bpf;
+use super::rust::Bpf;
 use crate::run::{self, say, step};
 
 /// What a set of packages is for.

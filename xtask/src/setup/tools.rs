@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, process::Command};
 
-use super::bpf::Bpf;
+use super::rust::Bpf;
 use crate::{
     run::{self, step},
     workspace,
