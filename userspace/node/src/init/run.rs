@@ -77,7 +77,7 @@ fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), InitErro
 /// The directories, and in them the store with the journal.
 fn open_store(paths: &Paths) -> Result<NodeStore, InitError> {
     directories::make_state(paths)?;
-    let mut node = NodeStore::open(&paths.node_store())?;
+    let mut node = NodeStore::migrate(&paths.node_store())?;
     directories::make(paths, &mut node)?;
     Ok(node)
 }

@@ -10,6 +10,7 @@ mod delegated;
 mod error;
 mod filesystem;
 mod ledger;
+mod migrate;
 mod node;
 mod open;
 mod state;

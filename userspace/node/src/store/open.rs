@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
-use super::{StoreError, filesystem};
+use super::{StoreError, filesystem, migrate};
 
 /// How often a process looks whether the others are done, and after how long each time: 10 s in all. A transaction
 /// lasts less than a millisecond; the library's own pauses soon are 25 and 100 times that.
@@ -33,11 +33,18 @@ pub(super) enum Durability {
 
 /// What a database file should look like.
 pub(super) struct Layout {
-    /// Number of the schema, kept in `user_version`.
-    pub(super) schema: i64,
-    /// Statements that make the tables.
+    /// Statements that make the tables of the newest schema.
     pub(super) tables: &'static str,
+    /// Statements that turn the tables of a schema into those of the next, from schema 1 on.
+    pub(super) steps: &'static [&'static str],
     pub(super) durability: Durability,
+}
+
+impl Layout {
+    /// Number of the newest schema, kept in `user_version`.
+    pub(super) fn schema(&self) -> i64 {
+        self.steps.iter().fold(1, |schema, _| schema + 1)
+    }
 }
 
 /// The right to open a database, held until its first statement has run: until then a database that takes its
@@ -59,17 +66,11 @@ pub(super) fn open_existing<T>(
     layout: &Layout,
     first: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<(Connection, T), StoreError> {
-    if let Err(error) = fs::metadata(path) {
-        return Err(match error.kind() {
-            ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
-            _ => StoreError::io(path, "look it up", error),
-        });
-    }
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)?;
+    let connection = connect_existing(path, layout)?;
     let named = |error| StoreError::sqlite(path, error);
     // One look at the file for all questions: locking it and asking for a journal costs more than they do.
     connection.execute_batch("BEGIN").map_err(named)?;
-    check_schema(&connection, path, layout.schema)?;
+    migrate::check(&connection, path, layout)?;
     let answer = first(&connection).map_err(named)?;
     if layout.durability == Durability::Boot {
         connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(())).map_err(named)?;
@@ -82,14 +83,15 @@ pub(super) fn open_existing<T>(
     Ok((connection, answer))
 }
 
-fn check_schema(connection: &Connection, path: &Path, known: i64) -> Result<(), StoreError> {
-    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
-    let found: i64 = found.map_err(|error| StoreError::sqlite(path, error))?;
-    match found {
-        found if found == known => Ok(()),
-        found if found > known => Err(StoreError::Newer { path: path.to_owned(), found, known }),
-        found => Err(StoreError::Corrupt { path: path.to_owned(), detail: format!("schema {found}") }),
+/// Opens a database that exists and asks it nothing yet. The caller holds one of the locks.
+pub(super) fn connect_existing(path: &Path, layout: &Layout) -> Result<Connection, StoreError> {
+    if let Err(error) = fs::metadata(path) {
+        return Err(match error.kind() {
+            ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
+            _ => StoreError::io(path, "look it up", error),
+        });
     }
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)
 }
 
 /// Whether the database's log is to be written back.
@@ -116,7 +118,7 @@ pub(super) fn make(
         }
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.execute_batch(layout.tables)?;
-        connection.pragma_update(None, "user_version", layout.schema)?;
+        connection.pragma_update(None, "user_version", layout.schema())?;
         fill(&connection)?;
         connection.execute_batch("COMMIT")?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)

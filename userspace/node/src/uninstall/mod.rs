@@ -44,7 +44,7 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
     }
     let locks = if paths.run.exists() { Some((init::agent_lock(paths)?, init::lock(paths)?)) } else { None };
     let mut work = Work { paths, links, refused: Vec::new() };
-    let mut store = NodeStore::open(&paths.node_store())?;
+    let mut store = NodeStore::migrate(&paths.node_store())?;
     let lost = work.leases(&mut store, force)?;
     let result = init::remove_conflist(paths, Memory::load(paths)?.as_ref(), &store);
     work.note(result);
