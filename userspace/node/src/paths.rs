@@ -96,6 +96,12 @@ impl Paths {
         self.run.join("agent.lock")
     }
 
+    /// Held while another IPAM plugin is asked: `<run>/delegate.lock`.
+    #[must_use]
+    pub fn delegate_lock(&self) -> PathBuf {
+        self.run.join("delegate.lock")
+    }
+
     /// What init found and set in this boot: `<run>/node.json`.
     #[must_use]
     pub fn node_facts(&self) -> PathBuf {
@@ -129,7 +135,13 @@ impl Paths {
     /// The directory of this ABI's pins: `<bpf>/abi<N>`.
     #[must_use]
     pub fn pins(&self) -> PathBuf {
-        self.bpf.join(format!("abi{ABI_VERSION}"))
+        self.pins_of(ABI_VERSION)
+    }
+
+    /// The directory of the pins of another version of the ABI.
+    #[must_use]
+    pub fn pins_of(&self, version: u32) -> PathBuf {
+        self.bpf.join(format!("abi{version}"))
     }
 }
 

@@ -22,7 +22,7 @@ mod nft_watch;
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
 pub use clock::{now, time_of_day};
 pub use error::HostError;
-pub use file::{install_file, remove_file};
+pub use file::{install_file, is_temporary_of, remove_file};
 pub use identity::{boot_id, hostname};
 pub use journal::{Journal, JournalError, undo};
 pub use netns::{NetnsIdentity, current_netns, in_netns, netns_identity, open_netns};

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
-use super::{Delegated, InitError, NamedPool, Request, Standalone};
+use super::{Delegated, InitError, NamedPool, Request, Standalone, versions};
 use crate::{
     datapath::{AttachMode, Sizes},
     host,
@@ -72,9 +72,12 @@ impl Memory {
     pub fn load(paths: &Paths) -> Result<Option<Self>, InitError> {
         let path = paths.init_memory();
         match std::fs::read(&path) {
-            Ok(content) => serde_json::from_slice(&content)
-                .map(Some)
-                .map_err(|source| InitError::Content { path, source }),
+            Ok(content) => {
+                versions::check(&path, &content)?;
+                serde_json::from_slice(&content)
+                    .map(Some)
+                    .map_err(|source| InitError::Content { path, source })
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(InitError::file(path, "read")(error)),
         }

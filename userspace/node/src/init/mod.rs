@@ -3,6 +3,7 @@
 //! [`run`] is the plan. It looks first and refuses before it changes anything, then goes from the inside out: files,
 //! bpffs, programs, overlay device, addresses, routes, firewall; the runtime's configuration comes last.
 
+mod agent;
 mod config;
 mod conflist;
 mod directories;
@@ -18,23 +19,25 @@ mod request;
 mod run;
 mod survey;
 mod uplinks;
+mod versions;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use agent::AgentPlace;
 pub use error::InitError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
-pub use files::agent_lock;
 pub use follow::follow;
 pub(crate) use follow::readjust;
 pub use memory::{Memory, Pool, PoolSubnets};
 pub use named::{NamedPool, PoolChange};
 pub use overlay::{DEVICE, overlay_mac};
 pub use request::Request;
-pub use run::{Ready, run};
+pub use run::{Ready, run, run_as_agent};
 pub use survey::Survey;
+pub use versions::refuse_newer;
 
 pub(crate) use conflist::remove as remove_conflist;
 pub(crate) use directories::{DIRECTORY, mark as directories_mark, recall as recall_directories, write_mark};
@@ -109,10 +112,18 @@ pub fn ensure_pool(paths: &Paths, name: &str) -> Result<NodeFacts, InitError> {
 /// What the node is, if it is initialised in this boot and its pins and its store are there.
 ///
 /// # Errors
-/// The boot cannot be told, or a file is there but not readable.
+/// [`InitError::Newer`]; the boot cannot be told, or a file is there but not readable.
 pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, InitError> {
-    let Some(facts) = NodeFacts::load(paths)? else { return Ok(None) };
+    versions::glance(paths)?;
+    let Some(facts) = NodeFacts::load(paths)? else {
+        versions::refuse_newer(paths)?;
+        return Ok(None);
+    };
     let is_of_this_boot = facts.abi == naru_abi::ABI_VERSION && facts.boot_id == host::boot_id()?;
     let is_there = || Pins::new(paths).first_missing().is_none() && paths.lease_store().exists();
-    Ok(Some(facts).filter(|_| is_of_this_boot && is_there()))
+    if is_of_this_boot && is_there() {
+        return Ok(Some(facts));
+    }
+    versions::refuse_newer(paths)?;
+    Ok(None)
 }

@@ -7,8 +7,8 @@ use naru_core::{
 };
 
 use super::{
-    DEVICE, InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools,
-    uplinks,
+    AgentPlace, DEVICE, InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay,
+    pools, uplinks, versions,
 };
 use crate::{
     datapath::{self, AttachMode, Installed, Pins},
@@ -43,8 +43,30 @@ pub struct Ready {
 /// run it again.
 pub fn run(paths: &Paths, request: &Request) -> Result<Ready, InitError> {
     let links = Links::open()?;
-    check(paths, request, &links)?;
+    check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
+    let _lock = files::lock(paths)?;
+    locked(paths, request, links, &mut node)
+}
+
+/// As [`run`] by the node's agent, which takes its `place` before anything is changed, and keeps it.
+///
+/// # Errors
+/// As [`run`]; [`InitError::AgentRuns`] where another process has the place.
+pub fn run_as_agent(
+    paths: &Paths,
+    request: &Request,
+    place: &mut Option<AgentPlace>,
+) -> Result<Ready, InitError> {
+    if !place.as_ref().is_some_and(|place| place.is_held(paths)) {
+        *place = AgentPlace::take_existing(paths)?;
+    }
+    let links = Links::open()?;
+    check(paths, request, &links, Caller::Agent)?;
+    let mut node = open_store(paths)?;
+    if place.is_none() {
+        *place = Some(AgentPlace::take(paths)?);
+    }
     let _lock = files::lock(paths)?;
     locked(paths, request, links, &mut node)
 }
@@ -56,7 +78,7 @@ pub(super) fn run_unless(
     is_enough: impl Fn(&NodeFacts) -> bool,
 ) -> Result<NodeFacts, InitError> {
     let links = Links::open()?;
-    check(paths, request, &links)?;
+    check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
     let _lock = files::lock(paths)?;
     if let Some(facts) = super::current(paths)?.filter(is_enough) {
@@ -65,8 +87,20 @@ pub(super) fn run_unless(
     Ok(locked(paths, request, links, &mut node)?.facts)
 }
 
+/// Who makes this machine a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Agent,
+    Anybody,
+}
+
 /// Refuses what can be refused before anything is changed.
-fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), InitError> {
+fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Result<(), InitError> {
+    versions::refuse_newer(paths)?;
+    if caller == Caller::Anybody && versions::is_older(paths)? {
+        // An agent that runs has left it at that: it is as old, and would take back what is made of it.
+        AgentPlace::refuse_other(paths)?;
+    }
     let missing: Vec<String> = datapath::probe().missing().map(str::to_owned).collect();
     if !missing.is_empty() {
         return Err(InitError::MissingFeatures(missing));

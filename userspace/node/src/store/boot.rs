@@ -29,6 +29,14 @@ pub enum Start {
     Replaced(PathBuf),
 }
 
+pub(super) fn check_schema(path: &Path) -> Result<(), StoreError> {
+    migrate::check_at(path, &LAYOUT)
+}
+
+pub(super) fn glance(path: &Path) -> Result<(), StoreError> {
+    migrate::glance(path, &LAYOUT)
+}
+
 pub(super) fn open(path: &Path, boot_id: &str) -> Result<Connection, StoreError> {
     let _lock = open::opening_lock(path)?;
     match open::open_existing(path, &LAYOUT, stored_boot)? {

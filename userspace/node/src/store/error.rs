@@ -97,10 +97,7 @@ impl StoreError {
     /// Whether [`super::StateStore::create`] mends it.
     #[must_use]
     pub const fn wants_creation(&self) -> bool {
-        matches!(
-            self,
-            Self::Missing(_) | Self::OtherBoot { .. } | Self::Corrupt { .. } | Self::Older { .. }
-        )
+        matches!(self, Self::Missing(_) | Self::OtherBoot { .. } | Self::Corrupt { .. } | Self::Older { .. })
     }
 
     pub(super) fn io(path: &Path, verb: &'static str, source: io::Error) -> Self {

@@ -2,12 +2,18 @@
 //!
 //! Whoever is killed meanwhile leaves the older schema whole; no copy is kept, because nothing is ever half done.
 
+use std::io::Read;
 use std::path::Path;
 
 use rusqlite::{Connection, Result as SqlResult, TransactionBehavior};
 
 use super::StoreError;
-use super::open::{self, Layout};
+use super::open::{self, Durability, Layout};
+
+/// The beginning of every database, its length, and where `user_version` is in it (the library's file format, section 1.3).
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const HEADER: usize = 100;
+const VERSION_AT: usize = 60;
 
 /// The schema that the file says it has. Zero is a database that is nobody's, or was never finished.
 pub(super) fn schema(connection: &Connection) -> SqlResult<i64> {
@@ -26,6 +32,33 @@ pub(super) fn check(connection: &Connection, path: &Path, layout: &Layout) -> Re
         found @ 1.. => Err(StoreError::Older { path, found, known }),
         found => Err(StoreError::Corrupt { path, detail: format!("schema {found}") }),
     }
+}
+
+/// Compares the schema of the store at `path` with today's; as [`check`]. Reads only.
+pub(super) fn check_at(path: &Path, layout: &Layout) -> Result<(), StoreError> {
+    // Opening a newer one would make files beside it.
+    glance(path, layout)?;
+    let _lock = open::opening_lock(path)?;
+    check(&open::connect_existing(path, layout)?, path, layout)
+}
+
+/// Refuses a newer schema without opening the database: a few microseconds are what every ADD has for it. One that is still
+/// in the log alone is not seen; whoever changes a schema writes it back.
+pub(super) fn glance(path: &Path, layout: &Layout) -> Result<(), StoreError> {
+    match glimpse(path) {
+        Some(found) if found > layout.schema() => {
+            Err(StoreError::Newer { path: path.to_owned(), found, known: layout.schema() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the header of the file says of its schema; `None` where it is no database.
+fn glimpse(path: &Path) -> Option<i64> {
+    let mut header = [0; HEADER];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)).ok()?;
+    let number = header.get(VERSION_AT..).and_then(|rest| rest.first_chunk::<4>())?;
+    header.starts_with(MAGIC).then(|| i32::from_be_bytes(*number).into())
 }
 
 /// Takes the steps that lead from the file's schema to today's; nothing where there are none. The caller holds the
@@ -48,16 +81,22 @@ pub(super) fn migrate(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     }
     transaction.pragma_update(None, "user_version", layout.schema()).map_err(named)?;
     crate::failpoint::reach("schema-written");
-    transaction.commit().map_err(named)
+    transaction.commit().map_err(named)?;
+    if layout.durability == Durability::Disk {
+        // For those who look at the header only; a log that others read just now is written back by the next opening.
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+    Ok(())
 }
 
 /// A statement that the library refuses by itself, as one about a table that is not there, tells of damage: the schema's
 /// number promised otherwise. A full or read-only disk stays what it is.
 fn unfit(path: &Path, schema: usize, error: rusqlite::Error) -> StoreError {
     match StoreError::sqlite(path, error) {
-        StoreError::Sqlite { source, .. } => {
-            StoreError::Corrupt { path: path.to_owned(), detail: format!("step to schema {schema}: {source}") }
-        }
+        StoreError::Sqlite { source, .. } => StoreError::Corrupt {
+            path: path.to_owned(),
+            detail: format!("step to schema {schema}: {source}"),
+        },
         other => other,
     }
 }
@@ -66,7 +105,6 @@ fn unfit(path: &Path, schema: usize, error: rusqlite::Error) -> StoreError {
 mod tests {
     use std::{fs, path::PathBuf};
 
-    use super::super::open::Durability;
     use super::*;
 
     const FIRST: &str = "CREATE TABLE notes (name TEXT PRIMARY KEY) STRICT";
@@ -117,7 +155,8 @@ mod tests {
             older.migrate(STEPS).unwrap();
             older.migrate(STEPS).unwrap();
             let read = |connection: &Connection| {
-                connection.query_row("SELECT name, weight FROM marks", [], |row| Ok((row.get(0)?, row.get(1)?)))
+                connection
+                    .query_row("SELECT name, weight FROM marks", [], |row| Ok((row.get(0)?, row.get(1)?)))
             };
             let layout = layout(THIRD, STEPS, durability);
             let (_, row): (_, (String, i64)) = open::open_existing(&older.path, &layout, read).unwrap();
@@ -139,7 +178,10 @@ mod tests {
         let older = Older::new(Durability::Disk);
         const UNFIT: &[&str] = &[STEPS[0], "INSERT INTO nowhere VALUES (1)"];
         let refused = older.migrate(UNFIT).unwrap_err();
-        assert!(refused.to_string().contains("damaged: step to schema 3: no such table: nowhere"), "{refused}");
+        assert!(
+            refused.to_string().contains("damaged: step to schema 3: no such table: nowhere"),
+            "{refused}"
+        );
         assert_eq!(older.schema(), 1);
         older.migrate(STEPS).unwrap();
         assert_eq!(older.schema(), 3);
@@ -153,6 +195,19 @@ mod tests {
         let refused = older.migrate(&STEPS[..1]).unwrap_err();
         assert!(matches!(refused, StoreError::Newer { found: 3, known: 2, .. }), "{refused}");
         assert_eq!(fs::read(&older.path).unwrap(), before);
+    }
+
+    #[test]
+    fn the_header_tells_the_schema_of_a_migrated_store() {
+        for durability in [Durability::Boot, Durability::Disk] {
+            let older = Older::new(durability);
+            assert_eq!(glimpse(&older.path), Some(1));
+            older.migrate(STEPS).unwrap();
+            assert_eq!(glimpse(&older.path), Some(3));
+            fs::write(&older.path, "no database, though it is long enough to have a header ".repeat(3))
+                .unwrap();
+            assert_eq!(glimpse(&older.path), None);
+        }
     }
 
     #[test]

@@ -20,4 +20,5 @@ pub use delegated::DelegatedLease;
 pub use error::StoreError;
 pub use naru_core::ipam::Adoption;
 pub use node::{Identity, NodeStore};
+pub use open::is_file_of;
 pub use state::{ReserveError, StateStore};

@@ -60,6 +60,16 @@ impl NodeStore {
         }
     }
 
+    /// Says by an error what the store at `path` is, unless it is one of today's schema; changes nothing.
+    pub fn check_schema(path: &Path) -> Result<(), StoreError> {
+        migrate::check_at(path, &LAYOUT)
+    }
+
+    /// Refuses a store of a newer schema, by its header alone.
+    pub fn glance(path: &Path) -> Result<(), StoreError> {
+        migrate::glance(path, &LAYOUT)
+    }
+
     /// Opens the store; the caller holds the creation lock.
     fn open_locked(path: &Path) -> Result<Self, StoreError> {
         let found = open::open_existing(path, &LAYOUT, |_| Ok(()))

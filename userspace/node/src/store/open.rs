@@ -50,7 +50,7 @@ impl Layout {
 /// The right to open a database, held until its first statement has run: until then a database that takes its
 /// place meanwhile could be given this one's log. Waits for a [`creation_lock`].
 pub(super) fn opening_lock(path: &Path) -> Result<File, StoreError> {
-    let lock = match File::open(beside(path, ".lock")) {
+    let lock = match File::open(beside(path, LOCK)) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(StoreError::Missing(path.to_owned()));
         }
@@ -106,7 +106,7 @@ pub(super) fn make(
     layout: &Layout,
     fill: impl FnOnce(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), StoreError> {
-    let new = beside(path, ".new");
+    let new = beside(path, NEW);
     remove_with_companions(&new)?;
     // A log left by a database that was deleted would be played into the new one.
     remove_with_companions(path)?;
@@ -139,10 +139,24 @@ fn sync_directory(path: &Path) -> Result<(), StoreError> {
     synced.map_err(|error| StoreError::io(path, "sync its directory", error))
 }
 
+/// What is added to a database's name for its lock file, and for the one that is to take its place.
+const LOCK: &str = ".lock";
+const NEW: &str = ".new";
 /// What stands between a database's name and the mark of a damaged one that was moved aside.
 const DAMAGED: &str = ".damaged-";
 /// What the library keeps beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Whether a file beside the database at `path` with this name is the database, or belongs to it: its lock, what the library
+/// keeps beside it, one that is being made, or a damaged one that was moved aside.
+pub fn is_file_of(path: &Path, name: &str) -> bool {
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(rest) = name.strip_prefix(&*own) else { return false };
+    let bare = COMPANIONS.iter().find_map(|suffix| rest.strip_suffix(suffix)).unwrap_or(rest);
+    let is_mark =
+        |mark: &str| !mark.is_empty() && mark.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    matches!(bare, "" | NEW) || rest == LOCK || bare.strip_prefix(DAMAGED).is_some_and(is_mark)
+}
 
 /// Databases that were moved aside from `path`, in order of their names, without their logs.
 pub(super) fn aside(path: &Path) -> Vec<PathBuf> {
@@ -185,7 +199,7 @@ pub(super) fn creation_lock(path: &Path) -> Result<File, StoreError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory).map_err(|error| StoreError::io(path, "make its directory", error))?;
     filesystem::refuse_unsafe(path, directory)?;
-    let lock = beside(path, ".lock");
+    let lock = beside(path, LOCK);
     let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
     let file = open().map_err(|error| StoreError::io(path, "open its lock file", error))?;
     file.lock().map_err(|error| StoreError::io(path, "lock it", error))?;

@@ -8,7 +8,7 @@ use crate::{
     datapath::{self, Pins, Side},
     delegate,
     host::{self, firewall},
-    init::{self, DEVICE, DIRECTORY, InitError, Memory, NodeFacts},
+    init::{self, AgentPlace, DEVICE, DIRECTORY, InitError, Memory, NodeFacts},
     links::{HostVeth, Links},
     paths::Paths,
     store::NodeStore,
@@ -30,9 +30,10 @@ pub struct Removed {
 /// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
 ///
 /// # Errors
-/// [`InitError::PodsAttached`] without `force` and [`InitError::AgentRuns`], nothing is changed then; [`InitError::Refused`] with all that could
-/// not be taken back.
+/// [`InitError::Newer`], [`InitError::PodsAttached`] without `force` and [`InitError::AgentRuns`], nothing is changed then;
+/// [`InitError::Refused`] with all that could not be taken back.
 pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
+    init::refuse_newer(paths)?;
     if !paths.node_store().exists() {
         let was_initialised = traces::remove_remnants(paths)?;
         return Ok(Removed { was_initialised, ..Removed::default() });
@@ -42,7 +43,7 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
     if let Some(first) = pods.first().filter(|_| !force) {
         return Err(InitError::PodsAttached { count: pods.len(), first: owner(first) });
     }
-    let locks = if paths.run.exists() { Some((init::agent_lock(paths)?, init::lock(paths)?)) } else { None };
+    let locks = if paths.run.exists() { Some((AgentPlace::take(paths)?, init::lock(paths)?)) } else { None };
     let mut work = Work { paths, links, refused: Vec::new() };
     let mut store = NodeStore::migrate(&paths.node_store())?;
     let lost = work.leases(&mut store, force)?;
@@ -113,7 +114,7 @@ impl Work<'_> {
         self.note(result);
         let result = firewall::delete();
         self.note(result);
-        let result = traces::unpin(&self.paths.bpf);
+        let result = traces::unpin(self.paths);
         self.note(result);
     }
 

@@ -8,14 +8,14 @@ use naru_core::{
 use naru_node::{
     datapath::Pins,
     endpoint::{self, Cause, Maps},
-    host,
+    host, init,
     links::Links,
     paths::Paths,
     store::{StateStore, StoreError},
 };
 
 use crate::{
-    clock,
+    cause, clock,
     delegate::{self, Delegate},
     setting,
 };
@@ -26,6 +26,7 @@ use crate::{
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
     let paths = setting::paths(&conf.network.naru);
+    init::refuse_newer(&paths).map_err(|why| cause::of_init(&why))?;
     let valid: HashSet<&Attachment> = conf.valid_attachments.iter().collect();
     let mut errors = Vec::new();
     let mut keep = |part: Result<Vec<String>, String>| match part {
