@@ -128,7 +128,7 @@ fn plugins_programs_and_memory_have_figures_and_a_saved_run_is_compared() {
         assert!(median(&run, group, name) > 0.0, "{name}");
     }
     for path in ["from_pod encapsulating", "from_underlay decapsulating"] {
-        if naru_node::datapath::can_encapsulate() {
+        if naru_bpf::can_encapsulate() {
             assert!(median(&run, "programs", &format!("{path}, 10000 prefixes")) > 0.0, "{path}");
         }
     }

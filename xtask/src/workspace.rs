@@ -54,7 +54,7 @@ impl Workspace {
         })
     }
 
-    /// The eBPF object that the binaries embed. In the workspace itself, as `userspace/node/build.rs` looks there.
+    /// The eBPF object that the binaries embed. In the workspace itself, as `userspace/bpf/build.rs` looks there.
     #[must_use]
     pub fn object(&self, kind: Kind) -> PathBuf {
         self.root.join(match kind {

@@ -7,12 +7,12 @@ use naru_abi::{
     Hook::{self, FromOverlay, FromUnderlay},
     Outcome, StackReason, Verdict, features,
 };
+use naru_bpf::{AttachMode, Side, attach};
 use naru_e2e::{
     probe::fragments::send_packets,
     tool::holds_within,
     wire::{ethernet, ip},
 };
-use naru_node::datapath::{AttachMode, Side, attach};
 
 use crate::{
     kernel::has_encapsulation,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya_obj::{Object, generated::bpf_insn};
-use naru_node::datapath::object;
+use naru_bpf::object;
 
 /// A line for each program: its name, its instructions with all it calls, its bytes of stack in the deepest chain of calls.
 const BUDGET: &str = include_str!("budget.txt");

@@ -9,12 +9,12 @@ use naru_abi::{
     DropReason::{self, ForeignInnerSource, ForeignKey, ForeignOuterSource, NotForThisNode},
     Hook, Outcome, StackReason, Verdict,
 };
+use naru_bpf::{AttachMode, Side, attach};
 use naru_e2e::{
     netns::{Netns, Scratch},
     tool::{self, holds_within},
     wire::ethernet,
 };
-use naru_node::datapath::{AttachMode, Side, attach};
 
 use crate::{
     frames::Packet,

@@ -7,12 +7,12 @@ use std::{
 };
 
 use naru_abi::{Hook, Outcome, Verdict};
+use naru_bpf::{AttachMode, Datapath, attach_pod};
 use naru_e2e::{
     netns::{Netns, Scratch},
     probe::Host,
     tool,
 };
-use naru_node::datapath::{AttachMode, Datapath, attach_pod};
 
 use crate::{
     node::{Node, ip, unique},

@@ -7,6 +7,7 @@ use std::{
 };
 
 use naru_abi::{FlowKey, FlowValue};
+use naru_bpf::{Flows, Pins};
 use naru_e2e::{
     cni::TestPod,
     kube_proxy::Proxy,
@@ -17,10 +18,7 @@ use naru_e2e::{
     },
     tool::holds_within,
 };
-use naru_node::{
-    datapath::{Flows, Pins},
-    symmetry,
-};
+use naru_node::symmetry;
 use serde_json::json;
 
 use crate::world::{TARGET, Way, World, service};

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use aya::maps::MapData;
 use naru_abi::maps;
-use naru_node::datapath::Pins;
+use naru_bpf::Pins;
 use naru_sandbox::{netns, node};
 
 use crate::{
@@ -57,7 +57,7 @@ pub fn measure(site: &Site, binaries: &Binaries, progress: &mut Progress) -> any
     let agent = netns::inside(candidate.node(), || Ok(Agent(command.spawn().context("run naru agent")?)))?;
     thread::sleep(SETTLE);
     let resident = resident(agent.0.id())?;
-    let maps = all_maps(&Pins::new(&node::paths(&root)))?;
+    let maps = all_maps(&node::paths(&root).pins())?;
     progress.step()?;
     let pods = gates::PODS;
     let figure = |name, value: u64, limit| {

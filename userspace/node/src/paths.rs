@@ -6,6 +6,7 @@ use std::{
 };
 
 use naru_abi::ABI_VERSION;
+use naru_bpf::Pins;
 
 /// The directories of one node, all absolute or relative to the working directory as they were given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,20 +129,20 @@ impl Paths {
 
     /// What the last init was told, the cluster as last accepted included: `<state>/init.json`.
     #[must_use]
-    pub fn init_memory(&self) -> PathBuf {
+    pub fn settings(&self) -> PathBuf {
         self.state.join("init.json")
     }
 
-    /// The directory of this ABI's pins: `<bpf>/abi<N>`.
+    /// The pins of this ABI: `<bpf>/abi<N>`.
     #[must_use]
-    pub fn pins(&self) -> PathBuf {
+    pub fn pins(&self) -> Pins {
         self.pins_of(ABI_VERSION)
     }
 
-    /// The directory of the pins of another version of the ABI.
+    /// The pins of another version of the ABI.
     #[must_use]
-    pub fn pins_of(&self, version: u32) -> PathBuf {
-        self.bpf.join(format!("abi{version}"))
+    pub fn pins_of(&self, version: u32) -> Pins {
+        Pins::of_version(&self.bpf, version)
     }
 }
 

@@ -1,20 +1,17 @@
 //! Addresses that an administrator keeps from everybody, or for one pod: remembered in `node.db`, enforced in
 //! `state.db`, which is made from it at every init.
 
+use crate::machine;
 use std::net::IpAddr;
 
 use naru_core::{
     ids::PodName,
     ipam::{Domain, IpamError, Reservation},
 };
+use naru_store::{NodeStore, ReserveError, StateStore, StoreError};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    host,
-    init::{self, InitError},
-    paths::Paths,
-    store::{NodeStore, ReserveError, StateStore, StoreError},
-};
+use crate::{host, machine::MachineError, paths::Paths};
 
 const PREFIX: &str = "reservation/";
 
@@ -32,7 +29,7 @@ pub enum ReservationError {
     Taken(ReserveError),
     /// The node.
     #[error(transparent)]
-    Init(#[from] InitError),
+    Init(#[from] MachineError),
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -124,8 +121,8 @@ fn write(node: &mut NodeStore, reservation: &Reservation) -> Result<(), StoreErr
 
 /// Both stores, and the lock that keeps init away between their two writes.
 fn open(paths: &Paths) -> Result<(NodeStore, StateStore, std::fs::File), ReservationError> {
-    init::current(paths)?.ok_or(InitError::NotReady)?;
-    let lock = init::lock(paths)?;
-    let boot_id = host::boot_id().map_err(InitError::Host)?;
+    machine::current(paths)?.ok_or(MachineError::NotReady)?;
+    let lock = machine::lock(paths)?;
+    let boot_id = host::boot_id().map_err(MachineError::Host)?;
     Ok((NodeStore::open(&paths.node_store())?, StateStore::open(&paths.lease_store(), &boot_id)?, lock))
 }

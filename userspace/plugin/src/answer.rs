@@ -4,7 +4,7 @@ use std::{fs, net::IpAddr, path::Path};
 
 use ipnet::IpNet;
 use naru_cni_types::{Addressing, CniResult, Code, Dns, Error, Interface, Ip, NetworkConf, Route};
-use naru_node::{endpoint::Attached, links::gateway_for};
+use naru_node::{endpoint::Attached, machine::GATEWAYS};
 
 /// What of a result does not come from the attachment.
 pub(crate) struct Given<'a> {
@@ -36,13 +36,13 @@ pub(crate) fn result(conf: &NetworkConf, given: Given<'_>, netns: &Path, attache
     let ip = |ip: &_| Ip {
         interface: Some(1),
         address: IpNet::from(*ip),
-        gateway: Some(given.gateway_of(*ip).unwrap_or(gateway_for(*ip))),
+        gateway: Some(given.gateway_of(*ip).unwrap_or(GATEWAYS.of(*ip))),
     };
-    let route = |route: &naru_node::links::PodRoute| Route {
+    let route = |route: &naru_netlink::links::PodRoute| Route {
         mtu: route.mtu,
         advmss: route.advmss,
         priority: route.priority,
-        ..Route::new(route.destination, Some(route.gateway.unwrap_or(gateway_for(route.destination.addr()))))
+        ..Route::new(route.destination, Some(route.gateway.unwrap_or(GATEWAYS.of(route.destination.addr()))))
     };
     let own = CniResult {
         interfaces: vec![host, pod],

@@ -1,15 +1,15 @@
 //! What an adapter's error means to the runtime.
 
+use naru_netlink::netns::NetnsError;
 use std::io::ErrorKind;
 
 use naru_cni_types::{Code, Error};
 use naru_core::ipam::IpamError;
 use naru_node::{
     endpoint::{AttachError, Cause},
-    host::HostError,
-    init::InitError,
-    store::StoreError,
+    machine::MachineError,
 };
+use naru_store::StoreError;
 
 /// The error of an ADD.
 pub(crate) fn of_attach(error: &AttachError) -> Error {
@@ -19,10 +19,10 @@ pub(crate) fn of_attach(error: &AttachError) -> Error {
 /// The code for `cause`; `otherwise` where the specification has none.
 pub(crate) fn code_of(cause: &Cause, otherwise: Code) -> Code {
     match cause {
-        Cause::Host(HostError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+        Cause::Namespace(NetnsError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
             Code::UnknownContainer
         }
-        Cause::Host(HostError::NotANetns { .. }) => Code::InvalidEnvironment,
+        Cause::Namespace(NetnsError::NotANetns { .. }) => Code::InvalidEnvironment,
         Cause::SmallMtu(_) => Code::InvalidConfig,
         Cause::Store(error) => code_of_store(error),
         Cause::Reserve(error) => match error {
@@ -46,7 +46,7 @@ const fn code_of_store(_: &StoreError) -> Code {
 }
 
 /// The error of a node that could not be made ready.
-pub(crate) fn of_init(error: &InitError) -> Error {
+pub(crate) fn of_init(error: &MachineError) -> Error {
     let code = if error.is_retryable() { Code::TryAgainLater } else { Code::InvalidConfig };
     Error::new(code, error.to_string())
 }

@@ -175,7 +175,7 @@ fn ip(address: IpAddr, set: &AddressSet) -> Option<Ip> {
 }
 
 fn is_busy(why: &Cause) -> bool {
-    matches!(why, Cause::Store(naru_node::store::StoreError::Busy(_)))
+    matches!(why, Cause::Store(naru_store::StoreError::Busy(_)))
 }
 
 fn failed(id: &AttachmentId, why: &Cause, otherwise: Code) -> Error {

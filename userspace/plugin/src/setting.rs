@@ -9,10 +9,10 @@ use naru_cni_types::{
     Addressing, CniResult, Error, Ipam, NaruKeys, Network, NetworkConf, Range, Route, SourceCheck, Target,
 };
 use naru_core::ids::{AttachmentId, PodName};
+use naru_netlink::links::{Mac, PodRoute};
 use naru_node::{
     endpoint::Spec,
-    init::{NodeFacts, Standalone, pool_name},
-    links::{Mac, PodRoute},
+    machine::{NodeFacts, Standalone, pool_name},
     paths::{GivenPaths, Paths},
 };
 

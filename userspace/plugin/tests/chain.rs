@@ -4,6 +4,7 @@
 
 mod harness;
 
+use naru_netlink::netns;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -13,10 +14,7 @@ use std::{
 
 use harness::{NODE, Netns, Node, PLUGIN, Said, addresses, speak};
 use naru_abi::pod_flags;
-use naru_node::{
-    datapath::{Pins, Pods},
-    host,
-};
+use naru_bpf::Pods;
 use serde_json::{Map, Value, json};
 
 /// A runtime with one configuration list.
@@ -164,7 +162,7 @@ fn both_rate_limits_hold_between_pods_of_one_node_and_other_pods_have_none() {
     unlimited.add(&other);
 
     let flags = |address: &str| {
-        let entries = Pods::open(&Pins::new(&node.paths)).unwrap().entries().unwrap();
+        let entries = Pods::open(&node.paths.pins()).unwrap().entries().unwrap();
         let wanted: std::net::IpAddr = address.parse().unwrap();
         entries.into_iter().find(|(known, _)| std::net::IpAddr::from(*known) == wanted).unwrap().1.flags
     };
@@ -271,7 +269,7 @@ fn what_a_plugin_before_naru_answered_stays_in_the_result_and_is_not_naru_s_to_c
     assert_eq!(result["dns"], before["dns"]);
     chain.check(&pod, &result);
     chain.del(&pod, &result);
-    let namespace = host::open_netns(&pod.path());
+    let namespace = netns::open_netns(&pod.path());
     assert!(namespace.is_ok(), "the container stays");
     node.assert_clean();
 }

@@ -7,7 +7,7 @@ mod harness;
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use harness::{NODE, Netns, Node, Said, addresses};
-use naru_node::store::NodeStore;
+use naru_store::NodeStore;
 use serde_json::{Value, json};
 
 /// Where Debian's package has its plugins.

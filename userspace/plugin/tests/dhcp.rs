@@ -13,7 +13,7 @@ use std::{
 };
 
 use harness::{NODE, Netns, Node, Said, addresses};
-use naru_node::store::NodeStore;
+use naru_store::NodeStore;
 use serde_json::{Value, json};
 
 const REFERENCE: &str = "/usr/lib/cni";

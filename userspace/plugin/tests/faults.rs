@@ -11,13 +11,9 @@ use naru_abi::{
     Addr, FlowKey, FlowValue, PodValue,
     pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS},
 };
+use naru_bpf::Pods;
 use naru_core::reconcile::{Pass, Policy};
-use naru_node::{
-    datapath::{Pins, Pods},
-    endpoint::reconcile,
-    host,
-    init::NodeFacts,
-};
+use naru_node::{endpoint::reconcile, host, machine::NodeFacts};
 use serde_json::json;
 
 const STEPS: [&str; 9] = [
@@ -333,13 +329,13 @@ fn a_pod_whose_mac_is_checked_is_checked_in_new_maps_too() {
     node.add("free", &free).ok();
     node.call("ADD", "bound", &path(&bound), &checked).ok();
     assert!(is_heard_with_another_mac(&free) && !is_heard_with_another_mac(&bound), "before");
-    let pods = Pods::open(&Pins::new(&node.paths)).unwrap().entries().unwrap();
+    let pods = Pods::open(&node.paths.pins()).unwrap().entries().unwrap();
     node.unmount();
     fs::remove_dir_all(&node.paths.run).unwrap();
     node.boot = "boot-2".to_owned();
     node.add("new", &Netns::new("new")).ok();
     assert!(is_heard_with_another_mac(&free) && !is_heard_with_another_mac(&bound), "after");
-    let restored = Pods::open(&Pins::new(&node.paths)).unwrap();
+    let restored = Pods::open(&node.paths.pins()).unwrap();
     for (address, value) in pods {
         let now = restored.get(address).unwrap().unwrap();
         assert_eq!((now.flags, now.mtu, now.generation), (value.flags, value.mtu, value.generation));

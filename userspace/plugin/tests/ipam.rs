@@ -6,7 +6,7 @@ use std::{fs, net::IpAddr, process::Command, thread};
 
 use harness::{addresses, ipam::Ipam};
 use naru_core::ipam::{Domain, State};
-use naru_node::store::StateStore;
+use naru_store::StateStore;
 use serde_json::{Value, json};
 
 fn conf(ipam: Value) -> Value {

@@ -17,7 +17,7 @@ use naru_core::{
     ipam::State,
     reconcile::{Pass, Policy},
 };
-use naru_node::{endpoint::reconcile, host, init::NodeFacts};
+use naru_node::{endpoint::reconcile, host, machine::NodeFacts};
 use serde_json::{Value, json};
 
 /// Where Debian has the reference plugins.

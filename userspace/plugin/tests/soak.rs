@@ -5,12 +5,14 @@
 
 mod harness;
 
+use naru_node::machine::MARKS;
 use std::{
     collections::BTreeMap, env, fs::File, net::IpAddr, os::fd::AsFd, process::Command, time::Duration,
 };
 
 use harness::{Netns, Node, PLUGIN, Said, addresses, speak_for};
-use naru_node::{endpoint::examine, links::pod_facts};
+use naru_netlink::links::pod_facts;
+use naru_node::endpoint::examine;
 use serde_json::{Value, json};
 
 /// Containers, each with one namespace after another.
@@ -232,7 +234,7 @@ impl World {
         for (at, pod) in self.pods.iter().enumerate() {
             let Some(pod) = pod else { continue };
             let file = File::open(pod.path()).unwrap();
-            let Some(facts) = pod_facts(file.as_fd(), "eth0").unwrap() else { continue };
+            let Some(facts) = pod_facts(file.as_fd(), "eth0", MARKS).unwrap() else { continue };
             for address in facts.addresses {
                 let other = seen.insert(address.ip, at);
                 assert!(other.is_none(), "c{at} and c{} both have {}", other.unwrap(), address.ip);

@@ -25,8 +25,8 @@ const ALIASES: [&str; 2] = ["naru-ipam", "loopback"];
 pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     let host = host()?;
     let mut command = static_build(workspace, &host);
-    command.args(["--release", "--package", "naru-agent", "--package", "naru-plugin"]);
-    command.args(kind.features("naru-agent"));
+    command.args(["--release", "--package", "naru", "--package", "naru-plugin"]);
+    command.args(kind.features("naru"));
     step("static binaries", &mut command)?;
     let dist = workspace.dist_of(kind);
     fs::create_dir_all(&dist).with_context(|| format!("create {}", dist.display()))?;

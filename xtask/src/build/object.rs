@@ -1,4 +1,4 @@
-//! The eBPF object, as userspace/node/build.rs embeds it.
+//! The eBPF object, as userspace/bpf/build.rs embeds it.
 
 use std::{
     fs,

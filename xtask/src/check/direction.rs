@@ -7,19 +7,43 @@ use anyhow::Context;
 use serde_json::Value;
 
 /// Crates of ours, and those of ours that each may use outside tests.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("naru-abi", &[]),
     ("naru-packet", &["naru-abi"]),
     ("naru-datapath", &["naru-abi", "naru-packet"]),
     ("naru-core", &["naru-abi"]),
     ("naru-netlink", &[]),
-    ("naru-node", &["naru-abi", "naru-core", "naru-netlink"]),
+    ("naru-bpf", &["naru-abi", "naru-netlink"]),
+    ("naru-store", &["naru-abi", "naru-core"]),
+    ("naru-node", &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-store"]),
     ("naru-cni-types", &[]),
-    ("naru-plugin", &["naru-abi", "naru-core", "naru-node", "naru-cni-types"]),
+    (
+        "naru-plugin",
+        &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-store", "naru-cni-types"],
+    ),
     ("naru-cluster", &["naru-abi", "naru-core"]),
-    ("naru-sandbox", &["naru-node"]),
-    ("naru-bench", &["naru-abi", "naru-core", "naru-node", "naru-sandbox"]),
-    ("naru-agent", &["naru-abi", "naru-core", "naru-node", "naru-cluster", "naru-sandbox", "naru-bench"]),
+    ("naru-sandbox", &["naru-netlink", "naru-node"]),
+    (
+        "naru-bench",
+        &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-sandbox", "naru-store"],
+    ),
+    ("naru-lab", &["naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-sandbox"]),
+    ("naru-agent", &["naru-bpf", "naru-cluster", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
+    (
+        "naru",
+        &[
+            "naru-abi",
+            "naru-agent",
+            "naru-bench",
+            "naru-bpf",
+            "naru-cluster",
+            "naru-core",
+            "naru-lab",
+            "naru-netlink",
+            "naru-node",
+            "naru-store",
+        ],
+    ),
     ("xtask", &[]),
     // It judges the binaries from outside.
     ("naru-e2e", &["naru-abi"]),

@@ -36,17 +36,8 @@ fn clippy_of_datapath(workspace: &Workspace, what: &str, kind: Kind) -> anyhow::
     step(what, datapath.args(["--release", "--quiet", "--", "-D", "warnings"]))
 }
 
-const CLIPPY_DEBUG: [&str; 9] = [
-    "clippy",
-    "--package",
-    "naru-agent",
-    "--features",
-    "naru-agent/debug",
-    "--quiet",
-    "--",
-    "-D",
-    "warnings",
-];
+const CLIPPY_DEBUG: [&str; 9] =
+    ["clippy", "--package", "naru", "--features", "naru/debug", "--quiet", "--", "-D", "warnings"];
 
 const CLIPPY: [&str; 9] = [
     "clippy",

@@ -6,7 +6,8 @@ use naru_core::{
     ids::AttachmentId,
     ipam::{AddressSet, Domain, Request, Subnet},
 };
-use naru_node::{host, store::StateStore};
+use naru_node::host;
+use naru_store::StateStore;
 
 /// Assigns `count` addresses of `subnet` in naru-ipam's domain of the network `bench`; its pool is there already.
 ///

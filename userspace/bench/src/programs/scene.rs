@@ -3,7 +3,7 @@ use std::{fmt, fs, net::Ipv4Addr};
 use anyhow::{Context, ensure};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use naru_abi::{ABI_VERSION, Addr, Config, InterfaceValue, PodValue, Prefix, RouteKind, RouteValue};
-use naru_node::datapath::{Datapath, Pins, Sizes, can_encapsulate, install};
+use naru_bpf::{Datapath, Pins, Sizes, can_encapsulate, install};
 use naru_sandbox::netns;
 use rustix::mount::{MountFlags, mount};
 

@@ -72,8 +72,8 @@ impl Run<'_> {
     /// [`RunError`]; a plugin that ran and failed is no error here.
     pub fn run(&self) -> Result<Said, RunError> {
         let program = self.find()?;
-        // Files in memory: however much either side writes, nobody waits for the other.
-        let (stdin, mut stdout) = (memory("naru-stdin", self.stdin)?, memory("naru-stdout", &[])?);
+        // Files in settings: however much either side writes, nobody waits for the other.
+        let (stdin, mut stdout) = (settings("naru-stdin", self.stdin)?, settings("naru-stdout", &[])?);
         let child = Command::new(&program)
             .envs(self.variables.iter().copied())
             .stdin(stdin)
@@ -125,7 +125,7 @@ fn io_error<T>(action: &'static str, result: io::Result<T>) -> Result<T, RunErro
 }
 
 /// A file without a name that holds `content`, to be read from the beginning.
-fn memory(name: &str, content: &[u8]) -> Result<File, RunError> {
+fn settings(name: &str, content: &[u8]) -> Result<File, RunError> {
     let make = || {
         let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
         file.write_all(content)?;

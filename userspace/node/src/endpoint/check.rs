@@ -1,3 +1,5 @@
+use crate::machine::MARKS;
+use naru_netlink::netns;
 use std::{collections::BTreeSet, fmt, net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
@@ -5,12 +7,9 @@ use naru_core::{
     ids::{AttachmentId, Generation, Label, host_ifname},
     ipam::{Domain, Row, State},
 };
+use naru_netlink::links::{self, Link, Mac, PodFacts, RouteTarget};
 
 use super::{Attached, Cause, Tools, namespaces};
-use crate::{
-    datapath, host,
-    links::{self, Link, Mac, PodFacts, RouteTarget},
-};
 
 /// What the caller knows an attachment to have; routes that are not named are other people's business.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -60,7 +59,7 @@ pub fn check(
     netns: BorrowedFd<'_>,
     expected: &Expected,
 ) -> Result<Attached, Difference> {
-    let netns_id = namespaces::id(host::netns_identity(netns)?);
+    let netns_id = namespaces::id(netns::netns_identity(netns)?);
     let rows = tools.store.lease_of(&Domain::naru(), id)?;
     let held: Vec<&Row> = rows.iter().filter(|row| row.state == State::Assigned).collect();
     ensure(!held.is_empty(), || format!("store: {id} holds no address"))?;
@@ -88,7 +87,7 @@ pub(super) fn find(
     let pod = pod_end(id, netns, &link, expected)?;
     host_routes(tools, &link, &expected.addresses)?;
     map_entries(tools, &link, generation, &expected.addresses)?;
-    let filters = datapath::pod_filters(&tools.maps.pins, &link.name)?;
+    let filters = naru_bpf::pod_filters(&tools.maps.pins, &link.name)?;
     ensure(filters.is_complete(), || format!("{}: filters are missing", link.name))?;
     let attached = Attached {
         host_mac: mac_of(&link)?,
@@ -122,7 +121,7 @@ fn pod_end(
     expected: &Expected,
 ) -> Result<PodFacts, Difference> {
     let name = id.ifname();
-    let Some(pod) = links::pod_facts(netns, name)? else {
+    let Some(pod) = links::pod_facts(netns, name, MARKS)? else {
         return Err(Difference::Found(format!("{name}: not in the container")));
     };
     ensure(pod.link.peer_index == Some(link.index), || {

@@ -4,14 +4,11 @@ use naru_core::{
     ids::{AttachmentId, Generation, Label, host_ifname},
     ipam::{Domain, Millis, Row},
 };
+use naru_netlink::links::{Link, Links, RouteTarget};
+use naru_store::{StateStore, failpoint::reach};
 
 use super::{Cause, Maps};
-use crate::{
-    failpoint::reach,
-    links::{Link, Links, RouteTarget},
-    store::StateStore,
-    symmetry,
-};
+use crate::symmetry;
 
 /// What was taken down, and what was not.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! Which network namespaces are alive, and which of them holds a pod's end.
 
+use crate::machine::MARKS;
+use naru_netlink::netns;
 use std::{
     collections::BTreeMap,
     fs,
@@ -8,10 +10,9 @@ use std::{
 };
 
 use naru_core::ids::NetnsId;
-
-use crate::{
-    host::{self, NetnsIdentity},
+use naru_netlink::{
     links::{self, LinkError, Links, Mac},
+    netns::NetnsIdentity,
 };
 
 /// The identity that is written down: the cookie where the kernel has it, else the inode.
@@ -53,8 +54,8 @@ fn mounted() -> Vec<PathBuf> {
 }
 
 fn identify(path: &Path) -> Option<NetnsId> {
-    let netns = host::open_netns(path).ok()?;
-    host::netns_identity(netns.as_fd()).ok().map(id)
+    let netns = netns::open_netns(path).ok()?;
+    netns::netns_identity(netns.as_fd()).ok().map(id)
 }
 
 /// The namespace among `alive` in which `ifname` is the other end of the host's interface `index`. Indexes repeat from
@@ -67,8 +68,8 @@ pub(super) fn holder(
 ) -> Result<Option<NetnsId>, LinkError> {
     let macs: Vec<Mac> = links.neighbours(index)?.into_iter().map(|neighbour| neighbour.mac).collect();
     let holds = |path: &Path| {
-        let netns = host::open_netns(path).ok()?;
-        let link = links::pod_facts(netns.as_fd(), ifname).ok()??.link;
+        let netns = netns::open_netns(path).ok()?;
+        let link = links::pod_facts(netns.as_fd(), ifname, MARKS).ok()??.link;
         let same = link.peer_index == Some(index) && link.mac.is_some_and(|mac| macs.contains(&mac));
         same.then_some(())
     };

@@ -1,6 +1,6 @@
 //! Ordered steps, each with its undo: what fails is taken back in reverse.
 
-use crate::failpoint::{Whim, reach};
+use naru_store::failpoint::{Whim, reach};
 
 /// One step over the work `W`.
 pub(super) struct Step<W, E> {

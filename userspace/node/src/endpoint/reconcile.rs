@@ -8,14 +8,11 @@ use naru_core::{
     ipam::{DEFAULT_COOLING, Domain, Millis},
     reconcile::{Action, Finding, Kind, LiveLink, Pass, Policy, findings, reconcile},
 };
+use naru_netlink::links::{Link, Links, Route};
+use naru_store::{Adoption, StateStore, StoreError};
 
 use super::{Cause, Tools, detach, facts, namespaces, observe, restore};
-use crate::{
-    init::NodeFacts,
-    links::{Link, Links, Route},
-    store::{Adoption, StateStore, StoreError},
-    symmetry,
-};
+use crate::{machine::NodeFacts, symmetry};
 
 /// What a pass did.
 #[derive(Debug, Default)]

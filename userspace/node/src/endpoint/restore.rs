@@ -1,12 +1,10 @@
 use std::collections::BTreeSet;
 
 use naru_core::ids::Label;
+use naru_netlink::links::Link;
 
 use super::{Cause, Tools};
-use crate::{
-    datapath::{self, Pins},
-    links::Link,
-};
+use naru_bpf::Pins;
 
 /// Attaches the programs again to pods' interfaces that somebody took them off, and takes off what is of ours beside them.
 /// For filters the `noted` interfaces are looked at, which the kernel announced; for tcx all, of which it announces nothing.
@@ -21,7 +19,7 @@ pub fn restore_programs<E: From<Cause>>(
     open: impl FnOnce() -> Result<Tools, E>,
 ) -> Result<Vec<String>, E> {
     let mut suspects = noted.clone();
-    match datapath::wrong_by_tcx(pins) {
+    match naru_bpf::wrong_by_tcx(pins) {
         // For a larger pass.
         Err(error) if error.is_not_installed() => return Ok(Vec::new()),
         wrong => suspects.extend(wrong.map_err(Cause::from)?),
@@ -60,15 +58,15 @@ fn is_wired(tools: &Tools, link: &Link) -> Result<bool, Cause> {
 /// Makes a pod's interface have both programs, and no more of ours; whether it had not. `flags` are the pod's.
 pub(super) fn put_right(pins: &Pins, interface: &str, flags: u32) -> Result<bool, Cause> {
     let is_sound =
-        || Ok(datapath::pod_filters(pins, interface)?.is_complete() && !datapath::has_strays(interface)?);
+        || Ok(naru_bpf::pod_filters(pins, interface)?.is_complete() && !naru_bpf::has_strays(interface)?);
     match is_sound() {
         Ok(true) => return Ok(false),
         // Gone since we looked.
-        Err(error) if datapath::Error::is_no_device(&error) => return Ok(false),
+        Err(error) if naru_bpf::Error::is_no_device(&error) => return Ok(false),
         Err(error) => return Err(error.into()),
         Ok(false) => {}
     }
-    match datapath::restore_pod(pins, interface, datapath::pod_mode(flags)) {
+    match naru_bpf::restore_pod(pins, interface, naru_bpf::pod_mode(flags)) {
         Err(error) if error.is_no_device() => Ok(false),
         result => Ok(result.map(|()| true)?),
     }

@@ -2,8 +2,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 use naru_core::ids::{AttachmentId, PodName, host_ifname};
-
-use crate::links::{Mac, PodRoute};
+use naru_netlink::links::{Mac, PodRoute};
 
 /// What is asked of an attachment, checked by the caller.
 #[derive(Clone, Debug)]

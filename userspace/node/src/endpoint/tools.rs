@@ -1,8 +1,7 @@
-use crate::{
-    datapath::{self, Flows, Interfaces, Pins, Pods},
-    links::Links,
-    store::StateStore,
-};
+use naru_netlink::links::Links;
+use naru_store::StateStore;
+
+use naru_bpf::{Flows, Interfaces, Pins, Pods};
 
 /// The maps that attachments are entered in.
 pub struct Maps {
@@ -20,8 +19,8 @@ impl Maps {
     /// Opens the pinned maps.
     ///
     /// # Errors
-    /// [`datapath::Error::NotInstalled`] where one is not pinned.
-    pub fn open(pins: Pins) -> datapath::Result<Self> {
+    /// [`naru_bpf::Error::NotInstalled`] where one is not pinned.
+    pub fn open(pins: Pins) -> naru_bpf::Result<Self> {
         let (pods, interfaces) = (Pods::open(&pins)?, Interfaces::open(&pins)?);
         Ok(Self { pods, interfaces, flows: Flows::open(&pins)?, pins })
     }

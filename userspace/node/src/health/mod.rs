@@ -1,32 +1,34 @@
 //! What is wrong with a running node, in words: looked at, never changed.
 
+use crate::machine::MARKS;
 use std::{net::IpAddr, path::PathBuf};
 
+use naru_netlink::links::Links;
+use naru_store::NodeStore;
+
 use crate::{
-    datapath::{Pins, Side, attachment, chains, has_strays, pod_filters},
-    init::{self, DEVICE, InitError, Memory, NodeFacts, Survey},
-    links::Links,
+    machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
-    store::NodeStore,
 };
+use naru_bpf::{Pins, Side, attachment, chains, has_strays, pod_filters};
 
 /// Everything that is not as it should be; empty on a healthy node.
 ///
 /// # Errors
 /// The machine cannot be looked at.
-pub fn warnings(paths: &Paths, memory: &Memory) -> Result<Vec<String>, InitError> {
-    let links = Links::open()?;
-    let survey = Survey::take(&links, memory)?;
-    let pins = Pins::new(paths);
+pub fn warnings(paths: &Paths, settings: &Settings) -> Result<Vec<String>, MachineError> {
+    let links = Links::open(MARKS)?;
+    let survey = Survey::take(&links, settings)?;
+    let pins = paths.pins();
     let mut warnings: Vec<String> =
-        init::overlaps(memory, &survey, |_| true).iter().map(ToString::to_string).collect();
+        survey.overlaps(settings, |_| true).iter().map(ToString::to_string).collect();
     warnings.extend(pins.first_missing().map(|pin| format!("{}: not pinned", pin.display())));
-    warnings.extend(own_addresses(memory, &survey));
-    warnings.extend(unreachable_nodes(memory, &survey));
-    warnings.extend(overlay(&links, &pins, memory)?);
+    warnings.extend(own_addresses(settings, &survey));
+    warnings.extend(unreachable_nodes(settings, &survey));
+    warnings.extend(overlay(&links, &pins, settings)?);
     warnings.extend(uplinks(paths, &pins)?);
     warnings.extend(pods(&links, &pins)?);
-    warnings.extend(runtime(paths, memory));
+    warnings.extend(runtime(paths, settings));
     warnings.extend(lost_journals(paths));
     Ok(warnings)
 }
@@ -46,8 +48,8 @@ pub fn lost_journals(paths: &Paths) -> Vec<String> {
 }
 
 /// Addresses that the cluster says are this node's, but the machine does not have.
-fn own_addresses(memory: &Memory, survey: &Survey) -> Vec<String> {
-    let Some(own) = memory.cluster.node(&memory.node) else { return Vec::new() };
+fn own_addresses(settings: &Settings, survey: &Survey) -> Vec<String> {
+    let Some(own) = settings.cluster.node(&settings.node) else { return Vec::new() };
     let missing = |address: &&IpAddr| !survey.addresses.contains(address);
     own.addresses
         .iter()
@@ -56,14 +58,14 @@ fn own_addresses(memory: &Memory, survey: &Survey) -> Vec<String> {
         .collect()
 }
 
-fn unreachable_nodes(memory: &Memory, survey: &Survey) -> Vec<String> {
-    let remotes = memory.cluster.remotes(&memory.node);
+fn unreachable_nodes(settings: &Settings, survey: &Survey) -> Vec<String> {
+    let remotes = settings.cluster.remotes(&settings.node);
     let lost = remotes.filter(|node| node.underlay().is_some_and(|end| !survey.paths.contains_key(&end)));
     lost.map(|node| format!("node {}: no route to its first address", node.name)).collect()
 }
 
-fn overlay(links: &Links, pins: &Pins, memory: &Memory) -> Result<Option<String>, InitError> {
-    if !memory.is_clustered() {
+fn overlay(links: &Links, pins: &Pins, settings: &Settings) -> Result<Option<String>, MachineError> {
+    if !settings.is_clustered() {
         return Ok(None);
     }
     let Some(link) = links.link(DEVICE)? else {
@@ -77,7 +79,7 @@ fn overlay(links: &Links, pins: &Pins, memory: &Memory) -> Result<Option<String>
 }
 
 /// Uplinks without our programs, or with more than one in a direction.
-fn uplinks(paths: &Paths, pins: &Pins) -> Result<Vec<String>, InitError> {
+fn uplinks(paths: &Paths, pins: &Pins) -> Result<Vec<String>, MachineError> {
     let mut warnings = Vec::new();
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(warnings) };
     for name in facts.uplinks {
@@ -94,7 +96,7 @@ fn uplinks(paths: &Paths, pins: &Pins) -> Result<Vec<String>, InitError> {
 }
 
 /// Pods' interfaces without our filters, or with more of ours.
-fn pods(links: &Links, pins: &Pins) -> Result<Vec<String>, InitError> {
+fn pods(links: &Links, pins: &Pins) -> Result<Vec<String>, MachineError> {
     let wrong = |name: &str| {
         if !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete()) {
             return Some("programs are not attached");
@@ -106,9 +108,9 @@ fn pods(links: &Links, pins: &Pins) -> Result<Vec<String>, InitError> {
 }
 
 /// What the container runtime will not find.
-fn runtime(paths: &Paths, memory: &Memory) -> Vec<String> {
+fn runtime(paths: &Paths, settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
-    if memory.conflist && paths.cni_conf.is_dir() {
+    if settings.conflist && paths.cni_conf.is_dir() {
         if !paths.conflist().exists() {
             warnings.push(format!("{}: not there", paths.conflist().display()));
         }

@@ -1,33 +1,19 @@
 use std::{io, path::PathBuf};
 
+use naru_netlink::Errno;
+
 use super::JournalError;
 
 /// Why a fact of the machine could not be read or a change not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// A file could not be read, written or renamed.
-    #[error("{}: {action}: {}", path.display(), lower(source))]
+    #[error("{}: {action}: {}", path.display(), Errno::of(source))]
     File {
         /// The file or directory.
         path: PathBuf,
         /// What was tried, as `write 1`.
         action: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The path names no network namespace.
-    #[error("{}: no network namespace: {reason}", path.display())]
-    NotANetns {
-        /// The path.
-        path: PathBuf,
-        /// What it is instead.
-        reason: String,
-    },
-    /// A system call failed.
-    #[error("{what}: {}", lower(source))]
-    System {
-        /// Object and action.
-        what: String,
         /// What the system said.
         source: io::Error,
     },
@@ -66,23 +52,9 @@ impl HostError {
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::File { source, .. } | Self::System { source, .. } => source.raw_os_error(),
+            Self::File { source, .. } => source.raw_os_error(),
             _ => None,
         }
-    }
-
-    /// Object and action without the reason.
-    pub(crate) fn subject(&self) -> String {
-        match self {
-            Self::File { path, action, .. } => format!("{}: {action}", path.display()),
-            Self::System { what, .. } => what.clone(),
-            other => other.to_string(),
-        }
-    }
-
-    /// A failed system call.
-    pub(super) fn system(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self::System { what: what.into(), source: source.into() }
     }
 
     /// A failed access to a file.
@@ -92,13 +64,5 @@ impl HostError {
         source: impl Into<io::Error>,
     ) -> Self {
         Self::File { path: path.into(), action: action.into(), source: source.into() }
-    }
-}
-
-/// An error as the house prints it.
-fn lower(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => crate::errno::Errno(number).to_string(),
-        None => error.to_string(),
     }
 }

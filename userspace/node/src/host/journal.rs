@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
+use naru_store::NodeStore;
+
 use super::{HostError, bpffs, forward, sysctl};
-use crate::store::NodeStore;
 
 /// What a journal said when it could not keep an entry.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;

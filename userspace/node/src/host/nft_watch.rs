@@ -10,7 +10,7 @@ use rustix::net::{
 };
 
 use super::firewall::TABLE;
-use crate::netlink;
+use naru_netlink::message as netlink;
 
 /// Bit of the group `NFNLGRP_NFTABLES` (7).
 const GROUP: u32 = 1 << (7 - 1);

@@ -1,11 +1,8 @@
 //! Sysctls of the calling thread's network namespace. Names are paths below `/proc/sys`, as `net/ipv4/ip_forward`.
 
-use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::FileExt,
-    path::PathBuf,
-};
+use std::{fs, io};
+
+use naru_netlink::sysctl::{self, path};
 
 use super::{HostError, Journal, journal};
 
@@ -45,19 +42,7 @@ pub fn set(name: &str, value: &str, journal: &mut dyn Journal) -> Result<bool, H
 /// # Errors
 /// There is no such sysctl, or the kernel refuses.
 pub fn set_own(name: &str, value: &str) -> Result<(), HostError> {
-    write_unless_set(name, value)
-        .map_err(|error| HostError::file(path(name), format!("write {value}"), error))
-}
-
-/// One opening for both: the kernel takes a value only at the start of the file (`kernel.sysctl_writes_strict`).
-fn write_unless_set(name: &str, value: &str) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).write(true).open(path(name))?;
-    let mut former = [0; 64];
-    let length = file.read_at(&mut former, 0)?;
-    if former.get(..length).unwrap_or_default().trim_ascii_end() == value.as_bytes() {
-        return Ok(());
-    }
-    file.write_all_at(value.as_bytes(), 0)
+    sysctl::set(name, value).map_err(|error| HostError::file(path(name), format!("write {value}"), error))
 }
 
 /// Gives a sysctl its former value; one that is gone is passed over.
@@ -156,9 +141,4 @@ pub fn prepare_device(device: &str, families: Families) -> Result<(), HostError>
         set_own(&format!("net/ipv6/conf/{device}/forwarding"), "1")?;
     }
     Ok(())
-}
-
-/// The file of a sysctl.
-fn path(name: &str) -> PathBuf {
-    PathBuf::from("/proc/sys").join(name)
 }

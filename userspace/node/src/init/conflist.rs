@@ -1,10 +1,10 @@
+use naru_store::NodeStore;
 use serde_json::{Value, json};
 
-use super::{InitError, Memory};
+use crate::machine::{MachineError, Settings};
 use crate::{
     host,
     paths::{GivenPaths, Paths},
-    store::NodeStore,
 };
 
 /// Where the node's store keeps the content that init wrote last.
@@ -12,15 +12,15 @@ const KEY: &str = "conflist";
 
 /// Installs the runtime's network configuration, if there is a directory for it: the last thing init does, because a
 /// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not touched.
-pub(super) fn ensure(paths: &Paths, memory: &Memory, store: &mut NodeStore) -> Result<(), InitError> {
-    if !memory.conflist {
-        return remove(paths, Some(memory), store);
+pub(super) fn ensure(paths: &Paths, settings: &Settings, store: &mut NodeStore) -> Result<(), MachineError> {
+    if !settings.conflist {
+        return remove(paths, Some(settings), store);
     }
     let path = paths.conflist();
-    if !paths.cni_conf.is_dir() || (path.exists() && !is_ours(paths, Some(memory), store)?) {
+    if !paths.cni_conf.is_dir() || (path.exists() && !is_ours(paths, Some(settings), store)?) {
         return Ok(());
     }
-    let content = text(paths, memory);
+    let content = text(paths, settings);
     host::install_file(&path, content.as_bytes(), 0o644)?;
     if store.value(KEY)?.as_ref() != Some(&content) {
         store.put(KEY, &content)?;
@@ -29,27 +29,31 @@ pub(super) fn ensure(paths: &Paths, memory: &Memory, store: &mut NodeStore) -> R
 }
 
 /// Removes the file if init wrote it.
-pub(crate) fn remove(paths: &Paths, memory: Option<&Memory>, store: &NodeStore) -> Result<(), InitError> {
-    if is_ours(paths, memory, store)? {
+pub(crate) fn remove(
+    paths: &Paths,
+    settings: Option<&Settings>,
+    store: &NodeStore,
+) -> Result<(), MachineError> {
+    if is_ours(paths, settings, store)? {
         host::remove_file(&paths.conflist())?;
     }
     Ok(())
 }
 
 /// Whether the file is what init wrote last, or was writing when it was killed.
-fn is_ours(paths: &Paths, memory: Option<&Memory>, store: &NodeStore) -> Result<bool, InitError> {
+fn is_ours(paths: &Paths, settings: Option<&Settings>, store: &NodeStore) -> Result<bool, MachineError> {
     let Ok(found) = std::fs::read_to_string(paths.conflist()) else { return Ok(false) };
     Ok(store.value(KEY)?.as_ref() == Some(&found)
-        || memory.is_some_and(|memory| text(paths, memory) == found))
+        || settings.is_some_and(|settings| text(paths, settings) == found))
 }
 
-fn text(paths: &Paths, memory: &Memory) -> String {
-    format!("{:#}\n", content(paths, memory))
+fn text(paths: &Paths, settings: &Settings) -> String {
+    format!("{:#}\n", content(paths, settings))
 }
 
 /// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do.
-fn content(paths: &Paths, memory: &Memory) -> Value {
-    let mut plugin = json!({ "type": "naru-cni", "ipam": ipam(memory) });
+fn content(paths: &Paths, settings: &Settings) -> Value {
+    let mut plugin = json!({ "type": "naru-cni", "ipam": ipam(settings) });
     let directories = directories(paths);
     if directories.as_object().is_some_and(|directories| !directories.is_empty()) {
         plugin["naru"] = directories;
@@ -63,8 +67,8 @@ fn content(paths: &Paths, memory: &Memory) -> Value {
 }
 
 /// The node's blocks need no subnet here; a single machine's do.
-fn ipam(memory: &Memory) -> Value {
-    match memory.pools.first().filter(|_| !memory.is_clustered()) {
+fn ipam(settings: &Settings) -> Value {
+    match settings.pools.first().filter(|_| !settings.is_clustered()) {
         Some(pool) => {
             let sets: Vec<Value> = pool.subnets.iter().map(|subnet| json!([{ "subnet": subnet }])).collect();
             json!({ "type": "naru-ipam", "ranges": sets })
@@ -93,10 +97,10 @@ mod tests {
     use naru_core::cluster::ClusterSpec;
 
     use super::*;
-    use crate::init::Pool;
+    use crate::machine::Pool;
 
-    fn memory(pools: Vec<Pool>) -> Memory {
-        Memory {
+    fn settings(pools: Vec<Pool>) -> Settings {
+        Settings {
             node: "node1".into(),
             cluster: ClusterSpec::default(),
             pools,
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn default_directories_are_not_written_into_the_configuration() {
         let paths = Paths::resolve(GivenPaths::default(), |_| None);
-        let list = content(&paths, &memory(vec![]));
+        let list = content(&paths, &settings(vec![]));
         assert_eq!(list["plugins"], json!([{ "type": "naru-cni", "ipam": { "type": "naru-ipam" } }]));
         assert_eq!(list["cniVersion"], "1.0.0");
     }
@@ -125,7 +129,7 @@ mod tests {
     #[test]
     fn other_directories_and_subnets_are() {
         let list =
-            content(&Paths::under(Path::new("/x")), &memory(vec![pool(&["10.22.0.0/16", "fd22::/64"])]));
+            content(&Paths::under(Path::new("/x")), &settings(vec![pool(&["10.22.0.0/16", "fd22::/64"])]));
         assert_eq!(list["plugins"][0]["naru"]["stateDir"], "/x/state");
         let sets = json!([[{ "subnet": "10.22.0.0/16" }], [{ "subnet": "fd22::/64" }]]);
         assert_eq!(list["plugins"][0]["ipam"]["ranges"], sets);
@@ -139,7 +143,7 @@ mod tests {
         std::fs::create_dir_all(&paths.state).unwrap();
         let mut store = NodeStore::open(&paths.node_store()).unwrap();
         std::fs::write(paths.conflist(), "theirs").unwrap();
-        ensure(&paths, &memory(vec![]), &mut store).unwrap();
+        ensure(&paths, &settings(vec![]), &mut store).unwrap();
         remove(&paths, None, &store).unwrap();
         assert_eq!(std::fs::read_to_string(paths.conflist()).unwrap(), "theirs");
     }
@@ -151,8 +155,8 @@ mod tests {
         std::fs::create_dir_all(&paths.cni_conf).unwrap();
         std::fs::create_dir_all(&paths.state).unwrap();
         let mut store = NodeStore::open(&paths.node_store()).unwrap();
-        ensure(&paths, &memory(vec![]), &mut store).unwrap();
-        ensure(&paths, &memory(vec![pool(&["10.22.0.0/16"])]), &mut store).unwrap();
+        ensure(&paths, &settings(vec![]), &mut store).unwrap();
+        ensure(&paths, &settings(vec![pool(&["10.22.0.0/16"])]), &mut store).unwrap();
         assert!(std::fs::read_to_string(paths.conflist()).unwrap().contains("10.22.0.0/16"));
         remove(&paths, None, &store).unwrap();
         assert!(!paths.conflist().exists());

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::InitError;
+use crate::machine::{self, MachineError};
 use crate::{
     host::{HostError, Journal},
     paths::Paths,
@@ -23,20 +23,20 @@ pub(crate) fn mark(paths: &Paths) -> PathBuf {
 }
 
 /// Writes that list.
-pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), InitError> {
+pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), MachineError> {
     let list: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
-    std::fs::write(mark(paths), list.join("\n")).map_err(InitError::file(mark(paths), "write"))
+    std::fs::write(mark(paths), list.join("\n")).map_err(MachineError::file(mark(paths), "write"))
 }
 
 /// Makes the state directory, in which the journal will be.
-pub(super) fn make_state(paths: &Paths) -> Result<(), InitError> {
+pub(super) fn make_state(paths: &Paths) -> Result<(), MachineError> {
     let made = missing(&paths.state);
     made.iter().try_for_each(|path| create(path))?;
     if made.is_empty() { Ok(()) } else { write_mark(paths, &made.iter().collect::<Vec<_>>()) }
 }
 
 /// Makes the other directories the node keeps its files in, each noted first.
-pub(super) fn make(paths: &Paths, journal: &mut dyn Journal) -> Result<(), InitError> {
+pub(super) fn make(paths: &Paths, journal: &mut dyn Journal) -> Result<(), MachineError> {
     recall(paths, journal)?;
     for directory in [&paths.run, &paths.bpf] {
         for path in missing(directory) {
@@ -48,22 +48,24 @@ pub(super) fn make(paths: &Paths, journal: &mut dyn Journal) -> Result<(), InitE
 }
 
 /// Notes what [`make_state`] made, in this process or in one that was killed.
-pub(crate) fn recall(paths: &Paths, journal: &mut dyn Journal) -> Result<(), InitError> {
+pub(crate) fn recall(paths: &Paths, journal: &mut dyn Journal) -> Result<(), MachineError> {
     let Ok(list) = std::fs::read_to_string(mark(paths)) else { return Ok(()) };
     list.lines().try_for_each(|line| remember(Path::new(line), journal))?;
-    super::remove(&mark(paths))
+    machine::remove(&mark(paths))
 }
 
 /// Notes a directory of ours, for uninstall.
-fn remember(directory: &Path, journal: &mut dyn Journal) -> Result<(), InitError> {
+fn remember(directory: &Path, journal: &mut dyn Journal) -> Result<(), MachineError> {
     let key = format!("{DIRECTORY} {}", directory.display());
     let noted = journal.remember(&key, "absent");
     Ok(noted.map_err(|source| HostError::Journal { key, source })?)
 }
 
-fn create(path: &Path) -> Result<(), InitError> {
+fn create(path: &Path) -> Result<(), MachineError> {
     match std::fs::DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(InitError::file(path, "create")(error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(MachineError::file(path, "create")(error))
+        }
         _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! Addresses for other main plugins (bridge, ptp, macvlan): no link, no map and no init, only the store, which is
 //! made on first use. There is no interface of ours to show who lives: the network namespace is the witness.
 
+use naru_netlink::netns;
 use std::{
     net::IpAddr,
     os::fd::AsFd,
@@ -11,12 +12,12 @@ use naru_core::{
     ids::{AttachmentId, NetnsId, PodName},
     ipam::{AddressSet, Domain, Millis, Request, Row, State},
 };
+use naru_store::{StateStore, StoreError};
 
 use crate::{
     endpoint::{Cause, netns_id},
     host,
     paths::Paths,
-    store::{StateStore, StoreError},
 };
 
 /// What an ADD asks for.
@@ -131,6 +132,6 @@ fn open(paths: &Paths) -> Result<Option<StateStore>, Cause> {
 }
 
 fn namespace(path: &Path) -> Option<NetnsId> {
-    let netns = host::open_netns(path).ok()?;
-    host::netns_identity(netns.as_fd()).ok().map(netns_id)
+    let netns = netns::open_netns(path).ok()?;
+    netns::netns_identity(netns.as_fd()).ok().map(netns_id)
 }

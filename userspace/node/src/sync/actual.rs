@@ -1,3 +1,4 @@
+use crate::machine::GATEWAYS;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -5,12 +6,10 @@ use std::{
 
 use ipnet::IpNet;
 use naru_core::desired::{Hop, Pod, Route, RouteKey, State};
+use naru_netlink::links::{self, Links, RouteTarget};
 
-use crate::{
-    datapath::{Pins, Pods, Routes},
-    init::{DEVICE, InitError},
-    links::{self, Links, RouteTarget},
-};
+use crate::machine::{DEVICE, MachineError};
+use naru_bpf::{Pins, Pods, Routes};
 
 /// What the node holds.
 pub(super) struct Actual {
@@ -24,7 +23,7 @@ pub(super) struct Actual {
 
 /// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod
 /// that is attached meanwhile is not taken for one without a pod.
-pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, InitError> {
+pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
     let overlay = links.link(DEVICE)?.map(|link| link.index);
     let routes = sole(links, links.routes()?)?;
     let rules = links.rules()?.into_iter().map(|rule| rule.from).collect();
@@ -49,7 +48,7 @@ pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, InitError> {
 /// One route to each destination, for pods over each interface: a second one over another may show a second holder. What
 /// somebody added beside ours would be taken for it, or keep it from being set: the kernel replaces the first only, and
 /// refuses to make it what another is already.
-fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, InitError> {
+fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, MachineError> {
     let mut seen = BTreeSet::new();
     let place = |route: &links::Route| {
         let is_one_of_two = !matches!(route.target, RouteTarget::Gateway { .. });
@@ -64,7 +63,7 @@ fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route
     Ok(links.routes()?)
 }
 
-fn entries(pins: &Pins) -> Result<BTreeMap<IpNet, naru_abi::RouteValue>, InitError> {
+fn entries(pins: &Pins) -> Result<BTreeMap<IpNet, naru_abi::RouteValue>, MachineError> {
     let entries = Routes::open(pins)?.entries()?;
     Ok(entries.into_iter().filter_map(|(prefix, value)| Some((network(prefix)?, value))).collect())
 }
@@ -95,7 +94,7 @@ fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, Route) {
 }
 
 fn is_ours(destination: IpNet, via: IpAddr) -> bool {
-    via == links::gateway_for(destination.addr())
+    via == GATEWAYS.of(destination.addr())
 }
 
 #[cfg(test)]

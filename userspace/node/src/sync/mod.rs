@@ -5,19 +5,22 @@
 mod actual;
 mod write;
 
+use crate::devices;
+use crate::machine;
+use crate::machine::MARKS;
 use naru_core::desired::{Command, Nat, desired, diff};
+use naru_netlink::links::Links;
+use naru_store::NodeStore;
 
 use crate::{
-    datapath::{Pins, Side, attach, attachment, has_strays},
     host::{
         firewall::{self, Firewall, Tunnel},
         forward,
     },
-    init::{self, DEVICE, InitError, Memory, NodeFacts, Survey},
-    links::Links,
+    machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
-    store::NodeStore,
 };
+use naru_bpf::{Pins, Side, attach, attachment, has_strays};
 
 /// What a sync changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -41,7 +44,7 @@ impl Changes {
 ///
 /// # Errors
 /// As [`apply`].
-pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
+pub fn refresh(paths: &Paths) -> Result<Option<Changes>, MachineError> {
     look(paths, false)
 }
 
@@ -49,7 +52,7 @@ pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
 ///
 /// # Errors
 /// As [`refresh`], and those of the tools.
-pub fn refresh_firewall(paths: &Paths) -> Result<Option<Changes>, InitError> {
+pub fn refresh_firewall(paths: &Paths) -> Result<Option<Changes>, MachineError> {
     let changes = look(paths, true)?;
     if changes.is_some() {
         forward::open(&mut NodeStore::open(&paths.node_store())?)?;
@@ -57,26 +60,26 @@ pub fn refresh_firewall(paths: &Paths) -> Result<Option<Changes>, InitError> {
     Ok(changes)
 }
 
-fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, InitError> {
-    let (links, pins) = (Links::open()?, Pins::new(paths));
+fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineError> {
+    let (links, pins) = (Links::open(MARKS)?, paths.pins());
     if pins.first_missing().is_some() || !paths.run.exists() {
         return Ok(None);
     }
-    let _lock = init::lock(paths)?;
-    let Some(memory) = Memory::load(paths)? else { return Ok(None) };
-    let overlay = if memory.is_clustered() { links.link(DEVICE)? } else { None };
-    if memory.is_clustered() && !overlay.as_ref().is_some_and(|link| link.up) {
+    let _lock = machine::lock(paths)?;
+    let Some(settings) = Settings::load(paths)? else { return Ok(None) };
+    let overlay = if settings.is_clustered() { links.link(DEVICE)? } else { None };
+    if settings.is_clustered() && !overlay.as_ref().is_some_and(|link| link.up) {
         return Ok(None);
     }
-    let survey = Survey::take(&links, &memory)?;
-    init::readjust(paths, &links, &memory, &survey, overlay.as_ref())?;
-    let (commands, mut refused, nat) = mirror(&links, &pins, &memory, &survey)?;
+    let survey = Survey::take(&links, &settings)?;
+    devices::readjust(paths, &links, &settings, &survey, overlay.as_ref())?;
+    let (commands, mut refused, nat) = mirror(&links, &pins, &settings, &survey)?;
     // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
-    let firewall = (at_firewall || !commands.is_empty()) && firewall(&links, &memory, nat, &mut refused);
+    let firewall = (at_firewall || !commands.is_empty()) && firewall(&links, &settings, nat, &mut refused);
     if refused.is_empty() {
         Ok(Some(Changes { commands, firewall }))
     } else {
-        Err(InitError::Refused(refused))
+        Err(MachineError::Refused(refused))
     }
 }
 
@@ -85,8 +88,8 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, InitError> 
 ///
 /// # Errors
 /// The node's files cannot be read, or the kernel refuses.
-pub fn reattach(paths: &Paths) -> Result<Vec<String>, InitError> {
-    let (pins, Some(facts)) = (Pins::new(paths), NodeFacts::load(paths)?) else { return Ok(Vec::new()) };
+pub fn reattach(paths: &Paths) -> Result<Vec<String>, MachineError> {
+    let (pins, Some(facts)) = (paths.pins(), NodeFacts::load(paths)?) else { return Ok(Vec::new()) };
     let overlay = facts.tunnel_port.map(|_| (Side::Overlay, DEVICE.to_owned()));
     let uplink = Side::of_uplink(facts.sends_around);
     let uplinks = facts.uplinks.iter().map(|name| (uplink, name.clone()));
@@ -99,35 +102,40 @@ pub fn reattach(paths: &Paths) -> Result<Vec<String>, InitError> {
     if bare.is_empty() {
         return Ok(Vec::new());
     }
-    let _lock = init::lock(paths)?;
-    let Some(memory) = Memory::load(paths)? else { return Ok(Vec::new()) };
+    let _lock = machine::lock(paths)?;
+    let Some(settings) = Settings::load(paths)? else { return Ok(Vec::new()) };
     for (side, name) in &bare {
-        attach(&pins, *side, name, memory.attach_mode())?;
+        attach(&pins, *side, name, settings.attach_mode())?;
     }
     Ok(bare.into_iter().map(|(_, name)| name).collect())
 }
 
-/// Makes maps, kernel routes, rules and the nftables table be what `memory` and the machine ask for.
+/// Makes maps, kernel routes, rules and the nftables table be what `settings` and the machine ask for.
 ///
 /// # Errors
-/// The actual state cannot be read ([`InitError::Links`], [`InitError::Datapath`]), or changes were refused
-/// ([`InitError::Refused`]); the others are made then.
-pub fn apply(links: &Links, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<Changes, InitError> {
-    let (commands, mut refused, nat) = mirror(links, pins, memory, survey)?;
-    let firewall = firewall(links, memory, nat, &mut refused);
-    if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(InitError::Refused(refused)) }
+/// The actual state cannot be read ([`MachineError::Links`], [`MachineError::Datapath`]), or changes were refused
+/// ([`MachineError::Refused`]); the others are made then.
+pub fn apply(
+    links: &Links,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<Changes, MachineError> {
+    let (commands, mut refused, nat) = mirror(links, pins, settings, survey)?;
+    let firewall = firewall(links, settings, nat, &mut refused);
+    if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(MachineError::Refused(refused)) }
 }
 
 /// Makes the nftables table be as it should; whether it was made anew.
-fn firewall(links: &Links, memory: &Memory, nat: Nat, refused: &mut Vec<String>) -> bool {
+fn firewall(links: &Links, settings: &Settings, nat: Nat, refused: &mut Vec<String>) -> bool {
     let port = nat.tunnel_port;
     // Without an answer the table is as for a port of our own; the next pass asks again.
     let device_port = links.overlay_port(DEVICE).ok().flatten().unwrap_or(port);
-    let tunnel = Tunnel { port, device_port, vni: memory.cluster.tunnel.vni, addresses: nat.addresses };
+    let tunnel = Tunnel { port, device_port, vni: settings.cluster.tunnel.vni, addresses: nat.addresses };
     let table = Firewall {
         masquerade: nat.sources.into_iter().collect(),
         direct: nat.exempt.into_iter().collect(),
-        tunnel: memory.is_clustered().then_some(tunnel),
+        tunnel: settings.is_clustered().then_some(tunnel),
     };
     firewall::apply(&table).unwrap_or_else(|error| {
         refused.push(error.to_string());
@@ -139,12 +147,12 @@ fn firewall(links: &Links, memory: &Memory, nat: Nat, refused: &mut Vec<String>)
 fn mirror(
     links: &Links,
     pins: &Pins,
-    memory: &Memory,
+    settings: &Settings,
     survey: &Survey,
-) -> Result<(Vec<Command>, Vec<String>, Nat), InitError> {
+) -> Result<(Vec<Command>, Vec<String>, Nat), MachineError> {
     let actual = actual::read(links, pins)?;
-    let pools = memory.pool_subnets();
-    let desired = desired(&survey.inputs(memory, &pools, &actual.pods));
+    let pools = settings.pool_subnets();
+    let desired = desired(&survey.inputs(settings, &pools, &actual.pods));
     let commands = diff(&desired.state, &actual.state);
     let refused = write::all(links, pins, actual.overlay, &commands)?;
     Ok((commands, refused, desired.nat))

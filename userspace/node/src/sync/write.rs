@@ -1,11 +1,10 @@
+use crate::machine::GATEWAYS;
 use naru_abi::Prefix;
 use naru_core::desired::{Command, Hop, Route, RouteKey};
+use naru_netlink::links::{self, Links, RouteTarget, Rule};
 
-use crate::{
-    datapath::{Pins, Routes},
-    init::InitError,
-    links::{self, Links, RouteTarget, Rule},
-};
+use crate::machine::MachineError;
+use naru_bpf::{Pins, Routes};
 
 /// Carries the commands out in order; returns what was refused.
 pub(super) fn all(
@@ -13,7 +12,7 @@ pub(super) fn all(
     pins: &Pins,
     overlay: Option<u32>,
     commands: &[Command],
-) -> Result<Vec<String>, InitError> {
+) -> Result<Vec<String>, MachineError> {
     let mut map = Routes::open(pins)?;
     let mut refused = Vec::new();
     for batch in commands.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
@@ -52,7 +51,7 @@ fn is_leaving(route: &links::Route, error: &links::LinkError) -> bool {
     is_pods && (error.is_absent() || error.errno() == Some(libc::ENETDOWN))
 }
 
-fn one(links: &Links, map: &mut Routes, command: &Command) -> Result<(), InitError> {
+fn one(links: &Links, map: &mut Routes, command: &Command) -> Result<(), MachineError> {
     match *command {
         Command::SetEntry(to, value) => map.insert(Prefix::new(to.addr(), to.prefix_len()), value)?,
         Command::RemoveEntry(to) => drop(map.delete(Prefix::new(to.addr(), to.prefix_len()))?),
@@ -69,9 +68,7 @@ fn kernel_route(key: RouteKey, route: Route, overlay: Option<u32>) -> Option<lin
         Hop::Pod { ifindex } => RouteTarget::Device { index: ifindex },
         Hop::Unreachable => RouteTarget::Unreachable,
         Hop::Direct { ifindex, via } => RouteTarget::Gateway { index: ifindex, via },
-        Hop::Overlay => {
-            RouteTarget::Gateway { index: overlay?, via: links::gateway_for(key.destination.addr()) }
-        }
+        Hop::Overlay => RouteTarget::Gateway { index: overlay?, via: GATEWAYS.of(key.destination.addr()) },
     };
     let Route { source, mtu, .. } = route;
     Some(links::Route::new(key.destination, key.table, target, source, mtu))

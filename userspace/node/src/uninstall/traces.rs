@@ -1,19 +1,16 @@
+use crate::machine;
 use std::{
     ffi::OsStr,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use crate::{
-    datapath::Pins,
-    host,
-    init::{self, InitError},
-    paths::Paths,
-    store,
-};
+use naru_bpf::Pins;
+
+use crate::{host, init, machine::MachineError, paths::Paths};
 
 /// Removes our files, and those directories that init made and that are empty now; last what says which these are.
-pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), InitError> {
+pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError> {
     remove_files(&paths.run, |name| is_of_run(paths, name))?;
     remove_files(&paths.cni_conf, |name| host::is_temporary_of(&paths.conflist(), name))?;
     let (state, others): (Vec<_>, Vec<_>) = made.iter().partition(|made| paths.state.starts_with(made));
@@ -21,32 +18,34 @@ pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), InitError> {
     if !state.is_empty() {
         init::write_mark(paths, &state)?;
     }
-    init::remove(&paths.node_store())?;
+    machine::remove(&paths.node_store())?;
     remove_files(&paths.state, |name| is_of_state(paths, name))?;
-    init::remove(&init::directories_mark(paths))?;
+    machine::remove(&init::directories_mark(paths))?;
     remove_directories(state)
 }
 
 /// Removes what an init left that was killed before it could note what it did, or an uninstall at its very end.
 /// Whether there was anything.
-pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, InitError> {
+pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     let files = remove_files(&paths.run, |name| is_of_run(paths, name))?
         + remove_files(&paths.state, |name| is_of_state(paths, name))?;
     let mark = init::directories_mark(paths);
     if files == 0 && !mark.exists() {
         return Ok(false);
     }
-    init::remove(&mark)?;
+    machine::remove(&mark)?;
     remove_directories(vec![&paths.bpf, &paths.run, &paths.state])?;
     Ok(true)
 }
 
 /// Removes the directories, the inner ones first, but none that somebody put a file into.
-fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), InitError> {
+fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), MachineError> {
     directories.sort_by_key(|directory| std::cmp::Reverse(directory.components().count()));
     for directory in directories {
         match std::fs::remove_dir(directory) {
-            Err(error) if !is_left_alone(&error) => return Err(InitError::file(directory, "remove")(error)),
+            Err(error) if !is_left_alone(&error) => {
+                return Err(MachineError::file(directory, "remove")(error));
+            }
             _ => {}
         }
     }
@@ -55,12 +54,12 @@ fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), InitError> {
 
 /// Unlinks every pin of ours, of whichever version; programs and maps go with the last of them. An empty directory of this
 /// version's is what an init left that was killed before it pinned anything.
-pub(super) fn unpin(paths: &Paths) -> Result<(), InitError> {
-    let versions = Pins::versions(&paths.bpf).map_err(InitError::file(&paths.bpf, "list"))?;
+pub(super) fn unpin(paths: &Paths) -> Result<(), MachineError> {
+    let versions = Pins::versions(&paths.bpf).map_err(MachineError::file(&paths.bpf, "list"))?;
     for pins in versions.into_iter().map(|version| paths.pins_of(version)) {
-        std::fs::remove_dir_all(&pins).map_err(InitError::file(&pins, "remove"))?;
+        std::fs::remove_dir_all(pins.root()).map_err(MachineError::file(pins.root(), "remove"))?;
     }
-    remove_directories(vec![&paths.pins()])
+    remove_directories(vec![&paths.pins().root().to_owned()])
 }
 
 /// Somebody put a file there, or it is gone.
@@ -69,12 +68,12 @@ fn is_left_alone(error: &std::io::Error) -> bool {
 }
 
 /// Removes the files in the directory whose names are ours; returns how many there were. Others may keep files there.
-fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usize, InitError> {
+fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usize, MachineError> {
     let name_of = |entry: &PathBuf| entry.file_name().and_then(OsStr::to_str).map(str::to_owned);
     let mut ours = entries(directory)?;
     ours.retain(|entry| name_of(entry).is_some_and(|name| is_ours(&name)) && !entry.is_dir());
     for file in &ours {
-        init::remove(file)?;
+        machine::remove(file)?;
     }
     Ok(ours.len())
 }
@@ -83,13 +82,13 @@ fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usiz
 fn is_of_run(paths: &Paths, name: &str) -> bool {
     let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock()];
     locks.iter().any(|lock| is_named(lock, name))
-        || store::is_file_of(&paths.lease_store(), name)
+        || naru_store::is_file_of(&paths.lease_store(), name)
         || is_written(&paths.node_facts(), name)
 }
 
 /// The same of the state directory.
 fn is_of_state(paths: &Paths, name: &str) -> bool {
-    store::is_file_of(&paths.node_store(), name) || is_written(&paths.init_memory(), name)
+    naru_store::is_file_of(&paths.node_store(), name) || is_written(&paths.settings(), name)
 }
 
 /// Whether it is the name of `file`, or of one that is about to take its place.
@@ -101,11 +100,11 @@ fn is_named(file: &Path, name: &str) -> bool {
     file.file_name() == Some(OsStr::new(name))
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, InitError> {
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, MachineError> {
     match std::fs::read_dir(directory) {
         Ok(entries) => Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(InitError::file(directory, "list")(error)),
+        Err(error) => Err(MachineError::file(directory, "list")(error)),
     }
 }
 

@@ -1,15 +1,14 @@
 //! What the table does to packets: a pod behind a `naru*` device, its node, and a host outside.
 
+use naru_node::machine::MARKS;
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     os::fd::{FromRawFd, OwnedFd},
     time::Duration,
 };
 
-use naru_node::{
-    host::firewall::{self, FORWARDED, Firewall, INVALID_TO_OUTSIDE, TUNNEL_ELSEWHERE, Tunnel},
-    links::{Links, Mac, PairSpec},
-};
+use naru_netlink::links::{Links, Mac, PairSpec};
+use naru_node::host::firewall::{self, FORWARDED, Firewall, INVALID_TO_OUTSIDE, TUNNEL_ELSEWHERE, Tunnel};
 
 use super::scene::{Netns, firewall};
 
@@ -30,7 +29,7 @@ impl Scene {
         let scene = Self { node: Netns::new(), pod: Netns::new(), outside: Netns::new() };
         let (host_mac, pod_mac) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
         scene.node.run(|| {
-            let links = Links::open().unwrap();
+            let links = Links::open(MARKS).unwrap();
             for (host_name, peer) in [("naruaa", &scene.pod), ("up0", &scene.outside)] {
                 let pair =
                     PairSpec { host_name, host_mac, alias: "naru1:t", pod_name: "eth0", pod_mac, mtu: 1500 };

@@ -2,13 +2,8 @@ use std::{collections::HashSet, env};
 
 use naru_cni_types::{Attachment, CniResult, Code, Error, Version};
 use naru_core::{ids::AttachmentId, ipam::Millis};
-use naru_node::{
-    delegate,
-    endpoint::Cause,
-    host,
-    paths::Paths,
-    store::{DelegatedLease, NodeStore},
-};
+use naru_node::{delegate, endpoint::Cause, host, paths::Paths};
+use naru_store::{DelegatedLease, NodeStore};
 
 use super::{Delegate, noted};
 use crate::clock;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use naru_cni_types::{CniResult, Code, Error, Network, Version, delegate_error, delegate_result};
 use naru_node::{
     delegate::{DEADLINE, Run, RunError},
-    init::{Delegated, NodeFacts},
+    machine::{Delegated, NodeFacts},
 };
 use serde_json::Value;
 

@@ -1,11 +1,11 @@
+use naru_netlink::netns;
 use std::path::PathBuf;
 
 use naru_cni_types::{CniResult, Code, Dns, Error, NetworkConf, Target};
 use naru_node::{
-    datapath,
     endpoint::{self, AttachError, Attached, Expected, Spec, Tools},
-    host,
-    init::{self, Delegated, NodeFacts, Request},
+    init,
+    machine::{Delegated, NodeFacts, Request},
     paths::Paths,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn add(
     netns: PathBuf,
     stdin: &[u8],
 ) -> Result<String, Error> {
-    setting::check_limits(conf, || datapath::has_tcx("lo"))?;
+    setting::check_limits(conf, || naru_bpf::has_tcx("lo"))?;
     match Delegate::of(&conf.network, stdin) {
         Some(delegate) => add_delegated(conf, target, netns, delegate),
         None => add_own(conf, target, netns),
@@ -59,7 +59,7 @@ fn add_delegated(
     let paths = setting::paths(&conf.network.naru);
     let node = init::ensure_delegated(&paths, &Delegated::default()).map_err(|why| cause::of_init(&why))?;
     let mut bare = setting::bare(conf, target, netns, &node)?;
-    host::open_netns(&bare.netns).map_err(|why| cause::of_attach(&early(&bare, why.into())))?;
+    netns::open_netns(&bare.netns).map_err(|why| cause::of_attach(&early(&bare, why.into())))?;
     let known = Lease::known(delegate, &paths, &bare.id, &node.boot_id)?;
     let (mut lease, result) = match known.filter(|(_, result)| stands(&paths, &node, &bare, result)) {
         Some(standing) => standing,
@@ -121,7 +121,7 @@ fn abandon(paths: &Paths, node: &NodeFacts, spec: &Spec) {
 fn stands(paths: &Paths, node: &NodeFacts, bare: &Spec, result: &CniResult) -> bool {
     let addresses = result.ips.iter().map(|ip| ip.address.addr()).collect();
     let expected = Expected { addresses, ..Expected::default() };
-    let (Ok(netns), Ok(tools)) = (host::open_netns(&bare.netns), tools(paths, node)) else { return false };
+    let (Ok(netns), Ok(tools)) = (netns::open_netns(&bare.netns), tools(paths, node)) else { return false };
     endpoint::check(&tools, &bare.id, std::os::fd::AsFd::as_fd(&netns), &expected).is_ok()
 }
 

@@ -1,11 +1,9 @@
+use naru_netlink::netns;
+use naru_node::machine;
 use std::{net::IpAddr, os::fd::AsFd, path::Path};
 
 use naru_cni_types::{CniResult, Code, Error, Interface, NetworkConf, Target};
-use naru_node::{
-    datapath::Pins,
-    endpoint::{self, Difference, Expected},
-    host, init,
-};
+use naru_node::endpoint::{self, Difference, Expected};
 
 use super::tools;
 use crate::{cause, delegate::Delegate, setting};
@@ -22,17 +20,14 @@ pub(super) fn check(
     let differs =
         |what: &dyn std::fmt::Display| Error::new(Code::NotAsAttached, format!("{subject}: {what}"));
     let paths = setting::paths(&conf.network.naru);
-    let node = match init::current(&paths) {
+    let node = match machine::current(&paths) {
         Ok(Some(node)) => node,
         Ok(None) => {
-            return Err(differs(&format!(
-                "{}: the node is not initialised",
-                Pins::new(&paths).root().display()
-            )));
+            return Err(differs(&format!("{}: the node is not initialised", paths.pins().root().display())));
         }
         Err(error) => return Err(cause::of_init(&error)),
     };
-    let namespace = host::open_netns(netns).map_err(|error| differs(&error))?;
+    let namespace = netns::open_netns(netns).map_err(|error| differs(&error))?;
     let tools = tools(&paths, &node).map_err(|error| differs(&error))?;
     let expected =
         conf.prev_result.as_ref().map(|result| expected(result, netns, &target.ifname)).unwrap_or_default();

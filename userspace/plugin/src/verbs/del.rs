@@ -1,11 +1,11 @@
 use naru_cni_types::{Code, Error, Network, Target};
+use naru_netlink::links::Links;
+use naru_node::machine::MARKS;
 use naru_node::{
-    datapath::Pins,
     endpoint::{self, Cause, Maps},
     host,
-    links::Links,
-    store::StateStore,
 };
+use naru_store::StateStore;
 
 use crate::{
     clock,
@@ -21,8 +21,8 @@ pub(super) fn del(network: &Network, target: &Target, stdin: &[u8]) -> Result<St
     // DHCP says goodbye over the interface, which goes all the same.
     let early = delegate.filter(|one| one.asks_over_link());
     let released = early.map(|one| delegate::release_noted(Some(one), &paths, &id));
-    let links = Links::open().map_err(|why| failed(target, &[why.into()]))?;
-    let mut maps = told(Maps::open(Pins::new(&paths)).map_err(Cause::from));
+    let links = Links::open(MARKS).map_err(|why| failed(target, &[why.into()]))?;
+    let mut maps = told(Maps::open(paths.pins()).map_err(Cause::from));
     let store = host::boot_id().map_err(Cause::from);
     let mut store = told(store.and_then(|boot| Ok(StateStore::open(&paths.lease_store(), &boot)?)));
     let done = endpoint::detach(&links, maps.as_mut(), store.as_mut(), &id, clock::now());

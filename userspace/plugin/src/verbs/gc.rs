@@ -1,3 +1,4 @@
+use naru_node::machine::{self, MARKS};
 use std::collections::{BTreeMap, HashSet};
 
 use naru_cni_types::{Attachment, Code, Error, NetworkConf};
@@ -5,14 +6,13 @@ use naru_core::{
     ids::{AttachmentId, Label},
     ipam::{Domain, Millis, State},
 };
+use naru_netlink::links::Links;
 use naru_node::{
-    datapath::Pins,
     endpoint::{self, Cause, Maps},
-    host, init,
-    links::Links,
+    host,
     paths::Paths,
-    store::{StateStore, StoreError},
 };
+use naru_store::{StateStore, StoreError};
 
 use crate::{
     cause, clock,
@@ -26,7 +26,7 @@ use crate::{
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
     let paths = setting::paths(&conf.network.naru);
-    init::refuse_newer(&paths).map_err(|why| cause::of_init(&why))?;
+    machine::refuse_newer(&paths).map_err(|why| cause::of_init(&why))?;
     let valid: HashSet<&Attachment> = conf.valid_attachments.iter().collect();
     let mut errors = Vec::new();
     let mut keep = |part: Result<Vec<String>, String>| match part {
@@ -47,13 +47,13 @@ fn take_down(
     valid: &HashSet<&Attachment>,
     began: Millis,
 ) -> Result<Vec<String>, Cause> {
-    let links = Links::open()?;
+    let links = Links::open(MARKS)?;
     let mut store = match StateStore::open(&paths.lease_store(), &host::boot_id()?) {
         // Nothing was attached in this boot yet.
         Err(StoreError::Missing(_) | StoreError::OtherBoot { .. }) => return Ok(Vec::new()),
         opened => opened?,
     };
-    let mut maps = Maps::open(Pins::new(paths))?;
+    let mut maps = Maps::open(paths.pins())?;
     let mut errors = Vec::new();
     for id in stale(paths, &store, &links, network, valid, began)? {
         let done = endpoint::detach(&links, Some(&mut maps), Some(&mut store), &id, clock::now());

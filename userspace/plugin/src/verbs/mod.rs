@@ -7,14 +7,14 @@ mod gc;
 mod status;
 
 use naru_cni_types::{Call, Code, Error, Network, NetworkConf, Version};
+use naru_netlink::links::Links;
+use naru_node::machine::MARKS;
 use naru_node::{
-    datapath::Pins,
     endpoint::{Cause, Maps, Tools},
-    init::NodeFacts,
-    links::Links,
+    machine::NodeFacts,
     paths::Paths,
-    store::StateStore,
 };
+use naru_store::StateStore;
 
 use crate::Answer;
 
@@ -57,7 +57,7 @@ pub(crate) fn allow(call: &Call, version: Version) -> Result<(), Error> {
 fn tools(paths: &Paths, node: &NodeFacts) -> Result<Tools, Cause> {
     Ok(Tools {
         store: StateStore::open(&paths.lease_store(), &node.boot_id)?,
-        maps: Maps::open(Pins::new(paths))?,
-        links: Links::open()?,
+        maps: Maps::open(paths.pins())?,
+        links: Links::open(MARKS)?,
     })
 }

@@ -1,6 +1,9 @@
 use naru_cni_types::{Code, Error, NetworkConf};
 use naru_core::ipam::{Domain, Family};
-use naru_node::init::{self, Delegated, pool_name};
+use naru_node::{
+    init,
+    machine::{Delegated, pool_name},
+};
 
 use super::tools;
 use crate::{delegate::Delegate, setting};

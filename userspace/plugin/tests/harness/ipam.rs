@@ -8,7 +8,7 @@ use std::{
 };
 
 use naru_core::ipam::State;
-use naru_node::store::StateStore;
+use naru_store::StateStore;
 use serde_json::Value;
 
 use super::{PLUGIN, Said, speak};

@@ -6,6 +6,8 @@
 /// The plugin as `naru-ipam`.
 pub mod ipam;
 
+use naru_netlink::netns;
+use naru_node::machine::MARKS;
 use std::{
     fs::File,
     io::Write,
@@ -18,18 +20,18 @@ use std::{
     time::Duration,
 };
 
+use naru_netlink::links::{Links, Route};
+use naru_store::StateStore;
+
+use naru_bpf::{Interfaces, Pods};
 use naru_core::{
     ipam::State,
     reconcile::{Pass, Policy},
 };
 use naru_node::{
-    datapath::{Interfaces, Pins, Pods},
     endpoint::{Maps, Tools, reconcile},
-    host,
-    init::NodeFacts,
-    links::{Links, Route},
+    machine::NodeFacts,
     paths::Paths,
-    store::StateStore,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
@@ -92,8 +94,8 @@ impl Netns {
 
     /// Runs `work` in a thread inside.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let netns = host::open_netns(&self.path()).unwrap();
-        host::in_netns(netns.as_fd(), work).unwrap()
+        let netns = netns::open_netns(&self.path()).unwrap();
+        netns::in_netns(netns.as_fd(), work).unwrap()
     }
 }
 
@@ -255,7 +257,7 @@ impl Node {
 
     /// Addresses in `PODS`.
     pub fn entries(&self) -> Vec<IpAddr> {
-        let entries = Pods::open(&Pins::new(&self.paths)).unwrap().entries().unwrap();
+        let entries = Pods::open(&self.paths.pins()).unwrap().entries().unwrap();
         let mut all: Vec<IpAddr> = entries.into_iter().map(|(address, _)| address.into()).collect();
         all.sort_unstable();
         all
@@ -263,7 +265,7 @@ impl Node {
 
     /// Interfaces that the maps have settings or counters of.
     pub fn entered(&self) -> Vec<u32> {
-        Interfaces::open(&Pins::new(&self.paths)).unwrap().list().unwrap()
+        Interfaces::open(&self.paths.pins()).unwrap().list().unwrap()
     }
 
     /// Addresses that attachments hold in the store.
@@ -286,7 +288,7 @@ impl Node {
 
     /// Addresses that a kernel route of ours leads to.
     pub fn routed(&self) -> Vec<IpAddr> {
-        let routes = self.netns.inside(|| Links::open().unwrap().routes().unwrap());
+        let routes = self.netns.inside(|| Links::open(MARKS).unwrap().routes().unwrap());
         let single = |route: &Route| route.destination.prefix_len() == route.destination.max_prefix_len();
         routes.into_iter().filter(single).map(|route| route.destination.addr()).collect()
     }
@@ -298,9 +300,9 @@ impl Node {
     /// Everything for a pass of the reconciler; to be called inside the node's namespace.
     pub fn tools(&self) -> Tools {
         Tools {
-            links: Links::open().unwrap(),
+            links: Links::open(MARKS).unwrap(),
             store: self.store(),
-            maps: Maps::open(Pins::new(&self.paths)).unwrap(),
+            maps: Maps::open(self.paths.pins()).unwrap(),
         }
     }
 

@@ -1,0 +1,171 @@
+use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{ProgramError, ProgramInfo, SchedClassifier},
+};
+use naru_abi::{maps, programs};
+
+use crate::{Error, Pins, Result, layout, object};
+
+/// Capacities of the maps; fixed from the first install on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sizes {
+    /// Pods of the node, each address counted.
+    pub pods: u32,
+    /// Prefixes of the cluster.
+    pub routes: u32,
+    /// Flows in which the stack rewrites an address.
+    pub flows: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { pods: naru_abi::MAX_PODS, routes: naru_abi::MAX_ROUTES, flows: naru_abi::MAX_FLOWS }
+    }
+}
+
+/// What [`install`] changed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Installed {
+    /// Maps that did not exist.
+    pub maps_created: Vec<&'static str>,
+    /// Programs that were new or other than the embedded object's: attach pods and the overlay again.
+    pub programs_replaced: Vec<&'static str>,
+}
+
+/// Loads the embedded object and pins its maps and programs, keeping what is pinned already. Idempotent; a kill at
+/// any point leaves a state from which the next call completes. The directory must be on a bpffs, and the caller sees
+/// to it that no two calls run at once.
+///
+/// # Errors
+/// [`Error::NoObject`], [`Error::Mismatch`] where a pinned map has another layout or size, and the kernel's.
+pub fn install(pins: &Pins, sizes: Sizes) -> Result<Installed> {
+    install_object(pins, sizes, object().ok_or(Error::NoObject)?)
+}
+
+/// [`install`] of any object with the same maps and programs.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Installed> {
+    for directory in [pins.root().to_owned(), pins.programs(), pins.links()] {
+        fs::create_dir_all(&directory).map_err(failed(&directory, "create directory"))?;
+    }
+    let maps_created = layout::check(pins, sizes)?;
+    raise_memlock();
+    let mut ebpf = load(pins, sizes, object)?;
+    let pinned_maps = layout::pinned(pins)?;
+    let mut programs_replaced = Vec::new();
+    for name in programs::ALL {
+        if replace(pins, &mut ebpf, name, &pinned_maps)? {
+            programs_replaced.push(name);
+        }
+    }
+    Ok(Installed { maps_created, programs_replaced })
+}
+
+/// Removes the pins that another version of the ABI left beside these, and with them its tcx links: theirs would see every
+/// packet before ours, by maps that nobody keeps.
+///
+/// # Errors
+/// A pin cannot be removed.
+pub fn discard_other_versions(pins: &Pins) -> Result<()> {
+    let Some(parent) = pins.root().parent() else { return Ok(()) };
+    for version in Pins::versions(parent).map_err(failed(parent, "list"))? {
+        let other = Pins::of_version(parent, version);
+        if other != *pins {
+            fs::remove_dir_all(other.root()).map_err(failed(other.root(), "remove"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether every map and program is pinned.
+#[must_use]
+pub fn is_installed(pins: &Pins) -> bool {
+    pins.first_missing().is_none()
+}
+
+/// Kernels before 5.11 charge maps to the process's locked memory. Newer ones ignore it, and where the limit cannot be
+/// raised and matters, creating the maps says so.
+fn raise_memlock() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// Creates and pins the maps that are missing, and opens the others.
+fn load(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    for name in maps::ALL {
+        loader.map_pin_path(name, pins.map(name));
+        loader.map_max_entries(name, layout::capacity(name, sizes));
+    }
+    loader.load(object).map_err(|source| Error::Object(Box::new(source)))
+}
+
+/// Puts the object's program in place of the pinned one if they differ.
+fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str, maps: &BTreeSet<u32>) -> Result<bool> {
+    let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
+    let program: &mut SchedClassifier = program.try_into().map_err(refused(name, "open"))?;
+    verify(program).map_err(refused(name, "load"))?;
+    let pin = pins.program(name);
+    let wanted = program.info().and_then(|info| identity(&info, maps)).map_err(refused(name, "read"))?;
+    if pin.exists() && pinned_identity(&pin, name, maps)? == wanted {
+        return Ok(false);
+    }
+    let new = pins.program(&format!("{name}_new"));
+    remove(&new)?;
+    program.pin(&new).map_err(|source| Error::PinObject { path: new.clone(), source })?;
+    fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
+    Ok(true)
+}
+
+/// Loads a program. The kernel breaks its verification off with EAGAIN where a signal comes in, whatever that is for, and
+/// means it to be tried again, as libbpf does; on a busy machine they may come in a row.
+fn verify(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError> {
+    for pause in VERIFICATIONS {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) =>
+            {
+                std::thread::sleep(Duration::from_millis(pause));
+            }
+            result => return result,
+        }
+    }
+    program.load()
+}
+
+/// How long is waited after each verification that was broken off, in milliseconds, before the last is begun.
+const VERIFICATIONS: [u64; 7] = [0, 1, 2, 5, 10, 20, 50];
+
+/// What makes two loaded programs the same: the instructions as written, and which of the pinned maps they use. Maps
+/// that are not pinned, the log and constants of a debug build, are made anew with every load.
+type Identity = (u64, BTreeSet<u32>);
+
+fn identity(info: &ProgramInfo, maps: &BTreeSet<u32>) -> std::result::Result<Identity, ProgramError> {
+    let used = info.map_ids()?.unwrap_or_default().into_iter();
+    Ok((info.tag(), used.filter(|id| maps.contains(id)).collect()))
+}
+
+fn pinned_identity(pin: &Path, name: &'static str, maps: &BTreeSet<u32>) -> Result<Identity> {
+    ProgramInfo::from_pin(pin).and_then(|info| identity(&info, maps)).map_err(refused(name, "read pin"))
+}
+
+/// Removes a pin; one that is not there is no error.
+pub(crate) fn remove(pin: &Path) -> Result<()> {
+    match fs::remove_file(pin) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(pin, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Pin { path: path.to_owned(), action, source }
+}
+
+/// Wraps aya's error for `map_err`.
+pub(crate) fn refused(program: &'static str, action: &'static str) -> impl FnOnce(ProgramError) -> Error {
+    move |source| Error::Program { program, action, source: Box::new(source) }
+}

@@ -1,0 +1,47 @@
+//! The node's long-lived devices: the tunnel device and the uplinks, the programs on them, and those programs'
+//! configuration.
+
+mod adjust;
+mod config;
+mod overlay;
+mod uplinks;
+
+pub use overlay::overlay_mac;
+
+pub(crate) use adjust::{adapt, publish, readjust};
+pub(crate) use overlay::{ensure as ensure_overlay, families};
+pub(crate) use uplinks::{ensure as ensure_uplinks, loosen as loosen_uplinks};
+
+use std::net::IpAddr;
+
+use naru_netlink::links::Links;
+
+use crate::{
+    host,
+    machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
+};
+
+/// What attachments of pods need to know of the node.
+pub(crate) fn facts(links: &Links, settings: &Settings, survey: &Survey) -> Result<NodeFacts, MachineError> {
+    let own = settings.cluster.node(&settings.node);
+    let is_here = |address: &IpAddr| survey.addresses.contains(address);
+    let addresses = match own {
+        Some(own) => own.addresses.iter().copied().filter(is_here).collect(),
+        None => survey.addresses.clone(),
+    };
+    Ok(NodeFacts {
+        boot_id: host::boot_id()?,
+        abi: naru_abi::ABI_VERSION,
+        node: settings.node.clone(),
+        addresses,
+        blocks: settings.blocks().to_vec(),
+        delegated: settings.delegated.clone(),
+        pools: settings.pool_facts(),
+        subnets: settings.pools.iter().map(|pool| pool.subnets.clone()).collect(),
+        pod_mtu: survey.pod_mtu(settings),
+        device_port: links.overlay_port(DEVICE)?,
+        tunnel_port: settings.is_clustered().then_some(settings.cluster.tunnel.port),
+        uplinks: uplinks::wanted(settings, survey).into_iter().collect(),
+        sends_around: uplinks::sends_around(settings),
+    })
+}

@@ -1,0 +1,191 @@
+use std::{io::ErrorKind, net::IpAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{Delegated, MachineError, versions};
+use crate::paths::Paths;
+
+/// What init found and set for this boot, as attachments of pods need it; `<run>/node.json`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// The boot these facts hold for.
+    pub boot_id: String,
+    /// Layout version of maps and pins.
+    pub abi: u32,
+    /// This node's name.
+    pub node: String,
+    /// Those of this node's addresses that the machine has, its underlay address first; what pods see as source of the node's own packets.
+    pub addresses: Vec<IpAddr>,
+    /// Blocks that pods without a `subnet` in their configuration take addresses from (the cluster's).
+    pub blocks: Vec<IpNet>,
+    /// The `subnet` lists of network configurations (standalone); each is a pool of its own in the store.
+    pub subnets: Vec<Vec<IpNet>>,
+    /// Pools with a name.
+    #[serde(default)]
+    pub pools: Vec<PoolFacts>,
+    /// What other IPAM plugins give pods addresses of; `None`: the node was not told of any such network.
+    #[serde(default)]
+    pub delegated: Option<Vec<Delegated>>,
+    /// MTU of a pod's interface unless the configuration says otherwise.
+    pub pod_mtu: u32,
+    /// UDP port of the tunnel; `None` without one.
+    #[serde(default)]
+    pub tunnel_port: Option<u16>,
+    /// UDP port of the tunnel device: the tunnel's, unless somebody else has that here.
+    #[serde(default)]
+    pub device_port: Option<u16>,
+    /// Devices that our programs are attached to beside the tunnel device and pods'.
+    #[serde(default)]
+    pub uplinks: Vec<String>,
+    /// Whether packets of pods may leave by those for other nodes without the tunnel.
+    #[serde(default)]
+    pub sends_around: bool,
+}
+
+/// A pool that an administrator made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolFacts {
+    /// Its name, also in the store.
+    pub name: String,
+    /// Namespaces whose pods take their addresses from it.
+    pub namespaces: Vec<String>,
+}
+
+impl NodeFacts {
+    /// Whether there is a pool of that name.
+    #[must_use]
+    pub fn has_pool(&self, name: &str) -> bool {
+        self.pools.iter().any(|pool| pool.name == name)
+    }
+
+    /// The pool that pods of a namespace take their addresses from, where one says so.
+    #[must_use]
+    pub fn pool_of_namespace(&self, namespace: &str) -> Option<&str> {
+        let holds = |pool: &&PoolFacts| pool.namespaces.iter().any(|one| one == namespace);
+        self.pools.iter().find(holds).map(|pool| pool.name.as_str())
+    }
+
+    /// The facts as init left them, of whichever boot; `None` when there are none or they cannot be understood.
+    ///
+    /// # Errors
+    /// [`MachineError::Newer`], or the file is there but cannot be read.
+    pub fn load(paths: &Paths) -> Result<Option<Self>, MachineError> {
+        let path = paths.node_facts();
+        match std::fs::read(&path) {
+            Ok(content) => {
+                versions::check(&path, &content)?;
+                Ok(serde_json::from_slice(&content).ok())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(MachineError::file(path, "read")(error)),
+        }
+    }
+
+    /// This node's address of the family of `pod`: the source of the kernel route to it.
+    #[must_use]
+    pub fn source_for(&self, pod: IpAddr) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|own| own.is_ipv4() == pod.is_ipv4())
+    }
+
+    /// Whether the node was told of what another IPAM gives addresses of.
+    #[must_use]
+    pub fn knows(&self, wanted: &Delegated) -> bool {
+        let Some(known) = &self.delegated else { return false };
+        let masqueraded = |subnet: &IpNet| {
+            known
+                .iter()
+                .filter(|one| one.masquerade)
+                .flat_map(|one| &one.subnets)
+                .any(|own| own.contains(subnet))
+        };
+        let all = || known.iter().flat_map(|one| &one.subnets);
+        let is_served = |subnet: &IpNet| all().any(|own| own.addr().is_ipv4() == subnet.addr().is_ipv4());
+        wanted.subnets.iter().all(|subnet| masqueraded(subnet) == wanted.masquerade && is_served(subnet))
+    }
+
+    /// Whether the node serves this list of subnets; an empty one means the node's blocks.
+    #[must_use]
+    pub fn serves(&self, subnets: &[IpNet]) -> bool {
+        if subnets.is_empty() {
+            !self.blocks.is_empty()
+        } else {
+            self.subnets.iter().any(|own| own == subnets)
+        }
+    }
+}
+
+/// Name of the pool in domain `naru` that init keeps for a list of subnets, or for the node's blocks when the
+/// list is empty: what an attachment asks the store for.
+#[must_use]
+pub fn pool_name(subnets: &[IpNet]) -> String {
+    if subnets.is_empty() {
+        return "node".to_owned();
+    }
+    let names: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+    names.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(blocks: &[&str], subnets: &[&[&str]]) -> NodeFacts {
+        let networks = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
+        NodeFacts {
+            boot_id: "boot".into(),
+            abi: 1,
+            node: "node1".into(),
+            addresses: vec!["2001:db8::1".parse().unwrap(), "198.51.100.1".parse().unwrap()],
+            blocks: networks(blocks),
+            subnets: subnets.iter().map(|list| networks(list)).collect(),
+            pools: Vec::new(),
+            delegated: None,
+            pod_mtu: 1450,
+            tunnel_port: None,
+            device_port: None,
+            uplinks: Vec::new(),
+            sends_around: false,
+        }
+    }
+
+    #[test]
+    fn a_configuration_without_subnet_needs_blocks() {
+        assert!(facts(&["10.32.0.0/24"], &[]).serves(&[]));
+        assert!(!facts(&[], &[&["10.22.0.0/16"]]).serves(&[]));
+    }
+
+    #[test]
+    fn subnets_of_another_ipam_are_news_by_masquerade_or_family_only() {
+        let delegated =
+            |subnet: &str, masquerade| Delegated { subnets: vec![subnet.parse().unwrap()], masquerade };
+        let mut node = facts(&[], &[]);
+        assert!(!node.knows(&Delegated::default()), "not even that there is one");
+        node.delegated = Some(vec![delegated("10.0.0.0/24", false), delegated("10.1.0.0/16", true)]);
+        for known in [delegated("10.9.0.1/32", false), delegated("10.1.7.0/24", true), Delegated::default()] {
+            assert!(node.knows(&known), "{known:?}");
+        }
+        for news in
+            [delegated("10.0.0.0/24", true), delegated("10.1.0.0/16", false), delegated("fd00::/64", false)]
+        {
+            assert!(!node.knows(&news), "{news:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_subnets_is_served_as_a_whole() {
+        let facts = facts(&[], &[&["10.22.0.0/16", "fd22::/64"]]);
+        let (v4, v6) = ("10.22.0.0/16".parse().unwrap(), "fd22::/64".parse().unwrap());
+        assert!(facts.serves(&[v4, v6]));
+        assert!(!facts.serves(&[v4]));
+        assert_eq!(pool_name(&[v4, v6]), "10.22.0.0/16,fd22::/64");
+        assert_eq!(pool_name(&[]), "node");
+    }
+
+    #[test]
+    fn the_source_is_the_first_address_of_the_pods_family() {
+        let facts = facts(&[], &[]);
+        assert_eq!(facts.source_for("10.0.0.1".parse().unwrap()), Some("198.51.100.1".parse().unwrap()));
+        assert_eq!(facts.source_for("fd00::1".parse().unwrap()), Some("2001:db8::1".parse().unwrap()));
+    }
+}

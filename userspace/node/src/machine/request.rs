@@ -1,0 +1,51 @@
+use naru_core::cluster::ClusterSpec;
+
+use super::PoolChange;
+use ipnet::IpNet;
+use naru_bpf::AttachMode;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// The `ipam.subnet` of a network configuration: a single machine's pods need no cluster file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standalone {
+    /// Subnets that pods of this machine take their addresses from; together one pool.
+    pub subnets: Vec<IpNet>,
+    /// Addresses of the subnets that no pod gets: the configuration's `gateway` (note: `gateway`).
+    pub reserved: Vec<IpAddr>,
+    /// Whether pods' packets that leave the subnets take the machine's address (`ipMasq`).
+    pub masquerade: bool,
+}
+
+/// What another IPAM gives pods of this machine addresses of, as its results show.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Delegated {
+    /// The subnets.
+    pub subnets: Vec<IpNet>,
+    /// Whether pods' packets that leave the machine take its address (`ipMasq`).
+    pub masquerade: bool,
+}
+
+/// What an init is asked for; whatever is absent is as at the init before, or the default.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Request {
+    /// This node's name.
+    pub node: Option<String>,
+    /// The cluster, in place of the one accepted last.
+    pub cluster: Option<ClusterSpec>,
+    /// How programs are attached to the tunnel device.
+    pub attach: Option<AttachMode>,
+    /// One more pool of subnets for this machine's own pods.
+    pub standalone: Option<Standalone>,
+    /// Subnets that another IPAM gives this machine's pods addresses of; an empty list is a network of which none is
+    /// known yet.
+    pub delegated: Option<Delegated>,
+    /// What to change about the named pools.
+    pub pool: Option<PoolChange>,
+    /// Ranges of Service addresses, which no pod range may overlap.
+    pub services: Vec<ipnet::IpNet>,
+    /// Whether the runtime's network configuration is ours to install.
+    pub conflist: Option<bool>,
+    /// Capacity of `FLOWS`, fixed until uninstall or reboot.
+    pub max_flows: Option<u32>,
+}
