@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use aya::maps::{HashMap, MapData};
 use naru_abi::{Addr, FlowKey, FlowValue, InterfaceValue, Plain, PodValue, maps, pod_flags};
 
-use super::{abi4, counters};
+use super::{abi4, counters, hold};
 use crate::{
-    Pins, Result, batch,
+    Error, Pins, Result, batch,
     map::{self, Raw, failed, present},
 };
-
-/// The largest packet that a held entry lets through.
-const HELD: u32 = 0;
 
 /// Bits of [`PodValue::flags`] that programs set.
 const MARKS: u32 = pod_flags::SENDS_ANSWERS | pod_flags::RECEIVES_ANSWERS;
@@ -23,15 +20,15 @@ pub(super) fn first(older: &Pins, pins: &Pins) -> Result<()> {
     flows.replace(old_flows(older)?)?;
     let mut interfaces = Table::<u32, InterfaceValue>::open(pins, maps::INTERFACES)?;
     interfaces.replace(old_interfaces(older)?)?;
-    let held = |(address, value)| (address, PodValue { mtu: HELD, ..value });
+    let held = |(address, value)| (address, PodValue { mtu: hold::HELD, ..value });
     Table::<Addr, PodValue>::open(pins, maps::PODS)?
         .replace(old_pods(older)?.into_iter().map(held).collect())?;
     counters::begin(older, pins)?;
     counters::carry(older, pins)
 }
 
-/// Once no old program is attached any more: flows first, then the pods, whose marks say that there are some, and whose
-/// hold ends.
+/// Once no old program is attached any more: flows first, then the pods' marks, which say that there are some, and last
+/// the end of the hold.
 pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
     let mut flows = Table::<FlowKey, FlowValue>::open(pins, maps::FLOWS)?;
     for (key, old) in old_flows(older)? {
@@ -43,15 +40,21 @@ pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
     interfaces.replace(old_interfaces(older)?)?;
     let mut pods = Table::<Addr, PodValue>::open(pins, maps::PODS)?;
     let known = marks(&flows.entries()?);
-    let mut all = BTreeMap::new();
+    let (mut all, mut sizes) = (BTreeMap::new(), Vec::new());
     for (address, old) in old_pods(older)? {
         let now = pods.get(&address)?.filter(|now| now.generation == old.generation).unwrap_or(old);
         let flags = old.flags | now.flags & MARKS | known.get(&address).copied().unwrap_or_default();
         // What the pod sends from now is what new programs saw last.
-        all.insert(address, PodValue { flags, pod_mac: now.pod_mac, ..old });
+        all.insert(address, PodValue { flags, pod_mac: now.pod_mac, mtu: hold::HELD, ..old });
+        sizes.push((address, old.mtu));
     }
     pods.replace(all)?;
     settle_marks(&mut pods, &flows)?;
+    hold::release(&pods.data, &sizes).map_err(|source| Error::Pin {
+        path: pins.map(maps::PODS),
+        action: "let packets pass",
+        source,
+    })?;
     counters::begin(older, pins)?;
     counters::carry(older, pins)
 }

@@ -14,8 +14,10 @@
 //! remembers the kernel's answers for a quarter of a second.
 
 mod abi4;
+mod code;
 mod copy;
 mod counters;
+mod hold;
 mod mover;
 mod swap;
 

@@ -6,6 +6,7 @@
 mod conflist;
 mod directories;
 mod follow;
+mod migrate;
 mod pools;
 mod run;
 

@@ -7,7 +7,7 @@ use naru_core::{
 use naru_netlink::links::Links;
 use naru_store::{NodeStore, Start, StateStore};
 
-use super::{conflist, directories, pools};
+use super::{conflist, directories, migrate, pools};
 use crate::{
     delegate,
     endpoint::{Maps, Tools, reconcile},
@@ -198,6 +198,7 @@ fn prepare(
     host::ensure_bpffs(&paths.bpf, node)?;
     let pins = paths.pins();
     let installed = naru_bpf::install(&pins, settings.sizes())?;
+    migrate::run(&links, &pins, &settings, survey)?;
     sysctl::forward_packets(families(&settings), &survey.advertised, node)?;
     let attach = ensure_overlay(&links, &pins, &settings, survey)?;
     loosen_uplinks(&settings, survey, node)?;
