@@ -64,8 +64,9 @@ impl Cluster {
         let near = Machine::new();
         let cluster = CLUSTER.replace("routing = \"tunnel\"\n", routing);
         near.write_cluster(&cluster);
-        near.ok(&["init", "--attach", attach]);
+        // The uplink's other end goes to the second machine first: what hangs on it would not outlast that.
         let far = older::neighbour(&near, &cluster);
+        near.ok(&["init", "--attach", attach]);
         let [client, server, counted] =
             ["client", "server", "counted"].map(|name| Attached::new(&near, name));
         let remote = Attached::new(&far, "remote");
@@ -214,4 +215,43 @@ fn an_older_abi_is_migrated_under_traffic_with_own_encapsulation_and_no_packet_i
 #[ignore = "needs root: cargo xtask test"]
 fn an_older_abi_is_migrated_under_traffic_with_filters_and_direct_routing_and_no_packet_is_lost() {
     migrate_under_traffic("", "clsact");
+}
+
+/// Ends an init with SIGKILL after that time.
+fn killed_init(machine: &Machine, after: Duration) {
+    let mut child = machine.naru(&["init"]).spawn().unwrap();
+    thread::sleep(after);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_migration_that_is_killed_anywhere_leaves_pods_connected_and_the_next_init_goes_on() {
+    let cluster = Cluster::new("routing = \"tunnel\"\n", "tcx");
+    let before = (cluster.entries(), cluster.near.entries(), cluster.near.kernel_routes());
+    let all = [&cluster.server, &cluster.remote];
+    let is_connected = || all.iter().flat_map(|pod| &pod.addresses).all(|to| cluster.client.pod.can_ping(to));
+    for round in 0..3_u64 {
+        older::turn_back(&cluster.near);
+        let started = Instant::now();
+        cluster.near.ok(&["init"]);
+        let whole = started.elapsed();
+        older::turn_back(&cluster.near);
+        let mut halfway = 0;
+        for part in 1..8_u32 {
+            // Other places in each round.
+            killed_init(&cluster.near, whole * part / 8 + Duration::from_millis(3 * round));
+            assert!(is_connected(), "round {round}, killed at {part} eighths of {whole:?}");
+            halfway +=
+                u32::from(older::pins(&cluster.near).map("PODS").exists() && cluster.near.pins().exists());
+        }
+        println!("round {round}: {halfway} of 7 were halfway, a whole one takes {whole:?}");
+        cluster.near.ok(&["init"]);
+        assert_eq!((cluster.entries(), cluster.near.entries(), cluster.near.kernel_routes()), before);
+        assert!(!older::pins(&cluster.near).root().exists());
+        let marks = ["swapping", "settled"].map(|mark| cluster.near.pins().join(mark).exists());
+        assert_eq!(marks, [false, false]);
+        assert!(is_connected());
+    }
 }

@@ -6,6 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use aya::{
@@ -25,7 +26,7 @@ use naru_abi::{Addr, Prefix};
 use naru_bpf::{ConfigMap, Interfaces, Pins, Pods};
 use serde_json::Value;
 
-use super::machine::{Machine, run};
+use super::machine::{Machine, run, wait};
 
 const OBJECT: &[u8] = include_bytes!("abi4.o");
 /// The version that the programs ask for.
@@ -173,17 +174,23 @@ pub fn neighbour(machine: &Machine, cluster: &str) -> Machine {
     other.ip("link del up0");
     let namespace = other.netns();
     machine.ip(&format!("link set far0 netns {}", namespace.display()));
+    machine.ip("addr add fe80::a/64 dev up0 nodad");
     for line in [
         "link set far0 name up0",
         "link set up0 addrgenmode none",
         "link set up0 up",
         "addr add 198.51.100.2/24 dev up0",
         "addr add 2001:db8::2/64 dev up0 nodad",
+        // What is forwarded asks for its next hop from here.
+        "addr add fe80::b/64 dev up0 nodad",
         "route add default via 198.51.100.254",
         "-6 route add default via 2001:db8::fe",
     ] {
         other.ip(line);
     }
+    let has_carrier =
+        || machine.ip("link show up0").contains("state UP") && other.ip("link show up0").contains("state UP");
+    wait("the carrier", Duration::from_secs(10), has_carrier);
     run(other.naru(&["init"]).env("NARU_NODE", "node2"));
     other
 }
