@@ -6,11 +6,12 @@
 mod conflist;
 mod directories;
 mod follow;
+mod migrate;
 mod pools;
 mod run;
 
 pub use follow::follow;
-pub use run::{Ready, run};
+pub use run::{Ready, run, run_as_agent};
 
 pub(crate) use conflist::remove as remove_conflist;
 pub(crate) use directories::{
