@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use naru_abi::RouteValue;
 
-use super::{Route, RouteKey, State};
+use super::{Route, RouteKey, Rule, State};
 
 /// One change. Each is idempotent, so that a pass that failed half-way is simply run again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,10 +12,10 @@ pub enum Command {
     SetEntry(IpNet, RouteValue),
     /// Write the kernel route, in place of ours to the same destination.
     SetRoute(RouteKey, Route),
-    /// Add the rule for packets from the prefix.
-    AddRule(IpNet),
-    /// Remove the rule for packets from the prefix.
-    RemoveRule(IpNet),
+    /// Add the rule.
+    AddRule(Rule),
+    /// Remove the rule.
+    RemoveRule(Rule),
     /// Remove the kernel route.
     RemoveRoute(RouteKey, Route),
     /// Remove the entry of `ROUTES`.
@@ -34,8 +34,8 @@ pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
         .extend(missing(&desired.entries, &actual.entries).map(|(to, value)| Command::SetEntry(*to, *value)));
     commands
         .extend(missing(&desired.routes, &actual.routes).map(|(key, route)| Command::SetRoute(*key, *route)));
-    commands.extend(desired.rules.difference(&actual.rules).map(|from| Command::AddRule(*from)));
-    commands.extend(actual.rules.difference(&desired.rules).map(|from| Command::RemoveRule(*from)));
+    commands.extend(desired.rules.difference(&actual.rules).map(|rule| Command::AddRule(*rule)));
+    commands.extend(actual.rules.difference(&desired.rules).map(|rule| Command::RemoveRule(*rule)));
     commands.extend(
         surplus(&desired.routes, &actual.routes).map(|(key, route)| Command::RemoveRoute(*key, *route)),
     );

@@ -39,8 +39,6 @@ pub const GATEWAYS: Gateways = Gateways {
 /// What tells naru's routes, rules, filters and veths from everybody else's.
 pub const MARKS: Marks = Marks {
     protocol: naru_abi::ROUTE_PROTOCOL,
-    table: 5230,
-    preference: 5230,
     alias_prefix: "naru1:",
     filter: FilterMark { priority: naru_abi::FILTER_PRIORITY, handle: naru_abi::FILTER_HANDLE },
     gateways: GATEWAYS,

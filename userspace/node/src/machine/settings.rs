@@ -59,6 +59,8 @@ pub struct PoolSubnets {
     pub all: Vec<IpNet>,
     /// Those of masqueraded pools.
     pub masqueraded: Vec<IpNet>,
+    /// Networks of other IPAM plugins, in which others may live too.
+    pub delegated: Vec<IpNet>,
 }
 
 impl Settings {
@@ -158,6 +160,7 @@ impl Settings {
                 self.named_subnets(|pool| pool.masquerade),
             ]
             .concat(),
+            delegated: self.delegated_subnets(|_| true),
         }
     }
 
