@@ -163,6 +163,8 @@ impl Mirror {
 
     fn init(&mut self, cluster: Option<ClusterSpec>) -> Result<(), MachineError> {
         let ready = init::run(&self.paths, &Request { cluster, ..self.request.clone() })?;
+        // Asked for once: what its network's configuration says of it later counts.
+        self.request.standalone = None;
         if !self.has_place() {
             self.place = Some(machine::agent_lock(&self.paths)?);
         }

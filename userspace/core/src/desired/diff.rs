@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use ipnet::IpNet;
 use naru_abi::RouteValue;
@@ -20,6 +20,24 @@ pub enum Command {
     RemoveRoute(RouteKey, Route),
     /// Remove the entry of `ROUTES`.
     RemoveEntry(IpNet),
+}
+
+impl fmt::Display for Command {
+    /// What of the actual state is not as it should be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetEntry(to, _) => write!(f, "map ROUTES: {to} is missing or not as it should be"),
+            Self::SetRoute(key, _) => {
+                write!(f, "route {} of table {} is missing or not as it should be", key.destination, key.table)
+            }
+            Self::AddRule(rule) => write!(f, "rule {rule} is missing"),
+            Self::RemoveRule(rule) => write!(f, "rule {rule} is one too many"),
+            Self::RemoveRoute(key, _) => {
+                write!(f, "route {} of table {} is one too many", key.destination, key.table)
+            }
+            Self::RemoveEntry(to) => write!(f, "map ROUTES: {to} is one too many"),
+        }
+    }
 }
 
 /// The changes that make `actual` equal to `desired`, in the order to make them.

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -29,6 +29,16 @@ pub struct Rule {
     pub preference: u32,
     /// Routes whose prefix is at most so long do not count.
     pub suppress: Option<u32>,
+}
+
+impl fmt::Display for Rule {
+    /// As `ip rule` tells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.selector {
+            Selector::From(prefix) => write!(f, "{}: from {prefix} lookup {}", self.preference, self.table),
+            Selector::To(prefix) => write!(f, "{}: to {prefix} lookup {}", self.preference, self.table),
+        }
+    }
 }
 
 /// The place of the first rule of others that packets meet before the main table, by family; `None` where there is none.

@@ -6,6 +6,7 @@
 mod error;
 mod facts;
 mod lock;
+mod networks;
 mod pools;
 mod request;
 mod settings;
@@ -14,12 +15,14 @@ mod survey;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
 pub use lock::agent_lock;
+pub use networks::OWN_NETWORK;
 pub use pools::{NamedPool, PoolChange};
 pub use request::{Delegated, Request, Standalone};
 pub use settings::{Pool, PoolSubnets, Settings};
 pub use survey::Survey;
 
 pub(crate) use lock::{lock, remove, write_json};
+pub(crate) use survey::first_foreign;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -51,6 +54,15 @@ pub const MARKS: Marks = Marks {
 pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(None) };
     let is_of_this_boot = facts.abi == naru_abi::ABI_VERSION && facts.boot_id == host::boot_id()?;
+    let is_here = is_of_this_boot && facts.netns == netns()?;
     let is_there = || paths.pins().first_missing().is_none() && paths.lease_store().exists();
-    Ok(Some(facts).filter(|_| is_of_this_boot && is_there()))
+    Ok(Some(facts).filter(|_| is_here && is_there()))
+}
+
+/// What tells this network namespace from every other.
+///
+/// # Errors
+/// procfs is not there.
+pub(crate) fn netns() -> Result<String, MachineError> {
+    Ok(naru_netlink::netns::own_identity().map_err(|error| MachineError::Namespace(error.to_string()))?.to_string())
 }

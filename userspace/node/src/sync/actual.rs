@@ -24,8 +24,17 @@ pub(super) struct Actual {
 /// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod
 /// that is attached meanwhile is not taken for one without a pod.
 pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
-    let overlay = links.link(DEVICE)?.map(|link| link.index);
     let routes = sole(links, links.routes()?)?;
+    of(links, pins, &routes)
+}
+
+/// As [`read`], without changing anything.
+pub(super) fn look(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
+    of(links, pins, &links.routes()?)
+}
+
+fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, MachineError> {
+    let overlay = links.link(DEVICE)?.map(|link| link.index);
     let rules = links.rules()?.own.into_iter().map(core_rule).collect();
     let pods: Vec<Pod> = Pods::open(pins)?
         .entries()?

@@ -1,6 +1,6 @@
 use crate::machine::GATEWAYS;
 use naru_abi::Prefix;
-use naru_core::desired::{Command, Hop, Route, RouteKey, Rule, Selector};
+use naru_core::desired::{Command, Hop, Route, RouteKey, Rule, Selector, State};
 use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::MachineError;
@@ -71,8 +71,13 @@ pub(super) fn kernel_rule(rule: Rule) -> links::Rule {
     links::Rule { selector, table: rule.table, preference: rule.preference, suppress: rule.suppress }
 }
 
+/// The routes of a state as the kernel takes them.
+pub(super) fn kernel_routes(state: &State, overlay: Option<u32>) -> Vec<links::Route> {
+    state.routes.iter().filter_map(|(key, route)| kernel_route(*key, *route, overlay)).collect()
+}
+
 /// A route of the desired state as the kernel takes it; `None` for one through a tunnel device that is not there.
-pub(super) fn kernel_route(key: RouteKey, route: Route, overlay: Option<u32>) -> Option<links::Route> {
+fn kernel_route(key: RouteKey, route: Route, overlay: Option<u32>) -> Option<links::Route> {
     let target = match route.hop {
         Hop::Pod { ifindex } => RouteTarget::Device { index: ifindex },
         Hop::Unreachable => RouteTarget::Unreachable,

@@ -8,7 +8,7 @@ use std::{
 use crate::{init, machine::MachineError, paths::Paths};
 
 /// Beginnings of the names of our files in the run directory; the store's companions (`-wal`) begin with its name.
-const RUN_FILES: [&str; 5] = ["state.db", "node.json", "lock", "agent.lock", "delegate.lock"];
+const RUN_FILES: [&str; 6] = ["state.db", "node.json", "ready.json", "lock", "agent.lock", "delegate.lock"];
 /// The same in the state directory.
 const STATE_FILES: [&str; 2] = ["node.db", "init.json"];
 
