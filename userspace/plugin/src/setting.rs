@@ -90,7 +90,7 @@ pub(crate) fn spec(
     addresses.extend(&conf.runtime.ips);
     addresses.sort_unstable();
     addresses.dedup();
-    let routes = addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?;
+    let routes = pod_routes(addressing(conf)?)?;
     let pool = pool_of(conf, target, node).map_or_else(|| pool_name(&subnets), str::to_owned);
     let ranges = addressing(conf)?.sets.iter().flat_map(|set| &set.ranges);
     let subnets = ranges.map(|range| range.subnet).collect();
@@ -168,6 +168,15 @@ pub(crate) fn check_limits(conf: &NetworkConf, has_tcx: impl FnOnce() -> bool) -
     let msg =
         "runtimeConfig.bandwidth: egressRate needs a kernel with tcx (6.6 or newer); ingressRate does not";
     Err(Error::new(Code::UnsupportedField, msg))
+}
+
+/// Refuses a route with what we cannot set.
+pub(crate) fn check_routes(addressing: &Addressing) -> Result<(), Error> {
+    pod_routes(addressing).map(drop)
+}
+
+fn pod_routes(addressing: &Addressing) -> Result<Vec<PodRoute>, Error> {
+    addressing.routes.iter().map(pod_route).collect()
 }
 
 fn pod_route(route: &Route) -> Result<PodRoute, Error> {
