@@ -20,7 +20,7 @@ use naru_node::{
     health, host, init,
     machine::{MachineError, NodeFacts, Request, Settings},
     paths::Paths,
-    symmetry, sync,
+    readiness, symmetry, sync,
 };
 use naru_store::StateStore;
 
@@ -43,6 +43,8 @@ pub struct Mirror {
     shared: BTreeSet<Option<IpAddr>>,
     /// Warnings that are in the log already.
     warned: BTreeSet<String>,
+    /// What the last glance found undone: it is made again once, and then told by the larger passes.
+    undone: Option<String>,
     /// Held from the first init on: one agent a node, and no uninstall meanwhile.
     place: Option<File>,
 }
@@ -59,6 +61,7 @@ impl Mirror {
             remembered: Pass::default(),
             shared: BTreeSet::new(),
             warned: BTreeSet::new(),
+            undone: None,
             place: None,
         }
     }
@@ -104,6 +107,9 @@ impl Mirror {
     /// The programs on the tunnel device, the uplinks and pods by tcx, and on the interfaces whose `filters` somebody changed;
     /// whether all are as they should be now.
     pub fn glance(&mut self, filters: &BTreeSet<u32>) -> bool {
+        if let Err(error) = self.unannounced() {
+            tracing::error!("{error}");
+        }
         let devices = sync::reattach(&self.paths);
         let pods = self.restore(filters);
         let mut complaints = Vec::new();
@@ -119,6 +125,23 @@ impl Mirror {
         }
         self.detached = complaints;
         self.detached.is_empty()
+    }
+
+    /// Makes again what somebody undid without the kernel's telling anybody: pins, the programs' configuration, the tunnel
+    /// device's neighbours. Programs are [`sync::reattach`]'s. What cannot be made waits for the next larger pass.
+    fn unannounced(&mut self) -> Result<(), MachineError> {
+        let fault = match machine::current(&self.paths)? {
+            Some(facts) => readiness::unannounced_fault(&self.paths, &facts)?,
+            // Before the first init there is nothing to miss.
+            None => self.place.as_ref().map(|_| format!("{}: what init made is gone", self.paths.run.display())),
+        };
+        if fault == self.undone {
+            return Ok(());
+        }
+        self.undone.clone_from(&fault);
+        let Some(fault) = fault else { return Ok(()) };
+        tracing::info!("{fault}: made again");
+        self.everything()
     }
 
     fn restore(&self, filters: &BTreeSet<u32>) -> Result<Vec<String>, MachineError> {

@@ -34,7 +34,7 @@ type Found = Result<Option<String>, MachineError>;
 /// One thing that init makes or relies on.
 struct Check {
     look: fn(&Scene<'_>) -> Found,
-    /// Whether the kernel announces its changes, so that the agent need not look.
+    /// Whether the agent hears of its changes, or sees them by a look of its own.
     announced: bool,
 }
 
@@ -44,7 +44,8 @@ const CHECKS: [Check; 5] = [
     Check { look: forwarding::look, announced: true },
     Check { look: routes_and_rules, announced: true },
     Check { look: tunnel, announced: false },
-    Check { look: programs, announced: false },
+    // The agent's own look knows more of them: strays, and pods'.
+    Check { look: programs, announced: true },
 ];
 
 /// The first thing that is not as init left it; `None` on a node that is ready. `facts` are those of
