@@ -12,8 +12,8 @@ use naru_abi::{Addr, RouteKind, RouteValue, route_flags};
 use naru_core::{
     cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing},
     desired::{
-        Command, Hop, Inputs, MAIN_TABLE, NODE_TABLE, Path, Paths, Pod, Route, RouteKey, State, Ways,
-        desired, diff, path_mtu,
+        Command, ForeignRules, Hop, Inputs, MAIN_TABLE, NODE_TABLE, Path, Paths, Pod, Route, RouteKey, Rule,
+        Selector, State, Ways, desired, diff, path_mtu,
     },
 };
 use proptest::{collection, prelude::*};
@@ -52,7 +52,17 @@ fn cluster(numbers: impl IntoIterator<Item = u8>) -> ClusterSpec {
 }
 
 fn inputs<'a>(cluster: &'a ClusterSpec, paths: &'a Paths, pods: &'a [Pod]) -> Inputs<'a> {
-    Inputs { cluster, node: "node1", subnets: &[], masqueraded: &[], host_addresses: &OWN, paths, pods }
+    Inputs {
+        cluster,
+        node: "node1",
+        subnets: &[],
+        masqueraded: &[],
+        delegated: &[],
+        foreign_rules: ForeignRules::default(),
+        host_addresses: &OWN,
+        paths,
+        pods,
+    }
 }
 
 /// Paths through a router, by their ends.
@@ -81,8 +91,8 @@ fn apply(mut state: State, commands: &[Command]) -> State {
         match *command {
             Command::SetEntry(to, value) => drop(state.entries.insert(to, value)),
             Command::SetRoute(key, route) => drop(state.routes.insert(key, route)),
-            Command::AddRule(from) => assert!(state.rules.insert(from)),
-            Command::RemoveRule(from) => assert!(state.rules.remove(&from)),
+            Command::AddRule(rule) => assert!(state.rules.insert(rule)),
+            Command::RemoveRule(rule) => assert!(state.rules.remove(&rule)),
             Command::RemoveRoute(key, route) => assert_eq!(state.routes.remove(&key), Some(route)),
             Command::RemoveEntry(to) => assert!(state.entries.remove(&to).is_some()),
         }
@@ -209,7 +219,52 @@ fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
         assert_eq!(state.routes[&key], Route { hop: Hop::Overlay, source: None, mtu: Some(1450) });
         assert!(!state.routes.contains_key(&main_route(host)), "the node's own packets stay on the underlay");
     }
-    assert_eq!(state.rules, BTreeSet::from([net("10.32.1.0/24"), net("fd10:32::1:0/112")]));
+    assert_eq!(
+        state.rules,
+        BTreeSet::from(["10.32.1.0/24", "fd10:32::1:0/112"].map(|from| from_pods(from, 5230)))
+    );
+}
+
+fn from_pods(prefix: &str, preference: u32) -> Rule {
+    Rule { selector: Selector::From(net(prefix)), table: NODE_TABLE, preference, suppress: None }
+}
+
+fn to_pods(prefix: &str, preference: u32) -> Rule {
+    Rule { selector: Selector::To(net(prefix)), table: MAIN_TABLE, preference, suppress: None }
+}
+
+#[test]
+fn pods_are_looked_up_before_the_rules_of_others_of_their_family() {
+    let (cluster, mtu, subnets) = (cluster([1, 2]), BTreeMap::new(), [net("10.9.0.0/24")]);
+    for (first, of_nodes, of_pods) in [
+        (32_000, 5230, 150),
+        (5230, 5229, 150),
+        (220, 219, 150),
+        (150, 149, 149),
+        (2, 1, 1),
+        (1, 1, 1),
+        (0, 1, 1),
+    ] {
+        let foreign_rules = ForeignRules { v4: Some(first), v6: None };
+        let inputs = Inputs { subnets: &subnets, foreign_rules, ..inputs(&cluster, &mtu, &[]) };
+        let expected = [
+            from_pods("10.9.0.0/24", of_nodes),
+            from_pods("10.32.1.0/24", of_nodes),
+            from_pods("fd10:32::1:0/112", 5230),
+            to_pods("10.9.0.0/24", of_pods),
+            to_pods("10.32.0.0/12", of_pods),
+        ];
+        assert_eq!(desired(&inputs).state.rules, BTreeSet::from(expected), "rules of others from {first} on");
+    }
+}
+
+#[test]
+fn in_a_network_of_another_ipam_the_pods_own_routes_alone_come_before_the_rules_of_others() {
+    let (cluster, paths, delegated) = (ClusterSpec::default(), BTreeMap::new(), [net("198.51.100.0/24")]);
+    let foreign_rules = ForeignRules { v4: Some(5270), v6: Some(5270) };
+    let inputs = Inputs { delegated: &delegated, foreign_rules, ..inputs(&cluster, &paths, &[]) };
+    let rule = Rule { suppress: Some(31), ..to_pods("198.51.100.0/24", 150) };
+    assert_eq!(desired(&inputs).state.rules, BTreeSet::from([rule]));
 }
 
 #[test]
@@ -310,7 +365,7 @@ fn states() -> impl Strategy<Value = State> {
     (
         collection::btree_map(prefix.clone(), value, 0..10),
         collection::btree_map(key, route, 0..10),
-        collection::btree_set(prefix, 0..6),
+        collection::btree_set(prefix.prop_map(|prefix| to_pods(&prefix.to_string(), 150)), 0..6),
     )
         .prop_map(|(entries, routes, rules)| State { entries, routes, rules })
 }

@@ -60,11 +60,11 @@ pub(crate) fn standalone(conf: &NetworkConf) -> Result<Option<Standalone>, Error
     let ranges = || sets.iter().flat_map(|set| &set.ranges);
     let subnets: Vec<IpNet> = ranges().flat_map(blocks_of).collect();
     let reserved: Vec<IpAddr> = ranges().filter_map(|range| range.gateway).collect();
-    let masquerade = conf.ip_masq.unwrap_or(false);
     if conf.network.naru.pool.is_some() && !subnets.is_empty() {
         return Err(invalid("naru.pool: the configuration names subnets in ipam as well".to_owned()));
     }
-    Ok((!subnets.is_empty()).then_some(Standalone { subnets, reserved, masquerade }))
+    let (network, masquerade) = (conf.network.name.clone(), conf.ip_masq);
+    Ok((!subnets.is_empty()).then_some(Standalone { network, subnets, reserved, masquerade }))
 }
 
 /// The subnet, or the fewest blocks that hold exactly what lies between `rangeStart` and `rangeEnd`.
@@ -90,7 +90,7 @@ pub(crate) fn spec(
     addresses.extend(&conf.runtime.ips);
     addresses.sort_unstable();
     addresses.dedup();
-    let routes = addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?;
+    let routes = pod_routes(addressing(conf)?)?;
     let pool = pool_of(conf, target, node).map_or_else(|| pool_name(&subnets), str::to_owned);
     let ranges = addressing(conf)?.sets.iter().flat_map(|set| &set.ranges);
     let subnets = ranges.map(|range| range.subnet).collect();
@@ -170,6 +170,15 @@ pub(crate) fn check_limits(conf: &NetworkConf, has_tcx: impl FnOnce() -> bool) -
     Err(Error::new(Code::UnsupportedField, msg))
 }
 
+/// Refuses a route with what we cannot set.
+pub(crate) fn check_routes(addressing: &Addressing) -> Result<(), Error> {
+    pod_routes(addressing).map(drop)
+}
+
+fn pod_routes(addressing: &Addressing) -> Result<Vec<PodRoute>, Error> {
+    addressing.routes.iter().map(pod_route).collect()
+}
+
 fn pod_route(route: &Route) -> Result<PodRoute, Error> {
     let unsupported = |key: &str, value: u32| {
         let msg = format!("ipam.routes: {}: {key} {value} is not supported", route.dst);
@@ -223,7 +232,7 @@ mod tests {
         let conf = conf(r#"{"subnet":"10.22.0.0/16","gateway":"10.22.0.1"}"#);
         let standalone = standalone(&conf).unwrap().unwrap();
         assert_eq!(standalone.reserved, ["10.22.0.1".parse::<IpAddr>().unwrap()]);
-        assert!(standalone.masquerade);
+        assert_eq!((standalone.masquerade, standalone.network.as_str()), (Some(true), "n"));
     }
 
     #[test]

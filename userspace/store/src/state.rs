@@ -72,6 +72,16 @@ impl StateStore {
         self.transact(|ledger| ipam::assign(ledger, request, now))
     }
 
+    /// What [`StateStore::reserve`] would answer now; takes everything back.
+    pub fn rehearse(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
+        self.undo(|ledger| ipam::assign(ledger, request, now))
+    }
+
+    /// Whether anything could be written now; takes it back.
+    pub fn rehearse_write(&mut self) -> Result<(), StoreError> {
+        self.undo(|ledger| ledger.next_generation(Generation(0)).map(drop))
+    }
+
     /// Writes down addresses that another IPAM gave; see [`ipam::claim`].
     pub fn claim(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
         self.transact(|ledger| ipam::claim(ledger, request, now))
@@ -226,6 +236,18 @@ impl StateStore {
 
     fn view(&self) -> SqlLedger<'_> {
         SqlLedger { connection: &self.connection, path: &self.path }
+    }
+
+    /// One transaction that ends as it began.
+    fn undo<T, E: From<StoreError>>(
+        &mut self,
+        operation: impl FnOnce(&mut SqlLedger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begun.map_err(|error| StoreError::sqlite(&self.path, error))?;
+        let outcome = operation(&mut SqlLedger { connection: &transaction, path: &self.path })?;
+        transaction.rollback().map_err(|error| StoreError::sqlite(&self.path, error))?;
+        Ok(outcome)
     }
 
     /// One transaction, begun as a writer's so that two never both read before they write.

@@ -141,6 +141,7 @@ impl CniResult {
     /// # Errors
     /// Says what does not fit.
     pub fn parse(version: Version, value: Value) -> Result<Self, String> {
+        refuse_lists(&value)?;
         if version <= Version::V0_2_0 { early::parse(value) } else { listed::parse(value) }
     }
 
@@ -157,6 +158,22 @@ impl CniResult {
         }
         self
     }
+}
+
+/// Refuses a list in the place of an object, which serde would read as an object's fields in their order: of an empty one
+/// nothing is left to compare with.
+fn refuse_lists(result: &Value) -> Result<(), String> {
+    let Value::Object(fields) = result else { return Err(format!("expected an object, found {result}")) };
+    let single = ["ip4", "ip6", "dns"].into_iter().filter_map(|key| Some((key, fields.get(key)?)));
+    let listed = ["interfaces", "ips", "routes"]
+        .into_iter()
+        .filter_map(|key| Some(fields.get(key)?.as_array()?.iter().map(move |one| (key, one))));
+    for (key, one) in single.chain(listed.flatten()) {
+        if !one.is_object() && !one.is_null() {
+            return Err(format!("{key}: expected an object, found {one}"));
+        }
+    }
+    Ok(())
 }
 
 /// Some plugins write -1 for "no interface".

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use ipnet::IpNet;
 use naru_abi::RouteValue;
 
-use super::{Route, RouteKey, State};
+use super::{Route, RouteKey, Rule, State};
 
 /// One change. Each is idempotent, so that a pass that failed half-way is simply run again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,14 +12,36 @@ pub enum Command {
     SetEntry(IpNet, RouteValue),
     /// Write the kernel route, in place of ours to the same destination.
     SetRoute(RouteKey, Route),
-    /// Add the rule for packets from the prefix.
-    AddRule(IpNet),
-    /// Remove the rule for packets from the prefix.
-    RemoveRule(IpNet),
+    /// Add the rule.
+    AddRule(Rule),
+    /// Remove the rule.
+    RemoveRule(Rule),
     /// Remove the kernel route.
     RemoveRoute(RouteKey, Route),
     /// Remove the entry of `ROUTES`.
     RemoveEntry(IpNet),
+}
+
+impl fmt::Display for Command {
+    /// What of the actual state is not as it should be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetEntry(to, _) => write!(f, "map ROUTES: {to} is missing or not as it should be"),
+            Self::SetRoute(key, _) => {
+                write!(
+                    f,
+                    "route {} of table {} is missing or not as it should be",
+                    key.destination, key.table
+                )
+            }
+            Self::AddRule(rule) => write!(f, "rule {rule} is missing"),
+            Self::RemoveRule(rule) => write!(f, "rule {rule} is one too many"),
+            Self::RemoveRoute(key, _) => {
+                write!(f, "route {} of table {} is one too many", key.destination, key.table)
+            }
+            Self::RemoveEntry(to) => write!(f, "map ROUTES: {to} is one too many"),
+        }
+    }
 }
 
 /// The changes that make `actual` equal to `desired`, in the order to make them.
@@ -34,8 +56,8 @@ pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
         .extend(missing(&desired.entries, &actual.entries).map(|(to, value)| Command::SetEntry(*to, *value)));
     commands
         .extend(missing(&desired.routes, &actual.routes).map(|(key, route)| Command::SetRoute(*key, *route)));
-    commands.extend(desired.rules.difference(&actual.rules).map(|from| Command::AddRule(*from)));
-    commands.extend(actual.rules.difference(&desired.rules).map(|from| Command::RemoveRule(*from)));
+    commands.extend(desired.rules.difference(&actual.rules).map(|rule| Command::AddRule(*rule)));
+    commands.extend(actual.rules.difference(&desired.rules).map(|rule| Command::RemoveRule(*rule)));
     commands.extend(
         surplus(&desired.routes, &actual.routes).map(|(key, route)| Command::RemoveRoute(*key, *route)),
     );

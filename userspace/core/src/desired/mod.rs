@@ -7,6 +7,7 @@ mod entries;
 mod mtu;
 mod nat;
 mod routes;
+mod rules;
 mod state;
 mod ways;
 
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 pub use diff::{Command, diff};
 pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, overhead, path_mtu};
 pub use nat::Nat;
+pub use rules::{ForeignRules, Rule, Selector};
 pub use state::{Hop, MAIN_TABLE, NODE_TABLE, Route, RouteKey, State};
 pub use ways::{Path, Paths, Remote, Way, Ways};
 
@@ -44,6 +46,10 @@ pub struct Inputs<'a> {
     pub subnets: &'a [IpNet],
     /// Those of `subnets` whose packets take the machine's address when they leave it.
     pub masqueraded: &'a [IpNet],
+    /// Networks that other IPAM plugins give pods addresses of.
+    pub delegated: &'a [IpNet],
+    /// Where the rules of others begin.
+    pub foreign_rules: ForeignRules,
     /// The addresses that this machine has now. They are the node's where the cluster does not name it, and what the
     /// cluster says is the node's counts as source only if it is among them.
     pub host_addresses: &'a [IpAddr],
@@ -100,7 +106,7 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let state = State {
         entries: entries::entries(inputs),
         routes: routes::routes(inputs),
-        rules: routes::rules(inputs),
+        rules: rules::rules(inputs),
     };
     Desired { state, nat: nat::nat(inputs) }
 }

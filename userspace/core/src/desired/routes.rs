@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -34,14 +31,6 @@ pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, Route> {
         routes.insert(to(MAIN_TABLE, IpNet::from(pod.address)), route);
     }
     routes
-}
-
-/// Whose forwarded packets look remote nodes up in our table: the local pods', as soon as there is a remote node.
-pub fn rules(inputs: &Inputs<'_>) -> BTreeSet<IpNet> {
-    if inputs.remotes().next().is_none() {
-        return BTreeSet::new();
-    }
-    inputs.own_prefixes().collect()
 }
 
 impl From<Way> for Hop {

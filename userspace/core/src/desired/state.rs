@@ -6,6 +6,8 @@ use std::{
 use ipnet::IpNet;
 use naru_abi::RouteValue;
 
+use super::Rule;
+
 /// The kernel's main routing table.
 pub const MAIN_TABLE: u32 = 254;
 /// The table that pods' forwarded packets look remote nodes up in.
@@ -61,6 +63,6 @@ pub struct State {
     pub entries: BTreeMap<IpNet, RouteValue>,
     /// Kernel routes of our protocol.
     pub routes: BTreeMap<RouteKey, Route>,
-    /// Source prefixes of our policy rules, which look up [`NODE_TABLE`].
-    pub rules: BTreeSet<IpNet>,
+    /// Our policy rules.
+    pub rules: BTreeSet<Rule>,
 }

@@ -143,8 +143,12 @@ mod tests {
     }
 
     fn single(subnet: &str) -> Settings {
-        let standalone =
-            Standalone { subnets: vec![subnet.parse().unwrap()], reserved: Vec::new(), masquerade: true };
+        let standalone = Standalone {
+            network: "net".into(),
+            subnets: vec![subnet.parse().unwrap()],
+            reserved: Vec::new(),
+            masquerade: Some(true),
+        };
         Settings::merge(None, &Request { standalone: Some(standalone), ..Request::default() }).unwrap()
     }
 

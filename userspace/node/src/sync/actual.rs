@@ -5,7 +5,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use naru_core::desired::{Hop, Pod, Route, RouteKey, State};
+use naru_core::desired::{Hop, Pod, Route, RouteKey, Rule, Selector, State};
 use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::{DEVICE, MachineError};
@@ -24,9 +24,18 @@ pub(super) struct Actual {
 /// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod
 /// that is attached meanwhile is not taken for one without a pod.
 pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
-    let overlay = links.link(DEVICE)?.map(|link| link.index);
     let routes = sole(links, links.routes()?)?;
-    let rules = links.rules()?.into_iter().map(|rule| rule.from).collect();
+    of(links, pins, &routes)
+}
+
+/// As [`read`], without changing anything.
+pub(super) fn look(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
+    of(links, pins, &links.routes()?)
+}
+
+fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, MachineError> {
+    let overlay = links.link(DEVICE)?.map(|link| link.index);
+    let rules = links.rules()?.own.into_iter().map(core_rule).collect();
     let pods: Vec<Pod> = Pods::open(pins)?
         .entries()?
         .into_iter()
@@ -91,6 +100,14 @@ fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, Route) {
     let unreachable = hop == Hop::Unreachable;
     let key = RouteKey { table: route.table, destination: route.destination, unreachable };
     (key, Route { hop, source: route.source, mtu: route.mtu })
+}
+
+fn core_rule(rule: links::Rule) -> Rule {
+    let selector = match rule.selector {
+        links::Selector::From(prefix) => Selector::From(prefix),
+        links::Selector::To(prefix) => Selector::To(prefix),
+    };
+    Rule { selector, table: rule.table, preference: rule.preference, suppress: rule.suppress }
 }
 
 fn is_ours(destination: IpNet, via: IpAddr) -> bool {

@@ -1,7 +1,7 @@
 use crate::machine::GATEWAYS;
 use naru_abi::Prefix;
-use naru_core::desired::{Command, Hop, Route, RouteKey};
-use naru_netlink::links::{self, Links, RouteTarget, Rule};
+use naru_core::desired::{Command, Hop, Route, RouteKey, Rule, Selector, State};
+use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::MachineError;
 use naru_bpf::{Pins, Routes};
@@ -55,11 +55,25 @@ fn one(links: &Links, map: &mut Routes, command: &Command) -> Result<(), Machine
     match *command {
         Command::SetEntry(to, value) => map.insert(Prefix::new(to.addr(), to.prefix_len()), value)?,
         Command::RemoveEntry(to) => drop(map.delete(Prefix::new(to.addr(), to.prefix_len()))?),
-        Command::AddRule(from) => links.ensure_rule(Rule { from })?,
-        Command::RemoveRule(from) => drop(links.delete_rule(Rule { from })?),
+        Command::AddRule(rule) => links.ensure_rule(kernel_rule(rule))?,
+        Command::RemoveRule(rule) => drop(links.delete_rule(kernel_rule(rule))?),
         Command::SetRoute(..) | Command::RemoveRoute(..) => {}
     }
     Ok(())
+}
+
+/// A rule of the desired state as the kernel takes it.
+pub(super) fn kernel_rule(rule: Rule) -> links::Rule {
+    let selector = match rule.selector {
+        Selector::From(prefix) => links::Selector::From(prefix),
+        Selector::To(prefix) => links::Selector::To(prefix),
+    };
+    links::Rule { selector, table: rule.table, preference: rule.preference, suppress: rule.suppress }
+}
+
+/// The routes of a state as the kernel takes them.
+pub(super) fn kernel_routes(state: &State, overlay: Option<u32>) -> Vec<links::Route> {
+    state.routes.iter().filter_map(|(key, route)| kernel_route(*key, *route, overlay)).collect()
 }
 
 /// A route of the desired state as the kernel takes it; `None` for one through a tunnel device that is not there.

@@ -125,11 +125,11 @@ pub(crate) fn asks_over_link(plugin: Option<&str>) -> bool {
 }
 
 /// What the node is told about the subnets that the result shows.
-pub(crate) fn delegated(result: &CniResult, masquerade: bool) -> Delegated {
+pub(crate) fn delegated(network: &str, result: &CniResult, masquerade: bool) -> Delegated {
     let mut subnets: Vec<IpNet> = result.ips.iter().map(|ip| ip.address.trunc()).collect();
     subnets.sort_unstable();
     subnets.dedup();
-    Delegated { subnets, masquerade }
+    Delegated { subnets, masquerade, networks: [network.to_owned()].into() }
 }
 
 /// The result in our own terms again, as it was noted.
@@ -173,6 +173,6 @@ mod tests {
             "x",
             r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.5/24"},{"address":"10.0.0.6/24"}]}"#,
         );
-        assert_eq!(delegated(&result.unwrap(), true).subnets, ["10.0.0.0/24".parse().unwrap()]);
+        assert_eq!(delegated("net", &result.unwrap(), true).subnets, ["10.0.0.0/24".parse().unwrap()]);
     }
 }

@@ -70,7 +70,8 @@ fn add_delegated(
         }
     };
     let wire = || {
-        let delegated = delegate::delegated(&result, conf.ip_masq.unwrap_or(false));
+        let masquerade = conf.ip_masq.unwrap_or(false);
+        let delegated = delegate::delegated(&conf.network.name, &result, masquerade);
         let node = init::ensure_delegated(&paths, &delegated).map_err(|why| cause::of_init(&why))?;
         delegate.refuse_unusable(&result, &node)?;
         let spec = setting::delegated_spec(bare.clone(), &result)?;

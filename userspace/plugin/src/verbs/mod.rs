@@ -4,6 +4,7 @@ mod add;
 mod check;
 mod del;
 mod gc;
+mod listed;
 mod status;
 
 use naru_cni_types::{Call, Code, Error, Network, NetworkConf, Version};
