@@ -1,6 +1,8 @@
 //! `cargo xtask check`: everything that can be known without running the product.
 
 mod direction;
+mod size;
+mod subject;
 mod tidy;
 
 use std::process::Command;
@@ -21,6 +23,7 @@ use crate::{
 pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
     Needs::check().install()?;
     none_of("house rules", &tidy::complaints(workspace)?)?;
+    none_of("subjects of commits", &subject::complaints(workspace)?)?;
     none_of("dependency direction", &direction::complaints(&workspace.metadata()?)?)?;
     step("format", cargo(workspace).args(["fmt", "--all", "--check"]))?;
     step("licences, bans and sources of dependencies", &mut deny(workspace)?)?;
