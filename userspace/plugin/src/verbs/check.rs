@@ -8,7 +8,7 @@ use naru_node::endpoint::{self, Difference, Expected};
 use super::tools;
 use crate::{cause, delegate::Delegate, setting};
 
-/// Says whether the target is as ADD left it and as `prevResult` has it, the other IPAM's part included.
+/// Checks that the target is as ADD left it and as `prevResult` describes it, including the other IPAM plugin's part.
 pub(super) fn check(
     conf: &NetworkConf,
     target: &Target,
@@ -43,7 +43,7 @@ pub(super) fn check(
     }
 }
 
-/// Our part of a result, to which other plugins of the chain may have added: addresses of our interface in this
+/// Our part of a result to which other plugins of the chain may have added: the addresses of our interface in this
 /// namespace, and the routes.
 fn expected(result: &CniResult, netns: &Path, ifname: &str) -> Expected {
     let sandbox = netns.display().to_string();

@@ -8,7 +8,7 @@ use naru_node::{
 use super::tools;
 use crate::{delegate::Delegate, setting};
 
-/// Says whether an ADD could be served now: the node is ready (and made ready, after a reboot), and its pool has an
+/// Tells if an ADD could be served now: the node is ready (after a reboot it is made ready), and its pool has an
 /// address of every family it serves.
 pub(super) fn status(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     match Delegate::of(&conf.network, stdin) {
@@ -21,7 +21,7 @@ fn unavailable(why: &dyn std::fmt::Display) -> Error {
     Error::new(Code::NotAvailable, why.to_string())
 }
 
-/// Another IPAM: the node is ready, and the plugin says that it is.
+/// With another IPAM plugin: the node is ready, and the plugin says that it is ready too.
 fn status_of_delegate(conf: &NetworkConf, delegate: Delegate<'_>) -> Result<String, Error> {
     let paths = setting::paths(&conf.network.naru);
     let node = init::ensure_delegated(&paths, &Delegated::default()).map_err(|why| unavailable(&why))?;
@@ -45,7 +45,7 @@ fn status_of_own(conf: &NetworkConf) -> Result<String, Error> {
     for family in Family::ALL {
         let usage = store.usage(&Domain::naru(), &pool, family).map_err(|why| unavailable(&why))?;
         total += usage.total;
-        // What is cooling is given out when nothing else is left.
+        // Cooling addresses are given out if nothing else is left.
         if usage.total > 0 && usage.free() + usage.cooling == 0 {
             return Err(unavailable(&format!("pool {pool}: no {family} address left: {usage}")));
         }
