@@ -54,8 +54,8 @@ impl Workspace {
         })
     }
 
-    /// The eBPF object that the binaries embed. It is below the workspace's own directory, where `userspace/bpf/build.rs`
-    /// looks for it.
+    /// The eBPF object that the binaries embed. It is below the workspace's own directory, where
+    /// `userspace/bpf/build.rs` looks for it.
     #[must_use]
     pub fn object(&self, kind: Kind) -> PathBuf {
         self.root.join(match kind {
@@ -85,8 +85,8 @@ impl Kind {
     }
 }
 
-/// The directory of project tools (bpf-linker, cargo-deny). It is outside the target directory, so that `cargo clean` and
-/// further clones keep them.
+/// The directory of project tools (bpf-linker, cargo-deny). It is outside the target directory, so that `cargo clean`
+/// and further clones keep them.
 ///
 /// # Errors
 /// Neither `NARU_TOOLS`, `XDG_CACHE_HOME` nor `HOME` is set.

@@ -33,7 +33,7 @@ pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
     clippy_of_datapath(workspace, "clippy of the datapath's debug build", Kind::Debug)
 }
 
-/// In the profile of the build: both use the same procedural macros then.
+/// clippy uses the profile of the build, so that both use the same procedural macros.
 fn clippy_of_datapath(workspace: &Workspace, what: &str, kind: Kind) -> anyhow::Result<()> {
     let mut datapath = build::cargo(workspace, "clippy", kind)?;
     step(what, datapath.args(["--release", "--quiet", "--", "-D", "warnings"]))

@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, path::Path};
 
 /// Most lines of a Rust file of code.
 const CODE_LINES: usize = 400;
-/// Most lines of a Rust file of tests. A table of cases is read from top to bottom, and cutting it hides what it covers.
+/// Most lines of a Rust file of tests. A table of cases is read from top to bottom, and cutting it hides what it
+/// covers.
 const TEST_LINES: usize = 500;
 /// Most characters of a line, in Rust and in Markdown.
 const WIDTH: usize = 120;
 /// A crate must stay below this share, in percent, of the lines of Rust outside tests.
 const SHARE: usize = 20;
 
-/// Whether the file of that name below the workspace holds tests only: it lies below a `tests` directory or is the
-/// `tests.rs` of a module.
+/// Returns true if the file of that name below the workspace holds tests only: it lies below a `tests` directory or
+/// is the `tests.rs` of a module.
 pub fn is_test(name: &Path) -> bool {
     name.iter().any(|part| part == "tests" || part == "tests.rs")
 }
@@ -39,7 +40,7 @@ pub fn too_wide<'a>(name: &'a Path, text: &'a str) -> impl Iterator<Item = Strin
     let wide = text.lines().enumerate().map(|(index, line)| (index + 1, line.chars().count()));
     wide.filter(|(_, width)| *width > WIDTH).map(|(number, width)| {
         let shown = name.display();
-        format!("{shown}:{number}: {width} characters, {WIDTH} at most: break the line (cargo fmt leaves comments and strings)")
+        format!("{shown}:{number}: {width} characters, {WIDTH} at most: break the line by hand")
     })
 }
 

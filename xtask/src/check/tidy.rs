@@ -10,12 +10,12 @@ use anyhow::Context;
 use super::size::{Shares, too_long, too_long_for_rust, too_wide};
 use crate::workspace::Workspace;
 
-/// Where Rust files are.
+/// Directories with Rust files.
 const ROOTS: [&str; 4] = ["ebpf", "userspace", "tests", "xtask"];
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// Most lines of it.
 const ARCHITECTURE_LINES: usize = 250;
-/// Where decisions are, a page each.
+/// Directory of decisions, a page each.
 const DECISIONS: &str = "docs/decisions";
 /// The page that lists the others.
 const INDEX: &str = "README.md";

@@ -45,7 +45,8 @@ impl Tool {
         Ok(self.bin_directory()?.join(self.name))
     }
 
-    /// True if the program is installed and runs. bpf-linker also counts as installed where the nightly toolchain brings its own.
+    /// True if the program is installed and runs. bpf-linker also counts as installed where the nightly toolchain
+    /// brings its own.
     ///
     /// # Errors
     /// No directory for tools can be chosen.

@@ -14,8 +14,8 @@ use crate::{
 pub const END_TO_END: &str = "naru-e2e";
 const DATAPATH: &str = "naru-datapath";
 
-/// True if the tests of this file change a setting that all namespaces share, or if load disturbs them: they run last and
-/// one at a time.
+/// True if the tests of this file change a setting that all namespaces share, or if load disturbs them: they run last
+/// and one at a time.
 fn is_serial(file: &str) -> bool {
     file.starts_with("serial")
 }
