@@ -25,7 +25,7 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// Whether the blocks follow each other without gap from the first address of the range to its last one.
+/// Returns true if the blocks follow each other without gap from the first address of the range to its last one.
 fn covers(range: IpNet, shares: &[Share]) -> bool {
     let mut next = Some(number(range.network()));
     for block in shares.iter().flat_map(|share| &share.blocks) {

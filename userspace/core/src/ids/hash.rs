@@ -1,4 +1,4 @@
-//! A hash that stays the same across builds and machines, for names that are written down.
+//! A hash that is the same in every build and on every machine, for names that are stored.
 
 /// FNV-1a over the bytes, finished by splitmix64's mixer so that short inputs spread over all bits.
 pub(crate) fn stable_hash(text: &str, seed: u64) -> u64 {
