@@ -1,0 +1,48 @@
+use std::io;
+
+use rustix::io::Errno;
+
+/// A request to nf_tables that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+pub struct NftError {
+    /// The object and what was tried, with the kernel's own words where it gave some.
+    pub what: String,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+impl NftError {
+    /// An error with this number.
+    pub(super) fn new(what: impl Into<String>, errno: Errno) -> Self {
+        Self { what: what.into(), source: errno.into() }
+    }
+
+    /// An answer that is not what the kernel documents.
+    pub(super) fn unexpected(what: &str, detail: &str) -> Self {
+        Self { what: format!("{what}: unexpected answer: {detail}"), source: Errno::PROTO.into() }
+    }
+
+    /// Whether the object does not exist, nor the table that it would be in.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.is(Errno::NOENT)
+    }
+
+    /// Whether the rules changed after the generation that a transaction was made for.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        // ERESTART, which user space has no name for.
+        const ERESTART: i32 = 85;
+        self.source.raw_os_error() == Some(ERESTART)
+    }
+
+    /// Whether the rules changed while they were read.
+    pub(super) fn is_torn(&self) -> bool {
+        self.is(Errno::INTR)
+    }
+
+    pub(super) fn is(&self, errno: Errno) -> bool {
+        self.source.raw_os_error() == Some(errno.raw_os_error())
+    }
+}
