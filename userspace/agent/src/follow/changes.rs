@@ -2,7 +2,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use naru_node::{
     datapath::{Pins, is_of_pods},
-    host::NftWatch,
+    host::firewall,
     init::DEVICE,
     links::{Change, Watch},
 };
@@ -57,7 +57,7 @@ pub fn watch(file: Option<&Path>, pins: Pins) -> anyhow::Result<UnboundedReceive
 /// Notes that firewall rules changed, ours or others', from a thread of its own; many changes are one note.
 pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
     let changed = Arc::new(Notify::new());
-    let mut watch = NftWatch::open()?;
+    let mut watch = firewall::watch()?;
     let note = Arc::clone(&changed);
     std::thread::Builder::new().name("nftables".into()).spawn(move || {
         loop {

@@ -89,9 +89,15 @@ impl Socket {
     pub fn content(&mut self, table: &TableName) -> Result<Option<TableContent>, NftError> {
         for _ in 0..ATTEMPTS {
             let Some(handle) = self.table(table)? else { return Ok(None) };
-            let content = self.content_once(table, handle)?;
-            if self.table(table)? == Some(handle) {
-                return Ok(Some(content));
+            match self.content_once(table, handle) {
+                // A set may go between the list of sets and its own.
+                Err(error) if error.is_absent() => {}
+                content => {
+                    let content = content?;
+                    if self.table(table)? == Some(handle) {
+                        return Ok(Some(content));
+                    }
+                }
             }
         }
         let what = format!("nftables table {table}: the rules changed {ATTEMPTS} times while it was read");

@@ -19,6 +19,8 @@ pub(super) const EXPRESSIONS: u16 = 4;
 const COMPATIBILITY: u16 = 5;
 /// `NFTA_RULE_USERDATA`.
 pub(super) const USER_DATA: u16 = 7;
+/// `NFTA_LOG_GROUP`.
+const LOG_GROUP: u16 = 1;
 /// `NFTNL_UDATA_RULE_COMMENT`.
 const USER_COMMENT: u8 = 0;
 
@@ -108,12 +110,17 @@ pub struct ListedRule {
 pub enum Part {
     /// What becomes of the packet.
     Verdict(Verdict),
-    /// The packet is refused with an answer, by nftables or by an extension of x_tables.
+    /// The packet is refused with an answer.
     Reject,
+    /// An extension of x_tables of that name does something with the packet.
+    Target(String),
     /// The packet is counted.
     Counter,
-    /// The packet is logged.
-    Log,
+    /// The packet is logged: by the kernel, or to a group that some process listens to.
+    Log {
+        /// Whether to a group.
+        to_group: bool,
+    },
     /// The text that iptables keeps at a rule; every packet matches.
     Comment(String),
     /// The name of a device is loaded.
@@ -183,9 +190,9 @@ impl Part {
                 Verdict::read(verdict).map(Self::Verdict)
             }
             "reject" => Some(Self::Reject),
-            "target" => (text(data, extension::NAME)? == "REJECT").then_some(Self::Reject),
+            "target" => Some(Self::Target(text(data, extension::NAME)?.to_owned())),
             "counter" => Some(Self::Counter),
-            "log" => Some(Self::Log),
+            "log" => Some(Self::Log { to_group: find(data, LOG_GROUP).is_some() }),
             "match" if text(data, extension::NAME)? == "comment" => {
                 let info = find(data, extension::INFO)?.split(|byte| *byte == 0).next()?;
                 Some(Self::Comment(String::from_utf8_lossy(info).into_owned()))

@@ -1,5 +1,7 @@
 use std::{io, path::PathBuf};
 
+use naru_netlink::nft::NftError;
+
 use super::JournalError;
 
 /// Why a fact of the machine could not be read or a change not be made.
@@ -92,6 +94,12 @@ impl HostError {
         source: impl Into<io::Error>,
     ) -> Self {
         Self::File { path: path.into(), action: action.into(), source: source.into() }
+    }
+}
+
+impl From<NftError> for HostError {
+    fn from(NftError { what, source }: NftError) -> Self {
+        Self::System { what, source }
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod firewall;
 pub mod forward;
+pub(crate) mod process;
 pub mod sysctl;
 
 mod bpffs;
@@ -16,8 +17,6 @@ mod file;
 mod identity;
 mod journal;
 mod netns;
-mod nft_json;
-mod nft_watch;
 
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
 pub use clock::{now, time_of_day};
@@ -26,4 +25,3 @@ pub use file::{install_file, remove_file};
 pub use identity::{boot_id, hostname};
 pub use journal::{Journal, JournalError, undo};
 pub use netns::{NetnsIdentity, current_netns, in_netns, netns_identity, open_netns};
-pub use nft_watch::NftWatch;

@@ -1,16 +1,14 @@
-//! `iptables` and `ip6tables` of both back ends, through what `-S` prints: the commands that would make the table.
+//! `iptables` and `ip6tables` of the x_tables back end, through what `-S` prints: the commands that would make the table.
+//! x_tables has no interface to single rules, so that the host's own tool is the only one that keeps others' as they are.
 
 use std::{collections::BTreeSet, fs, io};
 
+use super::FORWARD;
 use crate::host::{HostError, command};
 
-/// The tools of the xtables back end, IPv4 first.
-pub const LEGACY: [&str; 2] = ["iptables-legacy", "ip6tables-legacy"];
-/// The tools of the nftables back end, IPv4 first.
-pub const NFT: [&str; 2] = ["iptables-nft", "ip6tables-nft"];
+/// The tools, IPv4 first.
+pub const TOOLS: [&str; 2] = ["iptables-legacy", "ip6tables-legacy"];
 
-/// The chain everything forwarded passes.
-const FORWARD: &str = "FORWARD";
 /// Our two rules, in their order at the head of the chain, without chain and position.
 const EXCEPTIONS: [[&str; 8]; 2] = [exception("-i"), exception("-o")];
 /// How long another user of the table's lock is waited for, in seconds.
@@ -21,9 +19,9 @@ const fn exception(direction: &'static str) -> [&'static str; 8] {
     [direction, "naru+", "-m", "comment", "--comment", "naru", "-j", "ACCEPT"]
 }
 
-/// Whether the xtables back end has a `filter` table in this namespace. Only then may its tool be run: the question alone
-/// would make the table.
-pub fn legacy_in_use(tool: &str) -> Result<bool, HostError> {
+/// Whether x_tables has a `filter` table in this namespace. Only then may its tool be run: the question alone would make
+/// the table.
+pub fn is_in_use(tool: &str) -> Result<bool, HostError> {
     let list = if tool.starts_with("ip6") { "ip6_tables_names" } else { "ip_tables_names" };
     let path = format!("/proc/thread-self/net/{list}");
     match fs::read_to_string(&path) {
@@ -33,9 +31,12 @@ pub fn legacy_in_use(tool: &str) -> Result<bool, HostError> {
     }
 }
 
-/// Whether the chain drops what nothing before accepted.
-pub fn drops(tool: &str) -> Result<bool, HostError> {
-    Ok(is_dropping(&list(tool)?))
+/// Whether the chain drops what nothing before accepted; `None` where the tool to ask with is not installed.
+pub fn drops(tool: &str) -> Result<Option<bool>, HostError> {
+    match list(tool) {
+        Err(HostError::ToolMissing { .. }) => Ok(None),
+        listing => Ok(Some(is_dropping(&listing?))),
+    }
 }
 
 /// Puts our rules at the head of the chain unless they are there.
@@ -70,7 +71,7 @@ fn list(tool: &str) -> Result<String, HostError> {
 
 /// Runs the tool on its default table, `filter`.
 fn run(tool: &str, arguments: &[&str]) -> Result<String, HostError> {
-    command::run(tool, &[&["-w", WAIT], arguments].concat(), "")
+    command::run(tool, &[&["-w", WAIT], arguments].concat())
 }
 
 /// The rules of the chain, each as its words after the chain's name.
