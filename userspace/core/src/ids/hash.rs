@@ -2,7 +2,7 @@
 
 /// FNV-1a over the bytes, finished by splitmix64's mixer so that short inputs spread over all bits.
 #[must_use]
-pub fn stable_hash(content: impl AsRef<[u8]>, seed: u64) -> u64 {
+pub fn stable_hash(content: &(impl AsRef<[u8]> + ?Sized), seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed;
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     mix(content.as_ref().iter().fold(start, fold))

@@ -4,6 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use crate::{
     datapath::{Pins, Side, attachment, chains, has_strays, pod_filters},
+    host::forward,
     init::{self, DEVICE, InitError, Memory, NodeFacts, Survey},
     links::Links,
     paths::Paths,
@@ -27,6 +28,7 @@ pub fn warnings(paths: &Paths, memory: &Memory) -> Result<Vec<String>, InitError
     warnings.extend(uplinks(paths, &pins)?);
     warnings.extend(pods(&links, &pins)?);
     warnings.extend(runtime(paths, memory));
+    warnings.extend(legacy_rules()?);
     warnings.extend(lost_journals(paths));
     Ok(warnings)
 }
@@ -103,6 +105,16 @@ fn pods(links: &Links, pins: &Pins) -> Result<Vec<String>, InitError> {
     };
     let veths = links.host_veths()?;
     Ok(veths.iter().filter_map(|veth| Some(format!("{}: {}", veth.name, wrong(&veth.name)?))).collect())
+}
+
+/// Rules of others that nothing on this machine can read.
+fn legacy_rules() -> Result<Vec<String>, InitError> {
+    let text = |tool| {
+        format!(
+            "{tool}: not installed, but its tables are in use: whether they drop pods' packets is not known"
+        )
+    };
+    Ok(forward::unreadable()?.into_iter().map(text).collect())
 }
 
 /// What the container runtime will not find.

@@ -20,6 +20,8 @@ use rustix::{
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 /// Longest output that is read, in bytes.
 const MAX_OUTPUT: u64 = 16 << 20;
+/// How many signals the kernel has.
+const SIGNALS: libc::c_int = 64;
 /// Descriptors that are closed one by one where the kernel cannot close them together (before 5.11).
 const DESCRIPTORS: libc::c_int = 4096;
 
@@ -159,10 +161,13 @@ fn hear_of_children() {
 
 /// Between fork and exec: what we inherited or keep does not go on to the program.
 fn forget_ours() -> io::Result<()> {
-    // SAFETY: system calls on numbers, which a forked child may make; those that fail change nothing.
+    // SAFETY: system calls on numbers and on memory of this frame, which a forked child may make; one that fails changes
+    // nothing.
     unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+        // Past the C library, which keeps two signals for itself; an action of zeros is the default one.
+        let default = [0_u64; 4];
+        for signal in 1..=SIGNALS {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8_usize);
         }
         // Closed by exec, not now: the standard library tells by one of them why exec failed.
         let (first, last) = (libc::STDERR_FILENO + 1, libc::c_int::MAX);

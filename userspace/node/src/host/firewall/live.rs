@@ -18,7 +18,7 @@ impl Live {
 
     /// The name of the chain that seals the table as it is.
     fn seal(&self) -> String {
-        format!("{SEAL}{:016x}", stable_hash(self.0.bytes(is_seal), 0))
+        format!("{SEAL}{:016x}", stable_hash(&self.0.bytes(is_seal), 0))
     }
 
     /// The change that seals it.

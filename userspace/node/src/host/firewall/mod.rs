@@ -90,7 +90,8 @@ pub fn apply(firewall: &Firewall) -> Result<bool, HostError> {
             Err(error) => return Err(error.into()),
         }
     }
-    // Somebody changes rules without end. What they do to ours in the moment before it is sealed may stay until the next change.
+    // Somebody changes rules without end. What they do to ours in the moment before it is sealed may stay until the next
+    // change of what it should be.
     make(&mut socket, firewall, None)?;
     Ok(true)
 }

@@ -38,7 +38,7 @@ const fn hook(kind: &'static str, point: HookPoint, priority: i32) -> Hook {
 /// The mark by which the table for `firewall` is recognised: the hash of its content, kept as a rule's comment.
 pub fn mark(firewall: &Firewall) -> String {
     let content = content(firewall, &BTreeMap::new(), None).content();
-    format!("{MARK}{:016x}", stable_hash(content, 0))
+    format!("{MARK}{:016x}", stable_hash(&content, 0))
 }
 
 /// The transaction that puts the table in the place of whatever has its name, its counters starting at `counters`.

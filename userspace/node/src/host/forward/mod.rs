@@ -10,7 +10,7 @@ mod nft;
 
 use std::fmt;
 
-use super::{HostError, Journal, journal};
+use super::{HostError, Journal, journal, process};
 
 /// First word of an exception's key in the journal.
 pub(super) const KEY: &str = "forward";
@@ -82,11 +82,11 @@ pub fn dropping() -> Result<Vec<Chain>, HostError> {
 /// is not known.
 ///
 /// # Errors
-/// As [`open`].
+/// The kernel's list of tables cannot be read.
 pub fn unreadable() -> Result<Vec<&'static str>, HostError> {
     let mut missing = Vec::new();
     for tool in legacy::TOOLS {
-        if legacy::is_in_use(tool)? && legacy::drops(tool)?.is_none() {
+        if legacy::is_in_use(tool)? && process::find_tool(tool).is_none() {
             missing.push(tool);
         }
     }
