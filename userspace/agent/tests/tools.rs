@@ -1,5 +1,5 @@
-//! A host without any tool of a firewall. The plugins and the agent search the system's directories whatever `PATH` says,
-//! so the tools are hidden where they are: in a mount namespace of the test's own.
+//! A host without any tool of a firewall. The plugins and the agent search the system's directories whatever `PATH`
+//! says, so the tools are hidden where they are: in a mount namespace of the test's own.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

@@ -32,7 +32,7 @@ impl Batch {
         Self::default()
     }
 
-    /// Whether there is nothing to change.
+    /// Returns true if there is nothing to change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()

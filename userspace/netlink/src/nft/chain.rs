@@ -23,9 +23,9 @@ const PRIORITY: u16 = 2;
 pub enum HookPoint {
     /// Everything received, before routing.
     Prerouting,
-    /// What is forwarded.
+    /// Packets that are forwarded.
     Forward,
-    /// What the node itself sends.
+    /// Packets that the node itself sends.
     Output,
     /// Everything sent, after routing.
     Postrouting,
@@ -42,7 +42,7 @@ impl HookPoint {
     }
 }
 
-/// Where the kernel calls a base chain.
+/// The place where the kernel calls a base chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hook {
     /// The type of the chain: `filter` or `nat`.
@@ -58,7 +58,7 @@ pub struct Hook {
 pub struct Chain<'a> {
     /// The name, unique within the table.
     pub name: &'a str,
-    /// Where a base chain is called; other chains are reached from rules.
+    /// The place where a base chain is called; other chains are reached from rules.
     pub hook: Option<Hook>,
 }
 
@@ -86,20 +86,16 @@ pub struct ListedChain {
     pub table: TableName,
     /// Its name.
     pub name: String,
-    /// The point and the priority of a base chain.
+    /// The place and the policy of a base chain.
     pub hook: Option<ListedHook>,
 }
 
-/// Where a base chain of anybody's is called, and what it does with packets at its end.
+/// The place where a base chain of anybody's is called, and its policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedHook {
-    /// The type of the chain.
-    pub kind: String,
-    /// Whether it sees forwarded packets.
+    /// True if it sees forwarded packets.
     pub is_forward: bool,
-    /// The priority.
-    pub priority: i32,
-    /// Whether its policy drops packets.
+    /// True if its policy drops packets.
     pub drops: bool,
 }
 
@@ -126,9 +122,7 @@ impl ListedChain {
         let table = TableName::new(family, text(attributes, TABLE_NAME)?);
         let hook = match find(attributes, HOOK) {
             Some(hook) => Some(ListedHook {
-                kind: text(attributes, TYPE)?.to_owned(),
                 is_forward: number(hook, NUMBER)? == HookPoint::Forward.number(),
-                priority: number(hook, PRIORITY)?.cast_signed(),
                 drops: number(attributes, POLICY)?.cast_signed() == Verdict::Drop.code(),
             }),
             None => None,

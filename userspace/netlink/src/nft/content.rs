@@ -54,7 +54,8 @@ struct Part {
 }
 
 impl TableContent {
-    /// All of it as bytes that are the same until somebody changes something, but for the chains that `without` chooses.
+    /// All of it as bytes that are the same until somebody changes something, but for the chains that `without`
+    /// chooses.
     #[must_use]
     pub fn bytes(&self, without: impl Fn(&str) -> bool) -> Vec<u8> {
         let is_left_out = |part: &&Part| part.kind == kind::GET_CHAIN && without(&part.name);
@@ -64,7 +65,7 @@ impl TableContent {
 }
 
 impl Socket {
-    /// Whether the table is there, and at which state of the rules: two questions about single objects.
+    /// Looks up the table and the state of the rules: two questions about single objects.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -169,8 +170,8 @@ impl Socket {
 }
 
 impl TableContent {
-    /// Keeps the object: its name and those attributes that only a change by somebody changes. A list of what is left out
-    /// would do as well today, but not with the next kernel's next statistics.
+    /// Keeps the object: its name and those attributes that only a change by somebody changes. A list of what is left
+    /// out would do as well today, but not with the next kernel's next statistics.
     fn keep(&mut self, kind: u8, object: &[u8], name: u16, shown: &[u16]) {
         let bytes = chosen(object, &[&[name], shown].concat());
         let name = text(object, name).unwrap_or_default().to_owned();

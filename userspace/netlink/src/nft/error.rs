@@ -23,21 +23,19 @@ impl NftError {
         Self { what: format!("{what}: unexpected answer: {detail}"), source: Errno::PROTO.into() }
     }
 
-    /// Whether the object does not exist, nor the table that it would be in.
+    /// Returns true if the object does not exist, or the table that it would be in.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         self.is(Errno::NOENT)
     }
 
-    /// Whether the rules changed after the generation that a transaction was made for.
+    /// Returns true if the rules changed after the generation that a transaction was made for.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
-        // ERESTART, which user space has no name for.
-        const ERESTART: i32 = 85;
-        self.source.raw_os_error() == Some(ERESTART)
+        self.source.raw_os_error() == Some(libc::ERESTART)
     }
 
-    /// Whether the rules changed while they were read.
+    /// Returns true if the rules changed while they were read.
     pub(super) fn is_torn(&self) -> bool {
         self.is(Errno::INTR)
     }

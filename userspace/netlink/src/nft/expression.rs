@@ -82,7 +82,8 @@ pub(super) fn load_payload(base: Base, offset: u32, length: u32) -> Attributes {
     expression("payload", &position(Attributes::new().number(DESTINATION, REGISTER), base, offset, length))
 }
 
-/// Writes the register into the packet; `checksum` is where the transport header has its checksum, if it is to be kept right.
+/// Writes the register into the packet; `checksum` is where the transport header has its checksum, if it is to be
+/// kept right.
 pub(super) fn write_payload(base: Base, offset: u32, length: u32, checksum: Option<u32>) -> Attributes {
     const SOURCE: u16 = 5;
     const CHECKSUM_TYPE: u16 = 6;

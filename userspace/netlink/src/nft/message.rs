@@ -166,7 +166,7 @@ pub(super) struct Reply<'a> {
     pub flags: u16,
     /// Number of the request that it answers; 0 for a notification.
     pub sequence: u32,
-    /// What follows the header.
+    /// Everything after the header.
     pub body: &'a [u8],
 }
 

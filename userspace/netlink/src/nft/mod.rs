@@ -1,10 +1,11 @@
 //! nf_tables over netlink: batches of changes, lists of what is there, and notifications.
 //!
-//! A table is written as values ([`Chain`], [`Set`], [`Rule`] out of [`Statement`]s) that a [`Batch`] compiles to messages.
-//! Rules of others are read as far as they are understood ([`Part`]); what is not understood says so. No tool is run and
-//! no library is used: of those that exist libnftnl, libmnl and rustables are out by licence, netlink-packet-netfilter
-//! lacks half of the expressions, and netlink-bindings 0.3 (22,100 lines for this family alone, 4.8 s of a cold build on two CPUs)
-//! would save the layouts in `expression.rs` only: batches, errors, dumps and the socket it leaves to its user.
+//! A table is written as values ([`Chain`], [`Set`], [`Rule`] out of [`Statement`]s) that a [`Batch`] compiles to
+//! messages. Rules of others are read as far as they are understood ([`Part`]); what is not understood says so. No
+//! tool is run and no library is used: of those that exist libnftnl, libmnl and rustables are out by licence,
+//! netlink-packet-netfilter lacks half of the expressions, and netlink-bindings 0.3 (22,100 lines for this family
+//! alone, 4.8 s of a cold build on two CPUs) would save the layouts in `expression.rs` only: batches, errors, dumps
+//! and the socket it leaves to its user.
 
 mod attribute;
 mod batch;

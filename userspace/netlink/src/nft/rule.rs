@@ -97,7 +97,7 @@ impl Batch {
 pub struct ListedRule {
     /// Its chain.
     pub chain: String,
-    /// What the kernel knows it by.
+    /// The kernel's number for it.
     pub handle: u64,
     /// Its expressions, in their order.
     pub parts: Vec<Part>,
@@ -108,7 +108,7 @@ pub struct ListedRule {
 /// An expression of somebody else's rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// What becomes of the packet.
+    /// The verdict about the packet.
     Verdict(Verdict),
     /// The packet is refused with an answer.
     Reject,
@@ -118,14 +118,14 @@ pub enum Part {
     Counter,
     /// The packet is logged: by the kernel, or to a group that some process listens to.
     Log {
-        /// Whether to a group.
+        /// True if to a group.
         to_group: bool,
     },
     /// The text that iptables keeps at a rule; every packet matches.
     Comment(String),
     /// The name of a device is loaded.
     LoadDevice(Device),
-    /// What was loaded begins with these bytes.
+    /// The value that was loaded begins with these bytes.
     Begins(Vec<u8>),
     /// Anything else, by the kernel's name: whether it lets a packet pass is not known.
     Other(String),

@@ -28,7 +28,7 @@ const ELEMENT_FLAGS: u16 = 3;
 const INTERVAL: u32 = 4;
 /// `NFT_SET_ELEM_INTERVAL_END`.
 const INTERVAL_END: u32 = 1;
-/// How many elements one message has: an attribute's length is a number of 16 bits.
+/// Most elements of one message: an attribute's length is a number of 16 bits.
 const MESSAGE: usize = 1000;
 
 /// A set of addresses to be made.
@@ -38,7 +38,7 @@ pub struct Set {
     pub name: String,
     /// The version of its addresses.
     pub version: IpVersion,
-    /// What it holds.
+    /// Its members.
     pub members: Members,
 }
 
@@ -120,8 +120,8 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// What nft notes at a set whose keys are in network byte order, so that it prints them right: the type, the length, and
-/// a number of four bytes in host order.
+/// The note of nft at a set whose keys are in network byte order, without which it prints them wrong: a type, a length,
+/// and a number of four bytes in host order.
 fn network_order() -> Vec<u8> {
     const KEY_BYTE_ORDER: u8 = 0;
     const BIG_ENDIAN: u32 = 2;

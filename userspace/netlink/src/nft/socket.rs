@@ -31,7 +31,7 @@ const REASON: u16 = 1;
 const GENERATION: u16 = 1;
 /// The kernel's largest answer to a dump: it fills what the reader offers, up to 32 KiB.
 const BUFFER: usize = 32 * 1024;
-/// How often what changes while it is read is read again.
+/// A list that changes while it is read is read again, this often at most.
 pub(super) const ATTEMPTS: usize = 20;
 /// Bytes of a batch that a socket's send buffer takes by default, with room to spare.
 const USUAL_BATCH: usize = 64 * 1024;
@@ -49,7 +49,7 @@ pub struct Socket {
 pub(super) struct Object {
     /// Number of the family.
     pub family: u8,
-    /// What describes it.
+    /// Its description.
     pub attributes: Vec<u8>,
 }
 

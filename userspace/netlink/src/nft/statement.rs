@@ -43,7 +43,7 @@ pub enum Statement {
     Device {
         /// Which device.
         device: Device,
-        /// Whether the name begins so.
+        /// True if the name must begin so.
         is: bool,
         /// Beginning of a name.
         prefix: &'static str,
@@ -54,7 +54,7 @@ pub enum Statement {
         version: IpVersion,
         /// Which address.
         address: Address,
-        /// Whether it is in the set.
+        /// True if it must be in the set.
         is: bool,
         /// The set.
         set: String,
@@ -78,7 +78,7 @@ pub enum Statement {
     SetUdpDestination {
         /// The port.
         port: u16,
-        /// Whether the checksum is brought up to date.
+        /// True if the checksum is brought up to date.
         checksum: bool,
     },
     /// The packet is counted in that counter of the table.
@@ -91,7 +91,7 @@ pub enum Statement {
     Masquerade,
     /// A text that only listings show, as iptables keeps it.
     Comment(&'static str),
-    /// What becomes of the packet.
+    /// The verdict about the packet.
     Verdict(Verdict),
 }
 
@@ -123,7 +123,7 @@ impl fmt::Display for Statement {
             Self::Count => f.write_str("counter"),
             Self::NoTrack => f.write_str("notrack"),
             Self::Masquerade => f.write_str("masquerade fully-random"),
-            Self::Comment(comment) => write!(f, "# {comment} #"),
+            Self::Comment(comment) => write!(f, "comment \"{comment}\""),
             Self::Verdict(verdict) => write!(f, "{verdict}"),
         }
     }

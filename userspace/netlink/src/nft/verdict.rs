@@ -10,7 +10,7 @@ const CODE: u16 = 1;
 /// `NFTA_VERDICT_CHAIN`.
 const CHAIN: u16 = 2;
 
-/// What becomes of a packet that a rule matches.
+/// The fate of a packet that a rule matches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// It goes on to the next chain of its hook.

@@ -13,7 +13,7 @@ impl IpVersion {
     /// Both of them.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
-    /// Whether the address is of this version.
+    /// Returns true if the address is of this version.
     #[must_use]
     pub fn has(self, address: &IpAddr) -> bool {
         address.is_ipv4() == (self == Self::V4)
@@ -35,7 +35,7 @@ impl IpVersion {
         }
     }
 
-    /// Where source and destination are in the header.
+    /// Offsets of source and destination in the header.
     pub(super) fn offsets(self) -> (u32, u32) {
         match self {
             Self::V4 => (12, 16),

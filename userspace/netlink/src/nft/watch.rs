@@ -12,7 +12,7 @@ use super::{
 
 /// The bit of the group `NFNLGRP_NFTABLES` (7).
 const GROUP: u32 = 1 << (7 - 1);
-/// What is told of every table. Sets are not: they change with every endpoint of a Service.
+/// Changes that are told of every table. Those of sets are not: they come with every endpoint of a Service.
 const STRUCTURE: [u8; 6] = [
     kind::NEW_TABLE,
     kind::DELETE_TABLE,
@@ -57,7 +57,7 @@ impl Watch {
     }
 }
 
-/// Whether a message of the datagram tells of a change of structure, or of that table. One that is cut may do.
+/// Returns true if a message of the datagram tells of a change of structure, or of that table. One that is cut may do.
 fn concerns(datagram: &[u8], table: &str) -> bool {
     let concerns = |reply: &Reply<'_>| {
         let is_of_table = || text(reply.attributes(), TABLE_NAME) == Some(table);

@@ -29,8 +29,10 @@ const NFT: &str = "nft list ruleset";
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn an_exception_in_a_drop_policy_of_nftables_leaves_no_trace() {
-    let make = "nft add table inet fw; nft add chain inet fw f '{ type filter hook forward priority 0; policy drop; }'; \
-         nft add rule inet fw f ct state established,related accept; nft add rule inet fw f tcp dport 22 accept comment naru";
+    let make = "nft add table inet fw; \
+         nft add chain inet fw f '{ type filter hook forward priority 0; policy drop; }'; \
+         nft add rule inet fw f ct state established,related accept; \
+         nft add rule inet fw f tcp dport 22 accept comment naru";
     exception_leaves_no_trace(make, NFT, &["nft inet fw f"], "naru*\" accept comment \"naru\"");
 }
 
@@ -48,7 +50,8 @@ fn an_exception_before_a_final_reject_of_nftables_leaves_no_trace() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn an_exception_in_iptables_nft_leaves_no_trace() {
-    let make = "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -s 192.0.2.1/32 -m comment --comment 'a \"b\" c' -j ACCEPT; \
+    let make = "iptables-nft -P FORWARD DROP; \
+         iptables-nft -A FORWARD -s 192.0.2.1/32 -m comment --comment 'a \"b\" c' -j ACCEPT; \
          ip6tables-nft -A FORWARD -j REJECT";
     let show = "iptables-nft -S; ip6tables-nft -S; nft list ruleset";
     let netns = Netns::new();

@@ -28,13 +28,13 @@ impl Live {
         batch
     }
 
-    /// Whether nobody changed it since it was sealed.
+    /// Returns true if nobody changed it since it was sealed.
     pub fn is_sealed(&self) -> bool {
         let mut seals = self.0.chains.iter().filter(|name| is_seal(name));
         seals.next() == Some(&self.seal()) && seals.next().is_none()
     }
 
-    /// Whether it was made for this mark.
+    /// Returns true if it was made for this mark.
     pub fn has_mark(&self, mark: &str) -> bool {
         self.0.comments.iter().find(|comment| comment.starts_with(MARK)).is_some_and(|found| found == mark)
     }

@@ -17,7 +17,7 @@ use live::Live;
 
 pub use naru_netlink::nft::CounterValue;
 
-/// What the table is made of.
+/// The content of the table.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Firewall {
     /// Own blocks whose packets to the outside take the node's address.
@@ -28,15 +28,15 @@ pub struct Firewall {
     pub tunnel: Option<Tunnel>,
 }
 
-/// What the table does for the tunnel: its outer packets stay out of conntrack, and come in at the node's known
+/// The table's rules for the tunnel: outer packets stay out of conntrack, and come in at the node's known
 /// addresses only. Programs refuse a pod's packets to that port of the addresses the cluster lists; at any other
 /// address of a node they would arrive masqueraded, in the name of the pod's node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tunnel {
     /// Outer UDP port.
     pub port: u16,
-    /// UDP port of the device: another one where `port` is somebody else's on this machine. Packets with our key are then
-    /// translated between the two, those of others left alone.
+    /// UDP port of the device: another one where `port` is somebody else's on this machine. Packets with our key are
+    /// then translated between the two, those of others left alone.
     pub device_port: u16,
     /// VXLAN network identifier.
     pub vni: u32,
@@ -53,7 +53,7 @@ pub const TUNNEL_ELSEWHERE: &str = "tunnel_elsewhere";
 /// All of them.
 pub const COUNTERS: [&str; 3] = [FORWARDED, INVALID_TO_OUTSIDE, TUNNEL_ELSEWHERE];
 
-/// How often the table is made again because somebody changed rules meanwhile, ours or others'.
+/// The table is made again if somebody changes rules meanwhile, ours or others', this often at most.
 const ATTEMPTS: usize = 10;
 
 /// A sight of the table as it was made. As long as the rules are at the same generation, the table is.
@@ -90,8 +90,8 @@ pub fn apply(firewall: &Firewall) -> Result<bool, HostError> {
             Err(error) => return Err(error.into()),
         }
     }
-    // Somebody changes rules without end. What they do to ours in the moment before it is sealed may stay until the next
-    // change of what it should be.
+    // Somebody changes rules without end. What they do to ours in the moment before it is sealed may stay until the
+    // next change of what it should be.
     make(&mut socket, firewall, None)?;
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! The table as a value: counters, sets, and the rules of each chain.
+//! The table as a value: counters, sets, and the rules of each chain. `rules.txt` shows them as nft writes them.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -102,7 +102,7 @@ fn set_of(list: &str, version: IpVersion) -> String {
 /// A chain with its rules.
 pub struct Chain {
     name: &'static str,
-    /// Where a base chain is called; the others are gone to.
+    /// The place where a base chain is called; rules go to the others.
     hook: Option<Hook>,
     rules: Vec<Rule>,
 }
@@ -119,8 +119,8 @@ fn chains(firewall: &Firewall, mark: Option<String>) -> Vec<Chain> {
     chains
 }
 
-/// The chains for tunnel packets received, and for those sent. Every packet of the node meets the first rule of each, and
-/// every tunnel packet those before `notrack`: what takes long, as `fib` does, comes last.
+/// The chains for tunnel packets received, and for those sent. Every packet of the node meets the first rule of each,
+/// and every tunnel packet those before `notrack`: what takes long, as `fib` does, comes last.
 fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [Chain; 4] {
     let is_shared = port != device_port;
     // The key follows the UDP header and four bytes; packets with another one are somebody else's.
@@ -215,19 +215,7 @@ mod tests {
 
     #[test]
     fn the_rules_read_as_nft_writes_them() {
-        let expected = r#"tunnel_received: notrack
-tunnel_addressed: ip daddr @tunnel_v4 goto tunnel_received
-tunnel_addressed: ip6 daddr @tunnel_v6 goto tunnel_received
-tunnel_addressed: fib daddr type local counter name tunnel_elsewhere drop
-tunnel_in: udp dport 8472 goto tunnel_addressed
-tunnel_out: udp dport 8472 notrack
-forward: oifname != "naru*" ip saddr @masquerade_v4 ip daddr != @direct_v4 ct state invalid,untracked counter name invalid_to_outside drop
-forward: oifname != "naru*" ip6 saddr @masquerade_v6 ip6 daddr != @direct_v6 ct state invalid,untracked counter name invalid_to_outside drop
-forward: iifname "naru*" counter name forwarded accept
-forward: oifname "naru*" counter name forwarded accept
-postrouting: oifname != "naru*" ip saddr @masquerade_v4 ip daddr != @direct_v4 masquerade fully-random
-postrouting: oifname != "naru*" ip6 saddr @masquerade_v6 ip6 daddr != @direct_v6 masquerade fully-random"#;
-        assert_eq!(lines(&firewall()).join("\n"), expected);
+        assert_eq!(lines(&firewall()).join("\n"), include_str!("rules.txt").trim_end());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! `naru`: over netlink in the form of the tool that owns the chain, and with the host's own tool in legacy tables.
 //!
 //! What counts as dropping: a drop policy, or a drop or reject without a condition in the base chain or in a chain it
-//! jumps to without a condition. A conditional drop is the administrator's own decision about certain packets and stays.
+//! jumps to without a condition. A conditional drop is the administrator's own decision about certain packets and
+//! stays.
 
 mod legacy;
 mod nft;
@@ -78,8 +79,8 @@ pub fn dropping() -> Result<Vec<Chain>, HostError> {
     Ok(chains)
 }
 
-/// Tools that are not installed though there are legacy tables that only they can read: whether those drop pods' packets
-/// is not known.
+/// Tools that are not installed though there are legacy tables that only they can read: whether those drop pods'
+/// packets is not known.
 ///
 /// # Errors
 /// The kernel's list of tables cannot be read.
@@ -93,9 +94,9 @@ pub fn unreadable() -> Result<Vec<&'static str>, HostError> {
     Ok(missing)
 }
 
-/// Removes exactly our exception from the chain (as [`Chain`] prints it), in whichever form a version of ours wrote it. One
-/// that is gone is passed over, and one in a legacy table whose tool is gone: nothing can be done about it, and without
-/// devices of ours it matches nothing.
+/// Removes exactly our exception from the chain (as [`Chain`] prints it), in whichever form a version of ours wrote
+/// it. One that is gone is passed over, and one in a legacy table whose tool is gone: nothing can be done about it,
+/// and without devices of ours it matches nothing.
 ///
 /// # Errors
 /// The text names no chain, the kernel refuses, or the tool fails.

@@ -5,7 +5,7 @@ use naru_netlink::nft::{
     Verdict,
 };
 
-use super::{Chain, FORWARD, NFT_TOOLS};
+use super::{Chain, FORWARD, KEY, NFT_TOOLS};
 use crate::host::HostError;
 
 /// Our own table, whose forward chain accepts.
@@ -16,7 +16,7 @@ const COMMENT: &str = "naru";
 const OURS: &str = "naru";
 /// The directions that an exception is needed for, in their order at the head of the chain.
 const DIRECTIONS: [Device; 2] = [Device::In, Device::Out];
-/// How often an exception is made again because somebody changed rules meanwhile.
+/// An exception is made again if somebody changes rules meanwhile, this often at most.
 const ATTEMPTS: usize = 20;
 /// The kernel's limit of chains that jump to each other.
 const DEPTH: usize = 16;
@@ -39,7 +39,7 @@ enum Form {
     Iptables,
 }
 
-/// What happens to a packet that no rule with a condition decides about.
+/// The fate of a packet that no rule with a condition decides about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Accepted,
@@ -96,7 +96,7 @@ fn fate(
             Some(Part::Target(target)) if target == "REJECT" => Fate::Dropped,
             Some(Part::Verdict(Verdict::Return)) => return Ok(Fate::Returned),
             Some(Part::Verdict(Verdict::Jump(target))) if depth > 0 => fate(target, rules, depth - 1)?,
-            // Who goes to a chain does not come back.
+            // A packet that goes to a chain does not come back.
             Some(Part::Verdict(Verdict::Goto(target))) if depth > 0 => return fate(target, rules, depth - 1),
             _ => Fate::Returned,
         };
@@ -107,7 +107,7 @@ fn fate(
     Ok(Fate::Returned)
 }
 
-/// What a rule does with every packet; `None` for one that has a condition, or a part that is not known.
+/// The action of a rule on every packet; `None` for a rule that has a condition, or a part that is not known.
 fn unconditional(rule: &ListedRule) -> Option<&Part> {
     let mut rest =
         rule.parts.iter().filter(|part| !matches!(part, Part::Counter | Part::Log { .. } | Part::Comment(_)));
@@ -117,7 +117,7 @@ fn unconditional(rule: &ListedRule) -> Option<&Part> {
 
 /// Puts our rules at the head of the chain unless they are there.
 pub fn open(chain: &Chain) -> Result<(), HostError> {
-    let Some(place) = Place::of(chain) else { return Ok(()) };
+    let place = Place::of(chain)?;
     let form = if matches!(chain, Chain::Iptables { .. }) { Form::Iptables } else { Form::Nft };
     change(&place, |rules| {
         let ours: Vec<_> = rules.iter().map(own).take_while(Option::is_some).flatten().collect();
@@ -136,7 +136,7 @@ pub fn open(chain: &Chain) -> Result<(), HostError> {
 
 /// Removes every rule of ours from the chain, in whichever form; a chain that is gone is passed over.
 pub fn close(chain: &Chain) -> Result<(), HostError> {
-    let Some(place) = Place::of(chain) else { return Ok(()) };
+    let place = Place::of(chain)?;
     change(&place, |rules| {
         let mut batch = Batch::new();
         place.remove(rules, &mut batch);
@@ -208,14 +208,15 @@ fn place_of(tool: &str) -> Option<Place> {
 }
 
 impl Place {
-    fn of(chain: &Chain) -> Option<Self> {
-        match chain {
+    fn of(chain: &Chain) -> Result<Self, HostError> {
+        let place = match chain {
             Chain::Iptables { tool } => place_of(tool),
             Chain::Nft { family, table, chain } => {
-                let family = Family::ALL.into_iter().find(|known| known.name() == family)?;
-                Some(Self { table: TableName::new(family, table), chain: chain.clone() })
+                let family = Family::ALL.into_iter().find(|known| known.name() == family);
+                family.map(|family| Self { table: TableName::new(family, table), chain: chain.clone() })
             }
-        }
+        };
+        place.ok_or_else(|| HostError::UnknownKey { key: format!("{KEY} {chain}") })
     }
 
     fn is(&self, other: &Self) -> bool {
