@@ -20,6 +20,9 @@ pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError
     }
     machine::remove(&paths.node_store())?;
     remove_files(&paths.state, |name| is_of_state(paths, name))?;
+    if init::retire_state(paths, &state)? {
+        return Ok(());
+    }
     machine::remove(&init::directories_mark(paths))?;
     remove_directories(state)
 }
@@ -29,9 +32,10 @@ pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError
 pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     let files = remove_files(&paths.run, |name| is_of_run(paths, name))?
         + remove_files(&paths.state, |name| is_of_state(paths, name))?;
+    let had_draft = init::remove_draft(paths)?;
     let mark = init::directories_mark(paths);
     if files == 0 && !mark.exists() {
-        return Ok(false);
+        return Ok(had_draft);
     }
     machine::remove(&mark)?;
     remove_directories(vec![&paths.bpf, &paths.run, &paths.state])?;
