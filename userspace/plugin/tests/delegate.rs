@@ -312,7 +312,7 @@ fn an_ipam_that_naru_knows_nothing_of_gets_its_own_keys_and_the_whole_environmen
 #[ignore = "needs root: cargo xtask test"]
 fn each_error_of_the_plugin_is_passed_on_with_its_name_and_a_failed_add_is_followed_by_its_del() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
-    let fake = Fake::new(&node);
+    let mut fake = Fake::new(&node);
     for (does, code, says) in [
         (FAILS, 123, "ipam fake-ipam: no lease"),
         ("echo garbage; exit 3", 5, "ipam fake-ipam: exit status: 3 without an error object"),
