@@ -134,6 +134,7 @@ mod tests {
             "delegate.lock",
             "node.json",
             ".node.json.77-0.tmp",
+            "ready.json",
         ] {
             assert!(is_of_run(&paths, ours), "{ours}");
         }
