@@ -30,7 +30,7 @@ pub fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a successful `command` prints.
+/// Runs `command` and returns its output.
 ///
 /// # Errors
 /// It cannot be run, or fails: with what it said.
@@ -42,7 +42,7 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether `command` runs and succeeds; its output is not shown.
+/// Returns true if `command` runs and succeeds; its output is not shown.
 pub fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
@@ -53,7 +53,7 @@ pub fn say(text: &str) {
     println!("xtask: {text}");
 }
 
-/// Whether we are root.
+/// Returns true if this process is root's.
 ///
 /// # Errors
 /// `id` cannot be run.

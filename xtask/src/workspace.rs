@@ -1,4 +1,4 @@
-//! Where things are, and what the workspace consists of, as cargo tells it.
+//! The directories and packages of the workspace, as cargo tells them.
 
 use std::{
     env,
@@ -39,13 +39,13 @@ impl Workspace {
         metadata(&self.root, &[])
     }
 
-    /// Where the binaries to install are left.
+    /// The directory of the binaries to install.
     #[must_use]
     pub fn dist(&self) -> PathBuf {
         self.dist_of(Kind::Normal)
     }
 
-    /// Where the binaries of one kind are left.
+    /// The directory of the binaries of one kind.
     #[must_use]
     pub fn dist_of(&self, kind: Kind) -> PathBuf {
         self.target.join(match kind {
@@ -64,10 +64,10 @@ impl Workspace {
     }
 }
 
-/// What is built.
+/// The kind of a build.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// What is installed and measured: logs no packet.
+    /// The kind that is installed and measured: it logs no packet.
     Normal,
     /// The programs log every packet, the agent prints it.
     Debug,
@@ -84,7 +84,7 @@ impl Kind {
     }
 }
 
-/// Where project tools (bpf-linker, cargo-deny) are installed: outside the target directory, so that `cargo clean`
+/// The directory of project tools (bpf-linker, cargo-deny): outside the target directory, so that `cargo clean`
 /// and further clones keep them.
 ///
 /// # Errors

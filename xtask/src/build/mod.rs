@@ -34,7 +34,7 @@ pub fn command(workspace: &Workspace, args: &BuildArgs) -> anyhow::Result<()> {
 /// Builds what is installed, with set-up as needed.
 ///
 /// # Errors
-/// As [`command`].
+/// Fails as [`command`] does.
 pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
     build(workspace, Kind::Normal)
 }

@@ -1,4 +1,4 @@
-//! Which crate may use which: abi <- packet <- datapath; abi <- core <- node <- {plugin, agent};
+//! The direction of dependencies between crates: abi <- packet <- datapath; abi <- core <- node <- {plugin, agent};
 //! core <- cluster <- agent; cni <- plugin; node <- sandbox <- bench <- agent.
 
 use std::collections::{BTreeSet, HashMap};
@@ -25,7 +25,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("naru-e2e", &["naru-abi"]),
 ];
 
-/// What a crate must not reach, however far down: beginnings of package names.
+/// Packages that a crate must not reach, however far down: beginnings of their names.
 const NEVER: [(&str, &[&str]); 6] = [
     ("naru-core", &["tokio", "aya", "rtnetlink", "netlink-", "kube", "rusqlite", "libc", "rustix"]),
     ("naru-packet", &["aya", "tokio"]),

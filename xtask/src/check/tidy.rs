@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::workspace::Workspace;
 
-/// Where Rust files are.
+/// The directories of Rust files.
 const ROOTS: [&str; 4] = ["ebpf", "userspace", "tests", "xtask"];
 /// Most lines of a Rust file.
 const FILE_LINES: usize = 500;

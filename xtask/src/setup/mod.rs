@@ -43,7 +43,7 @@ pub fn run(_workspace: &Workspace, args: &SetupArgs) -> anyhow::Result<()> {
     bail!("setup: {} missing; `cargo xtask setup` installs them", missing.len())
 }
 
-/// What a command needs.
+/// The needs of a command.
 #[derive(Clone)]
 pub struct Needs {
     groups: Vec<Group>,
@@ -58,25 +58,25 @@ impl Needs {
         Self { groups, tools: vec![Tool::BPF_LINKER, Tool::CARGO_DENY], components: true }
     }
 
-    /// What `build` needs.
+    /// The needs of `build`.
     #[must_use]
     pub fn build() -> Self {
         Self { groups: vec![Group::Build], tools: vec![Tool::BPF_LINKER], components: false }
     }
 
-    /// What `check` needs.
+    /// The needs of `check`.
     #[must_use]
     pub fn check() -> Self {
         Self { groups: vec![Group::Build], tools: vec![Tool::CARGO_DENY], components: true }
     }
 
-    /// What `test`, `lab` and `bench` need.
+    /// The needs of `test`, `lab` and `bench`.
     #[must_use]
     pub fn test() -> Self {
         Self { groups: vec![Group::Build, Group::Test], tools: vec![Tool::BPF_LINKER], components: false }
     }
 
-    /// What `test --vm` needs.
+    /// The needs of `test --vm`.
     #[must_use]
     pub fn vm() -> Self {
         Self { groups: vec![Group::Build, Group::Test, Group::Vm], ..Self::test() }

@@ -7,12 +7,12 @@ use anyhow::bail;
 use super::rust::Bpf;
 use crate::run::{self, say, step};
 
-/// What a set of packages is for.
+/// The purpose of a set of packages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Group {
     /// The BPF compiler, and what bpf-linker and the bundled SQLite are built with.
     Build,
-    /// What the lab and the tests run.
+    /// Programs that the lab and the tests run.
     Test,
     /// The other kernel.
     Vm,
@@ -81,7 +81,7 @@ pub fn install(groups: &[Group]) -> anyhow::Result<()> {
 /// Installs `missing`; nothing if that is empty.
 ///
 /// # Errors
-/// As [`install`].
+/// Fails as [`install`] does.
 pub fn add(missing: &[&str]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
@@ -117,7 +117,7 @@ fn installed(wanted: &[&str]) -> anyhow::Result<Vec<String>> {
     Ok(text.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect())
 }
 
-/// Whether apt's lists have a version of every package.
+/// Returns true if apt's lists have a version of every package.
 fn all_known(names: &[&str]) -> bool {
     names.iter().all(|name| {
         let policy = run::output(Command::new("apt-cache").args(["policy", name])).unwrap_or_default();

@@ -15,7 +15,7 @@ const RUSTC: &str = "/usr/bin/rustc";
 /// Debian's core library for the BPF target.
 const BPF_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 
-/// What compiles for BPF.
+/// The compiler for BPF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bpf {
     /// Debian's rustc, with core compiled.
@@ -74,7 +74,7 @@ impl Bpf {
     }
 }
 
-/// What cargo and rustup set for their children and what would reach the wrong compiler.
+/// Variables that cargo and rustup set for their children, and that would reach the wrong compiler.
 const OUTER: [&str; 9] = [
     "CARGO",
     "RUSTUP_TOOLCHAIN",

@@ -45,7 +45,7 @@ impl Tool {
         Ok(self.bin_directory()?.join(self.name))
     }
 
-    /// Whether it is there and runs; for bpf-linker also when nothing of ours needs it.
+    /// Returns true if the tool is there and runs; for bpf-linker also when nothing of ours needs it.
     ///
     /// # Errors
     /// There is no place for tools.

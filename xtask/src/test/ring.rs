@@ -14,7 +14,8 @@ use crate::{
 pub const END_TO_END: &str = "naru-e2e";
 const DATAPATH: &str = "naru-datapath";
 
-/// Whether the tests of this file change what all namespaces share, or are disturbed by load: one at a time, last.
+/// Returns true if the tests of this file change what all namespaces share, or are disturbed by load: such files run
+/// last, one test at a time.
 fn is_serial(file: &str) -> bool {
     file.starts_with("serial")
 }

@@ -1,4 +1,4 @@
-//! What a run of `cargo test` came to, read from its own closing lines.
+//! The result of a run of `cargo test`, read from its own closing lines.
 
 use std::{
     fmt,
@@ -41,7 +41,7 @@ impl Tally {
         Ok(tally)
     }
 
-    /// Whether a test failed or a binary did not come to its end.
+    /// Returns true if a test failed or a binary did not come to its end.
     #[must_use]
     pub fn failed(&self) -> bool {
         !self.success || self.broken > 0

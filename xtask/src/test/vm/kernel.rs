@@ -15,7 +15,7 @@ const FOR_ROOT: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 
 /// An unpacked kernel.
 pub struct Kernel {
-    /// As `uname -r` says it.
+    /// The release, as `uname -r` prints it.
     pub release: String,
     root: PathBuf,
 }

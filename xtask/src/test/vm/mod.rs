@@ -43,7 +43,8 @@ pub fn run(workspace: &Workspace, version: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the guest runs; the first thing that fails ends it. The tunnel device encapsulates, as it does before 6.3.
+/// The script that the guest runs; the first command that fails ends it. The tunnel device encapsulates, as it does
+/// before 6.3.
 fn script(workspace: &Workspace) -> anyhow::Result<String> {
     let programs = executable(workspace, &["test", "--no-run", "--test"], "programs")?;
     let matrix = executable(workspace, &["build", "--bin"], "matrix")?;
