@@ -5,9 +5,9 @@ use std::{
 };
 
 use naru_bpf::{Pins, is_of_pods};
-use naru_netlink::links::{Change, LinkError, Mac, Watch};
+use naru_netlink::links::{Change, DeviceConf, LinkError, Mac, Watch};
 use naru_node::{
-    host::NftWatch,
+    host::firewall,
     machine::{DEVICE, MARKS},
 };
 use tokio::{
@@ -16,6 +16,9 @@ use tokio::{
 };
 
 use crate::{interest::Interest, schedule::Kind};
+
+/// The value of `rp_filter` for which packets may come in by any interface.
+const LOOSE: u32 = 2;
 
 /// Notifications that are read in a row before the agent looks at anything else.
 const BURST: usize = 256;
@@ -133,6 +136,7 @@ impl Seen {
             Change::Route { destination, .. } => interest.concerns(*destination).then_some(Kind::Routes),
             Change::Address { index, address, flags } => self.address(*index, *address, *flags),
             Change::Rule => Some(Kind::Routes),
+            Change::Conf(conf) => is_undone(conf).then_some(Kind::Routes),
             Change::Filters { .. } | Change::FilterInPlace { .. } => None,
             Change::Lost => {
                 *self = Self::default();
@@ -161,6 +165,12 @@ impl Seen {
     }
 }
 
+/// Whether packets may be forwarded no more. A new device tells both of its settings, and its filter is its maker's; alone
+/// a filter tells what somebody set, which only a loose one leaves without effect.
+fn is_undone(conf: &DeviceConf) -> bool {
+    conf.forwarding.map_or(conf.rp_filter != Some(LOOSE), |on| !on)
+}
+
 /// What a link that appears, changes or goes is to be looked at by.
 fn link(name: &str, up: bool) -> Option<Kind> {
     match name {
@@ -173,7 +183,7 @@ fn link(name: &str, up: bool) -> Option<Kind> {
 /// Notes that firewall rules changed, ours or others', from a thread of its own; many changes are one note.
 pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
     let changed = Arc::new(Notify::new());
-    let mut watch = NftWatch::open()?;
+    let mut watch = firewall::watch()?;
     let note = Arc::clone(&changed);
     std::thread::Builder::new().name("nftables".into()).spawn(move || {
         loop {
@@ -189,6 +199,8 @@ pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
 
 #[cfg(test)]
 mod tests {
+    use naru_netlink::links::ConfOf;
+
     use super::*;
 
     fn link(name: &str, mtu: u32, up: bool) -> Change {
@@ -263,6 +275,17 @@ mod tests {
             [told(Some(5)), told(Some(6)), told(None)],
             [None, Some(News::Filters(7)), Some(News::Filters(7))]
         );
+    }
+
+    #[test]
+    fn forwarding_that_somebody_switches_off_is_looked_at_and_a_pods_new_interface_is_not() {
+        let conf = |forwarding, rp_filter| {
+            wish(&Change::Conf(DeviceConf { v4: true, of: ConfOf::Device(7), forwarding, rp_filter }))
+        };
+        assert_eq!(conf(Some(true), Some(0)), None, "a new device");
+        assert_eq!(conf(Some(false), None), Some(Kind::Routes));
+        assert_eq!(conf(Some(true), None), None, "switched on, by us or others");
+        assert_eq!([conf(None, Some(1)), conf(None, Some(2))], [Some(Kind::Routes), None]);
     }
 
     #[test]

@@ -34,9 +34,10 @@ const FIRST_VIEW: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The system refuses a socket, a signal handler or a thread; another agent runs here.
-pub async fn follow(mirror: Mirror, source: Box<dyn Source>, period: Duration) -> anyhow::Result<()> {
+pub async fn follow(mut mirror: Mirror, source: Box<dyn Source>, period: Duration) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    mirror.claim()?;
     let mut agent = Agent::start(mirror, source, period)?;
     tokio::select! {
         _ = terminate.recv() => {}

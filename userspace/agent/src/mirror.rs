@@ -1,9 +1,4 @@
-use std::{
-    collections::BTreeSet,
-    fs::{File, Metadata},
-    os::unix::fs::MetadataExt,
-    time::Instant,
-};
+use std::{collections::BTreeSet, time::Instant};
 
 use naru_bpf::Pins;
 use naru_core::{
@@ -14,9 +9,9 @@ use naru_netlink::links::Links;
 use naru_node::{
     endpoint::{Maps, Reattached, Tools, reconcile, restore_programs},
     host, init,
-    machine::{self, MARKS, MachineError, NodeFacts, Request, Settings},
+    machine::{self, AgentPlace, MARKS, MachineError, NodeFacts, Request, Settings},
     paths::Paths,
-    symmetry, sync,
+    readiness, symmetry, sync,
 };
 use naru_store::StateStore;
 
@@ -41,8 +36,10 @@ pub struct Mirror {
     filters: BTreeSet<u32>,
     /// Subjects of warnings that are in the log already.
     warned: BTreeSet<String>,
-    /// Held from the first init on: one agent a node, and no uninstall meanwhile.
-    place: Option<File>,
+    /// What the last look found undone that nobody announces: it is made again once, and then told by the larger passes.
+    undone: Option<String>,
+    /// Held from before the first change on: one agent a node, and no uninstall meanwhile.
+    place: Option<AgentPlace>,
 }
 
 /// What a failure was seen by.
@@ -78,8 +75,18 @@ impl Mirror {
             remembered: Pass::default(),
             filters: BTreeSet::new(),
             warned: BTreeSet::new(),
+            undone: None,
             place: None,
         }
+    }
+
+    /// Takes the agent's place, where an agent has run before; else the first pass does.
+    ///
+    /// # Errors
+    /// [`MachineError::AgentRuns`] where another process has it.
+    pub fn claim(&mut self) -> Result<(), MachineError> {
+        self.place = AgentPlace::take_existing(&self.paths)?;
+        Ok(())
     }
 
     /// Where the datapath is pinned.
@@ -127,7 +134,7 @@ impl Mirror {
                 }
                 Err(error @ MachineError::AgentRuns { .. }) => return Err(error),
                 Err(error) => {
-                    outcome = Outcome::Failed;
+                    outcome = if outcome == Outcome::TooSmall { outcome } else { Outcome::Failed };
                     complaints.insert(error.to_string());
                 }
             }
@@ -150,16 +157,37 @@ impl Mirror {
     /// changed since all were as they should be.
     fn programs(&mut self, filters: &BTreeSet<u32>) -> Vec<Result<End, MachineError>> {
         self.filters.extend(filters);
-        let ends: Vec<_> =
-            [sync::reattach(&self.paths), self.restore()].into_iter().map(|end| end.map(attached)).collect();
+        let unannounced = self.unannounced();
+        let programs = [sync::reattach(&self.paths), self.restore()];
+        let mut ends: Vec<_> = programs.into_iter().map(|end| end.map(attached)).collect();
         if ends.iter().all(|end| end.as_ref().is_ok_and(|end| end.refused.is_empty())) {
             self.filters.clear();
         }
+        ends.push(unannounced);
         ends
     }
 
+    /// Looks for what somebody undid without the kernel's telling anybody: pins, the programs' configuration, the tunnel
+    /// device's neighbours. A pass over everything makes it again.
+    fn unannounced(&mut self) -> Result<End, MachineError> {
+        let fault = match machine::current(&self.paths)? {
+            Some(facts) => readiness::unannounced_fault(&self.paths, &facts)?,
+            // Before the first init there is nothing to miss.
+            None => {
+                self.place.as_ref().map(|_| format!("{}: what init made is gone", self.paths.run.display()))
+            }
+        };
+        if fault == self.undone {
+            return Ok(End::default());
+        }
+        self.undone.clone_from(&fault);
+        let Some(fault) = fault else { return Ok(End::default()) };
+        tracing::info!("{fault}: made again");
+        Ok(End::TOO_SMALL)
+    }
+
     fn restore(&self) -> Result<Reattached, MachineError> {
-        let Some(facts) = NodeFacts::load(&self.paths)? else { return Ok(Reattached::default()) };
+        let Some(facts) = machine::current(&self.paths)? else { return Ok(Reattached::default()) };
         restore_programs(&self.pins(), &self.filters, || tools(&self.paths, &facts))
     }
 
@@ -185,10 +213,9 @@ impl Mirror {
     /// Everything that init makes.
     fn init(&mut self, cluster: Option<&ClusterSpec>) -> Result<End, MachineError> {
         let request = Request { cluster: cluster.cloned(), ..self.request.clone() };
-        let ready = init::run(&self.paths, &request)?;
-        if !self.has_place() {
-            self.place = Some(machine::agent_lock(&self.paths)?);
-        }
+        let ready = init::run_as_agent(&self.paths, &request, &mut self.place)?;
+        // Asked for once: what its network's configuration says of it later counts.
+        self.request.standalone = None;
         if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
             for line in ready.summary() {
                 tracing::info!("{line}");
@@ -200,14 +227,6 @@ impl Mirror {
             }
         }
         Ok(applied(ready.changes))
-    }
-
-    /// Whether the lock is held, on the file that is there now: the run directory may have been wiped.
-    fn has_place(&self) -> bool {
-        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        let held = self.place.as_ref().and_then(|file| file.metadata().ok()).map(identity);
-        let there = std::fs::metadata(self.paths.agent_lock()).ok().map(identity);
-        held.is_some() && held == there
     }
 
     /// Pods against store, maps and routes.

@@ -182,6 +182,9 @@ impl Schedule {
             Outcome::TooSmall => {
                 self.task(kind).earliest = now + rest;
                 self.plan(Kind::Everything, now);
+                if kind == Kind::Programs {
+                    self.plan(kind, now + LOOK);
+                }
             }
             Outcome::Partly => self.fail(kind, now, rest.max(SPACING)),
             Outcome::Failed => self.fail(kind, now, Duration::MAX),

@@ -16,10 +16,14 @@ pub enum Code {
     NodeAddressMissing,
     /// `node-unreachable`: there is no route to another node.
     NodeUnreachable,
-    /// `tunnel-device-missing`: the tunnel device is gone.
-    TunnelDeviceMissing,
-    /// `tunnel-device-down`: the tunnel device is not up.
-    TunnelDeviceDown,
+    /// `not-as-made`: something that init made is not as it left it.
+    NotAsMade,
+    /// `state-differs`: a map entry, route or rule is not as it should be.
+    StateDiffers,
+    /// `pod-elsewhere`: the node's own packets to a pod leave by another interface than the pod's.
+    PodElsewhere,
+    /// `rules-unreadable`: rules of others are in use that nothing on this machine can read.
+    RulesUnreadable,
     /// `programs-missing`: an interface does not have the programs that it should have.
     ProgramsMissing,
     /// `programs-doubled`: an interface has more programs of ours than it should have.
@@ -36,14 +40,16 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
         Self::NodeAddressMissing,
         Self::NodeUnreachable,
-        Self::TunnelDeviceMissing,
-        Self::TunnelDeviceDown,
+        Self::NotAsMade,
+        Self::StateDiffers,
+        Self::PodElsewhere,
+        Self::RulesUnreadable,
         Self::ProgramsMissing,
         Self::ProgramsDoubled,
         Self::FirewallMissing,
@@ -61,8 +67,10 @@ impl Code {
             Self::PinMissing => "pin-missing",
             Self::NodeAddressMissing => "node-address-missing",
             Self::NodeUnreachable => "node-unreachable",
-            Self::TunnelDeviceMissing => "tunnel-device-missing",
-            Self::TunnelDeviceDown => "tunnel-device-down",
+            Self::NotAsMade => "not-as-made",
+            Self::StateDiffers => "state-differs",
+            Self::PodElsewhere => "pod-elsewhere",
+            Self::RulesUnreadable => "rules-unreadable",
             Self::ProgramsMissing => "programs-missing",
             Self::ProgramsDoubled => "programs-doubled",
             Self::FirewallMissing => "firewall-missing",
@@ -82,9 +90,11 @@ impl Code {
                 "correct the node's addresses in the cluster, or give the machine the address"
             }
             Self::NodeUnreachable => "add a route to the node, or remove the node from the cluster",
-            Self::TunnelDeviceMissing | Self::TunnelDeviceDown | Self::ProgramsMissing => {
+            Self::NotAsMade | Self::StateDiffers | Self::ProgramsMissing => {
                 "run naru init, or start naru agent, which keeps it so"
             }
+            Self::PodElsewhere => "see ip rule and ip route get, and take away or move what comes first",
+            Self::RulesUnreadable => "install the tool, or remove the rules",
             Self::ProgramsDoubled => "start naru agent, which takes off those that are too many",
             Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",
             Self::PluginMissing => "install naru-cni there",

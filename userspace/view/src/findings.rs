@@ -1,15 +1,19 @@
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
-use naru_bpf::{Pins, Side, attachment, chains, has_strays, pod_filters};
+use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
 use naru_netlink::links::Links;
 use naru_node::{
-    host::firewall,
-    machine::{DEVICE, MARKS, MachineError, NodeFacts, Settings, Survey},
+    host::{firewall, forward},
+    machine::{self, MARKS, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
+    readiness, sync,
 };
 use naru_store::NodeStore;
 
 use crate::{Code, Finding};
+
+/// Pods whose routes are asked for.
+const LOOKED_UP: usize = 256;
 
 /// Everything on an initialised node that is not as it should be; empty on a healthy one.
 ///
@@ -30,10 +34,17 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
     );
     findings.extend(own_addresses(settings, &survey));
     findings.extend(unreachable_nodes(settings, &survey));
-    findings.extend(overlay(&links, &pins, settings)?);
-    findings.extend(uplinks(paths, &pins)?);
+    if let Some(facts) = machine::current(paths)? {
+        let faults = readiness::faults(paths, &facts)?;
+        findings.extend(faults.iter().map(|text| told(Code::NotAsMade, text)));
+    }
+    let differences = sync::differences(&links, &pins, settings, &survey)?;
+    findings.extend(differences.iter().map(|text| told(Code::StateDiffers, text)));
+    findings.extend(elsewhere(&links, &pins)?);
+    findings.extend(uplinks(paths)?);
     findings.extend(pods(&links, &pins)?);
     findings.extend(runtime(paths, settings));
+    findings.extend(legacy_rules()?);
     findings.extend(lost_identities(paths));
     if firewall::counters()?.is_none() {
         let evidence = "the table inet naru is gone: nothing is masqueraded";
@@ -58,7 +69,7 @@ fn own_addresses(settings: &Settings, survey: &Survey) -> Vec<Finding> {
     let own = settings.cluster.node(&settings.node);
     let addresses = own.iter().flat_map(|own| &own.addresses);
     let missing = addresses.filter(|address| !survey.addresses.contains(address));
-    let finding = |address: &std::net::IpAddr| {
+    let finding = |address: &IpAddr| {
         Finding::new(Code::NodeAddressMissing, address.to_string(), "not an address of this machine")
     };
     missing.map(finding).collect()
@@ -73,29 +84,27 @@ fn unreachable_nodes(settings: &Settings, survey: &Survey) -> Vec<Finding> {
     .collect()
 }
 
-fn overlay(links: &Links, pins: &Pins, settings: &Settings) -> Result<Option<Finding>, MachineError> {
-    if !settings.is_clustered() {
-        return Ok(None);
+/// Pods that the node's own packets do not reach, because a rule before ours, or a route that is none of ours, leads
+/// elsewhere; of many pods the first ones.
+fn elsewhere(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
+    let mut findings = Vec::new();
+    for (address, value) in Pods::open(pins)?.entries()?.into_iter().take(LOOKED_UP) {
+        let address = IpAddr::from(address);
+        // Without any route to it the pod is on its way, or its route is missed elsewhere.
+        let Ok(path) = links.path_to(address) else { continue };
+        if path.index != value.ifindex {
+            let evidence = format!("the node's packets to it leave by {}, not by its interface", path.device);
+            findings.push(Finding::new(Code::PodElsewhere, format!("pod {address}"), evidence));
+        }
     }
-    let Some(link) = links.link(DEVICE)? else {
-        return Ok(Some(Finding::new(Code::TunnelDeviceMissing, DEVICE, "the tunnel device is gone")));
-    };
-    if !link.up {
-        return Ok(Some(Finding::new(Code::TunnelDeviceDown, DEVICE, "down")));
-    }
-    let attached = attachment(pins, Side::Overlay, DEVICE).is_ok_and(|attachment| attachment.is_complete());
-    Ok((!attached).then(|| bare(DEVICE)))
+    Ok(findings)
 }
 
-/// Uplinks without our programs, or with more than one in a direction.
-fn uplinks(paths: &Paths, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
+/// Uplinks with more than one of our programs in a direction.
+fn uplinks(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     let mut findings = Vec::new();
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(findings) };
-    let side = Side::of_uplink(facts.sends_around);
     for name in facts.uplinks {
-        if !attachment(pins, side, &name).is_ok_and(|found| found.is_complete()) {
-            findings.push(bare(&name));
-        }
         for chain in chains(&name).into_iter().flatten().filter(|chain| chain.ours() > 1) {
             let evidence = format!("{} programs of ours at {}", chain.ours(), chain.direction);
             findings.push(Finding::new(Code::ProgramsDoubled, name.clone(), evidence));
@@ -119,6 +128,21 @@ fn pods(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
 
 fn bare(interface: &str) -> Finding {
     Finding::new(Code::ProgramsMissing, interface, "programs are not attached")
+}
+
+/// Rules of others that nothing on this machine can read.
+fn legacy_rules() -> Result<Vec<Finding>, MachineError> {
+    let evidence = "not installed, but its tables are in use: whether they drop pods' packets is not known";
+    Ok(forward::unreadable()?
+        .into_iter()
+        .map(|tool| Finding::new(Code::RulesUnreadable, tool, evidence))
+        .collect())
+}
+
+/// A text `subject: evidence` of the node's own look.
+fn told(code: Code, text: &str) -> Finding {
+    let (subject, evidence) = text.split_once(": ").unwrap_or(("this node", text));
+    Finding::new(code, subject, evidence)
 }
 
 /// What the container runtime will not find.

@@ -6,10 +6,7 @@ use naru_view::{Programs, Status};
 use serde::Serialize;
 
 use super::stats::hook_table;
-use crate::{
-    args::OutputArgs,
-    report::{HookRow, hooks, print_json},
-};
+use crate::report::{HookRow, OutputArgs, hooks, print_json};
 
 /// Shape of `naru status --json`: the node's fields, and these beside them.
 #[derive(Serialize)]

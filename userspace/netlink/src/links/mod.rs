@@ -10,6 +10,7 @@ mod host_side;
 mod link;
 mod mac;
 mod neighbour;
+mod netconf;
 mod overlay;
 mod pair;
 mod path;
@@ -30,6 +31,7 @@ pub use host_side::{HostSide, PodAddress};
 pub use link::{HostVeth, Link};
 pub use mac::Mac;
 pub use neighbour::Neighbour;
+pub use netconf::{ConfOf, DeviceConf};
 pub use overlay::{Overlay, OverlayState};
 pub use pair::PairSpec;
 pub use path::UnderlayPath;
@@ -37,7 +39,7 @@ pub use pod::{PodRoute, PodSide, loopback_up, settled_routes, wire_pod};
 pub use pod_facts::{PodFacts, PodRouteFact, pod_facts};
 pub use route::{MAIN, Route, RouteTarget, UNREACHABLE_METRIC};
 pub use route_list::{DefaultRoute, RouteList};
-pub use rule::Rule;
+pub use rule::{ForeignRule, Rule, RuleList, Selector};
 pub use watch::{Change, Watch};
 
 use std::{

@@ -13,6 +13,7 @@ use super::{
     LinkError,
     reply::{Reply, replies},
 };
+use crate::message;
 
 /// Requests sent at once: their acknowledgements must fit the socket's receive buffer.
 const BATCH: usize = 64;
@@ -104,8 +105,20 @@ impl Socket {
         message: &RouteNetlinkMessage,
         what: &str,
     ) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
+        let encoded = |sequence| encode(message.clone(), NLM_F_REQUEST | NLM_F_DUMP, sequence);
+        self.dump_whole(encoded, what)?.iter().map(|reply| reply.decode(what)).collect()
+    }
+
+    /// [`Socket::dump`] of a family that the decoder does not know: a question of that type with this body.
+    pub fn dump_bytes(&mut self, kind: u16, body: &[u8], what: &str) -> Result<Vec<Reply>, LinkError> {
+        let encoded = |sequence| message::message(kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, body);
+        self.dump_whole(encoded, what)
+    }
+
+    /// Dumps again until nobody changed the list meanwhile.
+    fn dump_whole(&mut self, encoded: impl Fn(u32) -> Vec<u8>, what: &str) -> Result<Vec<Reply>, LinkError> {
         for _ in 0..DUMP_ATTEMPTS {
-            if let Some(list) = self.dump_once(message, what)? {
+            if let Some(list) = self.dump_once(&encoded, what)? {
                 return Ok(list);
             }
         }
@@ -115,12 +128,11 @@ impl Socket {
     /// One pass of a dump; `None` when the list changed under it.
     fn dump_once(
         &mut self,
-        message: &RouteNetlinkMessage,
+        encoded: impl Fn(u32) -> Vec<u8>,
         what: &str,
-    ) -> Result<Option<Vec<RouteNetlinkMessage>>, LinkError> {
+    ) -> Result<Option<Vec<Reply>>, LinkError> {
         let sequence = self.next_sequence();
-        let bytes = encode(message.clone(), NLM_F_REQUEST | NLM_F_DUMP, sequence);
-        self.send(&bytes, what)?;
+        self.send(&encoded(sequence), what)?;
         let (mut list, mut torn) = (Vec::new(), false);
         loop {
             for reply in self.receive(what)? {
@@ -131,7 +143,7 @@ impl Socket {
                 match reply.end {
                     Some(end) if end.errno == 0 => return Ok((!torn).then_some(list)),
                     Some(end) => return Err(end.error(what)),
-                    None => list.push(reply.decode(what)?),
+                    None => list.push(reply),
                 }
             }
         }

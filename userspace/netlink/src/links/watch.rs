@@ -16,15 +16,22 @@ use rustix::{
     },
 };
 
-use super::{LinkError, Mac, link::parsed, reply::Reply, socket::Socket};
+use super::{
+    LinkError, Mac,
+    link::parsed,
+    netconf::{self, DeviceConf, RTM_NEWNETCONF},
+    reply::Reply,
+    socket::Socket,
+};
 use crate::{
     FilterMark, Marks,
     message::{find, u32_at},
 };
 
 /// `RTMGRP_LINK | RTMGRP_TC | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_IFADDR |
-/// RTMGRP_IPV6_ROUTE`, and the group `RTNLGRP_IPV6_RULE`, which has no name of that form.
-const GROUPS: u32 = 0x1 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
+/// RTMGRP_IPV6_ROUTE`, and the groups `RTNLGRP_IPV6_RULE` (19), `RTNLGRP_IPV4_NETCONF` (24) and `RTNLGRP_IPV6_NETCONF`
+/// (25), which have no name of that form.
+const GROUPS: u32 = 0x1 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18 | 1 << 23 | 1 << 24;
 
 /// Bytes of notifications that may wait; the kernel takes them only as they come. A router that reads a whole table of
 /// routes sends ten thousand in the time that a busy machine needs to run us.
@@ -33,6 +40,7 @@ const QUEUE: usize = 8 << 20;
 /// All messages of traffic control: `RTM_NEWQDISC` to `RTM_GETTFILTER`, `RTM_NEWCHAIN` to `RTM_GETCHAIN`.
 const TRAFFIC_CONTROL: [RangeInclusive<u16>; 2] = [36..=46, 100..=102];
 const RTM_DELQDISC: u16 = 37;
+const RTM_DELNETCONF: u16 = 81;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 /// Words of `struct tcmsg`, and its length; a filter's priority is the upper half of `tcm_info`.
@@ -104,6 +112,8 @@ pub enum Change {
     },
     /// A policy rule appeared or went.
     Rule,
+    /// Somebody set forwarding or the reverse path filter, of a device or of those to come; a new device tells its own.
+    Conf(DeviceConf),
     /// Somebody took a filter, or the qdisc with all of them, off an interface that stays, or attached one that is not
     /// where ours are.
     Filters {
@@ -219,7 +229,12 @@ fn change(reply: &Reply, marks: &Marks) -> Option<Change> {
     if TRAFFIC_CONTROL.iter().any(|kinds| kinds.contains(&reply.kind)) {
         return filters(reply, marks.filter);
     }
+    if reply.kind == RTM_NEWNETCONF {
+        let tells = |conf: &DeviceConf| conf.forwarding.is_some() || conf.rp_filter.is_some();
+        return netconf::parsed(reply).filter(tells).map(Change::Conf);
+    }
     match reply.kind {
+        RTM_DELNETCONF => return None,
         // By hand: a router that learns routes sends hundreds of thousands of them.
         RTM_NEWROUTE | RTM_DELROUTE => return Some(route(reply, marks).unwrap_or(Change::Lost)),
         RTM_NEWADDR | RTM_DELADDR => return Some(address(reply).unwrap_or(Change::Lost)),

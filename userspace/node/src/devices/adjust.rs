@@ -2,8 +2,9 @@ use naru_bpf::Pins;
 use naru_netlink::links::{Link, Links};
 use naru_store::NodeStore;
 
-use super::{config, facts, overlay, uplinks};
+use super::{Tunnel, config, facts, forwarding, overlay, uplinks};
 use crate::{
+    host::sysctl,
     machine::{self, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
 };
@@ -19,8 +20,15 @@ pub fn readjust(
 ) -> Result<(), MachineError> {
     let pins = paths.pins();
     // Repeating the whole of it would be announced, and wake the agent again.
-    if overlay.is_some_and(|link| link.mtu != overlay::device_mtu(settings, survey)) {
+    if let Some(tunnel) = Tunnel::of(links, settings, survey)?
+        && tunnel.fault(links)?.is_some()
+    {
         overlay::ensure(links, &pins, settings, survey)?;
+    }
+    if forwarding::is_off(links, settings, overlay.map(|link| link.index))? {
+        let journal = &mut NodeStore::open(&paths.node_store())?;
+        sysctl::forward_packets(overlay::families(settings), &survey.advertised, journal)?;
+        forwarding::ensure(links, settings, journal)?;
     }
     config::ensure(links, &pins, settings, survey, overlay.map_or(0, |link| link.index))?;
     adapt(paths, &pins, settings, survey)?;

@@ -1,3 +1,5 @@
+use std::io::ErrorKind;
+
 use crate::machine::MARKS;
 
 use naru_core::{
@@ -7,17 +9,18 @@ use naru_core::{
 use naru_netlink::links::Links;
 use naru_store::{NodeStore, Start, StateStore};
 
-use super::{conflist, directories, pools};
+use super::{conflist, directories, migrate, pools};
 use crate::{
     delegate,
-    endpoint::{Maps, Tools, reconcile},
+    endpoint::{Maps, Tools, namespaces, reconcile},
     host::{self, forward, sysctl},
     paths::Paths,
+    readiness::{self, Record},
     sync::{self, Changes},
 };
 use crate::{
     devices::{self, ensure_overlay, ensure_uplinks, families, loosen_uplinks},
-    machine::{self, MachineError, NodeFacts, Request, Settings, Survey, current},
+    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current},
 };
 use naru_bpf::{AttachMode, Installed, Pins};
 
@@ -41,8 +44,12 @@ impl Ready {
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
         let facts = &self.facts;
-        let blocks: Vec<String> =
-            facts.blocks.iter().chain(facts.subnets.iter().flatten()).map(ToString::to_string).collect();
+        let blocks: Vec<String> = facts
+            .blocks
+            .iter()
+            .chain(facts.own.iter().flat_map(|pool| &pool.subnets))
+            .map(ToString::to_string)
+            .collect();
         let mut lines =
             vec![format!("node {}: blocks {}, pod mtu {}", facts.node, blocks.join(" "), facts.pod_mtu)];
         if let Some(attach) = self.attach {
@@ -69,30 +76,87 @@ impl Ready {
 /// run it again.
 pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
     let links = Links::open(MARKS)?;
-    check(paths, request, &links)?;
+    check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
     let _lock = machine::lock(paths)?;
     locked(paths, request, links, &mut node)
 }
 
-/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says.
+/// As [`run`] by the node's agent, which takes its `place` before anything is changed, and keeps it.
+///
+/// # Errors
+/// As [`run`]; [`MachineError::AgentRuns`] where another process has the place.
+pub fn run_as_agent(
+    paths: &Paths,
+    request: &Request,
+    place: &mut Option<AgentPlace>,
+) -> Result<Ready, MachineError> {
+    if !place.as_ref().is_some_and(|place| place.is_held(paths)) {
+        *place = AgentPlace::take_existing(paths)?;
+    }
+    let links = Links::open(MARKS)?;
+    check(paths, request, &links, Caller::Agent)?;
+    let mut node = open_store(paths)?;
+    if place.is_none() {
+        *place = Some(AgentPlace::take(paths)?);
+    }
+    let _lock = machine::lock(paths)?;
+    locked(paths, request, links, &mut node)
+}
+
+/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it returns.
 pub(super) fn run_unless(
     paths: &Paths,
     request: &Request,
     is_enough: impl Fn(&NodeFacts) -> bool,
 ) -> Result<NodeFacts, MachineError> {
     let links = Links::open(MARKS)?;
-    check(paths, request, &links)?;
+    check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
     let _lock = machine::lock(paths)?;
-    if let Some(facts) = current(paths)?.filter(is_enough) {
+    if let Some(facts) = current(paths)?.filter(is_enough)
+        && readiness::fault(paths, &facts)?.is_none()
+    {
         return Ok(facts);
     }
-    Ok(locked(paths, request, links, &mut node)?.facts)
+    let facts = locked(paths, request, links, &mut node)?.facts;
+    match readiness::fault(paths, &facts)? {
+        None => Ok(facts),
+        Some(fault) => Err(MachineError::NotAsMade(fault)),
+    }
+}
+
+/// Maps and programs that are of a network namespace which is no more (a container that was this node started again) know
+/// interfaces of it by numbers that mean others here.
+fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
+    let Some(facts) = NodeFacts::load(paths)? else { return Ok(()) };
+    if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
+        return Ok(());
+    }
+    if namespaces::alive().keys().any(|id| id.to_string() == facts.netns) {
+        return Err(MachineError::OtherNamespace { run: paths.run.clone() });
+    }
+    let root = paths.pins().root().to_owned();
+    match std::fs::remove_dir_all(&root) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(MachineError::file(root, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Who makes this machine a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Agent,
+    Anybody,
 }
 
 /// Refuses what can be refused before anything is changed.
-fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), MachineError> {
+fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Result<(), MachineError> {
+    machine::refuse_newer(paths)?;
+    if caller == Caller::Anybody && machine::is_older(paths)? {
+        // An agent that runs has left it at that: it is as old, and would take back what is made of it.
+        AgentPlace::refuse_other(paths)?;
+    }
     let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
     if !missing.is_empty() {
         return Err(MachineError::MissingFeatures(missing));
@@ -103,7 +167,7 @@ fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), MachineE
 /// The directories, and in them the store with the journal.
 fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
-    let mut node = NodeStore::open(&paths.node_store())?;
+    let mut node = NodeStore::migrate(&paths.node_store())?;
     directories::make(paths, &mut node)?;
     Ok(node)
 }
@@ -117,7 +181,8 @@ fn locked(
 ) -> Result<Ready, MachineError> {
     // Somebody else may have had the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
-    let ready = prepare(paths, settings, &survey, links, node)?;
+    discard_other_namespaces(paths)?;
+    let (ready, links) = prepare(paths, settings, &survey, links, node)?;
     // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
     // nothing else.
     ready.settings.save(paths)?;
@@ -130,6 +195,7 @@ fn locked(
         ready.changes.complete()?;
     }
     forward::open(node)?;
+    Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     conflist::ensure(paths, &ready.settings, node)?;
     Ok(ready)
@@ -165,12 +231,14 @@ fn prepare(
     survey: &Survey,
     links: Links,
     node: &mut NodeStore,
-) -> Result<Ready, MachineError> {
+) -> Result<(Ready, Links), MachineError> {
     host::ensure_bpffs(&paths.bpf, node)?;
     let pins = paths.pins();
     let installed = naru_bpf::install(&pins, settings.sizes())?;
+    migrate::run(&links, &pins, &settings, survey)?;
     sysctl::forward_packets(families(&settings), &survey.advertised, node)?;
     let attach = ensure_overlay(&links, &pins, &settings, survey)?;
+    devices::ensure_forwarding(&links, &settings, node)?;
     loosen_uplinks(&settings, survey, node)?;
     ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
     let mut facts = devices::facts(&links, &settings, survey)?;
@@ -189,7 +257,7 @@ fn prepare(
     };
     naru_bpf::discard_other_versions(&pins)?;
     let changes = sync::apply(&links, &pins, &settings, survey)?;
-    Ok(Ready { facts, settings, attach, installed, changes })
+    Ok((Ready { facts, settings, attach, installed, changes }, links))
 }
 
 /// Writes the pods that live in the kernel into a new store and new maps, and gives them new programs.

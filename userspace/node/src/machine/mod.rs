@@ -3,23 +3,30 @@
 //!
 //! Plans import from here; nothing here imports a plan.
 
+mod agent;
 mod error;
 mod facts;
 mod lock;
+mod networks;
 mod pools;
 mod request;
 mod settings;
 mod survey;
+mod versions;
 
+pub use agent::AgentPlace;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
-pub use lock::agent_lock;
+pub use networks::OWN_NETWORK;
 pub use pools::{NamedPool, PoolChange};
 pub use request::{Delegated, Request, Standalone};
 pub use settings::{Pool, PoolSubnets, Settings};
 pub use survey::Survey;
+pub use versions::refuse_newer;
 
 pub(crate) use lock::{lock, remove, write_json};
+pub(crate) use survey::first_foreign;
+pub(crate) use versions::is_older;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -39,8 +46,6 @@ pub const GATEWAYS: Gateways = Gateways {
 /// What tells naru's routes, rules, filters and veths from everybody else's.
 pub const MARKS: Marks = Marks {
     protocol: naru_abi::ROUTE_PROTOCOL,
-    table: 5230,
-    preference: 5230,
     alias_prefix: "naru1:",
     filter: FilterMark { priority: naru_abi::FILTER_PRIORITY, handle: naru_abi::FILTER_HANDLE },
     gateways: GATEWAYS,
@@ -49,10 +54,28 @@ pub const MARKS: Marks = Marks {
 /// What the node is, if it is initialised in this boot and its pins and its store are there.
 ///
 /// # Errors
-/// The boot cannot be told, or a file is there but not readable.
+/// [`MachineError::Newer`]; the boot cannot be told, or a file is there but not readable.
 pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
-    let Some(facts) = NodeFacts::load(paths)? else { return Ok(None) };
+    versions::glance(paths)?;
+    let Some(facts) = NodeFacts::load(paths)? else {
+        refuse_newer(paths)?;
+        return Ok(None);
+    };
     let is_of_this_boot = facts.abi == naru_abi::ABI_VERSION && facts.boot_id == host::boot_id()?;
+    let is_here = is_of_this_boot && facts.netns == netns()?;
     let is_there = || paths.pins().first_missing().is_none() && paths.lease_store().exists();
-    Ok(Some(facts).filter(|_| is_of_this_boot && is_there()))
+    if is_here && is_there() {
+        return Ok(Some(facts));
+    }
+    refuse_newer(paths)?;
+    Ok(None)
+}
+
+/// What tells this network namespace from every other.
+///
+/// # Errors
+/// procfs is not there.
+pub(crate) fn netns() -> Result<String, MachineError> {
+    let identity = naru_netlink::netns::own_identity();
+    Ok(identity.map_err(|error| MachineError::Namespace(error.to_string()))?.to_string())
 }

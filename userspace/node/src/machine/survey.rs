@@ -2,10 +2,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use naru_core::{
-    desired::{Inputs, Path, Paths, Pod, Ways},
+    desired::{ForeignRules, Inputs, NextHops, Path, Paths, Pod},
     overlap::{Claim, Clash, Holder, clashes},
 };
-use naru_netlink::links::{Links, NodeAddress, UnderlayPath};
+use naru_netlink::links::{Links, NodeAddress, RuleList, UnderlayPath};
 
 use super::{MachineError, PoolSubnets, Settings};
 
@@ -24,6 +24,8 @@ pub struct Survey {
     pub uplink_mtu: Option<u32>,
     /// Devices whose IPv6 default route came from a router advertisement.
     pub advertised: Vec<String>,
+    /// Where the rules of others begin that packets to pods would meet before the main table.
+    pub foreign_rules: ForeignRules,
 }
 
 impl Survey {
@@ -54,6 +56,7 @@ impl Survey {
             uplinks: ways.into_values().filter(|path| path.is_ethernet).flat_map(|path| path.hops).collect(),
             uplink_mtu: uplink.map(|link| link.mtu),
             advertised,
+            foreign_rules: first_foreign(&links.rules()?),
         })
     }
 
@@ -65,8 +68,8 @@ impl Survey {
 
     /// The ways to the other nodes.
     #[must_use]
-    pub fn ways<'a>(&'a self, settings: &'a Settings) -> Ways<'a> {
-        Ways { cluster: &settings.cluster, node: &settings.node, paths: &self.paths }
+    pub fn ways<'a>(&'a self, settings: &'a Settings) -> NextHops<'a> {
+        NextHops { cluster: &settings.cluster, node: &settings.node, paths: &self.paths }
     }
 
     /// Whether somebody else uses `range`. `others` are pod ranges that the node has beside it.
@@ -115,11 +118,19 @@ impl Survey {
             node: &settings.node,
             subnets: &pools.all,
             masqueraded: &pools.masqueraded,
+            delegated: &pools.delegated,
+            foreign_rules: self.foreign_rules,
             host_addresses: &self.addresses,
             paths: &self.paths,
             pods,
         }
     }
+}
+
+/// Where the rules of others begin.
+pub(crate) fn first_foreign(rules: &RuleList) -> ForeignRules {
+    let first = |v4| rules.foreign.iter().filter(|rule| rule.v4 == v4).map(|rule| rule.preference).min();
+    ForeignRules { v4: first(true), v6: first(false) }
 }
 
 /// The addresses that others can use, those of earlier `uplinks` first, IPv4 before IPv6.

@@ -12,6 +12,7 @@ use naru_core::desired::{Command, Nat, desired, diff};
 use naru_netlink::links::Links;
 use naru_store::NodeStore;
 
+use crate::readiness::{self, Record};
 use crate::{
     endpoint::Reattached,
     host::{
@@ -22,7 +23,8 @@ use crate::{
     machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
 };
-use naru_bpf::{Pins, Side, attach, attachment, has_strays};
+use naru_abi::{Prefix, RouteValue};
+use naru_bpf::{Pins, Routes, Side, attach, attachment, has_strays};
 
 /// What a sync changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -35,6 +37,8 @@ pub struct Changes {
     pub refused: Vec<String>,
     /// Why the nftables table is not as it should be. No pod may be attached then: what it sends would leave as it is.
     pub unprotected: Option<String>,
+    /// Routes and rules as they are now, in short.
+    pub(crate) mirrored: u64,
 }
 
 impl Changes {
@@ -108,13 +112,31 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineErro
     }
     let survey = Survey::take(&links, &settings)?;
     devices::readjust(paths, &links, &settings, &survey, overlay.as_ref())?;
-    let (commands, refused, nat) = mirror(&links, &pins, &settings, &survey)?;
-    let mut changes = Changes { commands, refused, ..Changes::default() };
+    let Mirrored { commands, refused, nat, mirrored } = mirror(&links, &pins, &settings, &survey)?;
+    // What was refused is told, and holds up nothing else.
+    Record::note(paths, (&links, &pins), (&settings, &survey), mirrored)?;
+    let mut changes = Changes { commands, refused, mirrored, ..Changes::default() };
     // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
     if at_firewall || !changes.commands.is_empty() {
         changes.protect(&links, &settings, nat);
     }
     Ok(Some(changes))
+}
+
+/// What of maps, routes and rules is not as it should be, in words; changes nothing.
+///
+/// # Errors
+/// The actual state cannot be read.
+pub fn differences(
+    links: &Links,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<Vec<String>, MachineError> {
+    let actual = actual::look(links, pins)?;
+    let pools = settings.pool_subnets();
+    let desired = desired(&survey.inputs(settings, &pools, &actual.pods));
+    Ok(diff(&desired.state, &actual.state).iter().map(ToString::to_string).collect())
 }
 
 /// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of
@@ -160,10 +182,25 @@ pub fn apply(
     settings: &Settings,
     survey: &Survey,
 ) -> Result<Changes, MachineError> {
-    let (commands, refused, nat) = mirror(links, pins, settings, survey)?;
-    let mut changes = Changes { commands, refused, ..Changes::default() };
+    let Mirrored { commands, refused, nat, mirrored } = mirror(links, pins, settings, survey)?;
+    let mut changes = Changes { commands, refused, mirrored, ..Changes::default() };
     changes.protect(links, settings, nat);
     Ok(changes)
+}
+
+/// Writes what lies behind every prefix into the map, and lets no packet pass there: for programs that are not to take the
+/// fast path yet. [`apply`] ends that.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn hold(pins: &Pins, settings: &Settings, survey: &Survey) -> Result<(), MachineError> {
+    let pools = settings.pool_subnets();
+    let desired = desired(&survey.inputs(settings, &pools, &[]));
+    let mut map = Routes::open(pins)?;
+    for (to, value) in desired.state.entries {
+        map.insert(Prefix::new(to.addr(), to.prefix_len()), RouteValue { mtu: 0, ..value })?;
+    }
+    Ok(())
 }
 
 /// Makes the nftables table be as it should; whether it was made anew.
@@ -180,17 +217,35 @@ fn firewall(links: &Links, settings: &Settings, nat: Nat) -> Result<bool, HostEr
     firewall::apply(&table)
 }
 
-/// Maps, routes and rules: the changes that were due, what of them was refused, and what the firewall should be.
+/// What a pass over maps, routes and rules did.
+struct Mirrored {
+    /// The changes that were due.
+    commands: Vec<Command>,
+    /// What of them was refused.
+    refused: Vec<String>,
+    /// What the firewall should be.
+    nat: Nat,
+    /// Routes and rules as they are now, in short.
+    mirrored: u64,
+}
+
 fn mirror(
     links: &Links,
     pins: &Pins,
     settings: &Settings,
     survey: &Survey,
-) -> Result<(Vec<Command>, Vec<String>, Nat), MachineError> {
+) -> Result<Mirrored, MachineError> {
     let actual = actual::read(links, pins)?;
     let pools = settings.pool_subnets();
     let desired = desired(&survey.inputs(settings, &pools, &actual.pods));
     let commands = diff(&desired.state, &actual.state);
     let refused = write::all(links, pins, actual.overlay, &commands)?;
-    Ok((commands, refused, desired.nat))
+    let mirrored = match refused.is_empty() {
+        true => readiness::mirrored(
+            &write::kernel_routes(&desired.state, actual.overlay),
+            &desired.state.rules.iter().copied().map(write::kernel_rule).collect(),
+        ),
+        false => readiness::mirrored(&links.routes()?, &links.rules()?.own),
+    };
+    Ok(Mirrored { commands, refused, nat: desired.nat, mirrored })
 }
