@@ -3,7 +3,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use naru_bpf::{Pins, is_of_pods};
 use naru_netlink::links::{Change, DeviceConf, Watch};
-use naru_node::{host::NftWatch, machine::DEVICE};
+use naru_node::{host::firewall, machine::DEVICE};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{
     Notify,
@@ -58,7 +58,7 @@ pub fn watch(file: Option<&Path>, pins: Pins) -> anyhow::Result<UnboundedReceive
 /// Notes that firewall rules changed, ours or others', from a thread of its own; many changes are one note.
 pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
     let changed = Arc::new(Notify::new());
-    let mut watch = NftWatch::open()?;
+    let mut watch = firewall::watch()?;
     let note = Arc::clone(&changed);
     std::thread::Builder::new().name("nftables".into()).spawn(move || {
         loop {

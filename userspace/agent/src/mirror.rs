@@ -139,7 +139,9 @@ impl Mirror {
         let fault = match machine::current(&self.paths)? {
             Some(facts) => readiness::unannounced_fault(&self.paths, &facts)?,
             // Before the first init there is nothing to miss.
-            None => self.place.as_ref().map(|_| format!("{}: what init made is gone", self.paths.run.display())),
+            None => {
+                self.place.as_ref().map(|_| format!("{}: what init made is gone", self.paths.run.display()))
+            }
         };
         if fault == self.undone {
             return Ok(());

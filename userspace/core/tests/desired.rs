@@ -1,4 +1,4 @@
-//! The desired state of a node by example and by property, and the way there.
+//! The desired state of a node, and the changes that lead to it, by example and by property.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -12,8 +12,8 @@ use naru_abi::{Addr, RouteKind, RouteValue, route_flags};
 use naru_core::{
     cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing},
     desired::{
-        Command, ForeignRules, Hop, Inputs, MAIN_TABLE, NODE_TABLE, Path, Paths, Pod, Route, RouteKey, Rule,
-        Selector, State, Ways, desired, diff, path_mtu,
+        Command, ForeignRules, Inputs, KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, NextHops, Path, Paths,
+        Pod, RouteKey, Rule, Selector, State, desired, diff, path_mtu,
     },
 };
 use proptest::{collection, prelude::*};
@@ -78,14 +78,14 @@ fn on_link(mtu: u32) -> Paths {
 }
 
 fn pod_mtu(cluster: &ClusterSpec, paths: &Paths, uplink: Option<u32>) -> u32 {
-    Ways { cluster, node: "node1", paths }.pod_mtu(uplink)
+    NextHops { cluster, node: "node1", paths }.pod_mtu(uplink)
 }
 
 fn main_route(destination: &str) -> RouteKey {
     RouteKey { table: MAIN_TABLE, destination: net(destination), unreachable: false }
 }
 
-/// What a kernel does with commands.
+/// Carries out the commands as a kernel would.
 fn apply(mut state: State, commands: &[Command]) -> State {
     for command in commands {
         match *command {
@@ -108,8 +108,8 @@ fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_sou
     let value = RouteValue { kind: RouteKind::Tunnel as u32, mtu: 8950, node, flags: 0 };
     assert_eq!(state.entries[&net("10.32.2.0/24")], value);
     assert_eq!(state.entries[&net("fd10:32::2:0/112")], value);
-    let v4 = Route { hop: Hop::Overlay, source: Some(ip("198.51.100.1")), mtu: Some(8950) };
-    let v6 = Route { source: Some(ip("2001:db8::1")), ..v4 };
+    let v4 = KernelRoute { hop: KernelHop::Overlay, source: Some(ip("198.51.100.1")), mtu: Some(8950) };
+    let v6 = KernelRoute { source: Some(ip("2001:db8::1")), ..v4 };
     assert_eq!(state.routes[&main_route("10.32.2.0/24")], v4);
     assert_eq!(state.routes[&main_route("fd10:32::2:0/112")], v6);
 }
@@ -134,7 +134,7 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
             value(RouteKind::Direct, 1450),
             "the node is known by its first address"
         );
-        let hop = Hop::Direct { ifindex: 3, via: ip(via) };
+        let hop = KernelHop::Direct { ifindex: 3, via: ip(via) };
         let found = state.routes[&main_route(block)];
         assert_eq!((found.hop, found.mtu), (hop, Some(1450)));
     }
@@ -184,7 +184,7 @@ fn a_family_without_an_address_on_the_link_takes_the_tunnel() {
     let state = desired(&inputs(&cluster, &paths, &[])).state;
     assert_eq!(state.entries[&net("10.32.2.0/24")].kind, RouteKind::Direct as u32);
     assert_eq!(state.entries[&net("fd10:32::2:0/112")].kind, RouteKind::Tunnel as u32);
-    assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].hop, Hop::Overlay);
+    assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].hop, KernelHop::Overlay);
     assert_eq!(pod_mtu(&cluster, &paths, None), 1450, "what fits both ways");
 }
 
@@ -197,8 +197,8 @@ fn routing_is_the_nodes_own_choice_and_else_the_clusters() {
         (state.entries[&net("10.32.2.0/24")].kind, state.routes[&main_route("10.32.2.0/24")].hop)
     };
     let (near, far) = (on_link(1500), routed(&[("198.51.100.2", 1500)]));
-    let tunnel = (RouteKind::Tunnel as u32, Hop::Overlay);
-    let direct = |via| (RouteKind::Direct as u32, Hop::Direct { ifindex: 3, via: ip(via) });
+    let tunnel = (RouteKind::Tunnel as u32, KernelHop::Overlay);
+    let direct = |via| (RouteKind::Direct as u32, KernelHop::Direct { ifindex: 3, via: ip(via) });
     assert_eq!(kind(Routing::Auto, None, &far), tunnel);
     assert_eq!(kind(Routing::Tunnel, None, &near), tunnel);
     assert_eq!(kind(Routing::Direct, Some(Routing::Tunnel), &near), tunnel);
@@ -216,10 +216,16 @@ fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
         assert_eq!(state.entries[&net(host)], value);
         let key = RouteKey { table: NODE_TABLE, destination: net(host), unreachable: false };
-        assert_eq!(state.routes[&key], Route { hop: Hop::Overlay, source: None, mtu: Some(1450) });
+        assert_eq!(
+            state.routes[&key],
+            KernelRoute { hop: KernelHop::Overlay, source: None, mtu: Some(1450) }
+        );
         assert!(!state.routes.contains_key(&main_route(host)), "the node's own packets stay on the underlay");
     }
-    assert_eq!(state.rules, BTreeSet::from(["10.32.1.0/24", "fd10:32::1:0/112"].map(|from| from_pods(from, 5230))));
+    assert_eq!(
+        state.rules,
+        BTreeSet::from(["10.32.1.0/24", "fd10:32::1:0/112"].map(|from| from_pods(from, 5230)))
+    );
 }
 
 fn from_pods(prefix: &str, preference: u32) -> Rule {
@@ -233,9 +239,15 @@ fn to_pods(prefix: &str, preference: u32) -> Rule {
 #[test]
 fn pods_are_looked_up_before_the_rules_of_others_of_their_family() {
     let (cluster, mtu, subnets) = (cluster([1, 2]), BTreeMap::new(), [net("10.9.0.0/24")]);
-    for (first, of_nodes, of_pods) in
-        [(32_000, 5230, 150), (5230, 5229, 150), (220, 219, 150), (150, 149, 149), (2, 1, 1), (1, 1, 1), (0, 1, 1)]
-    {
+    for (first, of_nodes, of_pods) in [
+        (32_000, 5230, 150),
+        (5230, 5229, 150),
+        (220, 219, 150),
+        (150, 149, 149),
+        (2, 1, 1),
+        (1, 1, 1),
+        (0, 1, 1),
+    ] {
         let foreign_rules = ForeignRules { v4: Some(first), v6: None };
         let inputs = Inputs { subnets: &subnets, foreign_rules, ..inputs(&cluster, &mtu, &[]) };
         let expected = [
@@ -275,7 +287,8 @@ fn a_pod_has_one_route_with_its_own_mtu() {
     let (cluster, mtu) = (cluster([1]), BTreeMap::new());
     let pods = [Pod { address: ip("10.32.1.7"), ifindex: 9, mtu: 1400 }];
     let state = desired(&inputs(&cluster, &mtu, &pods)).state;
-    let expected = Route { hop: Hop::Pod { ifindex: 9 }, source: Some(ip("198.51.100.1")), mtu: Some(1400) };
+    let expected =
+        KernelRoute { hop: KernelHop::Pod { ifindex: 9 }, source: Some(ip("198.51.100.1")), mtu: Some(1400) };
     assert_eq!(state.routes[&main_route("10.32.1.7/32")], expected);
 }
 
@@ -344,15 +357,18 @@ fn states() -> impl Strategy<Value = State> {
         flags,
     });
     let hop = prop_oneof![
-        (1u32..4).prop_map(|ifindex| Hop::Pod { ifindex }),
-        Just(Hop::Overlay),
-        Just(Hop::Unreachable),
-        Just(Hop::Direct { ifindex: 3, via: OWN[0] })
+        (1u32..4).prop_map(|ifindex| KernelHop::Pod { ifindex }),
+        Just(KernelHop::Overlay),
+        Just(KernelHop::Unreachable),
+        Just(KernelHop::Direct { ifindex: 3, via: OWN[0] })
     ];
     let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], any::<bool>())
         .prop_map(|(destination, table, unreachable)| RouteKey { table, destination, unreachable });
-    let route =
-        (hop, proptest::option::of(1400u32..1402)).prop_map(|(hop, mtu)| Route { hop, source: None, mtu });
+    let route = (hop, proptest::option::of(1400u32..1402)).prop_map(|(hop, mtu)| KernelRoute {
+        hop,
+        source: None,
+        mtu,
+    });
     (
         collection::btree_map(prefix.clone(), value, 0..10),
         collection::btree_map(key, route, 0..10),
@@ -410,10 +426,10 @@ proptest! {
         let (cluster, mtu) = (cluster(numbers), BTreeMap::new());
         let state = desired(&inputs(&cluster, &mtu, &[])).state;
         for (prefix, value) in &state.entries {
-            let found: Vec<&Route> = state
+            let found: Vec<&KernelRoute> = state
                 .routes
                 .iter()
-                .filter(|(key, route)| key.destination == *prefix && route.hop == Hop::Overlay)
+                .filter(|(key, route)| key.destination == *prefix && route.hop == KernelHop::Overlay)
                 .map(|(_, route)| route)
                 .collect();
             let is_remote = [RouteKind::Tunnel as u32, RouteKind::RemoteNode as u32].contains(&value.kind);

@@ -53,10 +53,15 @@ fn own_pods_are_reached_whatever_rules_others_make_or_status_says_what_leads_els
         let machine = Machine::new();
         vpn(&machine);
         let before = (machine.ip("rule show"), machine.ip("-6 rule show"));
-        let conf = json!({ "ipam": { "ranges": [[{ "subnet": "10.77.0.0/24" }], [{ "subnet": "fd77::/112" }]] } });
+        let conf =
+            json!({ "ipam": { "ranges": [[{ "subnet": "10.77.0.0/24" }], [{ "subnet": "fd77::/112" }]] } });
         let (one, two) = (Pod::new(&machine, "one", conf.clone()), Pod::new(&machine, "two", conf));
         let address = one.add(&machine).remove(0);
-        assert_eq!((machine.ip("rule show"), machine.ip("-6 rule show")), before, "without others no rule is needed");
+        assert_eq!(
+            (machine.ip("rule show"), machine.ip("-6 rule show")),
+            before,
+            "without others no rule is needed"
+        );
         machine.ip(rule);
         two.add(&machine);
         let way = machine.outcome_of(&format!("ip route get {address}"));
@@ -84,7 +89,8 @@ fn with_an_agent_pods_here_and_on_other_nodes_are_reached_as_soon_as_others_make
         machine.ip(&rule);
         let own = if family.is_empty() { &addresses[0] } else { &addresses[1] };
         let remote = if family.is_empty() { "10.32.1.9" } else { "fd10:32::1:9" };
-        let leads = |to: &str, device: &str| machine.outcome_of(&format!("ip route get {to}")).contains(device);
+        let leads =
+            |to: &str, device: &str| machine.outcome_of(&format!("ip route get {to}")).contains(device);
         wait(&rule, PATIENCE, || leads(own, "dev naru") && leads(remote, "dev naru-vx"));
         assert!(leads("203.0.113.9", "dev vpn0") || family == "-6 ", "what is no pod's stays theirs");
         assert!(!warns(&machine));

@@ -23,7 +23,10 @@ const UNDONE: &[(&str, &str)] = &[
     ("ip addr flush dev naru-vx", "naru-vx"),
     ("ip neigh del 169.254.1.1 dev naru-vx", "naru-vx"),
     ("ip neigh flush dev naru-vx nud permanent", "naru-vx"),
-    ("ip link del naru-vx; ip link add naru-vx type vxlan id 7 dstport 8472; ip link set naru-vx up", "naru-vx"),
+    (
+        "ip link del naru-vx; ip link add naru-vx type vxlan id 7 dstport 8472; ip link set naru-vx up",
+        "naru-vx",
+    ),
     ("sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.naru-vx.rp_filter=0", "naru-vx.rp_filter"),
     ("sysctl -qw net.ipv4.conf.naru-vx.forwarding=0", "naru-vx.forwarding"),
     ("sysctl -qw net.ipv6.conf.naru-vx.disable_ipv6=1", "naru-vx"),
@@ -39,7 +42,10 @@ const UNDONE: &[(&str, &str)] = &[
     ("rm -r PINS/links", "naru-vx"),
     ("bpftool map update pinned PINS/CONFIG key 0 0 0 0 value ZEROS", "CONFIG"),
     ("nft flush ruleset", "inet naru"),
-    ("nft 'add table ip docker; add chain ip docker FORWARD { type filter hook forward priority 0; policy drop; }'", "nft ip docker FORWARD"),
+    (
+        "nft 'add table ip docker; add chain ip docker FORWARD { type filter hook forward priority 0; policy drop; }'",
+        "nft ip docker FORWARD",
+    ),
 ];
 
 fn undo(machine: &Machine, line: &str) {
@@ -55,13 +61,18 @@ fn made() -> (Machine, impl Fn(&Machine) -> Vec<String>) {
         let ip = |line: &str| machine.ip(line).lines().map(str::trim).collect::<Vec<_>>().join("\n");
         let mut routes = machine.kernel_routes();
         routes.retain(|route| !route.contains(" dev naru") || route.contains("naru-vx"));
-        let device = machine.tool("sysctl -a --pattern ^net[.]ipv[46].conf.(naru-vx|up0|all|default).forwarding");
+        let device =
+            machine.tool("sysctl -a --pattern ^net[.]ipv[46].conf.(naru-vx|up0|all|default).forwarding");
         vec![
             routes.join("\n"),
             ip("rule show") + &ip("-6 rule show"),
             ip("-o addr show dev naru-vx"),
             ip("neigh show dev naru-vx nud permanent"),
-            ip("link show naru-vx").split(": ").nth(2).unwrap_or_default().replace("state DOWN", "state UNKNOWN"),
+            ip("link show naru-vx")
+                .split(": ")
+                .nth(2)
+                .unwrap_or_default()
+                .replace("state DOWN", "state UNKNOWN"),
             device,
             machine.tool("sysctl net.ipv4.conf.naru-vx.rp_filter"),
             machine.outcome_of("nft -s list table inet naru"),
@@ -78,7 +89,7 @@ fn whatever_somebody_undoes_status_names_it_and_the_next_add_makes_it_again() {
         let pod = Pod::new(&machine, "first", json!({}));
         pod.add(&machine);
         let before = look(&machine);
-        assert!(!machine.ok(&["status"]).contains("warning    net") , "{}", machine.ok(&["status"]));
+        assert!(!machine.ok(&["status"]).contains("warning    net"), "{}", machine.ok(&["status"]));
         undo(&machine, line);
         let (_, told) = machine.outcome(&["status"]);
         let warnings: Vec<&str> = told.lines().filter(|line| line.starts_with("warning")).collect();

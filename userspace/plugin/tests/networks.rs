@@ -33,7 +33,8 @@ struct Pods<'a> {
 impl Pods<'_> {
     fn add(&mut self, conf: &Value) -> harness::Said {
         let pod = Netns::new("pod");
-        let said = self.node.call("ADD", &format!("c{}", self.made.len()), pod.path().to_str().unwrap(), conf);
+        let said =
+            self.node.call("ADD", &format!("c{}", self.made.len()), pod.path().to_str().unwrap(), conf);
         self.made.push(pod);
         said
     }

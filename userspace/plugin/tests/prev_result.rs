@@ -28,7 +28,9 @@ fn whatever_is_wrong_with_prev_result_check_names_it() {
         (7, "prevResult", &|conf| conf["prevResult"] = json!("")),
         (7, "prevResult", &|conf| conf["prevResult"]["interfaces"] = json!([[], []])),
         (102, "no interface eth0", &|conf| conf["prevResult"] = json!({})),
-        (102, "no interface eth0", &|conf| conf["prevResult"]["interfaces"] = json!([{ "name": "x" }, { "name": "y" }])),
+        (102, "no interface eth0", &|conf| {
+            conf["prevResult"]["interfaces"] = json!([{ "name": "x" }, { "name": "y" }])
+        }),
         (102, "no interface eth0", &|conf| own(conf, "name", json!("eth1"))),
         (102, "no interface eth0", &|conf| own(conf, "sandbox", json!("/run/netns/other"))),
         (102, "no interface eth0", &|conf| own(conf, "sandbox", json!(""))),
@@ -38,7 +40,9 @@ fn whatever_is_wrong_with_prev_result_check_names_it() {
         (102, "no address 10.77.", &|conf| conf["prevResult"]["ips"] = json!([])),
         (102, "no address fd77::", &|conf| drop(conf["prevResult"]["ips"].as_array_mut().unwrap().pop())),
         (102, "no address 10.77.", &|conf| conf["prevResult"]["ips"][0]["interface"] = json!(0)),
-        (102, "does not hold 10.77.0.200", &|conf| conf["prevResult"]["ips"][0]["address"] = json!("10.77.0.200/32")),
+        (102, "does not hold 10.77.0.200", &|conf| {
+            conf["prevResult"]["ips"][0]["address"] = json!("10.77.0.200/32")
+        }),
         (102, "but the address is", &|conf| {
             let address = conf["prevResult"]["ips"][0]["address"].as_str().unwrap().replace("/32", "/24");
             conf["prevResult"]["ips"][0]["address"] = json!(address);
@@ -58,7 +62,13 @@ fn whatever_is_wrong_with_prev_result_check_names_it() {
             let list = conf["prevResult"]["interfaces"].as_array_mut().unwrap();
             list.push(json!({ "name": "br0", "mac": "02:00:00:00:00:07" }));
         },
-        &|conf| own(conf, "mac", json!(conf["prevResult"]["interfaces"][1]["mac"].as_str().unwrap().to_uppercase())),
+        &|conf| {
+            own(
+                conf,
+                "mac",
+                json!(conf["prevResult"]["interfaces"][1]["mac"].as_str().unwrap().to_uppercase()),
+            )
+        },
         &|conf| own(conf, "mac", json!("")),
         &|conf| own(conf, "sandbox", json!(path.to_str().unwrap().replace("/run/", "/var/run/"))),
     ];

@@ -53,7 +53,10 @@ fn status_and_the_next_add_agree_after_whatever_damage() {
         assert_eq!(agree(&node, &damage, &conf), None, "{damage}");
     }
     // What nobody but a person repairs.
-    node.netns.run("sh", &["-c", &format!("mv {state}/init.json {state}/away; mkdir {state}/init.json; rm {run}/node.json")]);
+    node.netns.run(
+        "sh",
+        &["-c", &format!("mv {state}/init.json {state}/away; mkdir {state}/init.json; rm {run}/node.json")],
+    );
     assert!(agree(&node, "settings that cannot be read", &conf).is_some());
     node.netns.run("sh", &["-c", &format!("rmdir {state}/init.json; mv {state}/away {state}/init.json")]);
     assert_eq!(agree(&node, "settings that are back", &conf), None);
@@ -86,24 +89,52 @@ fn status_and_add_agree_about_every_configuration() {
     for (what, conf, code) in [
         ("as it is", with(&|_| {}), None),
         ("an mtu too small for IPv6", with(&|conf| conf["mtu"] = json!(1200)), Some(7)),
-        ("that mtu without IPv6", with(&|conf| {
-            conf["mtu"] = json!(1200);
-            conf["ipam"] = json!({ "subnet": "10.76.0.0/24" });
-        }), None),
-        ("a resolvConf that is not there", with(&|conf| conf["ipam"]["resolvConf"] = json!("/nowhere")), Some(5)),
-        ("a route in a table", with(&|conf| conf["ipam"]["routes"] = json!([{ "dst": "0.0.0.0/0", "table": 7 }])), Some(2)),
-        ("a pool that nobody made", with(&|conf| {
-            conf["ipam"] = json!({});
-            conf["naru"]["pool"] = json!("blue");
-        }), Some(7)),
-        ("a subnet with the node's own address", with(&|conf| conf["ipam"] = json!({ "subnet": "192.0.2.0/24" })), Some(7)),
-        ("part of another network's subnet", with(&|conf| {
-            conf["name"] = json!("other");
-            conf["ipam"] = json!({ "subnet": "10.77.0.0/28" });
-        }), Some(7)),
-        ("one address that is the gateway", with(&|conf| {
-            conf["ipam"] = json!({ "subnet": "10.75.0.1/32", "gateway": "10.75.0.1" });
-        }), Some(11)),
+        (
+            "that mtu without IPv6",
+            with(&|conf| {
+                conf["mtu"] = json!(1200);
+                conf["ipam"] = json!({ "subnet": "10.76.0.0/24" });
+            }),
+            None,
+        ),
+        (
+            "a resolvConf that is not there",
+            with(&|conf| conf["ipam"]["resolvConf"] = json!("/nowhere")),
+            Some(5),
+        ),
+        (
+            "a route in a table",
+            with(&|conf| conf["ipam"]["routes"] = json!([{ "dst": "0.0.0.0/0", "table": 7 }])),
+            Some(2),
+        ),
+        (
+            "a pool that nobody made",
+            with(&|conf| {
+                conf["ipam"] = json!({});
+                conf["naru"]["pool"] = json!("blue");
+            }),
+            Some(7),
+        ),
+        (
+            "a subnet with the node's own address",
+            with(&|conf| conf["ipam"] = json!({ "subnet": "192.0.2.0/24" })),
+            Some(7),
+        ),
+        (
+            "part of another network's subnet",
+            with(&|conf| {
+                conf["name"] = json!("other");
+                conf["ipam"] = json!({ "subnet": "10.77.0.0/28" });
+            }),
+            Some(7),
+        ),
+        (
+            "one address that is the gateway",
+            with(&|conf| {
+                conf["ipam"] = json!({ "subnet": "10.75.0.1/32", "gateway": "10.75.0.1" });
+            }),
+            Some(11),
+        ),
     ] {
         assert_eq!(agree(&node, what, &conf), code, "{what}");
     }

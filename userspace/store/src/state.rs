@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use naru_core::ids::{AttachmentId, Generation};
 use naru_core::ipam::{
-    self, AddressSet, Adoption, Assignment, Domain, Family, IndexFault, IpamError, Ledger, Millis, PoolSpec,
-    Range, RangeChanges, Request, Reservation, Row, Usage,
+    self, AddressRequest, AddressSet, Adoption, Assignment, Domain, Family, IndexFault, IpamError, Ledger,
+    Millis, PoolSpec, Range, RangeChanges, Reservation, Row, Usage,
 };
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -68,12 +68,12 @@ impl StateStore {
     }
 
     /// Assigns addresses; the same attachment in the same namespace gets what it has.
-    pub fn reserve(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
+    pub fn reserve(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.transact(|ledger| ipam::assign(ledger, request, now))
     }
 
     /// What [`StateStore::reserve`] would answer now; takes everything back.
-    pub fn rehearse(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
+    pub fn rehearse(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.undo(|ledger| ipam::assign(ledger, request, now))
     }
 
@@ -83,14 +83,14 @@ impl StateStore {
     }
 
     /// Writes down addresses that another IPAM gave; see [`ipam::claim`].
-    pub fn claim(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
+    pub fn claim(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.transact(|ledger| ipam::claim(ledger, request, now))
     }
 
     /// Assigns one address of every set; see [`ipam::assign_from_each`].
     pub fn reserve_from_each(
         &mut self,
-        request: &Request,
+        request: &AddressRequest,
         sets: &[AddressSet],
         now: Millis,
     ) -> Result<Assignment, ReserveError> {

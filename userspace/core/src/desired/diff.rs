@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt};
 use ipnet::IpNet;
 use naru_abi::RouteValue;
 
-use super::{Route, RouteKey, Rule, State};
+use super::{KernelRoute, RouteKey, Rule, State};
 
 /// One change. Each is idempotent, so that a pass that failed half-way is simply run again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,13 +11,13 @@ pub enum Command {
     /// Write the entry of `ROUTES`, in place of what is there.
     SetEntry(IpNet, RouteValue),
     /// Write the kernel route, in place of ours to the same destination.
-    SetRoute(RouteKey, Route),
+    SetRoute(RouteKey, KernelRoute),
     /// Add the rule.
     AddRule(Rule),
     /// Remove the rule.
     RemoveRule(Rule),
     /// Remove the kernel route.
-    RemoveRoute(RouteKey, Route),
+    RemoveRoute(RouteKey, KernelRoute),
     /// Remove the entry of `ROUTES`.
     RemoveEntry(IpNet),
 }
@@ -28,7 +28,11 @@ impl fmt::Display for Command {
         match self {
             Self::SetEntry(to, _) => write!(f, "map ROUTES: {to} is missing or not as it should be"),
             Self::SetRoute(key, _) => {
-                write!(f, "route {} of table {} is missing or not as it should be", key.destination, key.table)
+                write!(
+                    f,
+                    "route {} of table {} is missing or not as it should be",
+                    key.destination, key.table
+                )
             }
             Self::AddRule(rule) => write!(f, "rule {rule} is missing"),
             Self::RemoveRule(rule) => write!(f, "rule {rule} is one too many"),
@@ -42,9 +46,9 @@ impl fmt::Display for Command {
 
 /// The changes that make `actual` equal to `desired`, in the order to make them.
 ///
-/// What is new comes before what goes, so that no packet between two states finds nothing; of what is new the map
-/// comes before the route, because a packet that the stack routes to the overlay device needs the map there, and
-/// the table before the rule that looks it up; what goes, goes in the reverse order.
+/// Additions come before removals, so that no packet finds nothing in between. Of the additions, map entries come
+/// before routes, because a packet that the stack routes to the tunnel device needs its entry, and routes come before
+/// the rules that look them up. Removals are in the reverse order.
 #[must_use]
 pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
     let mut commands = Vec::new();
@@ -61,7 +65,7 @@ pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
     commands
 }
 
-/// Pairs of `desired` that `actual` has not, or has with another value.
+/// Pairs of `desired` that `actual` lacks or has with another value.
 fn missing<'a, K: Ord, V: PartialEq>(
     desired: &'a BTreeMap<K, V>,
     actual: &'a BTreeMap<K, V>,
@@ -69,7 +73,7 @@ fn missing<'a, K: Ord, V: PartialEq>(
     desired.iter().filter(|(key, value)| actual.get(key) != Some(value))
 }
 
-/// Pairs of `actual` whose key `desired` has not.
+/// Pairs of `actual` whose key `desired` lacks.
 fn surplus<'a, K: Ord, V>(
     desired: &'a BTreeMap<K, V>,
     actual: &'a BTreeMap<K, V>,

@@ -78,7 +78,10 @@ pub fn rules(inputs: &Inputs<'_>) -> BTreeSet<Rule> {
     };
     rules.extend(pod_ranges(inputs).into_iter().filter_map(|prefix| to(prefix, None)));
     // Others may live in these networks too: just the pods' own routes count.
-    let lent = inputs.delegated.iter().filter_map(|prefix| to(*prefix, Some(u32::from(prefix.max_prefix_len()) - 1)));
+    let lent = inputs
+        .delegated
+        .iter()
+        .filter_map(|prefix| to(*prefix, Some(u32::from(prefix.max_prefix_len()) - 1)));
     rules.extend(lent);
     rules
 }

@@ -98,7 +98,8 @@ impl Links {
     /// # Errors
     /// The kernel refuses.
     pub fn ensure_rule(&self, rule: Rule) -> Result<(), LinkError> {
-        let request = Request::new(RouteNetlinkMessage::NewRule(message(rule, self.protocol())), what(rule, "add"));
+        let request =
+            Request::new(RouteNetlinkMessage::NewRule(message(rule, self.protocol())), what(rule, "add"));
         match self.ask(request.with(NLM_F_CREATE | NLM_F_EXCL)) {
             Err(error) if !error.is_present() => Err(error),
             _ => Ok(()),
@@ -159,7 +160,9 @@ fn parsed(message: &RuleMessage) -> Option<Rule> {
             RuleAttribute::Destination(ip) => to = Some(*ip),
             RuleAttribute::Priority(value) => preference = *value,
             RuleAttribute::Table(value) => table = *value,
-            RuleAttribute::SuppressPrefixLen(length) => suppress = Some(*length).filter(|one| *one != u32::MAX),
+            RuleAttribute::SuppressPrefixLen(length) => {
+                suppress = Some(*length).filter(|one| *one != u32::MAX)
+            }
             _ => {}
         }
     }
@@ -174,7 +177,8 @@ fn parsed(message: &RuleMessage) -> Option<Rule> {
 /// A rule of others, if packets meet it before the main table's and it may lead them elsewhere. That of VRF devices is for
 /// packets of those alone, which must not reach pods by a rule of ours.
 fn foreign(message: &RuleMessage, family: AddressFamily) -> Option<ForeignRule> {
-    let mut table = Some(u32::from(message.header.table)).filter(|_| message.header.action == RuleAction::ToTable);
+    let mut table =
+        Some(u32::from(message.header.table)).filter(|_| message.header.action == RuleAction::ToTable);
     let (mut preference, mut is_of_vrf) = (0, false);
     for attribute in &message.attributes {
         match attribute {

@@ -116,11 +116,7 @@ impl Socket {
     }
 
     /// Dumps again until nobody changed the list meanwhile.
-    fn dump_whole(
-        &mut self,
-        encoded: impl Fn(u32) -> Vec<u8>,
-        what: &str,
-    ) -> Result<Vec<Reply>, LinkError> {
+    fn dump_whole(&mut self, encoded: impl Fn(u32) -> Vec<u8>, what: &str) -> Result<Vec<Reply>, LinkError> {
         for _ in 0..DUMP_ATTEMPTS {
             if let Some(list) = self.dump_once(&encoded, what)? {
                 return Ok(list);

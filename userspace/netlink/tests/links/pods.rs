@@ -124,7 +124,7 @@ fn twenty_pods_are_wired_and_deleted_in_turn_and_their_times_printed() {
         "wiring a dual-stack pod: p50 {:?}, max {:?}; deletion p50 {:?}",
         wired[10], wired[19], deleted[10]
     );
-    node.run(|| assert!(Links::open().unwrap().host_veths().unwrap().is_empty()));
+    node.run(|| assert!(Links::open(MARKS).unwrap().host_veths().unwrap().is_empty()));
 }
 
 #[test]

@@ -104,7 +104,10 @@ fn forwarding_and_filters_that_somebody_sets_are_announced_for_each_device_and_l
             let found = links.device_confs().unwrap();
             let found = found.iter().find(|conf| (conf.v4, conf.of) == (expected.v4, expected.of)).unwrap();
             assert_eq!(found.forwarding, expected.forwarding.or(Some(false)), "{setting}");
-            assert!(expected.rp_filter.is_none() || found.rp_filter == expected.rp_filter, "{setting}: {found:?}");
+            assert!(
+                expected.rp_filter.is_none() || found.rp_filter == expected.rp_filter,
+                "{setting}: {found:?}"
+            );
         }
     });
 }

@@ -16,13 +16,22 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     /// The one that there is, with MTU and MAC as they should be; `None` on a single machine, or where it is gone.
-    pub(crate) fn of(links: &Links, settings: &Settings, survey: &Survey) -> Result<Option<Self>, MachineError> {
+    pub(crate) fn of(
+        links: &Links,
+        settings: &Settings,
+        survey: &Survey,
+    ) -> Result<Option<Self>, MachineError> {
         if !settings.is_clustered() {
             return Ok(None);
         }
         let mtu = device_mtu(settings, survey);
         let found = links.overlay(DEVICE)?;
-        Ok(found.map(|(link, port)| Self { index: link.index, port, mac: overlay_mac(&settings.node).0, mtu }))
+        Ok(found.map(|(link, port)| Self {
+            index: link.index,
+            port,
+            mac: overlay_mac(&settings.node).0,
+            mtu,
+        }))
     }
 
     /// What of the device, its address and neighbours and its settings is not as it should be.

@@ -7,6 +7,7 @@ use naru_netlink::links::Links;
 use naru_store::NodeStore;
 
 use crate::{
+    host::forward,
     machine::{self, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
     readiness, sync,
@@ -37,6 +38,7 @@ pub fn warnings(paths: &Paths, settings: &Settings) -> Result<Vec<String>, Machi
     warnings.extend(uplinks(paths)?);
     warnings.extend(pods(&links, &pins)?);
     warnings.extend(runtime(paths, settings));
+    warnings.extend(legacy_rules()?);
     warnings.extend(lost_journals(paths));
     Ok(warnings)
 }
@@ -113,6 +115,16 @@ fn pods(links: &Links, pins: &Pins) -> Result<Vec<String>, MachineError> {
     };
     let veths = links.host_veths()?;
     Ok(veths.iter().filter_map(|veth| Some(format!("{}: {}", veth.name, wrong(&veth.name)?))).collect())
+}
+
+/// Rules of others that nothing on this machine can read.
+fn legacy_rules() -> Result<Vec<String>, MachineError> {
+    let text = |tool| {
+        format!(
+            "{tool}: not installed, but its tables are in use: whether they drop pods' packets is not known"
+        )
+    };
+    Ok(forward::unreadable()?.into_iter().map(text).collect())
 }
 
 /// What the container runtime will not find.

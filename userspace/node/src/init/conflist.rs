@@ -137,7 +137,12 @@ mod tests {
 
     fn pool(subnets: &[&str]) -> Pool {
         let subnets = subnets.iter().map(|subnet| subnet.parse().unwrap()).collect();
-        Pool { subnets, reserved: Vec::new(), masquerade: true, networks: ::std::collections::BTreeSet::new() }
+        Pool {
+            subnets,
+            reserved: Vec::new(),
+            masquerade: true,
+            networks: ::std::collections::BTreeSet::new(),
+        }
     }
 
     #[test]
@@ -161,7 +166,8 @@ mod tests {
     fn the_list_says_all_that_the_pool_is() {
         let paths = Paths::under(Path::new("/x"));
         let reserved = vec!["10.22.0.9".parse().unwrap(), "fd22::9".parse().unwrap()];
-        let pool = Pool { reserved, masquerade: false, ..pool(&["10.22.0.8/31", "10.22.0.10/31", "fd22::/64"]) };
+        let pool =
+            Pool { reserved, masquerade: false, ..pool(&["10.22.0.8/31", "10.22.0.10/31", "fd22::/64"]) };
         let list = content(&paths, &settings(vec![pool]));
         assert_eq!(list["plugins"][0]["ipMasq"], false);
         let v4 = json!([{ "subnet": "10.22.0.8/31", "gateway": "10.22.0.9" }, { "subnet": "10.22.0.10/31" }]);

@@ -44,8 +44,12 @@ impl Ready {
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
         let facts = &self.facts;
-        let blocks: Vec<String> =
-            facts.blocks.iter().chain(facts.own.iter().flat_map(|pool| &pool.subnets)).map(ToString::to_string).collect();
+        let blocks: Vec<String> = facts
+            .blocks
+            .iter()
+            .chain(facts.own.iter().flat_map(|pool| &pool.subnets))
+            .map(ToString::to_string)
+            .collect();
         let mut lines =
             vec![format!("node {}: blocks {}, pod mtu {}", facts.node, blocks.join(" "), facts.pod_mtu)];
         if let Some(attach) = self.attach {

@@ -174,8 +174,11 @@ mod tests {
 
     #[test]
     fn subnets_of_another_ipam_are_news_by_masquerade_or_family_only() {
-        let delegated =
-            |subnet: &str, masquerade| Delegated { subnets: vec![subnet.parse().unwrap()], masquerade, ..Delegated::default() };
+        let delegated = |subnet: &str, masquerade| Delegated {
+            subnets: vec![subnet.parse().unwrap()],
+            masquerade,
+            ..Delegated::default()
+        };
         let mut node = facts(&[], &[]);
         assert!(!node.knows(&Delegated::default()), "not even that there is one");
         node.delegated = Some(vec![delegated("10.0.0.0/24", false), delegated("10.1.0.0/16", true)]);

@@ -34,7 +34,8 @@ impl Standalone {
             [] => "none".to_owned(),
             list => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         };
-        (self.reserved != pool.reserved).then(|| ("gateway", gateways(&self.reserved), gateways(&pool.reserved)))
+        (self.reserved != pool.reserved)
+            .then(|| ("gateway", gateways(&self.reserved), gateways(&pool.reserved)))
     }
 }
 
@@ -164,7 +165,11 @@ mod tests {
     fn a_network_may_change_what_it_asked_for() {
         let one = merged(None, asked("a", "10.22.0.0/16", true)).unwrap();
         let same = merged(Some(&one), asked("a", "10.22.0.0/16", false)).unwrap();
-        assert_eq!((same.pools.len(), same.pools[0].masquerade), (1, false), "the later configuration counts");
+        assert_eq!(
+            (same.pools.len(), same.pools[0].masquerade),
+            (1, false),
+            "the later configuration counts"
+        );
         let two = merged(Some(&same), asked("b", "10.23.0.0/16", true)).unwrap();
         let subnets = two.pool_subnets();
         assert_eq!((subnets.all.len(), subnets.masqueraded), (2, vec!["10.23.0.0/16".parse().unwrap()]));
@@ -185,7 +190,8 @@ mod tests {
             "network b: ipMasq is false, but network a of the same subnet 10.22.0.0/16 has true: they share the \
              addresses, so both must say the same"
         );
-        let gateway = Standalone { reserved: vec!["10.22.0.9".parse().unwrap()], ..asked("b", "10.22.0.0/16", true) };
+        let gateway =
+            Standalone { reserved: vec!["10.22.0.9".parse().unwrap()], ..asked("b", "10.22.0.0/16", true) };
         let text = merged(Some(&one), gateway).unwrap_err();
         assert!(text.starts_with("network b: gateway is 10.22.0.9, but network a"), "{text}");
         let both = merged(Some(&one), asked("b", "10.22.0.0/16", true)).unwrap();
@@ -226,6 +232,9 @@ mod tests {
         let off = merged(Some(&one), asked("a", false)).unwrap();
         assert_eq!(off.delegated, Some(vec![asked("a", false)]));
         let text = merged(Some(&one), asked("b", false)).unwrap_err().to_string();
-        assert!(text.starts_with("network b: ipMasq is false, but network a of the same subnet 10.9.0.0/24"), "{text}");
+        assert!(
+            text.starts_with("network b: ipMasq is false, but network a of the same subnet 10.9.0.0/24"),
+            "{text}"
+        );
     }
 }

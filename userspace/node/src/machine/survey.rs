@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use naru_core::{
-    desired::{ForeignRules, Inputs, Path, Paths, Pod, Ways},
+    desired::{ForeignRules, Inputs, NextHops, Path, Paths, Pod},
     overlap::{Claim, Clash, Holder, clashes},
 };
 use naru_netlink::links::{Links, NodeAddress, RuleList, UnderlayPath};
@@ -68,8 +68,8 @@ impl Survey {
 
     /// The ways to the other nodes.
     #[must_use]
-    pub fn ways<'a>(&'a self, settings: &'a Settings) -> Ways<'a> {
-        Ways { cluster: &settings.cluster, node: &settings.node, paths: &self.paths }
+    pub fn ways<'a>(&'a self, settings: &'a Settings) -> NextHops<'a> {
+        NextHops { cluster: &settings.cluster, node: &settings.node, paths: &self.paths }
     }
 
     /// Whether somebody else uses `range`. `others` are pod ranges that the node has beside it.

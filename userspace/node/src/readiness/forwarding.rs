@@ -81,11 +81,21 @@ mod tests {
 
     #[test]
     fn the_larger_value_of_all_and_the_device_is_its_filter() {
-        for (all, device, is_strict) in
-            [(0, 0, false), (0, 1, true), (1, 0, true), (1, 1, true), (1, 2, false), (2, 1, false), (2, 0, false)]
-        {
+        for (all, device, is_strict) in [
+            (0, 0, false),
+            (0, 1, true),
+            (1, 0, true),
+            (1, 1, true),
+            (1, 2, false),
+            (2, 1, false),
+            (2, 0, false),
+        ] {
             let confs = [conf(true, ConfOf::All, true, all), conf(true, ConfOf::Device(7), true, device)];
-            assert_eq!(strict(&confs, Families { v4: true, v6: false }).next().is_some(), is_strict, "all {all}, device {device}");
+            assert_eq!(
+                strict(&confs, Families { v4: true, v6: false }).next().is_some(),
+                is_strict,
+                "all {all}, device {device}"
+            );
         }
     }
 }

@@ -74,7 +74,8 @@ pub fn faults(paths: &Paths, facts: &NodeFacts) -> Result<Vec<String>, MachineEr
         Ok(scene) => scene,
         Err(unknown) => return Ok(vec![unknown]),
     };
-    let found: Vec<Option<String>> = CHECKS.iter().map(|check| (check.look)(&scene)).collect::<Result<_, _>>()?;
+    let found: Vec<Option<String>> =
+        CHECKS.iter().map(|check| (check.look)(&scene)).collect::<Result<_, _>>()?;
     Ok(found.into_iter().flatten().collect())
 }
 

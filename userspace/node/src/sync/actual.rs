@@ -5,7 +5,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use naru_core::desired::{Hop, Pod, Route, RouteKey, Rule, Selector, State};
+use naru_core::desired::{KernelHop, KernelRoute, Pod, RouteKey, Rule, Selector, State};
 use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::{DEVICE, MachineError};
@@ -41,9 +41,9 @@ fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, Mac
         .into_iter()
         .map(|(address, value)| Pod { address: address.into(), ifindex: value.ifindex, mtu: value.mtu })
         .collect();
-    let held: BTreeSet<(IpAddr, Hop)> =
-        pods.iter().map(|pod| (pod.address, Hop::Pod { ifindex: pod.ifindex })).collect();
-    let is_held = |key: &RouteKey, route: &Route| held.contains(&(key.destination.addr(), route.hop));
+    let held: BTreeSet<(IpAddr, KernelHop)> =
+        pods.iter().map(|pod| (pod.address, KernelHop::Pod { ifindex: pod.ifindex })).collect();
+    let is_held = |key: &RouteKey, route: &KernelRoute| held.contains(&(key.destination.addr(), route.hop));
     let routes = routes.iter().map(|route| core_route(route, overlay));
     let state = State {
         entries: entries(pins)?,
@@ -86,23 +86,23 @@ pub(crate) fn network(prefix: naru_abi::Prefix) -> Option<IpNet> {
     IpNet::new(address, length).ok()
 }
 
-fn is_pods(route: &Route) -> bool {
-    matches!(route.hop, Hop::Pod { .. })
+fn is_pods(route: &KernelRoute) -> bool {
+    matches!(route.hop, KernelHop::Pod { .. })
 }
 
 /// A kernel route in the terms of the desired state.
-fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, Route) {
+fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, KernelRoute) {
     let hop = match route.target {
-        RouteTarget::Unreachable => Hop::Unreachable,
-        RouteTarget::Device { index } => Hop::Pod { ifindex: index },
+        RouteTarget::Unreachable => KernelHop::Unreachable,
+        RouteTarget::Device { index } => KernelHop::Pod { ifindex: index },
         RouteTarget::Gateway { index, via } if Some(index) == overlay && is_ours(route.destination, via) => {
-            Hop::Overlay
+            KernelHop::Overlay
         }
-        RouteTarget::Gateway { index, via } => Hop::Direct { ifindex: index, via },
+        RouteTarget::Gateway { index, via } => KernelHop::Direct { ifindex: index, via },
     };
-    let unreachable = hop == Hop::Unreachable;
+    let unreachable = hop == KernelHop::Unreachable;
     let key = RouteKey { table: route.table, destination: route.destination, unreachable };
-    (key, Route { hop, source: route.source, mtu: route.mtu })
+    (key, KernelRoute { hop, source: route.source, mtu: route.mtu })
 }
 
 fn core_rule(rule: links::Rule) -> Rule {
@@ -123,7 +123,7 @@ mod tests {
 
     const TUNNEL: Option<u32> = Some(7);
 
-    fn hop(target: RouteTarget) -> (bool, Hop) {
+    fn hop(target: RouteTarget) -> (bool, KernelHop) {
         let route = links::Route::new("10.32.1.0/24".parse().unwrap(), 254, target, None, None);
         let (key, route) = core_route(&route, TUNNEL);
         (key.unreachable, route.hop)
@@ -132,15 +132,15 @@ mod tests {
     #[test]
     fn only_our_gateway_on_our_tunnel_device_is_the_overlay() {
         let gateway = |index, via: &str| hop(RouteTarget::Gateway { index, via: via.parse().unwrap() });
-        assert_eq!(gateway(7, "169.254.1.1"), (false, Hop::Overlay));
-        let direct = |ifindex, via: &str| Hop::Direct { ifindex, via: via.parse().unwrap() };
+        assert_eq!(gateway(7, "169.254.1.1"), (false, KernelHop::Overlay));
+        let direct = |ifindex, via: &str| KernelHop::Direct { ifindex, via: via.parse().unwrap() };
         assert_eq!(gateway(8, "169.254.1.1"), (false, direct(8, "169.254.1.1")));
         assert_eq!(gateway(7, "169.254.1.2"), (false, direct(7, "169.254.1.2")));
     }
 
     #[test]
     fn an_unreachable_route_stands_beside_another_to_the_same_prefix() {
-        assert_eq!(hop(RouteTarget::Unreachable), (true, Hop::Unreachable));
-        assert_eq!(hop(RouteTarget::Device { index: 9 }), (false, Hop::Pod { ifindex: 9 }));
+        assert_eq!(hop(RouteTarget::Unreachable), (true, KernelHop::Unreachable));
+        assert_eq!(hop(RouteTarget::Device { index: 9 }), (false, KernelHop::Pod { ifindex: 9 }));
     }
 }

@@ -1,6 +1,6 @@
 use crate::machine::GATEWAYS;
 use naru_abi::Prefix;
-use naru_core::desired::{Command, Hop, Route, RouteKey, Rule, Selector, State};
+use naru_core::desired::{Command, KernelHop, KernelRoute, RouteKey, Rule, Selector, State};
 use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::MachineError;
@@ -77,13 +77,15 @@ pub(super) fn kernel_routes(state: &State, overlay: Option<u32>) -> Vec<links::R
 }
 
 /// A route of the desired state as the kernel takes it; `None` for one through a tunnel device that is not there.
-fn kernel_route(key: RouteKey, route: Route, overlay: Option<u32>) -> Option<links::Route> {
+fn kernel_route(key: RouteKey, route: KernelRoute, overlay: Option<u32>) -> Option<links::Route> {
     let target = match route.hop {
-        Hop::Pod { ifindex } => RouteTarget::Device { index: ifindex },
-        Hop::Unreachable => RouteTarget::Unreachable,
-        Hop::Direct { ifindex, via } => RouteTarget::Gateway { index: ifindex, via },
-        Hop::Overlay => RouteTarget::Gateway { index: overlay?, via: GATEWAYS.of(key.destination.addr()) },
+        KernelHop::Pod { ifindex } => RouteTarget::Device { index: ifindex },
+        KernelHop::Unreachable => RouteTarget::Unreachable,
+        KernelHop::Direct { ifindex, via } => RouteTarget::Gateway { index: ifindex, via },
+        KernelHop::Overlay => {
+            RouteTarget::Gateway { index: overlay?, via: GATEWAYS.of(key.destination.addr()) }
+        }
     };
-    let Route { source, mtu, .. } = route;
+    let KernelRoute { source, mtu, .. } = route;
     Some(links::Route::new(key.destination, key.table, target, source, mtu))
 }

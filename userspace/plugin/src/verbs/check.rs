@@ -20,7 +20,10 @@ pub(super) fn check(
 ) -> Result<String, Error> {
     let id = setting::attachment(&conf.network, target)?;
     let Some(result) = &conf.prev_result else {
-        return Err(Error::new(Code::InvalidConfig, "prevResult: missing: CHECK compares with what ADD answered"));
+        return Err(Error::new(
+            Code::InvalidConfig,
+            "prevResult: missing: CHECK compares with what ADD answered",
+        ));
     };
     let subject = format!("container {}", target.container);
     let differs =

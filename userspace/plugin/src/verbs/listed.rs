@@ -34,7 +34,9 @@ impl<'a> Listed<'a> {
         let inside = |one: &&Interface| self.is_own(one);
         let on_node = |one: &&Interface| one.name == attached.host_name && one.sandbox.is_empty();
         self.interface(&attached.pod_name, &attached.pod_mac.to_string(), "of this container", inside)
-            .or_else(|| self.interface(&attached.host_name, &attached.host_mac.to_string(), "of this node", on_node))
+            .or_else(|| {
+                self.interface(&attached.host_name, &attached.host_mac.to_string(), "of this node", on_node)
+            })
             .or_else(|| attached.addresses.iter().find_map(|address| self.address(*address, is_lent)))
     }
 
@@ -59,7 +61,11 @@ impl<'a> Listed<'a> {
             return Some(format!("prevResult: has no address {address} of {}", self.ifname));
         };
         if ip.address != IpNet::from(address) {
-            return Some(format!("prevResult: has {}, but the address is {}", ip.address, IpNet::from(address)));
+            return Some(format!(
+                "prevResult: has {}, but the address is {}",
+                ip.address,
+                IpNet::from(address)
+            ));
         }
         let gateway = ip.gateway.filter(|gateway| !is_lent && *gateway != GATEWAYS.of(address));
         gateway.map(|gateway| {
@@ -76,7 +82,9 @@ impl<'a> Listed<'a> {
     }
 
     fn is_own(&self, one: &Interface) -> bool {
-        one.name == self.ifname && !one.sandbox.is_empty() && is_same_namespace(Path::new(&one.sandbox), self.netns)
+        one.name == self.ifname
+            && !one.sandbox.is_empty()
+            && is_same_namespace(Path::new(&one.sandbox), self.netns)
     }
 }
 

@@ -2,7 +2,7 @@ use naru_cni_types::{Code, Error, NetworkConf};
 use naru_core::{
     desired::IPV6_MIN_MTU,
     ids::AttachmentId,
-    ipam::{Assignment, Domain, Request as Wish},
+    ipam::{AddressRequest, Assignment, Domain},
 };
 use naru_node::{
     endpoint::Cause,
@@ -52,7 +52,7 @@ fn status_of_own(conf: &NetworkConf) -> Result<String, Error> {
     let subnets = standalone.as_ref().map(|standalone| standalone.subnets.as_slice()).unwrap_or_default();
     let pool = named.map_or_else(|| pool_name(subnets), str::to_owned);
     let owner = AttachmentId::new(&conf.network.name, "status", "eth0").map_err(|why| unavailable(&why))?;
-    let wish = Wish::new(Domain::naru(), pool, owner);
+    let wish = AddressRequest::new(Domain::naru(), pool, owner);
     let request = Request { standalone, ..Request::default() };
     let assigned = rehearsed(&paths, &node, &request, |store| Ok(store.rehearse(&wish, clock::now())?))?;
     refuse_small_mtu(conf.mtu.unwrap_or(node.pod_mtu), &assigned).map(|()| String::new())
