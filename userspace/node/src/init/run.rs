@@ -136,6 +136,8 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     if namespaces::alive().keys().any(|id| id.to_string() == facts.netns) {
         return Err(MachineError::OtherNamespace { run: paths.run.clone() });
     }
+    // Its generations of nftables are others than those here.
+    machine::remove(&paths.nft_sight())?;
     let root = paths.pins().root().to_owned();
     match std::fs::remove_dir_all(&root) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(MachineError::file(root, "remove")(error)),
