@@ -46,9 +46,27 @@ pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The number in an acknowledgement: 0, or an error number.
+/// The number in an acknowledgement: 0, or an error number. One that is cut before its number acknowledges nothing:
+/// `EBADMSG`.
 pub fn error_number(message: &[u8]) -> i32 {
-    u32_at(message, HEADER).map_or(0, |number| number.cast_signed().wrapping_neg())
+    u32_at(message, HEADER).map_or(libc::EBADMSG, |number| number.cast_signed().wrapping_neg())
+}
+
+/// A message or an attribute ends before what it says it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cut;
+
+/// The attributes in `bytes` with their types; one that is not whole is an error, and the last.
+pub fn attributes_whole(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Cut>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let one = u16_at(bytes, 0).and_then(|length| bytes.get(4..usize::from(length))).zip(u16_at(bytes, 2));
+        let rest = one.and_then(|(content, _)| bytes.get((4 + content.len()).next_multiple_of(4)..));
+        bytes = rest.unwrap_or_default();
+        Some(one.map(|(content, kind)| (kind & TYPE, content)).ok_or(Cut))
+    })
 }
 
 /// The attributes in `bytes` with their types, as far as they are whole.

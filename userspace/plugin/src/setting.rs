@@ -64,7 +64,8 @@ pub(crate) fn standalone(conf: &NetworkConf) -> Result<Option<Standalone>, Error
     if conf.network.naru.pool.is_some() && !subnets.is_empty() {
         return Err(invalid("naru.pool: the configuration names subnets in ipam as well".to_owned()));
     }
-    Ok((!subnets.is_empty()).then_some(Standalone { subnets, reserved, masquerade }))
+    let allow_overlap = conf.network.naru.allow_overlap;
+    Ok((!subnets.is_empty()).then_some(Standalone { subnets, reserved, masquerade, allow_overlap }))
 }
 
 /// The subnet, or the fewest blocks that hold exactly what lies between `rangeStart` and `rangeEnd`.

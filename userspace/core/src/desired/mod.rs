@@ -15,10 +15,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 pub use diff::{Command, diff};
-pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, overhead, path_mtu};
+pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, carried, overhead, path_mtu};
 pub use nat::Nat;
-pub use state::{Hop, MAIN_TABLE, NODE_TABLE, Route, RouteKey, State};
-pub use ways::{Path, Paths, Remote, Way, Ways};
+pub use state::{Hop, MAIN_TABLE, NODE_TABLE, Rank, Route, RouteKey, State};
+pub use ways::{NextHop, Path, Paths, Remote, Way, Ways};
 
 use crate::cluster::{ClusterSpec, NodeSpec};
 

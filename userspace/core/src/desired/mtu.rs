@@ -12,6 +12,13 @@ pub const fn overhead(underlay: IpAddr) -> u32 {
     if underlay.is_ipv4() { 50 } else { 70 }
 }
 
+/// What a link of pods' must carry where the path beneath has `mtu`: below IPv6 no less than that needs, in fragments of
+/// the path if need be, as Linux ignores a "packet too big" of less.
+#[must_use]
+pub fn carried(mtu: u32, has_v6: bool) -> u32 {
+    if has_v6 { mtu.max(IPV6_MIN_MTU) } else { mtu }
+}
+
 /// The largest IP packet of a pod that reaches the node whose tunnel ends at `underlay`.
 #[must_use]
 pub fn path_mtu(underlay: IpAddr, device_mtu: Option<u32>) -> u32 {

@@ -5,14 +5,14 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Hop, Inputs, MAIN_TABLE, NODE_TABLE, Route, RouteKey, Way};
+use super::{Hop, Inputs, MAIN_TABLE, NODE_TABLE, Rank, Route, RouteKey, Way};
 
 /// The kernel routes: pods, remote blocks, remote nodes for pods' forwarded packets, and "unreachable" for what
-/// the cluster has but no pod or node holds.
+/// the cluster has but no pod or node holds. Each that names a source has a spare beneath it.
 pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, Route> {
     let mut routes = BTreeMap::new();
     for prefix in inputs.own_prefixes().chain(inputs.cluster.ranges.iter().copied()) {
-        let key = RouteKey { table: MAIN_TABLE, destination: prefix, unreachable: true };
+        let key = RouteKey { table: MAIN_TABLE, destination: prefix, rank: Rank::Unreachable };
         routes.insert(key, Route { hop: Hop::Unreachable, source: None, mtu: None });
     }
     for remote in inputs.remotes() {
@@ -24,7 +24,7 @@ pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, Route> {
         // What needs no tunnel finds its way by the main table, as the node's own packets do.
         let tunnelled = |address: &&IpAddr| matches!(remote.to(**address), Way::Tunnel { .. });
         for address in remote.node.addresses.iter().filter(tunnelled) {
-            let route = Route { hop: Hop::Overlay, source: None, mtu: Some(remote.tunnel_mtu()) };
+            let route = Route { hop: Hop::Overlay, source: None, mtu: Some(remote.tunnel_mtu(*address)) };
             routes.insert(to(NODE_TABLE, IpNet::from(*address)), route);
         }
     }
@@ -33,6 +33,11 @@ pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, Route> {
         let route = Route { hop, source: inputs.source(pod.address), mtu: Some(pod.mtu) };
         routes.insert(to(MAIN_TABLE, IpNet::from(pod.address)), route);
     }
+    let spare = |(key, route): (&RouteKey, &Route)| {
+        route.source.map(|_| (RouteKey { rank: Rank::Spare, ..*key }, Route { source: None, ..*route }))
+    };
+    let spares: Vec<_> = routes.iter().filter_map(spare).collect();
+    routes.extend(spares);
     routes
 }
 
@@ -54,5 +59,5 @@ impl From<Way> for Hop {
 }
 
 const fn to(table: u32, destination: IpNet) -> RouteKey {
-    RouteKey { table, destination, unreachable: false }
+    RouteKey { table, destination, rank: Rank::First }
 }

@@ -11,15 +11,26 @@ pub const MAIN_TABLE: u32 = 254;
 /// The table that pods' forwarded packets look remote nodes up in.
 pub const NODE_TABLE: u32 = 5230;
 
-/// Which kernel route. An unreachable route does not replace another one to the same prefix: its metric is higher.
+/// Which of the routes to one prefix; a later one has a higher metric, and counts where the earlier ones are gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Rank {
+    /// The one that leads there.
+    First,
+    /// The same without a preferred source: the kernel takes the first away together with the address that it names.
+    Spare,
+    /// The one that tells senders that nothing is there.
+    Unreachable,
+}
+
+/// Which kernel route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RouteKey {
     /// Routing table.
     pub table: u32,
     /// Destination.
     pub destination: IpNet,
-    /// Whether it is the unreachable route of that prefix.
-    pub unreachable: bool,
+    /// Which of those to that prefix.
+    pub rank: Rank,
 }
 
 /// What a kernel route says.

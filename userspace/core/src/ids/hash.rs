@@ -1,11 +1,19 @@
 //! A hash that stays the same across builds and machines, for names that are written down.
 
-/// FNV-1a over the bytes, finished by splitmix64's mixer so that short inputs spread over all bits.
+/// FNV-1a of 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>), the same in every build.
+#[must_use]
+pub fn fnv1a(text: &str) -> u64 {
+    seeded(text, 0)
+}
+
+/// FNV-1a, finished by splitmix64's mixer so that short inputs spread over all bits.
 pub(crate) fn stable_hash(text: &str, seed: u64) -> u64 {
+    mix(seeded(text, seed))
+}
+
+fn seeded(text: &str, seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed;
-    let folded =
-        text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    mix(folded)
+    text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn mix(value: u64) -> u64 {

@@ -8,5 +8,6 @@ mod netns;
 
 pub use alias::{Alias, InvalidAlias, Label};
 pub use attachment::{AttachmentId, InvalidId, PodName, host_ifname};
+pub use hash::fnv1a;
 pub(crate) use hash::stable_hash;
 pub use netns::{Generation, InvalidNetnsId, NetnsId};

@@ -36,8 +36,8 @@ pub fn source(paths: &Paths, args: &InitArgs) -> FileSource {
 pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
     let standalone = (!args.subnet.is_empty()).then(|| Standalone {
         subnets: args.subnet.clone(),
-        reserved: Vec::new(),
         masquerade: true,
+        ..Standalone::default()
     });
     Request {
         node: args.node.clone(),
@@ -48,6 +48,7 @@ pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
         services: args.service_range.clone(),
         conflist: Some(!args.no_conflist),
         max_flows: args.max_flows,
+        allow_overlap: args.allow_overlap,
         ..Request::default()
     }
 }

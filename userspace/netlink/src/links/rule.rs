@@ -63,6 +63,13 @@ impl Links {
     }
 }
 
+/// The request for a rule by which packets from that source look `table` up, unless it is there.
+pub fn by_source(from: IpNet, table: u32, marks: &Marks) -> Request {
+    let rule = message(Rule { from }, &Marks { table, ..*marks });
+    let what = format!("rule from {from}: add");
+    Request::new(RouteNetlinkMessage::NewRule(rule), what).with(NLM_F_CREATE | NLM_F_EXCL)
+}
+
 /// The rule as the kernel takes it.
 fn message(rule: Rule, marks: &Marks) -> RuleMessage {
     let mut message = RuleMessage::default();

@@ -13,6 +13,7 @@ use super::{
     LinkError,
     reply::{Reply, replies},
 };
+use crate::message;
 
 /// Requests sent at once: their acknowledgements must fit the socket's receive buffer.
 const BATCH: usize = 64;
@@ -21,10 +22,17 @@ const BUFFER: usize = 32 * 1024;
 /// How often a dump that changed while it was read is read again.
 const DUMP_ATTEMPTS: usize = 10;
 
+/// A message as it is made.
+enum Body {
+    Typed(RouteNetlinkMessage),
+    /// Type and content of one that the library has no type for.
+    Raw(u16, Vec<u8>),
+}
+
 /// One change or question, with the words that name it in an error.
 pub struct Request {
     /// The message.
-    pub message: RouteNetlinkMessage,
+    body: Body,
     /// `NLM_F_*` beyond request and acknowledgement.
     pub flags: u16,
     /// Object and action.
@@ -34,7 +42,12 @@ pub struct Request {
 impl Request {
     /// A request without further flags.
     pub fn new(message: RouteNetlinkMessage, what: impl Into<String>) -> Self {
-        Self { message, flags: 0, what: what.into() }
+        Self { body: Body::Typed(message), flags: 0, what: what.into() }
+    }
+
+    /// A request of that type with this content.
+    pub fn raw(kind: u16, content: Vec<u8>, what: impl Into<String>) -> Self {
+        Self { body: Body::Raw(kind, content), flags: 0, what: what.into() }
     }
 
     /// The same with `flags` added.
@@ -45,7 +58,7 @@ impl Request {
 }
 
 /// What the kernel said to one request: its answer where it was a question.
-pub type Outcome = Result<Option<RouteNetlinkMessage>, LinkError>;
+pub type Outcome = Result<Option<Reply>, LinkError>;
 
 /// A blocking rtnetlink socket.
 #[derive(Debug)]
@@ -98,30 +111,34 @@ impl Socket {
         self.exchange(requests)?.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
-    /// Everything the kernel lists for `message`.
-    pub fn dump(
+    /// What `take` makes of all that the kernel lists for `message`, one after the other: of a long list nothing is kept
+    /// but that. A list that changed while it was read is read again, from `T`'s default on.
+    pub fn dump<T: Default>(
         &mut self,
         message: &RouteNetlinkMessage,
         what: &str,
-    ) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
+        mut take: impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
+    ) -> Result<T, LinkError> {
         for _ in 0..DUMP_ATTEMPTS {
-            if let Some(list) = self.dump_once(message, what)? {
-                return Ok(list);
+            if let Some(all) = self.dump_once(message, what, &mut take)? {
+                return Ok(all);
             }
         }
         Err(LinkError::kernel(what, libc::EINTR))
     }
 
     /// One pass of a dump; `None` when the list changed under it.
-    fn dump_once(
+    fn dump_once<T: Default>(
         &mut self,
         message: &RouteNetlinkMessage,
         what: &str,
-    ) -> Result<Option<Vec<RouteNetlinkMessage>>, LinkError> {
+        take: &mut impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
+    ) -> Result<Option<T>, LinkError> {
         let sequence = self.next_sequence();
-        let bytes = encode(message.clone(), NLM_F_REQUEST | NLM_F_DUMP, sequence);
+        let bytes = encode(Body::Typed(message.clone()), NLM_F_REQUEST | NLM_F_DUMP, sequence);
         self.send(&bytes, what)?;
-        let (mut list, mut torn) = (Vec::new(), false);
+        // What cannot be read does not end it: the kernel starts no other dump on this socket before the last word.
+        let (mut all, mut torn, mut failed) = (T::default(), false, Ok(()));
         loop {
             for reply in self.receive(what)? {
                 if reply.sequence != sequence {
@@ -129,9 +146,10 @@ impl Socket {
                 }
                 torn |= reply.flags & NLM_F_DUMP_INTR != 0;
                 match reply.end {
-                    Some(end) if end.errno == 0 => return Ok((!torn).then_some(list)),
+                    Some(end) if end.errno == 0 => return failed.map(|()| (!torn).then_some(all)),
                     Some(end) => return Err(end.error(what)),
-                    None => list.push(reply.decode(what)?),
+                    None if failed.is_ok() => failed = take(&mut all, &reply),
+                    None => {}
                 }
             }
         }
@@ -142,9 +160,9 @@ impl Socket {
         let first = self.sequence.wrapping_add(1);
         let mut names = Vec::with_capacity(batch.len());
         let mut bytes = Vec::new();
-        for Request { message, flags, what } in batch {
+        for Request { body, flags, what } in batch {
             let sequence = self.next_sequence();
-            bytes.append(&mut encode(message, NLM_F_REQUEST | NLM_F_ACK | flags, sequence));
+            bytes.append(&mut encode(body, NLM_F_REQUEST | NLM_F_ACK | flags, sequence));
             names.push(what);
         }
         self.send(&bytes, names.first().map_or("netlink", String::as_str))?;
@@ -163,7 +181,7 @@ impl Socket {
                     continue;
                 };
                 match reply.end {
-                    None => drop(answers.insert(position, reply.decode(what)?)),
+                    None => drop(answers.insert(position, reply)),
                     Some(end) if end.errno == 0 => {
                         open -= usize::from(outcome.replace(Ok(answers.remove(&position))).is_none());
                     }
@@ -206,7 +224,11 @@ impl AsFd for Socket {
 }
 
 /// The message as bytes, padded to the next message.
-fn encode(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+fn encode(body: Body, flags: u16, sequence: u32) -> Vec<u8> {
+    let message = match body {
+        Body::Typed(message) => message,
+        Body::Raw(kind, content) => return message::message(kind, flags, sequence, &content),
+    };
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     header.sequence_number = sequence;

@@ -2,7 +2,7 @@ use naru_bpf::Pins;
 use naru_netlink::links::{Link, Links};
 use naru_store::NodeStore;
 
-use super::{config, facts, overlay, uplinks};
+use super::{config, facts, forwarding, overlay, uplinks};
 use crate::{
     machine::{self, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
@@ -36,6 +36,7 @@ pub(crate) fn adapt(
     if !uplinks::strict(settings, survey)?.is_empty() {
         uplinks::loosen(settings, survey, &mut NodeStore::open(&paths.node_store())?)?;
     }
+    forwarding::keep(paths, settings, survey)?;
     uplinks::ensure(pins, settings, survey, NodeFacts::load(paths)?.as_ref())
 }
 

@@ -3,13 +3,15 @@
 
 mod adjust;
 mod config;
+mod forwarding;
 mod overlay;
 mod uplinks;
 
 pub use overlay::overlay_mac;
 
 pub(crate) use adjust::{adapt, publish, readjust};
-pub(crate) use overlay::{ensure as ensure_overlay, families};
+pub(crate) use forwarding::{closed as closed_forwarding, ensure as ensure_forwarding};
+pub(crate) use overlay::ensure as ensure_overlay;
 pub(crate) use uplinks::{ensure as ensure_uplinks, loosen as loosen_uplinks};
 
 use std::net::IpAddr;

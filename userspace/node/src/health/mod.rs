@@ -7,7 +7,8 @@ use naru_netlink::links::Links;
 use naru_store::NodeStore;
 
 use crate::{
-    machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
+    devices::closed_forwarding,
+    machine::{DEVICE, MachineError, NodeFacts, Settings, Survey, overlaps},
     paths::Paths,
 };
 use naru_bpf::{Pins, Side, attachment, chains, has_strays, pod_filters};
@@ -21,7 +22,8 @@ pub fn warnings(paths: &Paths, settings: &Settings) -> Result<Vec<String>, Machi
     let survey = Survey::take(&links, settings)?;
     let pins = paths.pins();
     let mut warnings: Vec<String> =
-        survey.overlaps(settings, |_| true).iter().map(ToString::to_string).collect();
+        overlaps(&links, settings, |_| true)?.iter().map(ToString::to_string).collect();
+    warnings.extend(closed_forwarding(settings, &survey)?.iter().map(|name| format!("{}: 0", name.replace('/', "."))));
     warnings.extend(pins.first_missing().map(|pin| format!("{}: not pinned", pin.display())));
     warnings.extend(own_addresses(settings, &survey));
     warnings.extend(unreachable_nodes(settings, &survey));

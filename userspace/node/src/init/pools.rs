@@ -144,7 +144,7 @@ mod tests {
 
     fn single(subnet: &str) -> Settings {
         let standalone =
-            Standalone { subnets: vec![subnet.parse().unwrap()], reserved: Vec::new(), masquerade: true };
+            Standalone { subnets: vec![subnet.parse().unwrap()], masquerade: true, ..Standalone::default() };
         Settings::merge(None, &Request { standalone: Some(standalone), ..Request::default() }).unwrap()
     }
 

@@ -11,13 +11,13 @@ use super::{conflist, directories, pools};
 use crate::{
     delegate,
     endpoint::{Maps, Tools, reconcile},
-    host::{self, forward, sysctl},
+    host::{self, forward},
     paths::Paths,
     sync::{self, Changes},
 };
 use crate::{
-    devices::{self, ensure_overlay, ensure_uplinks, families, loosen_uplinks},
-    machine::{self, MachineError, NodeFacts, Request, Settings, Survey, current},
+    devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
+    machine::{self, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps},
 };
 use naru_bpf::{AttachMode, Installed, Pins};
 
@@ -146,7 +146,7 @@ fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings
     let before = Settings::load(paths)?;
     let settings = Settings::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &settings)?;
-    refuse_overlap(before.as_ref(), &settings, &survey)?;
+    refuse_overlap(links, before.as_ref(), &settings)?;
     if before.is_none() {
         refuse_other_machine(&settings, &survey)?;
     }
@@ -164,7 +164,7 @@ fn prepare(
     host::ensure_bpffs(&paths.bpf, node)?;
     let pins = paths.pins();
     let installed = naru_bpf::install(&pins, settings.sizes())?;
-    sysctl::forward_packets(families(&settings), &survey.advertised, node)?;
+    ensure_forwarding(&settings, survey, node)?;
     let attach = ensure_overlay(&links, &pins, &settings, survey)?;
     loosen_uplinks(&settings, survey, node)?;
     ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
@@ -202,12 +202,12 @@ fn restore_pods(
 
 /// Ranges that are new must be nobody else's; those accepted before are only warned about, by status.
 fn refuse_overlap(
+    links: &Links,
     before: Option<&Settings>,
     settings: &Settings,
-    survey: &Survey,
 ) -> Result<(), MachineError> {
     let accepted = before.map(Settings::ranges).unwrap_or_default();
-    let clashes = survey.overlaps(settings, |range| !accepted.contains(range));
+    let clashes = overlaps(links, settings, |range| !accepted.contains(range))?;
     if clashes.is_empty() { Ok(()) } else { Err(MachineError::Overlap(clashes)) }
 }
 

@@ -3,9 +3,11 @@
 //!
 //! Plans import from here; nothing here imports a plan.
 
+mod addresses;
 mod error;
 mod facts;
 mod lock;
+mod overlap;
 mod pools;
 mod request;
 mod settings;
@@ -14,6 +16,7 @@ mod survey;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
 pub use lock::agent_lock;
+pub use overlap::overlaps;
 pub use pools::{NamedPool, PoolChange};
 pub use request::{Delegated, Request, Standalone};
 pub use settings::{Pool, PoolSubnets, Settings};
@@ -23,6 +26,7 @@ pub(crate) use lock::{lock, remove, write_json};
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use naru_core::desired::NODE_TABLE;
 use naru_netlink::{FilterMark, Gateways, Marks};
 
 use crate::{host, paths::Paths};
@@ -39,8 +43,8 @@ pub const GATEWAYS: Gateways = Gateways {
 /// What tells naru's routes, rules, filters and veths from everybody else's.
 pub const MARKS: Marks = Marks {
     protocol: naru_abi::ROUTE_PROTOCOL,
-    table: 5230,
-    preference: 5230,
+    table: NODE_TABLE,
+    preference: NODE_TABLE,
     alias_prefix: "naru1:",
     filter: FilterMark { priority: naru_abi::FILTER_PRIORITY, handle: naru_abi::FILTER_HANDLE },
     gateways: GATEWAYS,

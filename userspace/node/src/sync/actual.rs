@@ -5,7 +5,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use naru_core::desired::{Hop, Pod, Route, RouteKey, State};
+use naru_core::desired::{Hop, Pod, Rank, Route, RouteKey, State};
 use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::{DEVICE, MachineError};
@@ -45,14 +45,14 @@ pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
     Ok(Actual { state, pods, overlay })
 }
 
-/// One route to each destination, for pods over each interface: a second one over another may show a second holder. What
+/// One route to each destination and its spare, for pods over each interface: a second one over another may show a second holder. What
 /// somebody added beside ours would be taken for it, or keep it from being set: the kernel replaces the first only, and
 /// refuses to make it what another is already.
 fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, MachineError> {
     let mut seen = BTreeSet::new();
     let place = |route: &links::Route| {
         let is_one_of_two = !matches!(route.target, RouteTarget::Gateway { .. });
-        (route.table, route.destination, is_one_of_two.then_some(route.target))
+        (route.table, route.destination, route.is_spare(), is_one_of_two.then_some(route.target))
     };
     let more: Vec<_> = routes.extract_if(.., |route| !seen.insert(place(route))).collect();
     if more.is_empty() {
@@ -88,8 +88,12 @@ fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, Route) {
         }
         RouteTarget::Gateway { index, via } => Hop::Direct { ifindex: index, via },
     };
-    let unreachable = hop == Hop::Unreachable;
-    let key = RouteKey { table: route.table, destination: route.destination, unreachable };
+    let rank = match hop {
+        Hop::Unreachable => Rank::Unreachable,
+        _ if route.is_spare() => Rank::Spare,
+        _ => Rank::First,
+    };
+    let key = RouteKey { table: route.table, destination: route.destination, rank };
     (key, Route { hop, source: route.source, mtu: route.mtu })
 }
 
@@ -103,24 +107,25 @@ mod tests {
 
     const TUNNEL: Option<u32> = Some(7);
 
-    fn hop(target: RouteTarget) -> (bool, Hop) {
-        let route = links::Route::new("10.32.1.0/24".parse().unwrap(), 254, target, None, None);
+    fn hop(target: RouteTarget) -> (Rank, Hop) {
+        let route = links::Route::new("10.32.1.0/24".parse().unwrap(), links::MAIN, target, None, None);
+        assert_eq!(core_route(&route.spare(), TUNNEL).1.hop, core_route(&route, TUNNEL).1.hop);
         let (key, route) = core_route(&route, TUNNEL);
-        (key.unreachable, route.hop)
+        (key.rank, route.hop)
     }
 
     #[test]
     fn only_our_gateway_on_our_tunnel_device_is_the_overlay() {
         let gateway = |index, via: &str| hop(RouteTarget::Gateway { index, via: via.parse().unwrap() });
-        assert_eq!(gateway(7, "169.254.1.1"), (false, Hop::Overlay));
+        assert_eq!(gateway(7, "169.254.1.1"), (Rank::First, Hop::Overlay));
         let direct = |ifindex, via: &str| Hop::Direct { ifindex, via: via.parse().unwrap() };
-        assert_eq!(gateway(8, "169.254.1.1"), (false, direct(8, "169.254.1.1")));
-        assert_eq!(gateway(7, "169.254.1.2"), (false, direct(7, "169.254.1.2")));
+        assert_eq!(gateway(8, "169.254.1.1"), (Rank::First, direct(8, "169.254.1.1")));
+        assert_eq!(gateway(7, "169.254.1.2"), (Rank::First, direct(7, "169.254.1.2")));
     }
 
     #[test]
     fn an_unreachable_route_stands_beside_another_to_the_same_prefix() {
-        assert_eq!(hop(RouteTarget::Unreachable), (true, Hop::Unreachable));
-        assert_eq!(hop(RouteTarget::Device { index: 9 }), (false, Hop::Pod { ifindex: 9 }));
+        assert_eq!(hop(RouteTarget::Unreachable), (Rank::Unreachable, Hop::Unreachable));
+        assert_eq!(hop(RouteTarget::Device { index: 9 }), (Rank::First, Hop::Pod { ifindex: 9 }));
     }
 }

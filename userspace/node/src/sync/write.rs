@@ -1,6 +1,6 @@
 use crate::machine::GATEWAYS;
 use naru_abi::Prefix;
-use naru_core::desired::{Command, Hop, Route, RouteKey};
+use naru_core::desired::{Command, Hop, Rank, Route, RouteKey};
 use naru_netlink::links::{self, Links, RouteTarget, Rule};
 
 use crate::machine::MachineError;
@@ -71,5 +71,6 @@ fn kernel_route(key: RouteKey, route: Route, overlay: Option<u32>) -> Option<lin
         Hop::Overlay => RouteTarget::Gateway { index: overlay?, via: GATEWAYS.of(key.destination.addr()) },
     };
     let Route { source, mtu, .. } = route;
-    Some(links::Route::new(key.destination, key.table, target, source, mtu))
+    let route = links::Route::new(key.destination, key.table, target, source, mtu);
+    Some(if key.rank == Rank::Spare { route.spare() } else { route })
 }

@@ -163,8 +163,7 @@ fn masquerade(family: &Family) -> String {
 
 /// FNV-1a, the same in every build.
 pub fn hash(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    naru_core::ids::fnv1a(text)
 }
 
 #[cfg(test)]
