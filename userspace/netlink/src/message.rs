@@ -109,6 +109,26 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_that_is_cut_before_its_number_acknowledges_nothing() {
+        let whole = message(ERROR, 0, 1, &(-libc::EPERM).to_ne_bytes());
+        assert_eq!(error_number(&whole), libc::EPERM);
+        for length in 0..whole.len() {
+            assert_eq!(error_number(&whole[..length]), libc::EBADMSG, "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_is_not_whole_is_an_error_and_the_last() {
+        let two = [attribute(7, b"name\0"), attribute(9, &[1; 4])].concat();
+        assert!(attributes_whole(&two).all(|one| one.is_ok()) && attributes_whole(&two).count() == 2);
+        for length in 13..two.len() {
+            let found: Vec<bool> = attributes_whole(&two[..length]).map(|one| one.is_ok()).collect();
+            assert_eq!(found, [true, false], "cut at {length}");
+        }
+        assert_eq!(attributes_whole(&[3, 0, 1, 0]).collect::<Vec<_>>(), [Err(Cut)], "shorter than its header");
+    }
+
+    #[test]
     fn what_is_written_is_read_and_what_is_cut_is_left_out() {
         let inner = [attribute(7, b"name\0"), attribute(9 | NESTED, &[1; 4])].concat();
         let datagram = [message(44, 5, 1, &inner), message(DONE, 0, 1, &[0; 4])].concat();

@@ -87,7 +87,7 @@ impl Links {
         if self.is_host_veth(link) {
             return self.removed(delete(link.index, &link.name));
         }
-        let reason = format!("a {} link with alias {:?}", link.kind, link.alias);
+        let reason = format!("a {} link with alias \"{}\"", link.kind, link.alias);
         Err(LinkError::Foreign { device: link.name.clone(), reason })
     }
 

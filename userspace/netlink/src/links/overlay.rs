@@ -72,7 +72,7 @@ impl Links {
             None => Ok(false),
             Some(link) if link.kind == "vxlan" => self.removed(delete(link.index, name)),
             Some(link) => {
-                let reason = format!("a link of kind {:?}, not vxlan", link.kind);
+                let reason = format!("a link of kind \"{}\", not vxlan", link.kind);
                 Err(LinkError::Foreign { device: name.to_owned(), reason })
             }
         }

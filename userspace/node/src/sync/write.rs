@@ -1,10 +1,13 @@
 use crate::machine::GATEWAYS;
 use naru_abi::Prefix;
-use naru_core::desired::{Command, Hop, Rank, Route, RouteKey};
+use naru_core::desired::{Command, Hop, MAIN_TABLE, Rank, Route, RouteKey};
 use naru_netlink::links::{self, Links, RouteTarget, Rule};
 
 use crate::machine::MachineError;
 use naru_bpf::{Pins, Routes};
+
+/// Both ends of the plan mean the same table.
+const _: () = assert!(MAIN_TABLE == links::MAIN);
 
 /// Carries the commands out in order; returns what was refused.
 pub(super) fn all(
