@@ -39,7 +39,7 @@ fn addresses<'a>(pods: &[&'a Pod]) -> Vec<&'a [IpAddr]> {
 /// The node's leases, map entries, routes and veths are those of `pods`. Veths go a moment after their namespaces.
 fn holds_exactly(node: &Node, pods: &[&Pod]) {
     let agrees = || Inventory::of(node)?.must_be_of(addresses(pods));
-    tool::holds_within(Duration::from_secs(3), || agrees().is_ok());
+    tool::holds_within(Duration::from_secs(20), || agrees().is_ok());
     agrees().unwrap();
 }
 
@@ -51,7 +51,7 @@ fn kill(pod: &Pod) {
 fn must_see_end(containerd: &Containerd, pod: &Pod) {
     let ended = || containerd.sandboxes().is_ok_and(|(_, ended)| ended.contains(&pod.id));
     assert!(
-        tool::holds_within(Duration::from_secs(10), ended),
+        tool::holds_within(Duration::from_secs(30), ended),
         "containerd does not see that {} ended",
         pod.name
     );

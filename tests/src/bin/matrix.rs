@@ -1,7 +1,8 @@
 //! Runs the traffic matrix against a lab that is up, and prints it. Exit status 1 if a cell failed.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
 use clap::Parser;
 use naru_e2e::{
     lab::Lab,
@@ -17,6 +18,9 @@ struct Arguments {
     /// Bytes of each TCP stream, in MiB.
     #[arg(long, default_value_t = 4)]
     stream: u64,
+    /// Write all cells to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +42,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         matrix::print_row(row, last != Some(row.path));
         last = Some(row.path);
     })?;
+    if let Some(file) = &arguments.json {
+        std::fs::write(file, matrix::json(&rows).to_string())
+            .with_context(|| format!("write {}", file.display()))?;
+    }
     let failed = matrix::print_failures(&rows);
     let cells = || rows.iter().flat_map(|row| [&row.v4, &row.v6]);
     let passed = cells().filter(|cell| cell.outcome == Outcome::Passed).count();

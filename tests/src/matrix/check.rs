@@ -92,6 +92,18 @@ impl Check {
         }
     }
 
+    /// The protocol that it is about, where tables tell no more.
+    #[must_use]
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Ping | Self::BigPing | Self::Shuffled | Self::Ttl | Self::TooBig | Self::Trace => "icmp",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+            Self::Gre => "gre",
+        }
+    }
+
     /// Whether it must be carried by the outcomes that the path names.
     #[must_use]
     pub const fn is_bulk(self) -> bool {

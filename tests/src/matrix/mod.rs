@@ -3,6 +3,7 @@
 mod cell;
 mod check;
 mod path;
+mod saved;
 mod table;
 
 use anyhow::Context;
@@ -11,6 +12,7 @@ use serde_json::json;
 pub use cell::{Cell, Outcome, Row};
 pub use check::Check;
 pub use path::{Mode, Path};
+pub use saved::json;
 pub use table::{print_failures, print_header, print_row};
 
 use crate::{cni::TestPod, lab::Lab};

@@ -81,7 +81,7 @@ impl Tunnel {
         let datagram = ethernet::vxlan(vni, frame);
         let to = (self.underlay.local_node(), PORT);
         self.far().run(|| Ok(UdpSocket::bind((source, 0))?.send_to(&datagram, to)?)).unwrap();
-        holds_within(Duration::from_secs(2), || !ends().is_empty());
+        holds_within(Duration::from_secs(20), || !ends().is_empty());
         ends()
     }
 }

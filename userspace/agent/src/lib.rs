@@ -28,8 +28,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// long rule set takes long to read.
 const REST: u32 = 10;
 
-/// Makes the node, then follows until SIGTERM or SIGINT. Watches before it looks, so that no change falls in between.
+/// Makes the node, then follows until SIGTERM or SIGINT, or until another process has the agent's place. Watches before it
+/// looks, so that no change falls in between.
 pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> {
+    mirror.claim()?;
     let mut news = changes::watch(mirror.file(), mirror.pins())?;
     let firewall = changes::watch_firewall()?;
     let (mut rested, mut firewall_due) = (Instant::now(), None);
@@ -48,7 +50,7 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = ticks.tick() => {
-                if !mirror.pass(Wake::Everything) {
+                if !mirror.pass(Wake::Everything)? {
                     due = Some(again(due, &mut retry, period, Wake::Everything));
                 }
                 say_once.call_once(|| tracing::info!("following {}", mirror.describe()));
@@ -73,7 +75,7 @@ pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> 
             },
             () = at(due.map(|(at, _)| at)) => {
                 if let Some((_, wake)) = due.take() {
-                    if mirror.pass(wake) {
+                    if mirror.pass(wake)? {
                         retry = RETRY;
                     } else {
                         due = Some(again(due, &mut retry, period, wake));

@@ -1,12 +1,4 @@
-use naru_node::machine;
-use naru_node::machine::MARKS;
-use std::{
-    collections::BTreeSet,
-    fs::{File, Metadata},
-    net::IpAddr,
-    os::unix::fs::MetadataExt,
-    path::Path,
-};
+use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use naru_bpf::Pins;
 use naru_cluster::Source;
@@ -18,7 +10,7 @@ use naru_netlink::links::Links;
 use naru_node::{
     endpoint::{Maps, Tools, reconcile, restore_programs},
     health, host, init,
-    machine::{MachineError, NodeFacts, Request, Settings},
+    machine::{self, AgentPlace, MARKS, MachineError, NodeFacts, Request, Settings},
     paths::Paths,
     symmetry, sync,
 };
@@ -43,8 +35,8 @@ pub struct Mirror {
     shared: BTreeSet<Option<IpAddr>>,
     /// Warnings that are in the log already.
     warned: BTreeSet<String>,
-    /// Held from the first init on: one agent a node, and no uninstall meanwhile.
-    place: Option<File>,
+    /// Held from before the first change on: one agent a node, and no uninstall meanwhile.
+    place: Option<AgentPlace>,
 }
 
 impl Mirror {
@@ -78,17 +70,31 @@ impl Mirror {
         self.paths.pins()
     }
 
+    /// Takes the agent's place, where an agent has run before; else the first pass does.
+    ///
+    /// # Errors
+    /// [`MachineError::AgentRuns`] where another process has it.
+    pub fn claim(&mut self) -> Result<(), MachineError> {
+        self.place = AgentPlace::take_existing(&self.paths)?;
+        Ok(())
+    }
+
     /// One pass, as large as `wake` asks; whether all of it could be done.
-    pub fn pass(&mut self, wake: Wake) -> bool {
+    ///
+    /// # Errors
+    /// [`MachineError::AgentRuns`] where another process has taken the agent's place: this one has nothing to do here.
+    pub fn pass(&mut self, wake: Wake) -> Result<bool, MachineError> {
         let result = match wake {
             Wake::Routes => self.routes(),
             Wake::Cluster => self.cluster(),
             Wake::Everything => self.everything(),
         };
-        if let Err(error) = &result {
-            tracing::error!("{error}");
+        match result {
+            Err(error @ MachineError::AgentRuns { .. }) => return Err(error),
+            Err(error) => tracing::error!("{error}"),
+            Ok(()) => return Ok(true),
         }
-        result.is_ok()
+        Ok(false)
     }
 
     /// The firewall, ours and the exceptions in others'.
@@ -122,7 +128,7 @@ impl Mirror {
     }
 
     fn restore(&self, filters: &BTreeSet<u32>) -> Result<Vec<String>, MachineError> {
-        let Some(facts) = NodeFacts::load(&self.paths)? else { return Ok(Vec::new()) };
+        let Some(facts) = machine::current(&self.paths)? else { return Ok(Vec::new()) };
         restore_programs(&self.pins(), filters, || tools(&self.paths, &facts))
     }
 
@@ -162,10 +168,8 @@ impl Mirror {
     }
 
     fn init(&mut self, cluster: Option<ClusterSpec>) -> Result<(), MachineError> {
-        let ready = init::run(&self.paths, &Request { cluster, ..self.request.clone() })?;
-        if !self.has_place() {
-            self.place = Some(machine::agent_lock(&self.paths)?);
-        }
+        let request = Request { cluster, ..self.request.clone() };
+        let ready = init::run_as_agent(&self.paths, &request, &mut self.place)?;
         if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
             for line in ready.summary() {
                 tracing::info!("{line}");
@@ -178,14 +182,6 @@ impl Mirror {
             }
         }
         Ok(())
-    }
-
-    /// Whether the lock is held, on the file that is there now: the run directory may have been wiped.
-    fn has_place(&self) -> bool {
-        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        let held = self.place.as_ref().and_then(|file| file.metadata().ok()).map(identity);
-        let there = std::fs::metadata(self.paths.agent_lock()).ok().map(identity);
-        held.is_some() && held == there
     }
 
     /// The cluster as the source has it; `None` when it has none or an invalid one, then the last good one stays.

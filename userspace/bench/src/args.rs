@@ -33,6 +33,9 @@ pub struct BenchArgs {
     /// Compare with a run that --json has saved.
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
+    /// Measure nothing: report a run that --json has saved.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub saved: Option<PathBuf>,
     /// Report gates that are missed without failing.
     #[arg(long)]
     pub no_gates: bool,

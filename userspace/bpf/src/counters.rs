@@ -33,6 +33,10 @@ pub struct PodTotals {
 const NOBODYS: PodSlot = PodSlot { ifindex: 0, reserved: 0, counters: PodCounters::ZERO };
 
 impl Counters {
+    /// Where the counters begin in a value of each map, in words of eight bytes.
+    pub const SLOT_WORD: usize = std::mem::offset_of!(PodSlot, counters) / 8;
+    pub const OTHER_WORD: usize = 0;
+
     pub fn open(pins: &Pins) -> Result<Self> {
         let (slots, others) = (map::open(pins, maps::POD_SLOTS)?, map::open(pins, maps::POD_STATS)?);
         Ok(Self { slots, others, pins: pins.root().to_owned() })
@@ -59,6 +63,11 @@ impl Counters {
         }
         let values = present(self.others.get(&ifindex, 0)).map_err(failed(maps::POD_STATS, "read"))?;
         Ok(values.map(|values| totals(values.iter().map(|Raw(one)| one))))
+    }
+
+    /// Whether the counters of `ifindex` are in its slot.
+    pub fn has_slot(&self, ifindex: u32) -> Result<bool> {
+        Ok(self.owner(pod_slot(ifindex))? == ifindex)
     }
 
     /// Every ifindex that is counted for, in no order.

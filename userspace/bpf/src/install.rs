@@ -72,12 +72,10 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
 /// A pin cannot be removed.
 pub fn discard_other_versions(pins: &Pins) -> Result<()> {
     let Some(parent) = pins.root().parent() else { return Ok(()) };
-    let entries = fs::read_dir(parent).map_err(failed(parent, "list"))?;
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let number = path.file_name().and_then(|name| name.to_str()?.strip_prefix("abi"));
-        let is_version = number.is_some_and(|number| number.parse::<u32>().is_ok());
-        if is_version && path != pins.root() {
-            fs::remove_dir_all(&path).map_err(failed(&path, "remove"))?;
+    for version in Pins::versions(parent).map_err(failed(parent, "list"))? {
+        let other = Pins::of_version(parent, version);
+        if other != *pins {
+            fs::remove_dir_all(other.root()).map_err(failed(other.root(), "remove"))?;
         }
     }
     Ok(())

@@ -17,6 +17,7 @@ mod layout;
 #[cfg(feature = "debug")]
 mod log;
 mod map;
+mod migrate;
 mod object;
 mod pins;
 mod pod;
@@ -42,6 +43,7 @@ pub use interfaces::Interfaces;
 pub use layout::installed_sizes;
 #[cfg(feature = "debug")]
 pub use log::follow_log;
+pub use migrate::Migration;
 pub use object::object;
 pub use pins::Pins;
 pub use pod::{PodFilters, attach_pod, is_of_pods, pod_filters, pod_mode, restore_pod, wrong_by_tcx};

@@ -157,6 +157,11 @@ pub(crate) fn detach(ifindex: u32, at: TcAttachType, member: Member) -> io::Resu
     unsafe { call(PROG_DETACH, &mut place(ifindex, at, program.as_fd())) }.map(drop)
 }
 
+/// A descriptor of the program of that number.
+pub(crate) fn program(number: u32) -> io::Result<OwnedFd> {
+    by_number(PROG_GET_FD_BY_ID, number)
+}
+
 /// The name of the program of that number, as far as the kernel keeps it.
 pub(crate) fn name(program: u32) -> io::Result<String> {
     let program = by_number(PROG_GET_FD_BY_ID, program)?;

@@ -103,7 +103,7 @@ pub(crate) fn is_put(
 }
 
 /// Puts `program` behind the pinned link; `false` where its device is gone.
-fn exchange(program: &mut SchedClassifier, pin: &Path) -> Result<bool> {
+pub(crate) fn exchange(program: &mut SchedClassifier, pin: &Path) -> Result<bool> {
     let link = SchedClassifierLink::try_from(open(pin)?).map_err(|source| link_error(pin, "open", source))?;
     match program.attach_to_link(link) {
         Ok(link) => program.take_link(link).map(|_| true),

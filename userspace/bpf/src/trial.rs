@@ -67,7 +67,7 @@ struct Load {
     flags: u32,
 }
 
-fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
+pub(crate) fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
     let license = c"Dual MIT/GPL";
     let mut attr = Load {
         kind: CLASSIFIER,
@@ -97,7 +97,7 @@ struct Run {
     duration: u32,
 }
 
-fn run(program: &OwnedFd, frame: &[u8]) -> io::Result<i32> {
+pub(crate) fn run(program: &OwnedFd, frame: &[u8]) -> io::Result<i32> {
     let mut attr = Run {
         program: program.as_raw_fd() as u32,
         answer: 0,

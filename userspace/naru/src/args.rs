@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use naru_bpf::AttachMode;
 use naru_node::paths::{GivenPaths, Paths};
 
+use crate::report::OutputArgs;
+
 /// Pod networking in the kernel: prepare a node, follow the cluster, look at what a node holds.
 #[derive(Parser, Debug)]
 #[command(name = "naru", version, arg_required_else_help = true)]
@@ -142,14 +144,6 @@ pub struct AgentArgs {
     /// Seconds between two passes when nothing happens.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub interval: u64,
-}
-
-/// How to print.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct OutputArgs {
-    /// Print JSON of a stable shape in place of a table.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of `uninstall`.

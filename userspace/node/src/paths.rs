@@ -97,6 +97,12 @@ impl Paths {
         self.run.join("agent.lock")
     }
 
+    /// Held while another IPAM plugin is asked: `<run>/delegate.lock`.
+    #[must_use]
+    pub fn delegate_lock(&self) -> PathBuf {
+        self.run.join("delegate.lock")
+    }
+
     /// What init found and set in this boot: `<run>/node.json`.
     #[must_use]
     pub fn node_facts(&self) -> PathBuf {
@@ -130,7 +136,13 @@ impl Paths {
     /// The pins of this ABI: `<bpf>/abi<N>`.
     #[must_use]
     pub fn pins(&self) -> Pins {
-        Pins::at(self.bpf.join(format!("abi{ABI_VERSION}")))
+        self.pins_of(ABI_VERSION)
+    }
+
+    /// The pins of another version of the ABI.
+    #[must_use]
+    pub fn pins_of(&self, version: u32) -> Pins {
+        Pins::of_version(&self.bpf, version)
     }
 }
 

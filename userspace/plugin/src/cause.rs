@@ -53,9 +53,7 @@ pub(crate) fn of_init(error: &MachineError) -> Error {
 
 /// Whether making the node ready anew is the cure: store or pins are gone, damaged or of another boot.
 pub(crate) fn asks_for_init(cause: &Cause) -> bool {
-    let store = |error: &StoreError| {
-        matches!(error, StoreError::Missing(_) | StoreError::OtherBoot { .. } | StoreError::Corrupt { .. })
-    };
+    let store = |error: &StoreError| error.wants_creation();
     match cause {
         Cause::Store(error) | Cause::Reserve(IpamError::Store(error)) => store(error),
         // A store that naru-ipam made knows nothing of the node's pools.

@@ -179,7 +179,7 @@ fn both_rate_limits_hold_between_pods_of_one_node_and_other_pods_have_none() {
     let bytes = arrived(&limited, &free, &fast);
     assert!((3_000_000..12_000_000).contains(&bytes), "{bytes} bytes in 3 s at 2 MB/s");
     let bytes = arrived(&other, &free, &fast);
-    assert!(bytes > 30_000_000, "{bytes} bytes in 3 s without a limit");
+    assert!(bytes > 12_000_000, "{bytes} bytes in 3 s without a limit: no more than with one");
     chain.check(&limited, &result);
     chain.del(&limited, &result);
     assert_eq!(node.netns.ip(&["link", "show", "type", "ifb"]), json!([]));

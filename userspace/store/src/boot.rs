@@ -8,9 +8,10 @@ use rusqlite::{Connection, Result as SqlResult, params};
 use crate::StoreError;
 use crate::columns::integer;
 use crate::ledger::SqlLedger;
+use crate::migrate;
 use crate::open::{self, Durability, Layout};
 
-const LAYOUT: Layout = Layout { schema: 1, tables: include_str!("state.sql"), durability: Durability::Boot };
+const LAYOUT: Layout = Layout { tables: include_str!("state.sql"), steps: &[], durability: Durability::Boot };
 
 /// Generations begin with the clock and go up by one: half of what a column holds is never reached.
 const LAST_GENERATION: i64 = i64::MAX / 2;
@@ -26,6 +27,14 @@ pub enum Start {
     Rebooted,
     /// It was damaged and moved to this path. What lives in the kernel is to be adopted.
     Replaced(PathBuf),
+}
+
+pub(crate) fn check_schema(path: &Path) -> Result<(), StoreError> {
+    migrate::check_at(path, &LAYOUT)
+}
+
+pub(crate) fn glance(path: &Path) -> Result<(), StoreError> {
+    migrate::glance(path, &LAYOUT)
 }
 
 pub(crate) fn open(path: &Path, boot_id: &str) -> Result<Connection, StoreError> {
@@ -53,9 +62,16 @@ pub(crate) fn create(path: &Path, boot_id: &str, now: Millis) -> Result<(Connect
     Ok((open::open_existing(path, &LAYOUT, stored_boot)?.0, start))
 }
 
-/// A database whose pages and rows are all sound, and the boot it is of.
+/// A database of today's schema whose pages and rows are all sound, and the boot it is of.
 fn sound(path: &Path) -> Result<(Connection, String), StoreError> {
-    let (connection, stored) = open::open_existing(path, &LAYOUT, stored_boot)?;
+    let opened = open::open_existing(path, &LAYOUT, stored_boot);
+    let (connection, stored) = match opened {
+        Err(StoreError::Older { .. }) => {
+            migrate::migrate(path, &LAYOUT)?;
+            open::open_existing(path, &LAYOUT, stored_boot)?
+        }
+        opened => opened?,
+    };
     open::check_pages(&connection, path)?;
     let view = SqlLedger { connection: &connection, path };
     // A row that cannot be read would refuse every operation that meets it.

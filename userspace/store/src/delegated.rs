@@ -24,21 +24,6 @@ pub struct DelegatedLease {
     pub result: Option<String>,
 }
 
-/// Made on demand: a store of an earlier version has no such table.
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS delegated (
-    network   TEXT    NOT NULL,
-    container TEXT    NOT NULL,
-    ifname    TEXT    NOT NULL,
-    plugin    TEXT    NOT NULL,
-    conf      BLOB    NOT NULL,
-    args      TEXT    NOT NULL,
-    path      TEXT    NOT NULL,
-    boot_id   TEXT    NOT NULL,
-    since     INTEGER NOT NULL,
-    result    TEXT,
-    PRIMARY KEY (network, container, ifname)
-) STRICT, WITHOUT ROWID";
-
 impl NodeStore {
     /// Notes a lease before its plugin is asked, and again with the plugin's answer.
     ///
@@ -48,7 +33,6 @@ impl NodeStore {
         let sql = "INSERT OR REPLACE INTO delegated VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let (id, since) = (&lease.id, i64::try_from(lease.since).unwrap_or(i64::MAX));
         self.transact(|transaction| {
-            transaction.execute_batch(TABLE)?;
             let DelegatedLease { plugin, conf, args, path, boot_id, result, .. } = lease;
             let (network, container, ifname) = (id.network(), id.container(), id.ifname());
             let values =
@@ -64,7 +48,6 @@ impl NodeStore {
     pub fn forget_delegated(&mut self, id: &AttachmentId) -> Result<(), StoreError> {
         let sql = "DELETE FROM delegated WHERE network = ?1 AND container = ?2 AND ifname = ?3";
         self.transact(|transaction| {
-            transaction.execute_batch(TABLE)?;
             transaction.execute(sql, [id.network(), id.container(), id.ifname()]).map(drop)
         })
     }
@@ -74,10 +57,6 @@ impl NodeStore {
     /// # Errors
     /// The store cannot be read.
     pub fn delegated(&self) -> Result<Vec<DelegatedLease>, StoreError> {
-        let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'delegated'";
-        if self.select(table, [], |_| Ok(()))?.is_empty() {
-            return Ok(Vec::new());
-        }
         let sql = "SELECT * FROM delegated ORDER BY network, container, ifname";
         Ok(self.select(sql, [], read)?.into_iter().flatten().collect())
     }

@@ -27,6 +27,16 @@ pub enum StoreError {
         /// Ours.
         known: i64,
     },
+    /// An older naru wrote it, and nobody has migrated it yet.
+    #[error("store {path}: schema {found} is older than {known}: naru init or the next pod migrates it")]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
     /// The file is damaged.
     #[error("store {path}: damaged: {detail}")]
     Corrupt {
@@ -78,13 +88,16 @@ impl StoreError {
     /// Whether the same call may succeed later without anybody changing the file's content: CNI code 11.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::Full(_) | Self::ReadOnly(_) | Self::Newer { .. })
+        matches!(
+            self,
+            Self::Busy(_) | Self::Full(_) | Self::ReadOnly(_) | Self::Newer { .. } | Self::Older { .. }
+        )
     }
 
     /// Whether [`crate::StateStore::create`] mends it.
     #[must_use]
     pub const fn wants_creation(&self) -> bool {
-        matches!(self, Self::Missing(_) | Self::OtherBoot { .. } | Self::Corrupt { .. })
+        matches!(self, Self::Missing(_) | Self::OtherBoot { .. } | Self::Corrupt { .. } | Self::Older { .. })
     }
 
     pub(crate) fn io(path: &Path, verb: &'static str, source: io::Error) -> Self {

@@ -110,7 +110,8 @@ impl Ledger for SqlLedger<'_> {
     }
 
     fn reserved_for(&self, domain: &Domain, pod: &PodName) -> Result<Vec<Row>, StoreError> {
-        let rest = "WHERE domain = ?1 AND pod_namespace = ?2 AND pod_name = ?3 AND note <> '' \
+        // Unless it is told that few rows are of one pod, the library walks the whole domain to save sorting them.
+        let rest = "WHERE domain = ?1 AND pod_namespace = ?2 AND unlikely(pod_name = ?3) AND note <> '' \
                     AND state IN (0, 2) ORDER BY address";
         self.rows(rest, [domain.as_str(), &pod.namespace, &pod.name])
     }

@@ -5,9 +5,15 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Params, Result as SqlResult, Transaction};
 
 use crate::StoreError;
+use crate::migrate;
 use crate::open::{self, Durability, Layout};
 
-const LAYOUT: Layout = Layout { schema: 1, tables: include_str!("node.sql"), durability: Durability::Disk };
+const LAYOUT: Layout = Layout {
+    tables: include_str!("node.sql"),
+    // Schema 2: leases of other IPAM plugins, in a table that some stores of schema 1 have already.
+    steps: &[include_str!("node_2.sql")],
+    durability: Durability::Disk,
+};
 
 /// Keys of the facts that have calls of their own.
 const UID: &str = "node.uid";
@@ -34,20 +40,52 @@ pub struct NodeStore {
 impl NodeStore {
     /// Opens the store, and makes it when it is missing. A damaged one is moved aside and made anew, as a node
     /// that cannot start is worse than one that forgot; see [`NodeStore::replaced`].
+    /// One of an older schema is left as it is ([`StoreError::Older`]): migrating it is [`NodeStore::migrate`]'s.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let _lock = open::creation_lock(path)?;
-        let mut replaced = None;
+        Self::open_locked(path)
+    }
+
+    /// As [`NodeStore::open`], and gives a store of an older schema today's.
+    pub fn migrate(path: &Path) -> Result<Self, StoreError> {
+        let _lock = open::creation_lock(path)?;
+        match Self::open_locked(path) {
+            // Damage that only a step meets is damage too.
+            Err(StoreError::Older { .. }) => match migrate::migrate(path, &LAYOUT) {
+                Ok(()) => Self::open_locked(path),
+                Err(StoreError::Corrupt { .. }) => Self::replace(path),
+                Err(error) => Err(error),
+            },
+            opened => opened,
+        }
+    }
+
+    /// Says by an error what the store at `path` is, unless it is one of today's schema; changes nothing.
+    pub fn check_schema(path: &Path) -> Result<(), StoreError> {
+        migrate::check_at(path, &LAYOUT)
+    }
+
+    /// Refuses a store of a newer schema, by its header alone.
+    pub fn glance(path: &Path) -> Result<(), StoreError> {
+        migrate::glance(path, &LAYOUT)
+    }
+
+    /// Opens the store; the caller holds the creation lock.
+    fn open_locked(path: &Path) -> Result<Self, StoreError> {
         let found = open::open_existing(path, &LAYOUT, |_| Ok(()))
             .and_then(|(connection, ())| open::check_pages(&connection, path).map(|()| connection));
         let connection = match found {
             Err(StoreError::Missing(_)) => Self::make(path)?,
-            Err(StoreError::Corrupt { .. }) => {
-                replaced = Some(open::set_aside(path, &random_uid(path)?)?);
-                Self::make(path)?
-            }
+            Err(StoreError::Corrupt { .. }) => return Self::replace(path),
             other => other?,
         };
-        Ok(Self { connection, path: path.to_owned(), replaced })
+        Ok(Self { connection, path: path.to_owned(), replaced: None })
+    }
+
+    /// Moves a damaged store aside and makes a new one.
+    fn replace(path: &Path) -> Result<Self, StoreError> {
+        let replaced = Some(open::set_aside(path, &random_uid(path)?)?);
+        Ok(Self { connection: Self::make(path)?, path: path.to_owned(), replaced })
     }
 
     fn make(path: &Path) -> Result<Connection, StoreError> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
-use crate::{StoreError, filesystem};
+use crate::{StoreError, filesystem, migrate};
 
 /// How often a process looks whether the others are done, and after how long each time: 10 s in all. A transaction
 /// lasts less than a millisecond; the library's own pauses soon are 25 and 100 times that.
@@ -33,17 +33,24 @@ pub(crate) enum Durability {
 
 /// What a database file should look like.
 pub(crate) struct Layout {
-    /// Number of the schema, kept in `user_version`.
-    pub(crate) schema: i64,
-    /// Statements that make the tables.
+    /// Statements that make the tables of the newest schema.
     pub(crate) tables: &'static str,
+    /// Statements that turn the tables of a schema into those of the next, from schema 1 on.
+    pub(crate) steps: &'static [&'static str],
     pub(crate) durability: Durability,
+}
+
+impl Layout {
+    /// Number of the newest schema, kept in `user_version`.
+    pub(crate) fn schema(&self) -> i64 {
+        self.steps.iter().fold(1, |schema, _| schema + 1)
+    }
 }
 
 /// The right to open a database, held until its first statement has run: until then a database that takes its
 /// place meanwhile could be given this one's log. Waits for a [`creation_lock`].
 pub(crate) fn opening_lock(path: &Path) -> Result<File, StoreError> {
-    let lock = match File::open(beside(path, ".lock")) {
+    let lock = match File::open(beside(path, LOCK)) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(StoreError::Missing(path.to_owned()));
         }
@@ -59,17 +66,11 @@ pub(crate) fn open_existing<T>(
     layout: &Layout,
     first: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<(Connection, T), StoreError> {
-    if let Err(error) = fs::metadata(path) {
-        return Err(match error.kind() {
-            ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
-            _ => StoreError::io(path, "look it up", error),
-        });
-    }
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)?;
+    let connection = connect_existing(path, layout)?;
     let named = |error| StoreError::sqlite(path, error);
     // One look at the file for all questions: locking it and asking for a journal costs more than they do.
     connection.execute_batch("BEGIN").map_err(named)?;
-    check_schema(&connection, path, layout.schema)?;
+    migrate::check(&connection, path, layout)?;
     let answer = first(&connection).map_err(named)?;
     if layout.durability == Durability::Boot {
         connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(())).map_err(named)?;
@@ -82,14 +83,15 @@ pub(crate) fn open_existing<T>(
     Ok((connection, answer))
 }
 
-fn check_schema(connection: &Connection, path: &Path, known: i64) -> Result<(), StoreError> {
-    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
-    let found: i64 = found.map_err(|error| StoreError::sqlite(path, error))?;
-    match found {
-        found if found == known => Ok(()),
-        found if found > known => Err(StoreError::Newer { path: path.to_owned(), found, known }),
-        found => Err(StoreError::Corrupt { path: path.to_owned(), detail: format!("schema {found}") }),
+/// Opens a database that exists and asks it nothing yet. The caller holds one of the locks.
+pub(crate) fn connect_existing(path: &Path, layout: &Layout) -> Result<Connection, StoreError> {
+    if let Err(error) = fs::metadata(path) {
+        return Err(match error.kind() {
+            ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
+            _ => StoreError::io(path, "look it up", error),
+        });
     }
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)
 }
 
 /// Whether the database's log is to be written back.
@@ -104,7 +106,7 @@ pub(crate) fn make(
     layout: &Layout,
     fill: impl FnOnce(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), StoreError> {
-    let new = beside(path, ".new");
+    let new = beside(path, NEW);
     remove_with_companions(&new)?;
     // A log left by a database that was deleted would be played into the new one.
     remove_with_companions(path)?;
@@ -116,7 +118,7 @@ pub(crate) fn make(
         }
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.execute_batch(layout.tables)?;
-        connection.pragma_update(None, "user_version", layout.schema)?;
+        connection.pragma_update(None, "user_version", layout.schema())?;
         fill(&connection)?;
         connection.execute_batch("COMMIT")?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
@@ -137,10 +139,24 @@ fn sync_directory(path: &Path) -> Result<(), StoreError> {
     synced.map_err(|error| StoreError::io(path, "sync its directory", error))
 }
 
+/// What is added to a database's name for its lock file, and for the one that is to take its place.
+const LOCK: &str = ".lock";
+const NEW: &str = ".new";
 /// What stands between a database's name and the mark of a damaged one that was moved aside.
 const DAMAGED: &str = ".damaged-";
 /// What the library keeps beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Whether a file beside the database at `path` with this name is the database, or belongs to it: its lock, what the library
+/// keeps beside it, one that is being made, or a damaged one that was moved aside.
+pub fn is_file_of(path: &Path, name: &str) -> bool {
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(rest) = name.strip_prefix(&*own) else { return false };
+    let bare = COMPANIONS.iter().find_map(|suffix| rest.strip_suffix(suffix)).unwrap_or(rest);
+    let is_mark =
+        |mark: &str| !mark.is_empty() && mark.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    matches!(bare, "" | NEW) || rest == LOCK || bare.strip_prefix(DAMAGED).is_some_and(is_mark)
+}
 
 /// Databases that were moved aside from `path`, in order of their names, without their logs.
 pub(crate) fn aside(path: &Path) -> Vec<PathBuf> {
@@ -183,7 +199,7 @@ pub(crate) fn creation_lock(path: &Path) -> Result<File, StoreError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory).map_err(|error| StoreError::io(path, "make its directory", error))?;
     filesystem::refuse_unsafe(path, directory)?;
-    let lock = beside(path, ".lock");
+    let lock = beside(path, LOCK);
     let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
     let file = open().map_err(|error| StoreError::io(path, "open its lock file", error))?;
     file.lock().map_err(|error| StoreError::io(path, "lock it", error))?;

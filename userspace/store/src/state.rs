@@ -42,6 +42,16 @@ impl StateStore {
         Ok(Self::over(boot::open(path, boot_id)?, path, boot_id))
     }
 
+    /// Says by an error what the store at `path` is, unless it is one of today's schema; changes nothing.
+    pub fn check_schema(path: &Path) -> Result<(), StoreError> {
+        boot::check_schema(path)
+    }
+
+    /// Refuses a store of a newer schema, by its header alone.
+    pub fn glance(path: &Path) -> Result<(), StoreError> {
+        boot::glance(path)
+    }
+
     /// Whether a store could be made at `path`, as far as the file system of its directory says.
     pub fn check_place(path: &Path) -> Result<(), StoreError> {
         open::check_place(path)

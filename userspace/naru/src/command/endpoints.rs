@@ -6,10 +6,7 @@ use naru_netlink::links::Mac;
 use naru_node::paths::Paths;
 use serde::Serialize;
 
-use crate::{
-    args::OutputArgs,
-    report::{Owners, Table, print_json},
-};
+use crate::report::{OutputArgs, Owners, Table, print_json};
 
 /// One entry of `PODS`; the names of the map's fields are the map's own. `naru endpoints --json` is a list of these,
 /// in the order of their addresses.

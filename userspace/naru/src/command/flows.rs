@@ -5,10 +5,7 @@ use naru_bpf::Flows;
 use naru_node::{paths::Paths, symmetry};
 use serde::Serialize;
 
-use crate::{
-    args::OutputArgs,
-    report::{Table, print_json},
-};
+use crate::report::{OutputArgs, Table, print_json};
 
 /// One entry of `FLOWS`. `naru flows --json` is a list of these, in the order of the map's keys.
 #[derive(Serialize)]

@@ -11,10 +11,7 @@ use naru_netlink::links::{self, Links, Route, RouteTarget};
 use naru_node::paths::Paths;
 use serde::Serialize;
 
-use crate::{
-    args::OutputArgs,
-    report::{Table, print_json},
-};
+use crate::report::{OutputArgs, Table, print_json};
 
 /// One entry of `ROUTES`. `naru routes --json` is a list of these in the order of their prefixes.
 #[derive(Serialize)]

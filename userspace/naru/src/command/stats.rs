@@ -2,10 +2,7 @@ use naru_bpf::Datapath;
 use naru_node::paths::Paths;
 use serde::Serialize;
 
-use crate::{
-    args::OutputArgs,
-    report::{HookRow, Owners, PodRow, Table, hooks, pods, print_json},
-};
+use crate::report::{HookRow, OutputArgs, Owners, PodRow, Table, hooks, pods, print_json};
 
 /// Shape of `naru stats --json`.
 #[derive(Serialize)]

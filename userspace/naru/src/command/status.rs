@@ -12,10 +12,7 @@ use naru_node::{
 use serde::Serialize;
 
 use super::stats::hook_table;
-use crate::{
-    args::OutputArgs,
-    report::{HookRow, Owners, Tally, hooks, print_json},
-};
+use crate::report::{HookRow, OutputArgs, Owners, Tally, hooks, print_json};
 
 /// Shape of `naru status --json`. On a machine that is not initialised in this boot only `initialised` (false) and
 /// `warnings` say something.

@@ -1,10 +1,12 @@
 //! What commands print: plain rows for JSON and for tables.
 
 mod counters;
+mod output;
 mod pods;
 mod table;
 
 pub use counters::{HookRow, PodRow, Tally, hooks, pods};
+pub use output::OutputArgs;
 pub use pods::Owners;
 pub use table::Table;
 

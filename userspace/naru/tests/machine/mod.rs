@@ -224,6 +224,19 @@ impl Machine {
         ]
     }
 
+    /// The filters of every device, and what runs behind every pinned link.
+    pub fn attached(&self) -> String {
+        let names = self.ip("-br link show");
+        let devices = names.lines().filter_map(|line| line.split([' ', '@']).next());
+        let filters = devices.flat_map(|device| {
+            ["ingress", "egress"].map(|at| self.outcome_of(&format!("tc filter show dev {device} {at}")))
+        });
+        let links = fs::read_dir(self.pins().join("links")).into_iter().flatten().flatten();
+        let behind =
+            links.map(|link| self.outcome_of(&format!("bpftool link show pinned {}", link.path().display())));
+        filters.chain(behind).collect()
+    }
+
     /// Values of the namespace's writable network sysctls; what counts time or packets is left out.
     fn sysctls(&self) -> String {
         let all = self.tool("sysctl -a --pattern ^net[.]ipv[46]");

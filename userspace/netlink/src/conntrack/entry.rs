@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::message::{PROTOINFO, TUPLE_IP, TUPLE_ORIGINAL, TUPLE_REPLY};
+use super::attributes::{PROTOINFO, TUPLE_IP, TUPLE_ORIGINAL, TUPLE_REPLY};
 use crate::message::{attributes, find};
 
 /// `struct nfgenmsg`.

@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{Tuple, entry::Entry};
+use super::{
+    Tuple,
+    attributes::{ID, TUPLE_IP, TUPLE_ORIGINAL, TUPLE_REPLY, ZONE},
+    entry::Entry,
+};
 use crate::message::{NESTED, attribute};
 
 /// `NFNL_SUBSYS_CTNETLINK`.
@@ -11,18 +15,12 @@ const GET: u16 = SUBSYSTEM | 1;
 const DELETE: u16 = SUBSYSTEM | 2;
 const GET_STATISTICS: u16 = SUBSYSTEM | 5;
 
-pub(super) const TUPLE_ORIGINAL: u16 = 1;
-pub(super) const TUPLE_REPLY: u16 = 2;
-pub(super) const PROTOINFO: u16 = 4;
-pub(super) const ID: u16 = 12;
-pub(super) const ZONE: u16 = 18;
 const FILTER: u16 = 25;
 const FILTER_ORIGINAL_FLAGS: u16 = 1;
 const FILTER_REPLY_FLAGS: u16 = 2;
 /// `CTA_FILTER_F_CTA_IP_SRC`.
 const BY_SOURCE: u32 = 1;
 
-pub(super) const TUPLE_IP: u16 = 1;
 const TUPLE_PROTOCOL: u16 = 2;
 const V4_SOURCE: u16 = 1;
 const V4_DESTINATION: u16 = 2;

@@ -3,6 +3,7 @@
 //! Only what naru asks is here. Entries are never decoded as a whole: what is deleted is named by the attributes that the
 //! kernel listed it with.
 
+mod attributes;
 mod entry;
 mod listed;
 mod message;

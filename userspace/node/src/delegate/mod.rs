@@ -37,7 +37,7 @@ pub enum ReleaseError {
 /// # Errors
 /// The file cannot be made or locked.
 pub fn lock(paths: &Paths) -> Result<File, MachineError> {
-    let path = paths.run.join("delegate.lock");
+    let path = paths.delegate_lock();
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(MachineError::file(&path, "open"))?;
     file.lock().map_err(MachineError::file(&path, "lock"))?;

@@ -16,12 +16,24 @@ pub(crate) use uplinks::{ensure as ensure_uplinks, loosen as loosen_uplinks};
 
 use std::net::IpAddr;
 
+use naru_bpf::Pins;
 use naru_netlink::links::Links;
 
 use crate::{
     host,
     machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
 };
+
+/// Writes the programs' configuration where programs are to find it that are attached by others.
+pub(crate) fn configure(
+    links: &Links,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<(), MachineError> {
+    let overlay = if settings.is_clustered() { links.link(DEVICE)? } else { None };
+    config::ensure(links, pins, settings, survey, overlay.map_or(0, |link| link.index))
+}
 
 /// What attachments of pods need to know of the node.
 pub(crate) fn facts(links: &Links, settings: &Settings, survey: &Survey) -> Result<NodeFacts, MachineError> {

@@ -52,6 +52,16 @@ fn is_so(path: &Path, content: &[u8], mode: u32) -> bool {
     plain && fs::read(path).is_ok_and(|found| found == content)
 }
 
+/// Whether a file beside `path` with this name is one that [`install_file`] was killed over.
+#[must_use]
+pub fn is_temporary_of(path: &Path, name: &str) -> bool {
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let middle = name.strip_prefix('.').and_then(|rest| rest.strip_prefix(&*own));
+    let numbers = middle.and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".tmp")?.split_once('-'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(process, count)| is_number(process) && is_number(count))
+}
+
 /// A name beside `path` that no other process and no other call uses, hidden, and of no suffix that anybody looks for.
 fn temporary_name(path: &Path) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -6,14 +6,17 @@
 mod conflist;
 mod directories;
 mod follow;
+mod migrate;
 mod pools;
 mod run;
 
 pub use follow::follow;
-pub use run::{Ready, run};
+pub use run::{Ready, run, run_as_agent};
 
 pub(crate) use conflist::remove as remove_conflist;
-pub(crate) use directories::{DIRECTORY, mark as directories_mark, recall as recall_directories, write_mark};
+pub(crate) use directories::{
+    DIRECTORY, mark as directories_mark, recall as recall_directories, remove_draft, retire_state, write_mark,
+};
 
 use crate::{
     machine::{Delegated, MachineError, NodeFacts, Request, Standalone, current},

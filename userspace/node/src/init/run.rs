@@ -7,7 +7,7 @@ use naru_core::{
 use naru_netlink::links::Links;
 use naru_store::{NodeStore, Start, StateStore};
 
-use super::{conflist, directories, pools};
+use super::{conflist, directories, migrate, pools};
 use crate::{
     delegate,
     endpoint::{Maps, Tools, reconcile},
@@ -17,7 +17,9 @@ use crate::{
 };
 use crate::{
     devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
-    machine::{self, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps},
+    machine::{
+        self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps,
+    },
 };
 use naru_bpf::{AttachMode, Installed, Pins};
 
@@ -68,8 +70,30 @@ impl Ready {
 /// run it again.
 pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
     let links = Links::open(MARKS)?;
-    check(paths, request, &links)?;
+    check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
+    let _lock = machine::lock(paths)?;
+    locked(paths, request, links, &mut node)
+}
+
+/// As [`run`] by the node's agent, which takes its `place` before anything is changed, and keeps it.
+///
+/// # Errors
+/// As [`run`]; [`MachineError::AgentRuns`] where another process has the place.
+pub fn run_as_agent(
+    paths: &Paths,
+    request: &Request,
+    place: &mut Option<AgentPlace>,
+) -> Result<Ready, MachineError> {
+    if !place.as_ref().is_some_and(|place| place.is_held(paths)) {
+        *place = AgentPlace::take_existing(paths)?;
+    }
+    let links = Links::open(MARKS)?;
+    check(paths, request, &links, Caller::Agent)?;
+    let mut node = open_store(paths)?;
+    if place.is_none() {
+        *place = Some(AgentPlace::take(paths)?);
+    }
     let _lock = machine::lock(paths)?;
     locked(paths, request, links, &mut node)
 }
@@ -81,7 +105,7 @@ pub(super) fn run_unless(
     is_enough: impl Fn(&NodeFacts) -> bool,
 ) -> Result<NodeFacts, MachineError> {
     let links = Links::open(MARKS)?;
-    check(paths, request, &links)?;
+    check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
     let _lock = machine::lock(paths)?;
     if let Some(facts) = current(paths)?.filter(is_enough) {
@@ -90,8 +114,20 @@ pub(super) fn run_unless(
     Ok(locked(paths, request, links, &mut node)?.facts)
 }
 
+/// Who makes this machine a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Agent,
+    Anybody,
+}
+
 /// Refuses what can be refused before anything is changed.
-fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), MachineError> {
+fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Result<(), MachineError> {
+    machine::refuse_newer(paths)?;
+    if caller == Caller::Anybody && machine::is_older(paths)? {
+        // An agent that runs has left it at that: it is as old, and would take back what is made of it.
+        AgentPlace::refuse_other(paths)?;
+    }
     let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
     if !missing.is_empty() {
         return Err(MachineError::MissingFeatures(missing));
@@ -102,7 +138,7 @@ fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), MachineE
 /// The directories, and in them the store with the journal.
 fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
-    let mut node = NodeStore::open(&paths.node_store())?;
+    let mut node = NodeStore::migrate(&paths.node_store())?;
     directories::make(paths, &mut node)?;
     Ok(node)
 }
@@ -164,6 +200,7 @@ fn prepare(
     host::ensure_bpffs(&paths.bpf, node)?;
     let pins = paths.pins();
     let installed = naru_bpf::install(&pins, settings.sizes())?;
+    migrate::run(&links, &pins, &settings, survey)?;
     ensure_forwarding(&settings, survey, node)?;
     let attach = ensure_overlay(&links, &pins, &settings, survey)?;
     loosen_uplinks(&settings, survey, node)?;

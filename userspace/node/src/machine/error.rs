@@ -69,6 +69,21 @@ pub enum MachineError {
         /// Its process id.
         pid: String,
     },
+    /// A newer naru left something here; nothing was changed.
+    #[error(
+        "{}: {what} {found} is a newer naru's, and this one knows {known}: use the newer one, or its naru uninstall first",
+        path.display()
+    )]
+    Newer {
+        /// What it left.
+        path: PathBuf,
+        /// `ABI` or `format`.
+        what: &'static str,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
     /// A file of ours could not be read or written.
     #[error("{}: {action}: {source}", path.display())]
     File {

@@ -3,7 +3,7 @@ use std::{io::ErrorKind, net::IpAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Delegated, MachineError};
+use super::{Delegated, MachineError, versions};
 use crate::paths::Paths;
 
 /// What init found and set for this boot, as attachments of pods need it; `<run>/node.json`.
@@ -66,14 +66,17 @@ impl NodeFacts {
         self.pools.iter().find(holds).map(|pool| pool.name.as_str())
     }
 
-    /// The facts as init left them, of whichever boot; `None` when there are none or another version wrote them.
+    /// The facts as init left them, of whichever boot; `None` when there are none or they cannot be understood.
     ///
     /// # Errors
-    /// The file is there but cannot be read.
+    /// [`MachineError::Newer`], or the file is there but cannot be read.
     pub fn load(paths: &Paths) -> Result<Option<Self>, MachineError> {
         let path = paths.node_facts();
         match std::fs::read(&path) {
-            Ok(content) => Ok(serde_json::from_slice(&content).ok()),
+            Ok(content) => {
+                versions::check(&path, &content)?;
+                Ok(serde_json::from_slice(&content).ok())
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(MachineError::file(path, "read")(error)),
         }

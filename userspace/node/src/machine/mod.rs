@@ -4,6 +4,7 @@
 //! Plans import from here; nothing here imports a plan.
 
 mod addresses;
+mod agent;
 mod error;
 mod facts;
 mod lock;
@@ -12,17 +13,20 @@ mod pools;
 mod request;
 mod settings;
 mod survey;
+mod versions;
 
+pub use agent::AgentPlace;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
-pub use lock::agent_lock;
 pub use overlap::overlaps;
 pub use pools::{NamedPool, PoolChange};
 pub use request::{Delegated, Request, Standalone};
 pub use settings::{Pool, PoolSubnets, Settings};
 pub use survey::Survey;
+pub use versions::refuse_newer;
 
 pub(crate) use lock::{lock, remove, write_json};
+pub(crate) use versions::is_older;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -53,10 +57,18 @@ pub const MARKS: Marks = Marks {
 /// What the node is, if it is initialised in this boot and its pins and its store are there.
 ///
 /// # Errors
-/// The boot cannot be told, or a file is there but not readable.
+/// [`MachineError::Newer`]; the boot cannot be told, or a file is there but not readable.
 pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
-    let Some(facts) = NodeFacts::load(paths)? else { return Ok(None) };
+    versions::glance(paths)?;
+    let Some(facts) = NodeFacts::load(paths)? else {
+        refuse_newer(paths)?;
+        return Ok(None);
+    };
     let is_of_this_boot = facts.abi == naru_abi::ABI_VERSION && facts.boot_id == host::boot_id()?;
     let is_there = || paths.pins().first_missing().is_none() && paths.lease_store().exists();
-    Ok(Some(facts).filter(|_| is_of_this_boot && is_there()))
+    if is_of_this_boot && is_there() {
+        return Ok(Some(facts));
+    }
+    refuse_newer(paths)?;
+    Ok(None)
 }

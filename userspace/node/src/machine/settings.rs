@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
-use super::{Delegated, MachineError, NamedPool, Request, Standalone};
+use super::{Delegated, MachineError, NamedPool, Request, Standalone, versions};
 use crate::{
     host::{self, sysctl::Families},
     paths::Paths,
@@ -75,9 +75,12 @@ impl Settings {
     pub fn load(paths: &Paths) -> Result<Option<Self>, MachineError> {
         let path = paths.settings();
         match std::fs::read(&path) {
-            Ok(content) => serde_json::from_slice(&content)
-                .map(Some)
-                .map_err(|source| MachineError::Content { path, source }),
+            Ok(content) => {
+                versions::check(&path, &content)?;
+                serde_json::from_slice(&content)
+                    .map(Some)
+                    .map_err(|source| MachineError::Content { path, source })
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(MachineError::file(path, "read")(error)),
         }

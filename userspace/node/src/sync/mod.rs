@@ -20,7 +20,8 @@ use crate::{
     machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
 };
-use naru_bpf::{Pins, Side, attach, attachment, has_strays};
+use naru_abi::{Prefix, RouteValue};
+use naru_bpf::{Pins, Routes, Side, attach, attachment, has_strays};
 
 /// What a sync changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -124,6 +125,21 @@ pub fn apply(
     let (commands, mut refused, nat) = mirror(links, pins, settings, survey)?;
     let firewall = firewall(links, settings, nat, &mut refused);
     if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(MachineError::Refused(refused)) }
+}
+
+/// Writes what lies behind every prefix into the map, and lets no packet pass there: for programs that are not to take the
+/// fast path yet. [`apply`] ends that.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn hold(pins: &Pins, settings: &Settings, survey: &Survey) -> Result<(), MachineError> {
+    let pools = settings.pool_subnets();
+    let desired = desired(&survey.inputs(settings, &pools, &[]));
+    let mut map = Routes::open(pins)?;
+    for (to, value) in desired.state.entries {
+        map.insert(Prefix::new(to.addr(), to.prefix_len()), RouteValue { mtu: 0, ..value })?;
+    }
+    Ok(())
 }
 
 /// Makes the nftables table be as it should; whether it was made anew.

@@ -13,7 +13,7 @@ use crate::{
     delegate,
     host::{self, firewall},
     init::{self, DIRECTORY},
-    machine::{DEVICE, MachineError, NodeFacts, Settings},
+    machine::{AgentPlace, DEVICE, MachineError, NodeFacts, Settings},
     paths::Paths,
 };
 use naru_bpf::{Pins, Side};
@@ -34,9 +34,10 @@ pub struct Removed {
 /// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
 ///
 /// # Errors
-/// [`MachineError::PodsAttached`] without `force` and [`MachineError::AgentRuns`], nothing is changed then; [`MachineError::Refused`] with all that could
-/// not be taken back.
+/// [`MachineError::Newer`], [`MachineError::PodsAttached`] without `force` and [`MachineError::AgentRuns`], nothing is changed
+/// then; [`MachineError::Refused`] with all that could not be taken back.
 pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
+    machine::refuse_newer(paths)?;
     if !paths.node_store().exists() {
         let was_initialised = traces::remove_remnants(paths)?;
         return Ok(Removed { was_initialised, ..Removed::default() });
@@ -47,9 +48,9 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
         return Err(MachineError::PodsAttached { count: pods.len(), first: owner(first) });
     }
     let locks =
-        if paths.run.exists() { Some((machine::agent_lock(paths)?, machine::lock(paths)?)) } else { None };
+        if paths.run.exists() { Some((AgentPlace::take(paths)?, machine::lock(paths)?)) } else { None };
     let mut work = Work { paths, links, refused: Vec::new() };
-    let mut store = NodeStore::open(&paths.node_store())?;
+    let mut store = NodeStore::migrate(&paths.node_store())?;
     let lost = work.leases(&mut store, force)?;
     let result = init::remove_conflist(paths, Settings::load(paths)?.as_ref(), &store);
     work.note(result);
@@ -118,7 +119,7 @@ impl Work<'_> {
         self.note(result);
         let result = firewall::delete();
         self.note(result);
-        let result = traces::unpin(&self.paths.bpf);
+        let result = traces::unpin(self.paths);
         self.note(result);
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn release_noted(
     paths: &Paths,
     id: &AttachmentId,
 ) -> Result<(), Error> {
-    if delegate.is_none() && !paths.run.join("delegate.lock").exists() {
+    if delegate.is_none() && !paths.delegate_lock().exists() {
         return Ok(());
     }
     if let Some(delegate) = delegate {

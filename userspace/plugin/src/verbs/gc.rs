@@ -1,4 +1,4 @@
-use naru_node::machine::MARKS;
+use naru_node::machine::{self, MARKS};
 use std::collections::{BTreeMap, HashSet};
 
 use naru_cni_types::{Attachment, Code, Error, NetworkConf};
@@ -15,7 +15,7 @@ use naru_node::{
 use naru_store::{StateStore, StoreError};
 
 use crate::{
-    clock,
+    cause, clock,
     delegate::{self, Delegate},
     setting,
 };
@@ -26,6 +26,7 @@ use crate::{
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
     let paths = setting::paths(&conf.network.naru);
+    machine::refuse_newer(&paths).map_err(|why| cause::of_init(&why))?;
     let valid: HashSet<&Attachment> = conf.valid_attachments.iter().collect();
     let mut errors = Vec::new();
     let mut keep = |part: Result<Vec<String>, String>| match part {

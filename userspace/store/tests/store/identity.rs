@@ -1,7 +1,43 @@
 //! What survives a reboot.
 
-use naru_store::NodeStore;
+use naru_store::{NodeStore, StoreError};
+use rusqlite::Connection;
 use tempfile::TempDir;
+
+/// What turns today's store back into one of schema 1.
+const BACK: &str = "DROP TABLE delegated; PRAGMA user_version = 1";
+
+#[test]
+fn a_store_of_the_first_schema_keeps_identity_and_journal_over_the_migration() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("node.db");
+    let mut store = NodeStore::open(&path).unwrap();
+    let identity = store.identity("node1").unwrap();
+    store.journal_once("sysctl net/ipv4/ip_forward", "0").unwrap();
+    store.set_blocks(&["10.32.1.0/24".parse().unwrap()]).unwrap();
+    drop(store);
+    Connection::open(&path).unwrap().execute_batch(BACK).unwrap();
+    let refused = NodeStore::open(&path).unwrap_err();
+    assert!(matches!(refused, StoreError::Older { found: 1, known: 2, .. }), "{refused}");
+    let mut store = NodeStore::migrate(&path).unwrap();
+    assert_eq!(store.replaced(), None);
+    assert_eq!(store.identity("node1").unwrap(), identity);
+    assert_eq!(store.journal_get("sysctl net/ipv4/ip_forward").unwrap().as_deref(), Some("0"));
+    assert_eq!(store.blocks().unwrap().len(), 1);
+    assert!(store.delegated().unwrap().is_empty());
+    assert!(NodeStore::open(&path).is_ok(), "once is enough");
+}
+
+#[test]
+fn a_node_store_of_a_newer_schema_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("node.db");
+    drop(NodeStore::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    for refused in [NodeStore::open(&path).unwrap_err(), NodeStore::migrate(&path).unwrap_err()] {
+        assert!(matches!(refused, StoreError::Newer { found: 99, .. }), "{refused}");
+    }
+}
 
 #[test]
 fn a_node_keeps_its_uid_for_ever_and_may_change_its_name() {

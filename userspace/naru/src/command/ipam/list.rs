@@ -5,10 +5,7 @@ use naru_node::{host, paths::Paths};
 use naru_store::StateStore;
 use serde::Serialize;
 
-use crate::{
-    args::OutputArgs,
-    report::{Table, print_json},
-};
+use crate::report::{OutputArgs, Table, print_json};
 
 /// One line of `naru ipam list`; with `--json` a list of these.
 #[derive(Serialize)]

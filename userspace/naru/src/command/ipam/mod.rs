@@ -18,7 +18,7 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use naru_node::paths::Paths;
 
-use crate::args::OutputArgs;
+use crate::report::OutputArgs;
 
 /// Exit status when something was found, or refused as things stand.
 const FOUND: u8 = 1;

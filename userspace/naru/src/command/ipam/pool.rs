@@ -8,10 +8,7 @@ use naru_node::{
 use serde::Serialize;
 
 use super::{PoolAddArgs, PoolArgs, PoolCommand, PoolDrainArgs, PoolShowArgs, view};
-use crate::{
-    args::OutputArgs,
-    report::{Table, print_json},
-};
+use crate::report::{OutputArgs, Table, print_json};
 
 /// One range of a pool; `naru ipam pool show --json` is a list of these.
 #[derive(Serialize)]

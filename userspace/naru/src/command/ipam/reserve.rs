@@ -9,7 +9,7 @@ use naru_node::{
 use serde::Serialize;
 
 use super::{ReserveArgs, UnreserveArgs};
-use crate::{args::OutputArgs, report::print_json};
+use crate::report::{OutputArgs, print_json};
 
 /// What `naru ipam reserve` and `unreserve` say; with `--json` this object.
 #[derive(Serialize)]

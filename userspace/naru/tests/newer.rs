@@ -1,0 +1,184 @@
+//! What a newer naru left is refused by every verb before anything is changed (kind 22 of the field cases), and what others
+//! keep in our directories stays (kind 25).
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+mod machine;
+
+use std::{fs, path::Path, process::Command};
+
+use machine::{CLUSTER, Machine, pod::Pod, run};
+use serde_json::{Value, json};
+
+const NEXT: u32 = naru_abi::ABI_VERSION + 1;
+
+/// A state that only a newer naru leaves: what it is, how it is made, and what the refusal says.
+type Newer = (&'static str, fn(&Machine), &'static str);
+
+const STATES: [Newer; 5] = [
+    ("pins", pins, "is a newer naru's"),
+    ("node.json", |machine| edit(machine, "run/node.json", "abi", NEXT), "is a newer naru's"),
+    ("format", format, "is a newer naru's"),
+    ("state.db", |machine| schema(machine, "run/state.db"), "schema 99 is newer than 1"),
+    ("node.db", |machine| schema(machine, "state/node.db"), "schema 99 is newer than 2"),
+];
+
+/// Pins of the next version of the ABI, as an init makes them first.
+fn pins(machine: &Machine) {
+    let map = machine.path(&format!("run/bpf/abi{NEXT}/PODS"));
+    fs::create_dir(map.parent().unwrap()).unwrap();
+    let create =
+        format!("bpftool map create {} type hash key 16 value 40 entries 10 name newer", map.display());
+    machine.tool(&create);
+}
+
+/// Both files in a version to come.
+fn format(machine: &Machine) {
+    edit(machine, "run/node.json", "format", 99);
+    edit(machine, "state/init.json", "format", 99);
+}
+
+fn edit(machine: &Machine, file: &str, key: &str, number: u32) {
+    let path = machine.path(file);
+    let mut content: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    content[key] = number.into();
+    fs::write(path, content.to_string()).unwrap();
+}
+
+fn schema(machine: &Machine, store: &str) {
+    let connection = rusqlite::Connection::open(machine.path(store)).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+}
+
+/// Everything of the machine, the stores' content and what is attached included.
+fn picture(machine: &Machine) -> Vec<(&'static str, String)> {
+    let mut all = machine.snapshot();
+    // The kernel prints pinned maps as text: what programs count goes on.
+    for (_, text) in &mut all {
+        let counted = |line: &&str| !line.starts_with("\tcpu");
+        *text = text.lines().filter(counted).collect::<Vec<_>>().join("\n");
+    }
+    let content = |file: &&str| format!("{file}: {:?}", fs::read(machine.path(file)).ok());
+    let stores: Vec<String> = ["run/state.db", "state/node.db"].iter().map(content).collect();
+    all.push(("stores", stores.join("\n")));
+    all.push(("filters", machine.attached()));
+    all
+}
+
+fn assert_same(context: &str, before: &[(&str, String)], after: &[(&str, String)]) {
+    for ((what, before), (_, after)) in before.iter().zip(after) {
+        let only_in = |one: &str, other: &str| -> String {
+            one.lines()
+                .filter(|line| !other.lines().any(|known| known == *line))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let (gone, come) = (only_in(before, after), only_in(after, before));
+        assert!(before == after, "{context}: {what} differ:\n- {gone}\n+ {come}");
+    }
+}
+
+/// What the plugin answers to a verb: its exit status, its code and its message.
+fn answer(pod: &Pod, machine: &Machine, verb: &str) -> (bool, u64, String) {
+    let output = pod.call_as(machine, verb, &pod.name);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let text = answer["msg"].as_str().unwrap_or_default().to_owned();
+    (output.status.success(), answer["code"].as_u64().unwrap_or_default(), text)
+}
+
+/// The commands of `naru` that change a node, as it is called.
+const COMMANDS: [&[&str]; 7] = [
+    &["init"],
+    &["init", "--max-flows", "1024"],
+    &["uninstall"],
+    &["uninstall", "--force"],
+    &["ipam", "reserve", "10.32.0.77", "--note", "gateway"],
+    &["ipam", "pool", "add", "extra", "10.77.0.0/24"],
+    &["status"],
+];
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn every_verb_refuses_what_a_newer_naru_left_and_changes_nothing() {
+    for (state, make, words) in STATES {
+        let machine = Machine::clustered();
+        machine.ok(&["init"]);
+        let keys = json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": []});
+        let [pod, other] = ["pod", "other"].map(|name| Pod::new(&machine, name, keys.clone()));
+        pod.add(&machine);
+        make(&machine);
+        let before = picture(&machine);
+        let unchanged = |what: &str| assert_same(&format!("{state}: {what}"), &before, &picture(&machine));
+        for arguments in COMMANDS {
+            let told = machine.refused(arguments);
+            assert!(told.contains(words), "{state}: {arguments:?}: {told}");
+            unchanged(&arguments.join(" "));
+        }
+        for (verb, pod, code) in
+            [("ADD", &other, 11), ("CHECK", &pod, 11), ("GC", &pod, 11), ("STATUS", &pod, 50)]
+        {
+            let (ended_well, told, text) = answer(pod, &machine, verb);
+            assert!(!ended_well && told == code && text.contains(words), "{state}: {verb}: {told}: {text}");
+            unchanged(verb);
+        }
+        let log = agent_of(&machine, &[]).1;
+        assert!(log.contains(words), "{state}: agent: {log}");
+        unchanged("agent");
+        // What is gone cannot wait: the veth goes, and what is the newer one's stays.
+        let veths = || machine.ip("-o link show").matches("naru1:").count();
+        assert_eq!(veths(), 1, "{state}");
+        assert!(answer(&pod, &machine, "DEL").0, "{state}");
+        assert_eq!(veths(), 0, "{state}");
+        assert_eq!(machine.path(&format!("run/bpf/abi{NEXT}/PODS")).exists(), state == "pins");
+    }
+}
+
+/// An agent that is given a second; its exit status, 124 if it still ran, and its log.
+fn agent_of(machine: &Machine, arguments: &[&str]) -> (i32, String) {
+    let mut command = machine.command("timeout");
+    command.args(["1", env!("CARGO_BIN_EXE_naru"), "agent"]).args(arguments);
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_second_agent_is_refused_before_it_changes_anything_and_ends() {
+    let machine = Machine::clustered();
+    let first = machine.agent();
+    let other = machine.path("other.toml");
+    fs::write(&other, CLUSTER.replace("10.32.", "10.64.").replace("fd10:32:", "fd10:64:")).unwrap();
+    let before = picture(&machine);
+    let (status, log) = agent_of(&machine, &["--cluster", other.to_str().unwrap()]);
+    assert_eq!(status, 1, "{log}");
+    assert!(log.contains(&format!("process {}: stop it first", first.pid())), "{log}");
+    let own_log = |all: &[(&'static str, String)]| -> Vec<(&'static str, String)> {
+        all.iter().filter(|(what, _)| *what != "files").cloned().collect()
+    };
+    assert_same("second agent", &own_log(&before), &own_log(&picture(&machine)));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn uninstall_leaves_files_of_others_in_directories_that_are_shared() {
+    let machine = Machine::clustered();
+    for directory in ["run/bpf", "state"] {
+        fs::create_dir_all(machine.path(directory)).unwrap();
+    }
+    run(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(machine.path("run/bpf")));
+    let theirs =
+        ["run/locksmith", "run/state.db.bak", "run/node.json.orig", "state/node.db.copy", "state/init.json~"];
+    for file in theirs {
+        fs::write(machine.path(file), "theirs").unwrap();
+    }
+    let directories = ["run/bpf/abi", "run/bpf/abi3x", "run/bpf/abi03", "run/bpf/abilities", "run/bpf/abi2"];
+    for directory in directories {
+        fs::create_dir_all(machine.path(directory).join("theirs")).unwrap();
+    }
+    machine.ok(&["init"]);
+    machine.ok(&["uninstall"]);
+    let gone = |path: &str| !Path::new(&machine.path(path)).exists();
+    let lost: Vec<&str> = theirs.into_iter().chain(directories).filter(|path| gone(path)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(gone("run/state.db") && gone("run/lock") && gone("state/node.db") && !machine.pins().exists());
+}
