@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use naru_e2e::{
     lab::Lab,
-    matrix::{self, Outcome, Plan},
+    matrix::{self, CellResult, Plan},
 };
 
 /// The traffic matrix over a lab of two nodes or more with two pods or more on each.
@@ -48,7 +48,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let failed = matrix::print_failures(&rows);
     let cells = || rows.iter().flat_map(|row| [&row.v4, &row.v6]);
-    let passed = cells().filter(|cell| cell.outcome == Outcome::Passed).count();
+    let passed = cells().filter(|cell| cell.result == CellResult::Passed).count();
     let bytes: u64 = cells().map(|cell| cell.bytes).sum();
     println!("{passed} cells passed, {failed} failed, {bytes} bytes carried");
     Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Cell, Outcome, Row};
+use super::{Cell, CellResult, Row};
 
 /// All cells, each as
 /// `{"path": "pod to pod, one node", "check": "ping", "protocol": "icmp", "family": "v4", "result": "passed", "why": "",
@@ -14,10 +14,10 @@ pub fn json(rows: &[Row]) -> Value {
 }
 
 fn cell(row: &Row, family: &str, cell: &Cell) -> Value {
-    let (result, why) = match &cell.outcome {
-        Outcome::Passed => ("passed", ""),
-        Outcome::Failed(why) => ("failed", why.as_str()),
-        Outcome::Absent => ("absent", ""),
+    let (result, why) = match &cell.result {
+        CellResult::Passed => ("passed", ""),
+        CellResult::Failed(why) => ("failed", why.as_str()),
+        CellResult::Absent => ("absent", ""),
     };
     json!({
         "path": row.path.label(),

@@ -2,13 +2,16 @@ use naru_node::machine::MARKS;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use naru_bpf::{Pins, is_of_pods};
-use naru_netlink::links::{Change, Watch};
-use naru_node::{host::NftWatch, machine::DEVICE};
+use naru_netlink::links::{Change, DeviceConf, Watch};
+use naru_node::{host::firewall, machine::DEVICE};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{
     Notify,
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
+
+/// The value of `rp_filter` for which packets may come in by any interface.
+const LOOSE: u32 = 2;
 
 /// What the threads tell the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +58,7 @@ pub fn watch(file: Option<&Path>, pins: Pins) -> anyhow::Result<UnboundedReceive
 /// Notes that firewall rules changed, ours or others', from a thread of its own; many changes are one note.
 pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
     let changed = Arc::new(Notify::new());
-    let mut watch = NftWatch::open()?;
+    let mut watch = firewall::watch()?;
     let note = Arc::clone(&changed);
     std::thread::Builder::new().name("nftables".into()).spawn(move || {
         loop {
@@ -123,13 +126,22 @@ fn concern(change: &Change) -> Option<Wake> {
         }
         Change::Route { ours, gone } => (*gone || !*ours).then_some(Wake::Routes),
         Change::Address { .. } | Change::Rule => Some(Wake::Routes),
+        Change::Conf(conf) => is_undone(conf).then_some(Wake::Routes),
         Change::Filters { .. } | Change::FilterInPlace { .. } => None,
         Change::Lost => Some(Wake::Everything),
     }
 }
 
+/// Whether packets may be forwarded no more. A new device tells both of its settings, and its filter is its maker's; alone
+/// a filter tells what somebody set, which only a loose one leaves without effect.
+fn is_undone(conf: &DeviceConf) -> bool {
+    conf.forwarding.map_or(conf.rp_filter != Some(LOOSE), |on| !on)
+}
+
 #[cfg(test)]
 mod tests {
+    use naru_netlink::links::ConfOf;
+
     use super::*;
 
     fn link(name: &str, up: bool) -> Change {
@@ -162,6 +174,17 @@ mod tests {
             [told(Some(5)), told(Some(6)), told(None)],
             [None, Some(News::Filters(7)), Some(News::Filters(7))]
         );
+    }
+
+    #[test]
+    fn forwarding_that_somebody_switches_off_is_looked_at_and_a_pods_new_interface_is_not() {
+        let conf = |forwarding, rp_filter| {
+            concern(&Change::Conf(DeviceConf { v4: true, of: ConfOf::Device(7), forwarding, rp_filter }))
+        };
+        assert_eq!(conf(Some(true), Some(0)), None, "a new device");
+        assert_eq!(conf(Some(false), None), Some(Wake::Routes));
+        assert_eq!(conf(Some(true), None), None, "switched on, by us or others");
+        assert_eq!([conf(None, Some(1)), conf(None, Some(2))], [Some(Wake::Routes), None]);
     }
 
     #[test]

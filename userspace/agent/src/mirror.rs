@@ -12,7 +12,7 @@ use naru_node::{
     health, host, init,
     machine::{self, AgentPlace, MARKS, MachineError, NodeFacts, Request, Settings},
     paths::Paths,
-    symmetry, sync,
+    readiness, symmetry, sync,
 };
 use naru_store::StateStore;
 
@@ -35,6 +35,8 @@ pub struct Mirror {
     shared: BTreeSet<Option<IpAddr>>,
     /// Warnings that are in the log already.
     warned: BTreeSet<String>,
+    /// What the last glance found undone: it is made again once, and then told by the larger passes.
+    undone: Option<String>,
     /// Held from before the first change on: one agent a node, and no uninstall meanwhile.
     place: Option<AgentPlace>,
 }
@@ -51,6 +53,7 @@ impl Mirror {
             remembered: Pass::default(),
             shared: BTreeSet::new(),
             warned: BTreeSet::new(),
+            undone: None,
             place: None,
         }
     }
@@ -110,6 +113,9 @@ impl Mirror {
     /// The programs on the tunnel device, the uplinks and pods by tcx, and on the interfaces whose `filters` somebody changed;
     /// whether all are as they should be now.
     pub fn glance(&mut self, filters: &BTreeSet<u32>) -> bool {
+        if let Err(error) = self.unannounced() {
+            tracing::error!("{error}");
+        }
         let devices = sync::reattach(&self.paths);
         let pods = self.restore(filters);
         let mut complaints = Vec::new();
@@ -125,6 +131,25 @@ impl Mirror {
         }
         self.detached = complaints;
         self.detached.is_empty()
+    }
+
+    /// Makes again what somebody undid without the kernel's telling anybody: pins, the programs' configuration, the tunnel
+    /// device's neighbours. Programs are [`sync::reattach`]'s. What cannot be made waits for the next larger pass.
+    fn unannounced(&mut self) -> Result<(), MachineError> {
+        let fault = match machine::current(&self.paths)? {
+            Some(facts) => readiness::unannounced_fault(&self.paths, &facts)?,
+            // Before the first init there is nothing to miss.
+            None => {
+                self.place.as_ref().map(|_| format!("{}: what init made is gone", self.paths.run.display()))
+            }
+        };
+        if fault == self.undone {
+            return Ok(());
+        }
+        self.undone.clone_from(&fault);
+        let Some(fault) = fault else { return Ok(()) };
+        tracing::info!("{fault}: made again");
+        self.everything()
     }
 
     fn restore(&self, filters: &BTreeSet<u32>) -> Result<Vec<String>, MachineError> {
@@ -170,6 +195,8 @@ impl Mirror {
     fn init(&mut self, cluster: Option<ClusterSpec>) -> Result<(), MachineError> {
         let request = Request { cluster, ..self.request.clone() };
         let ready = init::run_as_agent(&self.paths, &request, &mut self.place)?;
+        // Asked for once: what its network's configuration says of it later counts.
+        self.request.standalone = None;
         if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
             for line in ready.summary() {
                 tracing::info!("{line}");

@@ -1,4 +1,4 @@
-//! What a node with many pods holds: the maps in the kernel, and the agent.
+//! The memory of a node with many pods: the maps in the kernel, and the agent.
 
 use std::{
     fs,

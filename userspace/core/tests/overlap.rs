@@ -1,4 +1,4 @@
-//! Pod ranges against what else has addresses.
+//! Pod ranges compared with other addresses in use.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

@@ -5,10 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Marks {
     /// Protocol number of its routes and rules (`RTA_PROTOCOL`, `FRA_PROTOCOL`).
     pub protocol: u8,
-    /// Routing table that its rules look up.
-    pub table: u32,
-    /// Preference of its rules.
-    pub preference: u32,
     /// Beginning of the alias of every host veth.
     pub alias_prefix: &'static str,
     /// Where its traffic-control filters are.

@@ -132,6 +132,18 @@ pub fn netns_identity(netns: BorrowedFd<'_>) -> Result<NetnsIdentity, NetnsError
     Ok(NetnsIdentity { cookie: cookie_of(netns)?, inode })
 }
 
+/// The identity of the calling thread's namespace.
+///
+/// # Errors
+/// Neither the kernel's cookie nor procfs is there.
+pub fn own_identity() -> Result<NetnsIdentity, NetnsError> {
+    match own_cookie() {
+        // Nobody asks for the other one then.
+        Some(cookie) => Ok(NetnsIdentity { cookie: Some(cookie), inode: 0 }),
+        None => netns_identity(current_netns()?.as_fd()),
+    }
+}
+
 /// Runs `work` on a thread of its own inside the namespace and waits for it. Sockets opened there stay there.
 ///
 /// # Errors

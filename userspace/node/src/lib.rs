@@ -10,6 +10,7 @@ pub mod init;
 pub mod lease;
 pub mod machine;
 pub mod paths;
+pub mod readiness;
 pub mod reservations;
 pub mod symmetry;
 pub mod sync;

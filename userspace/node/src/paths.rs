@@ -109,6 +109,12 @@ impl Paths {
         self.run.join("node.json")
     }
 
+    /// What init left in the kernel, to compare a look with: `<run>/ready.json`.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.run.join("ready.json")
+    }
+
     /// Our network configuration for the container runtime: `<conf dir>/05-naru.conflist`.
     #[must_use]
     pub fn conflist(&self) -> PathBuf {

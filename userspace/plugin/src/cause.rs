@@ -1,4 +1,4 @@
-//! What an adapter's error means to the runtime.
+//! The meaning of an adapter's error to the runtime.
 
 use naru_netlink::netns::NetnsError;
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ pub(crate) fn of_attach(error: &AttachError) -> Error {
     Error::new(code_of(&error.cause, Code::Attach), error.to_string())
 }
 
-/// The code for `cause`; `otherwise` where the specification has none.
+/// The code for `cause`; `otherwise` if the specification has none.
 pub(crate) fn code_of(cause: &Cause, otherwise: Code) -> Code {
     match cause {
         Cause::Namespace(NetnsError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -40,7 +40,7 @@ pub(crate) fn code_of(cause: &Cause, otherwise: Code) -> Code {
     }
 }
 
-/// Whatever is wrong with the store passes: it is freed, remounted, upgraded or rebuilt.
+/// Every fault of the store is temporary: it is freed, remounted, upgraded or rebuilt.
 const fn code_of_store(_: &StoreError) -> Code {
     Code::TryAgainLater
 }
@@ -51,7 +51,8 @@ pub(crate) fn of_init(error: &MachineError) -> Error {
     Error::new(code, error.to_string())
 }
 
-/// Whether making the node ready anew is the cure: store or pins are gone, damaged or of another boot.
+/// Returns true if making the node ready again is the remedy: the store or the pins are gone, damaged or of another
+/// boot.
 pub(crate) fn asks_for_init(cause: &Cause) -> bool {
     let store = |error: &StoreError| error.wants_creation();
     match cause {

@@ -1,4 +1,4 @@
-//! The `loopback` plugin: brings `lo` of a container up. Container runtimes run it before every other one.
+//! The `loopback` plugin sets `lo` of a container up. Container runtimes run it before every other plugin.
 
 use naru_netlink::netns;
 use naru_node::machine::MARKS;
@@ -19,7 +19,7 @@ pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
             result.to_json(version).map_err(|why| Error::new(Code::InvalidConfig, why))
         }),
         Call::Check(_, netns) => is_up(&netns).map(|()| String::new()),
-        // The namespace's end takes `lo` along.
+        // `lo` goes with its namespace.
         _ => Ok(String::new()),
     };
     answered.map_err(|error| (Some(version), error))

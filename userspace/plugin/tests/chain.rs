@@ -25,7 +25,8 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    /// Calls one plugin of the list as libcni does: name, version and result put in, capabilities it asked for filled.
+    /// Calls one plugin of the list as libcni does: with name, version and result added, and with the values of the
+    /// capabilities that the plugin lists.
     fn call(&self, plugin: &Value, verb: &str, pod: &Netns, previous: Option<&Value>) -> Said {
         let mut conf = plugin.clone();
         conf["cniVersion"] = json!("1.0.0");
@@ -62,7 +63,7 @@ impl Chain<'_> {
         result.unwrap()
     }
 
-    /// All but portmap, whose CHECK cannot succeed.
+    /// Calls CHECK of all plugins but portmap, whose CHECK cannot succeed.
     fn check(&self, pod: &Netns, result: &Value) {
         for plugin in self.plugins.iter().filter(|plugin| plugin["type"] != "portmap") {
             self.call(plugin, "CHECK", pod, Some(result)).ok();
@@ -90,7 +91,7 @@ fn connect(from: &Netns, to: &str, port: u16) -> std::io::Result<TcpStream> {
     from.inside(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)))
 }
 
-/// Bytes that arrive within `time` when the sender sends as much as it can.
+/// Bytes that arrive within `time` if the sender sends as much as it can.
 fn flood(mut sender: TcpStream, mut receiver: TcpStream, time: Duration) -> usize {
     receiver.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     sender.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -142,7 +143,7 @@ fn the_reference_plugins_behind_naru_take_its_result_and_all_of_them_check_and_l
     assert_eq!((node.veths().len(), node.entries().len(), node.held().len()), (1, 2, 2), "the other pod's");
 }
 
-/// 1 MB/s to the pod, 2 MB/s from it, a tenth of a second's worth of each at once.
+/// 1 MB/s to the pod and 2 MB/s from it, each with a burst of a tenth of a second.
 fn rates() -> Value {
     json!({ "bandwidth": {
         "ingressRate": 8_000_000, "ingressBurst": 800_000, "egressRate": 16_000_000, "egressBurst": 1_600_000,
@@ -218,9 +219,9 @@ fn a_host_port_leads_an_outside_host_to_the_pod() {
     assert!(connect(&outside, NODE[0], 18090).is_err());
 }
 
-/// Debian's portmap (1.1.1) looks in CHECK for the rules of the one family among those of the other, wherever ip6tables
-/// works: it is no main plugin's result that it stumbles over. A portmap that has learned better fails this test, and
-/// `Chain::check` may ask it then.
+/// In CHECK, Debian's portmap (1.1.1) looks for the rules of one family among those of the other, wherever ip6tables
+/// works, whatever the main plugin's result is. A portmap without this fault fails this test; `Chain::check` may then
+/// call it.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn portmap_s_check_fails_behind_naru_as_it_does_behind_ptp() {

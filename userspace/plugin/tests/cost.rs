@@ -1,4 +1,4 @@
-//! What an ADD costs must not depend on what the node holds already.
+//! The cost of an ADD must not depend on the number of addresses that the node holds already.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -9,7 +9,7 @@ use std::{fs, time::Instant};
 use harness::{Netns, Node};
 use naru_core::{
     ids::AttachmentId,
-    ipam::{Domain, Request},
+    ipam::{AddressRequest, Domain},
 };
 use serde_json::{Value, json};
 
@@ -61,9 +61,9 @@ fn ten_thousand_addresses_in_use_cost_an_add_nothing() {
     let mut store = full.store();
     for at in 0..HELD {
         let owner = AttachmentId::new("test", format!("held{at}"), "eth0").unwrap();
-        store.reserve(&Request::new(Domain::naru(), "10.79.0.0/16", owner), 1).unwrap();
+        store.reserve(&AddressRequest::new(Domain::naru(), "10.79.0.0/16", owner), 1).unwrap();
     }
-    // In turns, so that whatever else the machine does meets both.
+    // The two take turns, so that other load on the machine meets both.
     let rounds: Vec<(Cost, Cost)> =
         (0..ROUNDS).map(|_| (add(&empty, &empty_conf), add(&full, &full_conf))).collect();
     let ratio = |of: fn(&Cost) -> f64| median(rounds.iter().map(|(few, many)| of(many) / of(few)).collect());

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use naru_core::ids::{AttachmentId, Generation};
 use naru_core::ipam::{
-    self, AddressSet, Adoption, Assignment, Domain, Family, IndexFault, IpamError, Ledger, Millis, PoolSpec,
-    Range, RangeChanges, Request, Reservation, Row, Usage,
+    self, AddressRequest, AddressSet, Adoption, Assignment, Domain, Family, IndexFault, IpamError, Ledger,
+    Millis, PoolSpec, Range, RangeChanges, Reservation, Row, Usage,
 };
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -68,19 +68,29 @@ impl StateStore {
     }
 
     /// Assigns addresses; the same attachment in the same namespace gets what it has.
-    pub fn reserve(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
+    pub fn reserve(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.transact(|ledger| ipam::assign(ledger, request, now))
     }
 
+    /// What [`StateStore::reserve`] would answer now; takes everything back.
+    pub fn rehearse(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
+        self.undo(|ledger| ipam::assign(ledger, request, now))
+    }
+
+    /// Whether anything could be written now; takes it back.
+    pub fn rehearse_write(&mut self) -> Result<(), StoreError> {
+        self.undo(|ledger| ledger.next_generation(Generation(0)).map(drop))
+    }
+
     /// Writes down addresses that another IPAM gave; see [`ipam::claim`].
-    pub fn claim(&mut self, request: &Request, now: Millis) -> Result<Assignment, ReserveError> {
+    pub fn claim(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.transact(|ledger| ipam::claim(ledger, request, now))
     }
 
     /// Assigns one address of every set; see [`ipam::assign_from_each`].
     pub fn reserve_from_each(
         &mut self,
-        request: &Request,
+        request: &AddressRequest,
         sets: &[AddressSet],
         now: Millis,
     ) -> Result<Assignment, ReserveError> {
@@ -226,6 +236,18 @@ impl StateStore {
 
     fn view(&self) -> SqlLedger<'_> {
         SqlLedger { connection: &self.connection, path: &self.path }
+    }
+
+    /// One transaction that ends as it began.
+    fn undo<T, E: From<StoreError>>(
+        &mut self,
+        operation: impl FnOnce(&mut SqlLedger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begun.map_err(|error| StoreError::sqlite(&self.path, error))?;
+        let outcome = operation(&mut SqlLedger { connection: &transaction, path: &self.path })?;
+        transaction.rollback().map_err(|error| StoreError::sqlite(&self.path, error))?;
+        Ok(outcome)
     }
 
     /// One transaction, begun as a writer's so that two never both read before they write.

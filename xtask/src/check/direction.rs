@@ -1,12 +1,11 @@
-//! Which crate may use which: abi <- packet <- datapath; abi <- core <- node <- {plugin, agent};
-//! core <- cluster <- agent; cni <- plugin; node <- sandbox <- bench <- agent.
+//! The permitted uses between crates, held against cargo's metadata. ARCHITECTURE.md has the picture.
 
 use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Context;
 use serde_json::Value;
 
-/// Crates of ours, and those of ours that each may use outside tests.
+/// Crates of ours, each with those of ours that it may use outside tests.
 const MAY_USE: [(&str, &[&str]); 18] = [
     ("naru-abi", &[]),
     ("naru-packet", &["naru-abi"]),
@@ -49,7 +48,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("naru-e2e", &["naru-abi"]),
 ];
 
-/// What a crate must not reach, however far down: beginnings of package names.
+/// Packages that a crate must not reach, however far down, by the beginnings of their names.
 const NEVER: [(&str, &[&str]); 6] = [
     ("naru-core", &["tokio", "aya", "rtnetlink", "netlink-", "kube", "rusqlite", "libc", "rustix"]),
     ("naru-packet", &["aya", "tokio"]),

@@ -3,10 +3,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 use naru_abi::{Addr, RouteKind, RouteValue, route_flags};
 
-use super::{Inputs, Remote, Way};
+use super::{Inputs, NextHop, Remote};
 
-/// The map `ROUTES`. Where two say something of one prefix, the later kind of this list counts:
-/// not masqueraded, local block, remote block, remote node, local node.
+/// The desired content of the map `ROUTES`. If two sources give an entry for the same prefix, the later one of this
+/// list wins: no-masquerade prefixes, local blocks, remote blocks, remote nodes, local nodes.
 pub fn entries(inputs: &Inputs<'_>) -> BTreeMap<IpNet, RouteValue> {
     let mut entries = BTreeMap::new();
     for prefix in &inputs.cluster.no_masquerade {
@@ -27,15 +27,16 @@ fn hosts(addresses: &[IpAddr]) -> impl Iterator<Item = IpNet> {
     addresses.iter().copied().map(IpNet::from)
 }
 
-/// The entry of an address of another node, or of pods behind it: its kind is the tunnel's unless the way is direct.
+/// The entry for an address of another node, or for pods behind that address: of kind `direct` if the next hop needs
+/// no tunnel, else of kind `by_tunnel`.
 fn entry(remote: Remote<'_>, address: IpAddr, by_tunnel: RouteKind, direct: RouteKind) -> RouteValue {
-    let way = remote.to(address);
-    let kind = match way {
-        Way::Tunnel { .. } => by_tunnel,
-        Way::Direct { .. } => direct,
+    let next_hop = remote.to(address);
+    let kind = match next_hop {
+        NextHop::Tunnel { .. } => by_tunnel,
+        NextHop::Direct { .. } => direct,
     };
-    let flags = if remote.takes_programs(way) { 0 } else { route_flags::DEVICE_PATH };
-    RouteValue { kind: kind as u32, mtu: way.mtu(), node: Addr::from(remote.underlay), flags }
+    let flags = if remote.takes_programs(next_hop) { 0 } else { route_flags::DEVICE_PATH };
+    RouteValue { kind: kind as u32, mtu: next_hop.mtu(), node: Addr::from(remote.underlay), flags }
 }
 
 fn local(kind: RouteKind) -> RouteValue {

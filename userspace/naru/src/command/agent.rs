@@ -23,7 +23,7 @@ pub fn run(paths: &Paths, args: &AgentArgs) -> anyhow::Result<()> {
         move || follow_log(&pins)
     });
     let source = Box::new(source(paths, &args.init));
-    let mirror = Mirror::new(paths.clone(), request(&args.init, None), source);
+    let mirror = Mirror::new(paths.clone(), request(paths, &args.init, None)?, source);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(follow(mirror, Duration::from_secs(args.interval)))
 }

@@ -4,7 +4,7 @@ use naru_core::cluster::ClusterSpec;
 use naru_node::{
     health,
     init::run as init,
-    machine::{Request, Standalone},
+    machine::{OWN_NETWORK, Request, Settings, Standalone},
     paths::Paths,
 };
 
@@ -17,7 +17,7 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
         true => Some(source.load()?),
         false => None,
     };
-    let ready = init(paths, &request(args, cluster)).context("init")?;
+    let ready = init(paths, &request(paths, args, cluster)?).context("init")?;
     for line in ready.summary() {
         println!("{line}");
     }
@@ -32,14 +32,17 @@ pub fn source(paths: &Paths, args: &InitArgs) -> FileSource {
     FileSource { path: args.cluster.clone().unwrap_or_else(|| paths.cluster_file()) }
 }
 
-/// What the arguments ask for.
-pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
+/// What the arguments ask for. Of subnets that are a pool already they say nothing else.
+pub fn request(paths: &Paths, args: &InitArgs, cluster: Option<ClusterSpec>) -> anyhow::Result<Request> {
+    let pools = Settings::load(paths)?.map(|settings| settings.pools).unwrap_or_default();
+    let is_known = pools.iter().any(|pool| pool.subnets == args.subnet);
     let standalone = (!args.subnet.is_empty()).then(|| Standalone {
+        network: OWN_NETWORK.to_owned(),
         subnets: args.subnet.clone(),
-        masquerade: true,
+        masquerade: (!is_known).then_some(true),
         ..Standalone::default()
     });
-    Request {
+    Ok(Request {
         node: args.node.clone(),
         cluster,
         attach: args.attach,
@@ -50,5 +53,5 @@ pub fn request(args: &InitArgs, cluster: Option<ClusterSpec>) -> Request {
         max_flows: args.max_flows,
         allow_overlap: args.allow_overlap,
         ..Request::default()
-    }
+    })
 }

@@ -124,7 +124,7 @@ fn gather(paths: &Paths, facts: NodeFacts) -> anyhow::Result<Status> {
         node: Some(facts.node),
         addresses: facts.addresses,
         blocks: facts.blocks,
-        subnets: facts.subnets,
+        subnets: facts.own.into_iter().map(|pool| pool.subnets).collect(),
         pod_mtu: Some(facts.pod_mtu),
         uplinks: facts.uplinks,
     })

@@ -49,6 +49,17 @@ impl Pod {
 
     /// The plugin's answer to `verb`, in the machine's namespace, for the pod of that name in namespace `default`.
     pub fn call_as(&self, machine: &Machine, verb: &str, pod: &str) -> Output {
+        self.call(machine, verb, pod, &self.conf)
+    }
+
+    /// The answer to `verb` with these keys beside those of the configuration.
+    pub fn call_with(&self, machine: &Machine, verb: &str, keys: &Value) -> Output {
+        let mut conf = self.conf.clone();
+        conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        self.call(machine, verb, &self.name, &conf)
+    }
+
+    fn call(&self, machine: &Machine, verb: &str, pod: &str, conf: &Value) -> Output {
         let mut command = machine.command(plugin());
         command
             .env("CNI_COMMAND", verb)
@@ -62,7 +73,7 @@ impl Pod {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(self.conf.to_string().as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }
 

@@ -48,9 +48,25 @@ impl Links {
     /// # Errors
     /// The kernel refuses the dump.
     pub fn addresses(&self) -> Result<Vec<NodeAddress>, LinkError> {
+        self.addresses_by(0)
+    }
+
+    /// The addresses of one interface.
+    ///
+    /// # Errors
+    /// The kernel refuses the dump.
+    pub fn addresses_of(&self, index: u32) -> Result<Vec<NodeAddress>, LinkError> {
+        let mut list = self.addresses_by(index)?;
+        // An older kernel lists those of all.
+        list.retain(|address| address.index == index);
+        Ok(list)
+    }
+
+    /// Of one interface where the kernel can tell them apart; 0 is all.
+    fn addresses_by(&self, index: u32) -> Result<Vec<NodeAddress>, LinkError> {
         let mut list = Vec::new();
         for family in FAMILIES {
-            let question = RouteNetlinkMessage::GetAddress(message(0, family, 0));
+            let question = RouteNetlinkMessage::GetAddress(message(index, family, 0));
             let answers = self.dump(&question, "addresses: list")?;
             list.extend(answers.iter().filter_map(parsed).filter(|found| family_of(found.ip) == family));
         }

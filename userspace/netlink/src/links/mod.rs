@@ -12,6 +12,7 @@ mod link;
 mod listed_route;
 mod mac;
 mod neighbour;
+mod netconf;
 mod next_hop;
 mod overlay;
 mod pair;
@@ -34,6 +35,7 @@ pub use host_side::{HostSide, PodAddress};
 pub use link::{HostVeth, Link};
 pub use mac::Mac;
 pub use neighbour::Neighbour;
+pub use netconf::{ConfOf, DeviceConf};
 pub use next_hop::NextHop;
 pub use overlay::{Overlay, OverlayState};
 pub use pair::PairSpec;
@@ -41,7 +43,7 @@ pub use path::UnderlayPath;
 pub use pod::{PodRoute, PodSide, loopback_up, settled_routes, wire_pod};
 pub use pod_facts::{PodFacts, PodRouteFact, pod_facts};
 pub use route::{MAIN, Route, RouteTarget, SPARE_METRIC, UNREACHABLE_METRIC};
-pub use rule::Rule;
+pub use rule::{ForeignRule, Rule, RuleList, Selector};
 pub use watch::{Change, Watch};
 
 use std::{

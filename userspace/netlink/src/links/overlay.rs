@@ -63,6 +63,16 @@ impl Links {
         Ok(found.filter(|(_, options)| options.vxlan).map(|(_, options)| options.port))
     }
 
+    /// The overlay device of that name with its outer UDP port; `None` where there is none of the form that
+    /// [`Links::ensure_overlay`] makes.
+    ///
+    /// # Errors
+    /// The kernel refuses for another reason than the link's absence.
+    pub fn overlay(&self, name: &str) -> Result<Option<(Link, u16)>, LinkError> {
+        let found = self.find_overlay(name)?.filter(|(_, options)| options.is_of_our_form());
+        Ok(found.map(|(link, options)| (link, options.port)))
+    }
+
     /// Deletes the overlay device; `false` when it was gone already.
     ///
     /// # Errors
@@ -149,8 +159,11 @@ struct Options {
 impl Options {
     /// Whether the device serves `overlay` without being made anew.
     fn fits(&self, overlay: &Overlay) -> bool {
-        let form = self.vxlan && self.collect_metadata && !self.learning && self.zero_checksum_received;
-        form && self.port == overlay.port
+        self.is_of_our_form() && self.port == overlay.port
+    }
+
+    fn is_of_our_form(&self) -> bool {
+        self.vxlan && self.collect_metadata && !self.learning && self.zero_checksum_received
     }
 }
 

@@ -15,12 +15,17 @@ use super::{
     listed_route::ListedRoute,
     next_hop::NextHop,
     route::{COMPAT, MAIN},
-    rule::by_source,
+    rule::{Rule, Selector, add},
     socket::Request,
 };
 
 /// Index of `lo` in every namespace.
 const LOOPBACK: u32 = 1;
+
+/// The tables of a pod's interfaces, less their indexes, and the place of the rules that look them up: before the main
+/// table's, behind the local one's.
+const TABLES: u32 = 5230;
+const PREFERENCE: u32 = 5230;
 
 /// An address of the pod with the interface that has it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -60,7 +65,13 @@ impl Links {
         all.extend(addresses.iter().map(|ip| Sibling { index, ip: *ip }));
         let ways: BTreeSet<(u32, bool)> = all.iter().map(|one| (one.index, one.ip.is_ipv6())).collect();
         let ways = ways.into_iter().map(|(index, v6)| self.default_by(index, v6));
-        let rules = all.iter().map(|one| by_source(IpNet::from(one.ip), self.table_of(one.index), self.marks()));
+        let rule = |one: &Sibling| Rule {
+            selector: Selector::From(IpNet::from(one.ip)),
+            table: table_of(one.index),
+            preference: PREFERENCE,
+            suppress: None,
+        };
+        let rules = all.iter().map(|one| add(rule(one), self.protocol()));
         for outcome in self.socket().exchange(ways.chain(rules).collect())? {
             match outcome {
                 Err(error) if !error.is_present() => return Err(error),
@@ -68,11 +79,6 @@ impl Links {
             }
         }
         Ok(())
-    }
-
-    /// The table of an interface of the pod.
-    const fn table_of(&self, index: u32) -> u32 {
-        self.marks().table.saturating_add(index)
     }
 
     fn default_by(&self, index: u32, v6: bool) -> Request {
@@ -85,13 +91,18 @@ impl Links {
         header.kind = RouteType::Unicast;
         header.flags = RouteFlags::Onlink;
         message.attributes = vec![
-            RouteAttribute::Table(self.table_of(index)),
+            RouteAttribute::Table(table_of(index)),
             RouteAttribute::Oif(index),
             RouteAttribute::Gateway(self.marks().gateways.of(everywhere.addr()).into()),
         ];
         let what = format!("link {index}: add default route of its own");
         Request::new(RouteNetlinkMessage::NewRoute(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
     }
+}
+
+/// The table of an interface of the pod.
+const fn table_of(index: u32) -> u32 {
+    TABLES.saturating_add(index)
 }
 
 /// Whether the address is an IPv6 link-local one, which the kernel makes by itself.

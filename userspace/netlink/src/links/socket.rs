@@ -117,10 +117,31 @@ impl Socket {
         &mut self,
         message: &RouteNetlinkMessage,
         what: &str,
+        take: impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
+    ) -> Result<T, LinkError> {
+        let encoded =
+            |sequence| encode(Body::Typed(message.clone()), NLM_F_REQUEST | NLM_F_DUMP, sequence);
+        self.dump_whole(encoded, what, take)
+    }
+
+    /// [`Socket::dump`] of a family that the decoder does not know: a question of that type with this body.
+    pub fn dump_bytes(&mut self, kind: u16, body: &[u8], what: &str) -> Result<Vec<Reply>, LinkError> {
+        let encoded = |sequence| message::message(kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, body);
+        self.dump_whole(encoded, what, |all: &mut Vec<Reply>, reply| {
+            all.push(reply.clone());
+            Ok(())
+        })
+    }
+
+    /// Dumps again until nobody changed the list meanwhile.
+    fn dump_whole<T: Default>(
+        &mut self,
+        encoded: impl Fn(u32) -> Vec<u8>,
+        what: &str,
         mut take: impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
     ) -> Result<T, LinkError> {
         for _ in 0..DUMP_ATTEMPTS {
-            if let Some(all) = self.dump_once(message, what, &mut take)? {
+            if let Some(all) = self.dump_once(&encoded, what, &mut take)? {
                 return Ok(all);
             }
         }
@@ -130,13 +151,12 @@ impl Socket {
     /// One pass of a dump; `None` when the list changed under it.
     fn dump_once<T: Default>(
         &mut self,
-        message: &RouteNetlinkMessage,
+        encoded: impl Fn(u32) -> Vec<u8>,
         what: &str,
         take: &mut impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
     ) -> Result<Option<T>, LinkError> {
         let sequence = self.next_sequence();
-        let bytes = encode(Body::Typed(message.clone()), NLM_F_REQUEST | NLM_F_DUMP, sequence);
-        self.send(&bytes, what)?;
+        self.send(&encoded(sequence), what)?;
         // What cannot be read does not end it: the kernel starts no other dump on this socket before the last word.
         let (mut all, mut torn, mut failed) = (T::default(), false, Ok(()));
         loop {

@@ -11,19 +11,27 @@ use netlink_packet_route::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{LinkError, Mac, link::parsed, reply::Reply, socket::Socket};
+use super::{
+    LinkError, Mac,
+    link::parsed,
+    netconf::{self, DeviceConf, RTM_NEWNETCONF},
+    reply::Reply,
+    socket::Socket,
+};
 use crate::{
     FilterMark, Marks,
     message::{find, u32_at},
 };
 
 /// `RTMGRP_LINK | RTMGRP_TC | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_IFADDR |
-/// RTMGRP_IPV6_ROUTE`, and the group `RTNLGRP_IPV6_RULE`, which has no name of that form.
-const GROUPS: u32 = 0x1 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
+/// RTMGRP_IPV6_ROUTE`, and the groups `RTNLGRP_IPV6_RULE` (19), `RTNLGRP_IPV4_NETCONF` (24) and `RTNLGRP_IPV6_NETCONF`
+/// (25), which have no name of that form.
+const GROUPS: u32 = 0x1 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18 | 1 << 23 | 1 << 24;
 
 /// All messages of traffic control: `RTM_NEWQDISC` to `RTM_GETTFILTER`, `RTM_NEWCHAIN` to `RTM_GETCHAIN`.
 const TRAFFIC_CONTROL: [RangeInclusive<u16>; 2] = [36..=46, 100..=102];
 const RTM_DELQDISC: u16 = 37;
+const RTM_DELNETCONF: u16 = 81;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 /// Words of `struct tcmsg`, and its length; a filter's priority is the upper half of `tcm_info`.
@@ -69,6 +77,8 @@ pub enum Change {
     },
     /// A policy rule appeared or went.
     Rule,
+    /// Somebody set forwarding or the reverse path filter, of a device or of those to come; a new device tells its own.
+    Conf(DeviceConf),
     /// Somebody took a filter, or the qdisc with all of them, off an interface that stays, or attached one that is not
     /// where ours are.
     Filters {
@@ -159,6 +169,13 @@ fn change(reply: &Reply, marks: &Marks) -> Option<Change> {
     }
     if TRAFFIC_CONTROL.iter().any(|kinds| kinds.contains(&reply.kind)) {
         return filters(reply, marks.filter);
+    }
+    if reply.kind == RTM_NEWNETCONF {
+        let tells = |conf: &DeviceConf| conf.forwarding.is_some() || conf.rp_filter.is_some();
+        return netconf::parsed(reply).filter(tells).map(Change::Conf);
+    }
+    if reply.kind == RTM_DELNETCONF {
+        return None;
     }
     let Ok(message) = reply.decode("watch") else { return Some(Change::Lost) };
     match &message {

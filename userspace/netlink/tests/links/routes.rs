@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use naru_netlink::links::{Links, MAIN, Neighbour, NextHop, PairSpec, Route, RouteTarget, Rule};
+use naru_netlink::links::{
+    ForeignRule, Links, MAIN, Neighbour, NextHop, PairSpec, Route, RouteTarget, Rule, Selector,
+};
 
 use super::scene::{HOST_MAC, NODE, Netns, POD, POD_MAC, ip, node, overlay, spec};
 
@@ -16,7 +18,7 @@ fn to_block(block: IpNet, index: u32, source: Option<IpAddr>, mtu: u32) -> Route
 
 fn to_node(node: IpAddr, index: u32, mtu: u32) -> Route {
     let target = RouteTarget::Gateway { index, via: MARKS.gateways.of(node) };
-    Route::new(IpNet::from(node), MARKS.table, target, None, Some(mtu))
+    Route::new(IpNet::from(node), 5230, target, None, Some(mtu))
 }
 
 fn unreachable(block: IpNet) -> Route {
@@ -120,11 +122,23 @@ fn a_rule_is_there_once_and_goes_exactly() {
     let before = node.sh("ip rule; ip -6 rule");
     node.run(|| {
         let links = Links::open(MARKS).unwrap();
-        let rules = ["10.32.0.0/24", "fd10:32::/112"].map(|from| Rule { from: from.parse().unwrap() });
+        let net = |text: &str| text.parse().unwrap();
+        let rule = |selector, preference, suppress| Rule { selector, table: 5230, preference, suppress };
+        let rules = [
+            rule(Selector::From(net("10.32.0.0/24")), 5230, None),
+            rule(Selector::From(net("fd10:32::/112")), 5230, None),
+            rule(Selector::To(net("10.32.0.0/12")), 150, None),
+            rule(Selector::To(net("fd10:32::/48")), 150, Some(127)),
+        ];
         for rule in rules.into_iter().chain(rules) {
             links.ensure_rule(rule).unwrap();
         }
-        assert_eq!(links.rules().unwrap(), rules);
+        assert_eq!(links.rules().unwrap().own, rules.into());
+        assert_eq!(links.rules().unwrap().foreign, [], "the kernel's own lead nobody elsewhere");
+        node.sh("ip rule add pref 5270 lookup 52; ip -6 rule add pref 7 blackhole; ip rule add pref 9 lookup main");
+        let foreign = |preference, v4, table| ForeignRule { preference, v4, table };
+        assert_eq!(links.rules().unwrap().foreign, [foreign(7, false, None), foreign(5270, true, Some(52))]);
+        node.sh("ip rule del pref 5270; ip -6 rule del pref 7; ip rule del pref 9");
         for rule in rules {
             assert!(links.delete_rule(rule).unwrap());
             assert!(!links.delete_rule(rule).unwrap());

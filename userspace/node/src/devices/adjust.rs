@@ -2,8 +2,9 @@ use naru_bpf::Pins;
 use naru_netlink::links::{Link, Links};
 use naru_store::NodeStore;
 
-use super::{config, facts, forwarding, overlay, uplinks};
+use super::{Tunnel, config, facts, forwarding, overlay, uplinks};
 use crate::{
+    host::sysctl,
     machine::{self, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
 };
@@ -19,8 +20,14 @@ pub fn readjust(
 ) -> Result<(), MachineError> {
     let pins = paths.pins();
     // Repeating the whole of it would be announced, and wake the agent again.
-    if overlay.is_some_and(|link| link.mtu != overlay::device_mtu(settings, survey)) {
+    if let Some(tunnel) = Tunnel::of(links, settings, survey)?
+        && tunnel.fault(links)?.is_some()
+    {
         overlay::ensure(links, &pins, settings, survey)?;
+    }
+    let is_deaf = settings.families().v6 && sysctl::is_deaf_to_routers()?;
+    if is_deaf || forwarding::is_off(links, settings, overlay.map(|link| link.index))? {
+        forwarding::ensure(links, settings, &mut NodeStore::open(&paths.node_store())?)?;
     }
     config::ensure(links, &pins, settings, survey, overlay.map_or(0, |link| link.index))?;
     adapt(paths, &pins, settings, survey)?;
@@ -36,7 +43,6 @@ pub(crate) fn adapt(
     if !uplinks::strict(settings, survey)?.is_empty() {
         uplinks::loosen(settings, survey, &mut NodeStore::open(&paths.node_store())?)?;
     }
-    forwarding::keep(paths, settings, survey)?;
     uplinks::ensure(pins, settings, survey, NodeFacts::load(paths)?.as_ref())
 }
 

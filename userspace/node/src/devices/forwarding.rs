@@ -1,36 +1,54 @@
+use naru_netlink::links::Links;
+
 use naru_store::NodeStore;
 
 use crate::{
-    host::{HostError, sysctl},
-    machine::{MachineError, Settings, Survey},
-    paths::Paths,
+    host::{
+        Journal,
+        sysctl::{self, prepare_device},
+    },
+    machine::{DEVICE, MachineError, Settings},
+    readiness,
 };
 
-/// Makes the machine forward what pods send and get, by every interface that it may come by.
+/// Whether a device, or what new ones begin with, does not forward what pods' packets need, or the tunnel device, which
+/// has that index, is strict about where packets come from.
+pub(crate) fn is_off(links: &Links, settings: &Settings, tunnel: Option<u32>) -> Result<bool, MachineError> {
+    let (confs, families) = (links.device_confs()?, settings.families());
+    let is_strict = || readiness::strict(&confs, families).any(|index| Some(index) == tunnel);
+    Ok(!readiness::not_forwarding(&confs, families).is_empty() || is_strict())
+}
+
+/// Switches forwarding on, first for all, then for every device where somebody switched it off for one, or for those to
+/// come.
 pub(crate) fn ensure(
+    links: &Links,
     settings: &Settings,
-    survey: &Survey,
     journal: &mut NodeStore,
 ) -> Result<(), MachineError> {
     let was_own = journal.journal_get(&sysctl::forwarding_key())?.is_some();
-    let devices: Vec<String> = survey.ways_out.iter().cloned().collect();
-    Ok(sysctl::forward_packets(settings.families(), &devices, was_own, journal)?)
-}
-
-/// The same where somebody may have undone it, or an interface has come: the journal is opened only then.
-pub(crate) fn keep(paths: &Paths, settings: &Settings, survey: &Survey) -> Result<(), MachineError> {
-    let devices: Vec<String> = survey.ways_out.iter().cloned().collect();
-    if !sysctl::forwards_less(settings.families(), &devices)? {
-        return Ok(());
+    sysctl::forward_packets(settings.families(), was_own, journal)?;
+    let families = settings.families();
+    for conf in readiness::not_forwarding(&links.device_confs()?, families) {
+        // One that went meanwhile needs nothing.
+        if let Some(device) = readiness::name(links, conf.of)? {
+            let family = if conf.v4 { "ipv4" } else { "ipv6" };
+            switch_on(&device, &format!("net/{family}/conf/{device}/forwarding"), journal)?;
+        }
     }
-    ensure(settings, survey, &mut NodeStore::open(&paths.node_store())?)
+    if settings.is_clustered() && links.link(DEVICE)?.is_some() {
+        prepare_device(DEVICE, families)?;
+    }
+    Ok(())
 }
 
-/// The sysctls that keep packets of pods from being forwarded.
-///
-/// # Errors
-/// One cannot be read.
-pub(crate) fn closed(settings: &Settings, survey: &Survey) -> Result<Vec<String>, HostError> {
-    let devices: Vec<String> = survey.ways_out.iter().cloned().collect();
-    sysctl::closed(settings.families(), &devices)
+fn switch_on(device: &str, setting: &str, journal: &mut dyn Journal) -> Result<(), MachineError> {
+    if sysctl::read(setting)?.is_some() {
+        match device.starts_with("naru") {
+            // Nobody needs a setting of a device of ours restored.
+            true => sysctl::set_own(setting, "1")?,
+            false => drop(sysctl::set(setting, "1", journal)?),
+        }
+    }
+    Ok(())
 }

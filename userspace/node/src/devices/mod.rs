@@ -5,14 +5,16 @@ mod adjust;
 mod config;
 mod forwarding;
 mod overlay;
+mod tunnel;
 mod uplinks;
 
 pub use overlay::overlay_mac;
 
 pub(crate) use adjust::{adapt, publish, readjust};
-pub(crate) use forwarding::{closed as closed_forwarding, ensure as ensure_forwarding};
+pub(crate) use forwarding::ensure as ensure_forwarding;
 pub(crate) use overlay::ensure as ensure_overlay;
-pub(crate) use uplinks::{ensure as ensure_uplinks, loosen as loosen_uplinks};
+pub(crate) use tunnel::Tunnel;
+pub(crate) use uplinks::{ensure as ensure_uplinks, loose, loosen as loosen_uplinks};
 
 use std::net::IpAddr;
 
@@ -21,7 +23,7 @@ use naru_netlink::links::Links;
 
 use crate::{
     host,
-    machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
+    machine::{self, DEVICE, MachineError, NodeFacts, Settings, Survey},
 };
 
 /// Writes the programs' configuration where programs are to find it that are attached by others.
@@ -45,13 +47,14 @@ pub(crate) fn facts(links: &Links, settings: &Settings, survey: &Survey) -> Resu
     };
     Ok(NodeFacts {
         boot_id: host::boot_id()?,
+        netns: machine::netns()?,
         abi: naru_abi::ABI_VERSION,
         node: settings.node.clone(),
         addresses,
         blocks: settings.blocks().to_vec(),
         delegated: settings.delegated.clone(),
         pools: settings.pool_facts(),
-        subnets: settings.pools.iter().map(|pool| pool.subnets.clone()).collect(),
+        own: settings.pools.clone(),
         pod_mtu: survey.pod_mtu(settings),
         device_port: links.overlay_port(DEVICE)?,
         tunnel_port: settings.is_clustered().then_some(settings.cluster.tunnel.port),

@@ -14,7 +14,7 @@ use crate::machine::{DEVICE, MachineError, Settings, Survey};
 
 /// The tunnel device's IPv4 address. The kernel's loose reverse path filter is a strict one on a device without any, and
 /// would drop what a node sends through the tunnel that is answered directly.
-const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 2));
+pub(super) const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 2));
 
 /// Makes the tunnel device, what leads through it and the programs on it be as they should; a single machine has none.
 /// Returns the mode of attachment.
@@ -68,7 +68,7 @@ pub fn overlay_mac(node: &str) -> Mac {
 }
 
 /// Destination MAC of what the stack sends into the tunnel: any unicast address does, receivers do not look at it.
-fn peer_mac() -> Mac {
+pub(super) fn peer_mac() -> Mac {
     overlay_mac("any node")
 }
 

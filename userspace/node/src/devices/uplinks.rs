@@ -60,9 +60,18 @@ pub(crate) fn loosen(
     Ok(())
 }
 
+/// The uplinks, by index, that [`loosen`] looks at.
+pub(crate) fn loose(settings: &Settings, survey: &Survey) -> Vec<u32> {
+    let needs = |remote: naru_core::desired::Remote<'_>| remote.may_send_around(&settings.cluster);
+    match survey.ways(settings).remotes().any(needs) {
+        true => survey.uplinks.keys().copied().collect(),
+        false => Vec::new(),
+    }
+}
+
 /// The uplinks that [`loosen`] would change.
 pub(crate) fn strict(settings: &Settings, survey: &Survey) -> Result<Vec<String>, MachineError> {
-    if !survey.ways(settings).remotes().any(|remote| remote.may_send_around(&settings.cluster)) {
+    if loose(settings, survey).is_empty() {
         return Ok(Vec::new());
     }
     let value = |device: &str| -> Result<u8, MachineError> {

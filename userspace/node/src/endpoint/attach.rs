@@ -6,7 +6,7 @@ use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
     desired::IPV6_MIN_MTU,
     ids::{Alias, Generation, Label, NetnsId},
-    ipam::{Assignment, Domain, Millis, Request, Row, keeps},
+    ipam::{AddressRequest, Assignment, Domain, Millis, Row, keeps},
 };
 use naru_netlink::links::{self, HostSide, Link, LinkError, Mac, PairSpec, PodAddress, PodSide};
 
@@ -164,12 +164,12 @@ impl<'a> Work<'a> {
         Ok(self.attached)
     }
 
-    fn request(&self) -> Request {
-        Request {
+    fn request(&self) -> AddressRequest {
+        AddressRequest {
             pod: self.spec.pod.clone(),
             netns: Some(self.netns_id),
             addresses: self.spec.addresses.clone(),
-            ..Request::new(Domain::naru(), self.spec.pool.clone(), self.spec.id.clone())
+            ..AddressRequest::new(Domain::naru(), self.spec.pool.clone(), self.spec.id.clone())
         }
     }
 

@@ -73,7 +73,21 @@ pub fn check(
         ensure(addresses.contains(ip), || format!("store: {id} does not hold {ip}"))?;
     }
     let expected = Expected { addresses, routes: expected.routes.clone() };
-    find(tools, id, netns, &expected).map(|(attached, _)| attached)
+    let (attached, index) = find(tools, id, netns, &expected)?;
+    led_here(tools, &attached, index)?;
+    Ok(attached)
+}
+
+/// Whether the routes count: a rule of others may come before the table that they are in.
+fn led_here(tools: &Tools, attached: &Attached, index: u32) -> Result<(), Difference> {
+    for ip in &attached.addresses {
+        let path = tools.links.path_to(*ip)?;
+        ensure(path.index == index, || {
+            let own = &attached.host_name;
+            format!("the node's packets to {ip} leave by {}, not by {own}: see ip rule", path.device)
+        })?;
+    }
+    Ok(())
 }
 
 /// Compares the kernel's side; returns what stands, but for the pod's routes, and the interface's index.

@@ -11,7 +11,7 @@ mod error;
 mod examine;
 mod facts;
 mod import;
-mod namespaces;
+pub(crate) mod namespaces;
 mod plan;
 pub mod reconcile;
 mod restore;

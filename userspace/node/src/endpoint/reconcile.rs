@@ -1,6 +1,9 @@
 //! Putting right what differs between the store and the kernel, as [`naru_core::reconcile`] decides.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
@@ -56,7 +59,11 @@ pub fn pass(
         }
     }
     report.flows = purge(tools, &report.done).err();
-    for link in &facts.links {
+    // An ADD that is under way has yet to attach them.
+    let rows = tools.store.rows()?;
+    let wired: BTreeSet<(u32, Generation)> =
+        rows.iter().filter(|row| row.confirmed).map(|row| (row.ifindex, row.generation)).collect();
+    for link in facts.links.iter().filter(|link| wired.contains(&(link.ifindex, link.alias.generation()))) {
         if restore_filters(tools, link)? {
             report.filters.push(link.name.clone());
         }

@@ -7,11 +7,15 @@ use naru_netlink::links::Links;
 use naru_store::NodeStore;
 
 use crate::{
-    devices::closed_forwarding,
-    machine::{DEVICE, MachineError, NodeFacts, Settings, Survey, overlaps},
+    host::forward,
+    machine::{self, MachineError, NodeFacts, Settings, Survey, overlaps},
     paths::Paths,
+    readiness, sync,
 };
-use naru_bpf::{Pins, Side, attachment, chains, has_strays, pod_filters};
+use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
+
+/// Pods whose routes are asked for.
+const LOOKED_UP: usize = 256;
 
 /// Everything that is not as it should be; empty on a healthy node.
 ///
@@ -23,14 +27,18 @@ pub fn warnings(paths: &Paths, settings: &Settings) -> Result<Vec<String>, Machi
     let pins = paths.pins();
     let mut warnings: Vec<String> =
         overlaps(&links, settings, |_| true)?.iter().map(ToString::to_string).collect();
-    warnings.extend(closed_forwarding(settings, &survey)?.iter().map(|name| format!("{}: 0", name.replace('/', "."))));
     warnings.extend(pins.first_missing().map(|pin| format!("{}: not pinned", pin.display())));
     warnings.extend(own_addresses(settings, &survey));
     warnings.extend(unreachable_nodes(settings, &survey));
-    warnings.extend(overlay(&links, &pins, settings)?);
-    warnings.extend(uplinks(paths, &pins)?);
+    if let Some(facts) = machine::current(paths)? {
+        warnings.extend(readiness::faults(paths, &facts)?);
+    }
+    warnings.extend(sync::differences(&links, &pins, settings, &survey)?);
+    warnings.extend(elsewhere(&links, &pins)?);
+    warnings.extend(uplinks(paths)?);
     warnings.extend(pods(&links, &pins)?);
     warnings.extend(runtime(paths, settings));
+    warnings.extend(legacy_rules()?);
     warnings.extend(lost_journals(paths));
     Ok(warnings)
 }
@@ -66,30 +74,30 @@ fn unreachable_nodes(settings: &Settings, survey: &Survey) -> Vec<String> {
     lost.map(|node| format!("node {}: no route to its first address", node.name)).collect()
 }
 
-fn overlay(links: &Links, pins: &Pins, settings: &Settings) -> Result<Option<String>, MachineError> {
-    if !settings.is_clustered() {
-        return Ok(None);
+/// Pods that the node's own packets do not reach, because a rule before ours, or a route that is none of ours, leads
+/// elsewhere; of many pods the first ones.
+fn elsewhere(links: &Links, pins: &Pins) -> Result<Vec<String>, MachineError> {
+    let mut warnings = Vec::new();
+    for (address, value) in Pods::open(pins)?.entries()?.into_iter().take(LOOKED_UP) {
+        let address = IpAddr::from(address);
+        // Without any route to it the pod is on its way, or its route is missed above.
+        let Ok(path) = links.path_to(address) else { continue };
+        if path.index != value.ifindex {
+            warnings.push(format!(
+                "pod {address}: the node's packets to it leave by {}, not by its interface: see ip route get {address} and \
+                 ip rule",
+                path.device
+            ));
+        }
     }
-    let Some(link) = links.link(DEVICE)? else {
-        return Ok(Some(format!("{DEVICE}: the tunnel device is gone")));
-    };
-    if !link.up {
-        return Ok(Some(format!("{DEVICE}: down")));
-    }
-    let attached = attachment(pins, Side::Overlay, DEVICE).is_ok_and(|attachment| attachment.is_complete());
-    Ok((!attached).then(|| format!("{DEVICE}: programs are not attached")))
+    Ok(warnings)
 }
 
-/// Uplinks without our programs, or with more than one in a direction.
-fn uplinks(paths: &Paths, pins: &Pins) -> Result<Vec<String>, MachineError> {
+/// Uplinks with more than one of our programs in a direction.
+fn uplinks(paths: &Paths) -> Result<Vec<String>, MachineError> {
     let mut warnings = Vec::new();
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(warnings) };
     for name in facts.uplinks {
-        if !attachment(pins, Side::of_uplink(facts.sends_around), &name)
-            .is_ok_and(|found| found.is_complete())
-        {
-            warnings.push(format!("{name}: programs are not attached"));
-        }
         for chain in chains(&name).into_iter().flatten().filter(|chain| chain.ours() > 1) {
             warnings.push(format!("{name}: {} programs of ours at {}", chain.ours(), chain.direction));
         }
@@ -107,6 +115,16 @@ fn pods(links: &Links, pins: &Pins) -> Result<Vec<String>, MachineError> {
     };
     let veths = links.host_veths()?;
     Ok(veths.iter().filter_map(|veth| Some(format!("{}: {}", veth.name, wrong(&veth.name)?))).collect())
+}
+
+/// Rules of others that nothing on this machine can read.
+fn legacy_rules() -> Result<Vec<String>, MachineError> {
+    let text = |tool| {
+        format!(
+            "{tool}: not installed, but its tables are in use: whether they drop pods' packets is not known"
+        )
+    };
+    Ok(forward::unreadable()?.into_iter().map(text).collect())
 }
 
 /// What the container runtime will not find.

@@ -65,16 +65,14 @@ pub struct Families {
     pub v6: bool,
 }
 
-/// Makes this machine forward the families, by the interface that packets of pods come in by as much as by `devices`,
-/// by which the answers to them do: every interface has a switch of its own. A host that takes router advertisements goes
-/// on taking them, also those that are yet to come, from whatever kind of router. `was_own`: whether forwarding of IPv6
-/// was switched on by us before, so that interfaces of a later time are deaf to routers because of that.
+/// Makes this machine forward the families. A host that takes router advertisements goes on taking them, also those that
+/// are yet to come, from whatever kind of router. `was_own`: whether forwarding of IPv6 was switched on by us before, so
+/// that interfaces of a later time are deaf to routers because of that.
 ///
 /// # Errors
 /// As [`set`].
 pub fn forward_packets(
     families: Families,
-    devices: &[String],
     was_own: bool,
     journal: &mut dyn Journal,
 ) -> Result<(), HostError> {
@@ -88,40 +86,20 @@ pub fn forward_packets(
         }
         switch_forwarding_on(V6, journal)?;
     }
-    for name in closed(families, devices)? {
-        set(&name, "1", journal)?;
-    }
     Ok(())
 }
 
-/// Whether [`forward_packets`] may have something to change.
+/// Whether an interface of others would take router advertisements if the machine did not forward.
 ///
 /// # Errors
 /// A sysctl cannot be read.
-pub fn forwards_less(families: Families, devices: &[String]) -> Result<bool, HostError> {
-    Ok(!closed(families, devices)?.is_empty() || (families.v6 && !deaf()?.is_empty()))
+pub fn is_deaf_to_routers() -> Result<bool, HostError> {
+    Ok(!deaf()?.is_empty())
 }
 
 /// Where the sysctls of a family's interfaces are.
 const V4: &str = "net/ipv4/conf";
 const V6: &str = "net/ipv6/conf";
-
-/// The switches of forwarding that are off: of all, of interfaces to come, and of `devices`.
-///
-/// # Errors
-/// A sysctl cannot be read.
-pub fn closed(families: Families, devices: &[String]) -> Result<Vec<String>, HostError> {
-    let mut closed = Vec::new();
-    for (is_served, root) in [(families.v4, V4), (families.v6, V6)] {
-        for device in ["all", "default"].into_iter().chain(devices.iter().map(String::as_str)) {
-            let name = format!("{root}/{device}/forwarding");
-            if is_served && read(&name)?.is_some_and(|value| value == "0") {
-                closed.push(name);
-            }
-        }
-    }
-    Ok(closed)
-}
 
 /// Interfaces of others that take router advertisements as long as the machine does not forward.
 fn attentive() -> Result<Vec<String>, HostError> {

@@ -1,7 +1,8 @@
+use ipnet::IpNet;
 use naru_store::NodeStore;
 use serde_json::{Value, json};
 
-use crate::machine::{MachineError, Settings};
+use crate::machine::{MachineError, OWN_NETWORK, Pool, Settings};
 use crate::{
     host,
     paths::{GivenPaths, Paths},
@@ -51,9 +52,15 @@ fn text(paths: &Paths, settings: &Settings) -> String {
     format!("{:#}\n", content(paths, settings))
 }
 
-/// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do.
+/// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do. What it leaves out is read as
+/// no, so it says all that the first pool of a single machine is; the node's blocks need nothing.
 fn content(paths: &Paths, settings: &Settings) -> Value {
-    let mut plugin = json!({ "type": "naru-cni", "ipam": ipam(settings) });
+    let pool = settings.pools.first().filter(|_| !settings.is_clustered());
+    let mut plugin = json!({ "type": "naru-cni", "ipam": { "type": "naru-ipam" } });
+    if let Some(pool) = pool {
+        plugin["ipMasq"] = json!(pool.masquerade);
+        plugin["ipam"]["ranges"] = json!(sets(pool));
+    }
     let directories = directories(paths);
     if directories.as_object().is_some_and(|directories| !directories.is_empty()) {
         plugin["naru"] = directories;
@@ -61,20 +68,36 @@ fn content(paths: &Paths, settings: &Settings) -> Value {
     json!({
         "cniVersion": "1.0.0",
         "cniVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
-        "name": "naru",
+        "name": OWN_NETWORK,
         "plugins": [plugin],
     })
 }
 
-/// The node's blocks need no subnet here; a single machine's do.
-fn ipam(settings: &Settings) -> Value {
-    match settings.pools.first().filter(|_| !settings.is_clustered()) {
-        Some(pool) => {
-            let sets: Vec<Value> = pool.subnets.iter().map(|subnet| json!([{ "subnet": subnet }])).collect();
-            json!({ "type": "naru-ipam", "ranges": sets })
+/// The pool's subnets, a set for each family, in their order, and as gateways what no pod gets.
+fn sets(pool: &Pool) -> Vec<Vec<Value>> {
+    let mut sets: Vec<(bool, Vec<Value>)> = Vec::new();
+    for (range, is_v4) in ranges(pool) {
+        match sets.iter_mut().find(|(v4, _)| *v4 == is_v4) {
+            Some((_, set)) => set.push(range),
+            None => sets.push((is_v4, vec![range])),
         }
-        None => json!({ "type": "naru-ipam" }),
     }
+    sets.into_iter().map(|(_, set)| set).collect()
+}
+
+/// Each subnet, with the next gateway of its family: they come back in this order, wherever they are.
+fn ranges(pool: &Pool) -> Vec<(Value, bool)> {
+    let mut gateways = pool.reserved.clone();
+    let mut with_gateway = |subnet: &IpNet| {
+        let is_v4 = subnet.addr().is_ipv4();
+        let own = gateways.iter().position(|gateway| gateway.is_ipv4() == is_v4);
+        let range = match own.map(|at| gateways.remove(at)) {
+            Some(gateway) => json!({ "subnet": subnet, "gateway": gateway }),
+            None => json!({ "subnet": subnet }),
+        };
+        (range, is_v4)
+    };
+    pool.subnets.iter().map(&mut with_gateway).collect()
 }
 
 /// Those directories that the plugin would not find by default.
@@ -97,7 +120,6 @@ mod tests {
     use naru_core::cluster::ClusterSpec;
 
     use super::*;
-    use crate::machine::Pool;
 
     fn settings(pools: Vec<Pool>) -> Settings {
         Settings {
@@ -116,7 +138,12 @@ mod tests {
 
     fn pool(subnets: &[&str]) -> Pool {
         let subnets = subnets.iter().map(|subnet| subnet.parse().unwrap()).collect();
-        Pool { subnets, reserved: Vec::new(), masquerade: true }
+        Pool {
+            subnets,
+            reserved: Vec::new(),
+            masquerade: true,
+            networks: ::std::collections::BTreeSet::new(),
+        }
     }
 
     #[test]
@@ -134,6 +161,19 @@ mod tests {
         assert_eq!(list["plugins"][0]["naru"]["stateDir"], "/x/state");
         let sets = json!([[{ "subnet": "10.22.0.0/16" }], [{ "subnet": "fd22::/64" }]]);
         assert_eq!(list["plugins"][0]["ipam"]["ranges"], sets);
+    }
+
+    #[test]
+    fn the_list_says_all_that_the_pool_is() {
+        let paths = Paths::under(Path::new("/x"));
+        let reserved = vec!["10.22.0.9".parse().unwrap(), "fd22::9".parse().unwrap()];
+        let pool =
+            Pool { reserved, masquerade: false, ..pool(&["10.22.0.8/31", "10.22.0.10/31", "fd22::/64"]) };
+        let list = content(&paths, &settings(vec![pool]));
+        assert_eq!(list["plugins"][0]["ipMasq"], false);
+        let v4 = json!([{ "subnet": "10.22.0.8/31", "gateway": "10.22.0.9" }, { "subnet": "10.22.0.10/31" }]);
+        let sets = json!([v4, [{ "subnet": "fd22::/64", "gateway": "fd22::9" }]]);
+        assert_eq!(list["plugins"][0]["ipam"]["ranges"], sets, "one set a family: two are refused");
     }
 
     #[test]

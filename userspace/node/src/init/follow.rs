@@ -8,6 +8,7 @@ use crate::{
 };
 use crate::{
     paths::Paths,
+    readiness::Record,
     sync::{self, Changes},
 };
 
@@ -33,6 +34,7 @@ pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, Ma
     ensure_overlay(&links, &pins, &settings, &survey)?;
     adapt(paths, &pins, &settings, &survey)?;
     let changes = sync::apply(&links, &pins, &settings, &survey)?;
+    Record::note(paths, (&links, &pins), (&settings, &survey), changes.mirrored)?;
     settings.save(paths)?;
     publish(paths, &links, &settings, &survey)?;
     Ok(Some(changes))

@@ -21,6 +21,7 @@ pub(crate) use directories::{
 use crate::{
     machine::{Delegated, MachineError, NodeFacts, Request, Standalone, current},
     paths::Paths,
+    readiness,
 };
 
 /// As [`ensure`], for a network whose addresses another IPAM gives: the node needs no pool for it.
@@ -28,29 +29,22 @@ use crate::{
 /// # Errors
 /// As [`ensure`].
 pub fn ensure_delegated(paths: &Paths, delegated: &Delegated) -> Result<NodeFacts, MachineError> {
-    if let Some(facts) = current(paths)?.filter(|facts| facts.knows(delegated)) {
-        return Ok(facts);
-    }
     let request = Request { delegated: Some(delegated.clone()), ..Request::default() };
-    run::run_unless(paths, &request, |facts| facts.knows(delegated))
+    ready(paths, &request, |facts| facts.knows(delegated))
 }
 
-/// What the plugin calls before every ADD and STATUS: returns at once when the node is initialised in this boot
-/// and knows the subnets (reads `<run>/node.json`, looks at the pins); else initialises it under the lock, with
-/// what the init before was told (`<state>/init.json`).
+/// What the plugin calls before every ADD and STATUS: returns soon when the node is initialised in this boot, as init
+/// left it, and serves the network as it is asked for (reads two files, looks at pins and kernel); else initialises it under
+/// the lock, with what the init before was told (`<state>/init.json`).
 ///
 /// The store's pools (domain `naru`, named by [`crate::machine::pool_name`]) have their ranges when it returns.
 ///
 /// # Errors
 /// [`MachineError`]; [`MachineError::is_retryable`] tells whether a later ADD may succeed without anybody's doing.
 pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFacts, MachineError> {
-    let wanted = standalone.map_or(&[][..], |standalone| &standalone.subnets);
-    if let Some(facts) = current(paths)?.filter(|facts| facts.serves(wanted)) {
-        return Ok(facts);
-    }
     let request = Request { standalone: standalone.cloned(), ..Request::default() };
-    let facts = run::run_unless(paths, &request, |facts| facts.serves(wanted))?;
-    if facts.serves(wanted) { Ok(facts) } else { Err(MachineError::NotConfigured) }
+    let facts = ready(paths, &request, |facts| facts.serves(standalone))?;
+    if facts.serves(standalone) { Ok(facts) } else { Err(MachineError::NotConfigured) }
 }
 
 /// As [`ensure`], for pods of the pool of that name, which an administrator made.
@@ -58,10 +52,19 @@ pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFact
 /// # Errors
 /// As [`ensure`]; [`MachineError::NoPool`] where there is none.
 pub fn ensure_pool(paths: &Paths, name: &str) -> Result<NodeFacts, MachineError> {
-    let facts = match current(paths)?.filter(|facts| facts.has_pool(name)) {
-        Some(facts) => return Ok(facts),
-        None => run::run_unless(paths, &Request::default(), |facts| facts.has_pool(name))?,
-    };
+    let facts = ready(paths, &Request::default(), |facts| facts.has_pool(name))?;
     let known = facts.pools.iter().map(|pool| pool.name.clone()).collect();
     if facts.has_pool(name) { Ok(facts) } else { Err(MachineError::NoPool { pool: name.to_owned(), known }) }
+}
+
+/// The node, if it is ready and `is_enough`; made so else.
+fn ready(
+    paths: &Paths,
+    request: &Request,
+    is_enough: impl Fn(&NodeFacts) -> bool,
+) -> Result<NodeFacts, MachineError> {
+    match current(paths)?.filter(&is_enough) {
+        Some(facts) if readiness::fault(paths, &facts)?.is_none() => Ok(facts),
+        _ => run::run_unless(paths, request, is_enough),
+    }
 }

@@ -102,7 +102,7 @@ mod tests {
     use naru_core::{
         cluster::{ClusterSpec, NodeSpec},
         ids::AttachmentId,
-        ipam::{DEFAULT_COOLING, Request as Wish, State},
+        ipam::{AddressRequest, DEFAULT_COOLING, State},
     };
     use tempfile::TempDir;
 
@@ -143,14 +143,18 @@ mod tests {
     }
 
     fn single(subnet: &str) -> Settings {
-        let standalone =
-            Standalone { subnets: vec![subnet.parse().unwrap()], masquerade: true, ..Standalone::default() };
+        let standalone = Standalone {
+            network: "net".into(),
+            subnets: vec![subnet.parse().unwrap()],
+            masquerade: Some(true),
+            ..Standalone::default()
+        };
         Settings::merge(None, &Request { standalone: Some(standalone), ..Request::default() }).unwrap()
     }
 
     fn take(state: &mut StateStore, pool: &str, container: &str) -> IpAddr {
         let owner = AttachmentId::new("naru", container, "eth0").unwrap();
-        state.reserve(&Wish::new(Domain::naru(), pool, owner), host::now()).unwrap().addresses[0]
+        state.reserve(&AddressRequest::new(Domain::naru(), pool, owner), host::now()).unwrap().addresses[0]
     }
 
     #[test]
@@ -177,7 +181,8 @@ mod tests {
         let mut scene = Scene::new();
         let kept = take(&mut scene.init("boot-1", &clustered("10.32.0.0/24")), "node", "old");
         let mut state = scene.init("boot-1", &single("10.22.0.0/16"));
-        let nobody = Wish::new(Domain::naru(), "node", AttachmentId::new("naru", "new", "eth0").unwrap());
+        let nobody =
+            AddressRequest::new(Domain::naru(), "node", AttachmentId::new("naru", "new", "eth0").unwrap());
         assert!(state.reserve(&nobody, host::now()).is_err(), "the blocks are gone");
         let row = state.rows().unwrap().remove(0);
         assert_eq!((row.address, row.state), (kept, State::Assigned));

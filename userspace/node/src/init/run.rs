@@ -1,3 +1,5 @@
+use std::io::ErrorKind;
+
 use crate::machine::MARKS;
 
 use naru_core::{
@@ -10,9 +12,10 @@ use naru_store::{NodeStore, Start, StateStore};
 use super::{conflist, directories, migrate, pools};
 use crate::{
     delegate,
-    endpoint::{Maps, Tools, reconcile},
+    endpoint::{Maps, Tools, namespaces, reconcile},
     host::{self, forward},
     paths::Paths,
+    readiness::{self, Record},
     sync::{self, Changes},
 };
 use crate::{
@@ -43,8 +46,12 @@ impl Ready {
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
         let facts = &self.facts;
-        let blocks: Vec<String> =
-            facts.blocks.iter().chain(facts.subnets.iter().flatten()).map(ToString::to_string).collect();
+        let blocks: Vec<String> = facts
+            .blocks
+            .iter()
+            .chain(facts.own.iter().flat_map(|pool| &pool.subnets))
+            .map(ToString::to_string)
+            .collect();
         let mut lines =
             vec![format!("node {}: blocks {}, pod mtu {}", facts.node, blocks.join(" "), facts.pod_mtu)];
         if let Some(attach) = self.attach {
@@ -98,7 +105,7 @@ pub fn run_as_agent(
     locked(paths, request, links, &mut node)
 }
 
-/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says.
+/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it returns.
 pub(super) fn run_unless(
     paths: &Paths,
     request: &Request,
@@ -108,10 +115,33 @@ pub(super) fn run_unless(
     check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
     let _lock = machine::lock(paths)?;
-    if let Some(facts) = current(paths)?.filter(is_enough) {
+    if let Some(facts) = current(paths)?.filter(is_enough)
+        && readiness::fault(paths, &facts)?.is_none()
+    {
         return Ok(facts);
     }
-    Ok(locked(paths, request, links, &mut node)?.facts)
+    let facts = locked(paths, request, links, &mut node)?.facts;
+    match readiness::fault(paths, &facts)? {
+        None => Ok(facts),
+        Some(fault) => Err(MachineError::NotAsMade(fault)),
+    }
+}
+
+/// Maps and programs that are of a network namespace which is no more (a container that was this node started again) know
+/// interfaces of it by numbers that mean others here.
+fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
+    let Some(facts) = NodeFacts::load(paths)? else { return Ok(()) };
+    if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
+        return Ok(());
+    }
+    if namespaces::alive().keys().any(|id| id.to_string() == facts.netns) {
+        return Err(MachineError::OtherNamespace { run: paths.run.clone() });
+    }
+    let root = paths.pins().root().to_owned();
+    match std::fs::remove_dir_all(&root) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(MachineError::file(root, "remove")(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Who makes this machine a node.
@@ -152,7 +182,8 @@ fn locked(
 ) -> Result<Ready, MachineError> {
     // Somebody else may have had the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
-    let ready = prepare(paths, settings, &survey, links, node)?;
+    discard_other_namespaces(paths)?;
+    let (ready, links) = prepare(paths, settings, &survey, links, node)?;
     // Traffic first: what follows waits for the disk.
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
@@ -161,6 +192,7 @@ fn locked(
         release_stale(paths, &ready.facts, node)?;
     }
     forward::open(node)?;
+    Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     conflist::ensure(paths, &ready.settings, node)?;
     Ok(ready)
@@ -196,13 +228,15 @@ fn prepare(
     survey: &Survey,
     links: Links,
     node: &mut NodeStore,
-) -> Result<Ready, MachineError> {
+) -> Result<(Ready, Links), MachineError> {
     host::ensure_bpffs(&paths.bpf, node)?;
     let pins = paths.pins();
     let installed = naru_bpf::install(&pins, settings.sizes())?;
     migrate::run(&links, &pins, &settings, survey)?;
-    ensure_forwarding(&settings, survey, node)?;
+    ensure_forwarding(&links, &settings, node)?;
     let attach = ensure_overlay(&links, &pins, &settings, survey)?;
+    // The tunnel device may be new.
+    ensure_forwarding(&links, &settings, node)?;
     loosen_uplinks(&settings, survey, node)?;
     ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
     let mut facts = devices::facts(&links, &settings, survey)?;
@@ -221,7 +255,7 @@ fn prepare(
     };
     naru_bpf::discard_other_versions(&pins)?;
     let changes = sync::apply(&links, &pins, &settings, survey)?;
-    Ok(Ready { facts, settings, attach, installed, changes })
+    Ok((Ready { facts, settings, attach, installed, changes }, links))
 }
 
 /// Writes the pods that live in the kernel into a new store and new maps, and gives them new programs.

@@ -10,7 +10,7 @@ use std::{
 
 use naru_core::{
     ids::{AttachmentId, NetnsId, PodName},
-    ipam::{AddressSet, Domain, Millis, Request, Row, State},
+    ipam::{AddressRequest, AddressSet, Domain, Millis, Row, State},
 };
 use naru_store::{StateStore, StoreError};
 
@@ -40,11 +40,11 @@ pub struct Ask {
 /// # Errors
 /// No address, one that is taken, or the store.
 pub fn add(paths: &Paths, ask: &Ask, now: Millis) -> Result<Vec<IpAddr>, Cause> {
-    let request = Request {
+    let request = AddressRequest {
         pod: ask.pod.clone(),
         netns: namespace(&ask.netns),
         addresses: ask.addresses.clone(),
-        ..Request::new(domain(&ask.id), String::new(), ask.id.clone())
+        ..AddressRequest::new(domain(&ask.id), String::new(), ask.id.clone())
     };
     let boot = host::boot_id()?;
     let mut store = match StateStore::open(&paths.lease_store(), &boot) {

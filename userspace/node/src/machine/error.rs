@@ -11,7 +11,8 @@ use crate::host::HostError;
 pub enum MachineError {
     /// Neither a cluster nor a subnet is known.
     #[error(
-        "this node is not initialised: no cluster was accepted yet and the configuration names no subnet"
+        "this node is not initialised: no cluster was accepted yet and the configuration names no subnet: run naru init \
+         here with a cluster file (or --subnet), or name a subnet in the configuration's ipam"
     )]
     NotConfigured,
     /// Init has not run since the machine was started.
@@ -47,6 +48,30 @@ pub enum MachineError {
         /// Why not.
         why: String,
     },
+    /// What a network configuration asks for is another network's; nothing was changed.
+    #[error("network {network}: {why}")]
+    Network {
+        /// The network.
+        network: String,
+        /// Why not.
+        why: String,
+    },
+    /// The network namespace that the process is in cannot be told.
+    #[error("{0}")]
+    Namespace(String),
+    /// The node's files belong to another network namespace, which lives: two nodes need directories each.
+    #[error(
+        "{}: belongs to a node in another network namespace, which still exists: name other directories (--run-dir and \
+         the others), or end that one first",
+        run.display()
+    )]
+    OtherNamespace {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// What init makes is not as it should be, and making it again did not help.
+    #[error("this node is not ready: {0}")]
+    NotAsMade(String),
     /// Nobody made a pool of that name.
     #[error("there is no pool {pool} on this node; there is {}", none_or(known))]
     NoPool {
@@ -133,6 +158,8 @@ impl MachineError {
                 | Self::UnknownNode { .. }
                 | Self::Content { .. }
                 | Self::Pool { .. }
+                | Self::Network { .. }
+                | Self::OtherNamespace { .. }
                 | Self::NoPool { .. }
         )
     }

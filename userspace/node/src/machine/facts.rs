@@ -3,7 +3,7 @@ use std::{io::ErrorKind, net::IpAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Delegated, MachineError, versions};
+use super::{Delegated, MachineError, Pool, Standalone, versions};
 use crate::paths::Paths;
 
 /// What init found and set for this boot, as attachments of pods need it; `<run>/node.json`.
@@ -11,6 +11,9 @@ use crate::paths::Paths;
 pub struct NodeFacts {
     /// The boot these facts hold for.
     pub boot_id: String,
+    /// The network namespace they hold for.
+    #[serde(default)]
+    pub netns: String,
     /// Layout version of maps and pins.
     pub abi: u32,
     /// This node's name.
@@ -19,8 +22,9 @@ pub struct NodeFacts {
     pub addresses: Vec<IpAddr>,
     /// Blocks that pods without a `subnet` in their configuration take addresses from (the cluster's).
     pub blocks: Vec<IpNet>,
-    /// The `subnet` lists of network configurations (standalone); each is a pool of its own in the store.
-    pub subnets: Vec<Vec<IpNet>>,
+    /// Pools of the `subnet` lists of network configurations (standalone).
+    #[serde(default)]
+    pub own: Vec<Pool>,
     /// Pools with a name.
     #[serde(default)]
     pub pools: Vec<PoolFacts>,
@@ -104,13 +108,12 @@ impl NodeFacts {
         wanted.subnets.iter().all(|subnet| masqueraded(subnet) == wanted.masquerade && is_served(subnet))
     }
 
-    /// Whether the node serves this list of subnets; an empty one means the node's blocks.
+    /// Whether the node serves the network, as it is asked for now; without one pods take the node's blocks.
     #[must_use]
-    pub fn serves(&self, subnets: &[IpNet]) -> bool {
-        if subnets.is_empty() {
-            !self.blocks.is_empty()
-        } else {
-            self.subnets.iter().any(|own| own == subnets)
+    pub fn serves(&self, asked: Option<&Standalone>) -> bool {
+        match asked.filter(|asked| !asked.subnets.is_empty()) {
+            None => !self.blocks.is_empty(),
+            Some(asked) => self.own.iter().any(|pool| asked.is_served_by(pool)),
         }
     }
 }
@@ -130,15 +133,29 @@ pub fn pool_name(subnets: &[IpNet]) -> String {
 mod tests {
     use super::*;
 
+    fn pool(subnets: Vec<IpNet>) -> Pool {
+        Pool { subnets, reserved: Vec::new(), masquerade: true, networks: ["net".to_owned()].into() }
+    }
+
+    fn asked(subnets: &[&str]) -> Standalone {
+        Standalone {
+            network: "net".into(),
+            subnets: subnets.iter().map(|text| text.parse().unwrap()).collect(),
+            reserved: Vec::new(),
+            masquerade: Some(true),
+        }
+    }
+
     fn facts(blocks: &[&str], subnets: &[&[&str]]) -> NodeFacts {
         let networks = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
         NodeFacts {
             boot_id: "boot".into(),
+            netns: "cookie:1".into(),
             abi: 1,
             node: "node1".into(),
             addresses: vec!["2001:db8::1".parse().unwrap(), "198.51.100.1".parse().unwrap()],
             blocks: networks(blocks),
-            subnets: subnets.iter().map(|list| networks(list)).collect(),
+            own: subnets.iter().map(|list| pool(networks(list))).collect(),
             pools: Vec::new(),
             delegated: None,
             pod_mtu: 1450,
@@ -151,14 +168,17 @@ mod tests {
 
     #[test]
     fn a_configuration_without_subnet_needs_blocks() {
-        assert!(facts(&["10.32.0.0/24"], &[]).serves(&[]));
-        assert!(!facts(&[], &[&["10.22.0.0/16"]]).serves(&[]));
+        assert!(facts(&["10.32.0.0/24"], &[]).serves(None));
+        assert!(!facts(&[], &[&["10.22.0.0/16"]]).serves(None));
     }
 
     #[test]
     fn subnets_of_another_ipam_are_news_by_masquerade_or_family_only() {
-        let delegated =
-            |subnet: &str, masquerade| Delegated { subnets: vec![subnet.parse().unwrap()], masquerade };
+        let delegated = |subnet: &str, masquerade| Delegated {
+            subnets: vec![subnet.parse().unwrap()],
+            masquerade,
+            ..Delegated::default()
+        };
         let mut node = facts(&[], &[]);
         assert!(!node.knows(&Delegated::default()), "not even that there is one");
         node.delegated = Some(vec![delegated("10.0.0.0/24", false), delegated("10.1.0.0/16", true)]);
@@ -176,10 +196,25 @@ mod tests {
     fn a_list_of_subnets_is_served_as_a_whole() {
         let facts = facts(&[], &[&["10.22.0.0/16", "fd22::/64"]]);
         let (v4, v6) = ("10.22.0.0/16".parse().unwrap(), "fd22::/64".parse().unwrap());
-        assert!(facts.serves(&[v4, v6]));
-        assert!(!facts.serves(&[v4]));
+        let both = asked(&["10.22.0.0/16", "fd22::/64"]);
+        assert!(facts.serves(Some(&both)));
+        assert!(!facts.serves(Some(&asked(&["10.22.0.0/16"]))));
         assert_eq!(pool_name(&[v4, v6]), "10.22.0.0/16,fd22::/64");
         assert_eq!(pool_name(&[]), "node");
+    }
+
+    #[test]
+    fn what_is_asked_of_a_subnet_is_more_than_its_name() {
+        let (facts, as_it_is) = (facts(&[], &[&["10.22.0.0/16"]]), asked(&["10.22.0.0/16"]));
+        for (news, is_served) in [
+            (as_it_is.clone(), true),
+            (Standalone { masquerade: Some(false), ..as_it_is.clone() }, false),
+            (Standalone { masquerade: None, ..as_it_is.clone() }, false),
+            (Standalone { reserved: vec!["10.22.0.1".parse().unwrap()], ..as_it_is.clone() }, false),
+            (Standalone { network: "other".into(), ..as_it_is }, false),
+        ] {
+            assert_eq!(facts.serves(Some(&news)), is_served, "{news:?}");
+        }
     }
 
     #[test]

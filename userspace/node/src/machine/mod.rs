@@ -8,6 +8,7 @@ mod agent;
 mod error;
 mod facts;
 mod lock;
+mod networks;
 mod overlap;
 mod pools;
 mod request;
@@ -18,6 +19,7 @@ mod versions;
 pub use agent::AgentPlace;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
+pub use networks::OWN_NETWORK;
 pub use overlap::overlaps;
 pub use pools::{NamedPool, PoolChange};
 pub use request::{Delegated, Request, Standalone};
@@ -26,11 +28,11 @@ pub use survey::Survey;
 pub use versions::refuse_newer;
 
 pub(crate) use lock::{lock, remove, write_json};
+pub(crate) use survey::first_foreign;
 pub(crate) use versions::is_older;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use naru_core::desired::NODE_TABLE;
 use naru_netlink::{FilterMark, Gateways, Marks};
 
 use crate::{host, paths::Paths};
@@ -47,8 +49,6 @@ pub const GATEWAYS: Gateways = Gateways {
 /// What tells naru's routes, rules, filters and veths from everybody else's.
 pub const MARKS: Marks = Marks {
     protocol: naru_abi::ROUTE_PROTOCOL,
-    table: NODE_TABLE,
-    preference: NODE_TABLE,
     alias_prefix: "naru1:",
     filter: FilterMark { priority: naru_abi::FILTER_PRIORITY, handle: naru_abi::FILTER_HANDLE },
     gateways: GATEWAYS,
@@ -65,10 +65,20 @@ pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
         return Ok(None);
     };
     let is_of_this_boot = facts.abi == naru_abi::ABI_VERSION && facts.boot_id == host::boot_id()?;
+    let is_here = is_of_this_boot && facts.netns == netns()?;
     let is_there = || paths.pins().first_missing().is_none() && paths.lease_store().exists();
-    if is_of_this_boot && is_there() {
+    if is_here && is_there() {
         return Ok(Some(facts));
     }
     refuse_newer(paths)?;
     Ok(None)
+}
+
+/// What tells this network namespace from every other.
+///
+/// # Errors
+/// procfs is not there.
+pub(crate) fn netns() -> Result<String, MachineError> {
+    let identity = naru_netlink::netns::own_identity();
+    Ok(identity.map_err(|error| MachineError::Namespace(error.to_string()))?.to_string())
 }

@@ -4,17 +4,19 @@ use super::PoolChange;
 use ipnet::IpNet;
 use naru_bpf::AttachMode;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// The `ipam.subnet` of a network configuration: a single machine's pods need no cluster file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standalone {
+    /// The network's name.
+    pub network: String,
     /// Subnets that pods of this machine take their addresses from; together one pool.
     pub subnets: Vec<IpNet>,
     /// Addresses of the subnets that no pod gets: the configuration's `gateway` (note: `gateway`).
     pub reserved: Vec<IpAddr>,
-    /// Whether pods' packets that leave the subnets take the machine's address (`ipMasq`).
-    pub masquerade: bool,
+    /// Whether pods' packets that leave the subnets take the machine's address (`ipMasq`); what is not said is no.
+    pub masquerade: Option<bool>,
     /// Whether the subnets are taken although others use addresses in them ([`Request::allow_overlap`]).
     pub allow_overlap: bool,
 }
@@ -26,6 +28,9 @@ pub struct Delegated {
     pub subnets: Vec<IpNet>,
     /// Whether pods' packets that leave the machine take its address (`ipMasq`).
     pub masquerade: bool,
+    /// The networks that ask for it.
+    #[serde(default)]
+    pub networks: BTreeSet<String>,
 }
 
 /// What an init is asked for; whatever is absent is as at the init before, or the default.

@@ -1,10 +1,10 @@
-use std::io::ErrorKind;
+use std::{collections::BTreeSet, io::ErrorKind};
 
 use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
-use super::{Delegated, MachineError, NamedPool, Request, Standalone, versions};
+use super::{Delegated, MachineError, NamedPool, Request, versions};
 use crate::{
     host::{self, sysctl::Families},
     paths::Paths,
@@ -49,11 +49,15 @@ pub struct Pool {
     pub reserved: Vec<std::net::IpAddr>,
     /// Whether packets that leave the machine take its address.
     pub masquerade: bool,
+    /// The networks that ask for it, by the `name` of their configurations; none where a version that did not note them
+    /// made it, or where all went over to other subnets.
+    #[serde(default)]
+    pub networks: BTreeSet<String>,
 }
 
 impl Pool {
-    fn overlaps(&self, other: &Self) -> bool {
-        let shared = |own: &IpNet| other.subnets.iter().any(|one| own.contains(one) || one.contains(own));
+    pub(super) fn overlaps(&self, subnets: &[IpNet]) -> bool {
+        let shared = |own: &IpNet| subnets.iter().any(|one| own.contains(one) || one.contains(own));
         self.subnets.iter().any(shared)
     }
 }
@@ -65,6 +69,8 @@ pub struct PoolSubnets {
     pub all: Vec<IpNet>,
     /// Those of masqueraded pools.
     pub masqueraded: Vec<IpNet>,
+    /// Networks of other IPAM plugins, in which others may live too.
+    pub delegated: Vec<IpNet>,
 }
 
 impl Settings {
@@ -89,7 +95,7 @@ impl Settings {
     /// What `request` adds to what was known `before`.
     ///
     /// # Errors
-    /// [`MachineError::NotConfigured`], [`MachineError::UnknownNode`].
+    /// [`MachineError::NotConfigured`], [`MachineError::UnknownNode`], [`MachineError::Network`], [`MachineError::Pool`].
     pub fn merge(before: Option<&Self>, request: &Request) -> Result<Self, MachineError> {
         let mut settings = before.cloned().unwrap_or_else(Self::empty);
         if let Some(node) = &request.node {
@@ -108,10 +114,11 @@ impl Settings {
         settings.max_flows = request.max_flows.or(settings.max_flows);
         settings.allow_overlap |= request.allow_overlap;
         if let Some(standalone) = request.standalone.as_ref().filter(|s| !s.subnets.is_empty()) {
-            settings.serve(standalone);
+            settings.allow_overlap |= standalone.allow_overlap;
+            settings.serve(standalone)?;
         }
         if let Some(delegated) = &request.delegated {
-            settings.delegate(delegated);
+            settings.delegate(delegated)?;
         }
         if let Some(change) = &request.pool {
             settings.change_pools(change)?;
@@ -168,6 +175,7 @@ impl Settings {
                 self.named_subnets(|pool| pool.masquerade),
             ]
             .concat(),
+            delegated: self.delegated_subnets(|_| true),
         }
     }
 
@@ -207,28 +215,6 @@ impl Settings {
         }
     }
 
-    /// Adds the pool, in place of those that have a subnet in common with it: a configuration whose subnets were changed.
-    fn serve(&mut self, standalone: &Standalone) {
-        let Standalone { subnets, reserved, masquerade, allow_overlap } = standalone.clone();
-        self.allow_overlap |= allow_overlap;
-        let pool = Pool { subnets, reserved, masquerade };
-        let stays = |known: &Pool| known.subnets == pool.subnets || !known.overlaps(&pool);
-        self.pools.retain(stays);
-        match self.pools.iter_mut().find(|known| known.subnets == pool.subnets) {
-            Some(known) => *known = pool,
-            None => self.pools.push(pool),
-        }
-    }
-
-    /// Notes what another IPAM gives addresses of; the later configuration of the same subnets counts.
-    fn delegate(&mut self, delegated: &Delegated) {
-        let all = self.delegated.get_or_insert_default();
-        all.retain(|known| known.subnets != delegated.subnets);
-        if !delegated.subnets.is_empty() {
-            all.push(delegated.clone());
-        }
-    }
-
     fn check(&self, may_be_empty: bool) -> Result<(), MachineError> {
         if !self.is_clustered() {
             let is_empty = self.pools.is_empty() && self.named.is_empty() && self.delegated.is_none();
@@ -246,6 +232,7 @@ impl Settings {
 mod tests {
     use naru_core::cluster::NodeSpec;
 
+    use super::super::Standalone;
     use super::*;
 
     fn cluster(names: &[&str]) -> ClusterSpec {
@@ -263,8 +250,12 @@ mod tests {
     }
 
     fn standalone(subnet: &str, masquerade: bool) -> Request {
-        let standalone =
-            Standalone { subnets: vec![subnet.parse().unwrap()], masquerade, ..Standalone::default() };
+        let standalone = Standalone {
+            network: "net".into(),
+            subnets: vec![subnet.parse().unwrap()],
+            masquerade: Some(masquerade),
+            ..Standalone::default()
+        };
         Request { standalone: Some(standalone), ..Request::default() }
     }
 
@@ -298,20 +289,5 @@ mod tests {
         let clustered = Settings::merge(None, &request("node1", Some(cluster(&["node1"])))).unwrap();
         let without = Settings::merge(Some(&clustered), &request("node1", Some(cluster(&[]))));
         assert!(matches!(without, Err(MachineError::NotConfigured)), "an empty file takes nothing away");
-    }
-
-    #[test]
-    fn the_same_subnets_are_one_pool_and_others_are_another() {
-        let one = Settings::merge(None, &standalone("10.22.0.0/16", true)).unwrap();
-        let same = Settings::merge(Some(&one), &standalone("10.22.0.0/16", false)).unwrap();
-        assert_eq!(same.pools.len(), 1);
-        assert!(!same.pools[0].masquerade, "the later configuration counts");
-        let two = Settings::merge(Some(&same), &standalone("10.23.0.0/16", true)).unwrap();
-        let subnets = two.pool_subnets();
-        assert_eq!(subnets.all.len(), 2);
-        assert_eq!(subnets.masqueraded, ["10.23.0.0/16".parse().unwrap()]);
-        let changed = Settings::merge(Some(&two), &standalone("10.23.0.0/17", true)).unwrap();
-        assert_eq!(changed.pool_subnets().masqueraded, ["10.23.0.0/17".parse().unwrap()]);
-        assert_eq!(changed.pools.len(), 2, "the subnets of one configuration were changed");
     }
 }

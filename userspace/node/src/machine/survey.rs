@@ -1,10 +1,8 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use naru_core::desired::{Inputs, NextHop, Path, Paths, Pod, Ways};
-use naru_netlink::links::{self, Links, UnderlayPath};
+use naru_core::desired::{ForeignRules, Inputs, NextHops, Path, Paths, Pod, Via};
+use naru_netlink::links::{self, Links, RuleList, UnderlayPath};
+
 
 use super::{MachineError, PoolSubnets, Settings, addresses};
 
@@ -19,10 +17,10 @@ pub struct Survey {
     pub paths: Paths,
     /// The Ethernet interfaces that the tunnel's and the nodes' packets take, by index.
     pub uplinks: BTreeMap<u32, String>,
-    /// All interfaces by which packets of pods leave, and answers to them come: those to other nodes and to what is outside.
-    pub ways_out: BTreeSet<String>,
     /// MTU of the device that holds this node's first address, or of the path outside.
     pub uplink_mtu: Option<u32>,
+    /// Where the rules of others begin that packets to pods would meet before the main table.
+    pub foreign_rules: ForeignRules,
 }
 
 impl Survey {
@@ -39,13 +37,12 @@ impl Survey {
         // An address on lo, as routers have it, says nothing of a device.
         let holder = held.iter().find(|address| own.contains(&address.ip) && !address.is_on_loopback());
         let holder = holder.map_or(Ok(None), |address| links.link_at(address.index))?;
-        let names = outside.iter().chain(ways.values()).flat_map(|path| path.hops.values()).cloned();
         Ok(Self {
             addresses: addresses::ordered(&held, &outside),
             paths: ways.iter().map(|(end, path)| (*end, seen(path))).collect(),
-            ways_out: names.collect(),
             uplinks: ways.into_values().filter(|path| path.is_ethernet).flat_map(|path| path.hops).collect(),
             uplink_mtu: holder.map(|link| link.mtu).or_else(|| outside.first().map(|path| path.mtu)),
+            foreign_rules: first_foreign(&links.rules()?),
         })
     }
 
@@ -57,8 +54,8 @@ impl Survey {
 
     /// The ways to the other nodes.
     #[must_use]
-    pub fn ways<'a>(&'a self, settings: &'a Settings) -> Ways<'a> {
-        Ways { cluster: &settings.cluster, node: &settings.node, paths: &self.paths }
+    pub fn ways<'a>(&'a self, settings: &'a Settings) -> NextHops<'a> {
+        NextHops { cluster: &settings.cluster, node: &settings.node, paths: &self.paths }
     }
 
     /// What the desired state follows from; `pools` as [`Settings::pool_subnets`] says.
@@ -74,6 +71,8 @@ impl Survey {
             node: &settings.node,
             subnets: &pools.all,
             masqueraded: &pools.masqueraded,
+            delegated: &pools.delegated,
+            foreign_rules: self.foreign_rules,
             host_addresses: &self.addresses,
             paths: &self.paths,
             pods,
@@ -81,12 +80,18 @@ impl Survey {
     }
 }
 
+/// Where the rules of others begin.
+pub(crate) fn first_foreign(rules: &RuleList) -> ForeignRules {
+    let first = |v4| rules.foreign.iter().filter(|rule| rule.v4 == v4).map(|rule| rule.preference).min();
+    ForeignRules { v4: first(true), v6: first(false) }
+}
+
 /// A path as the desired state takes it.
 const fn seen(path: &UnderlayPath) -> Path {
-    let next = match path.next {
-        links::NextHop::OnLink => NextHop::OnLink,
-        links::NextHop::Router(router) => NextHop::Router(router),
-        links::NextHop::Unknown => NextHop::Unknown,
+    let via = match path.next {
+        links::NextHop::OnLink => Via::Link,
+        links::NextHop::Router(router) => Via::Router(router),
+        links::NextHop::Unknown => Via::Unknown,
     };
-    Path { device: path.index, next, mtu: path.mtu, is_ethernet: path.is_ethernet }
+    Path { device: path.index, via, mtu: path.mtu, is_ethernet: path.is_ethernet }
 }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use naru_core::desired::{Hop, Pod, Rank, Route, RouteKey, State};
+use naru_core::desired::{KernelHop, KernelRoute, Pod, Rank, RouteKey, Rule, Selector, State};
 use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::{DEVICE, MachineError};
@@ -24,17 +24,26 @@ pub(super) struct Actual {
 /// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod
 /// that is attached meanwhile is not taken for one without a pod.
 pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
-    let overlay = links.link(DEVICE)?.map(|link| link.index);
     let routes = sole(links, links.routes()?)?;
-    let rules = links.rules()?.into_iter().map(|rule| rule.from).collect();
+    of(links, pins, &routes)
+}
+
+/// As [`read`], without changing anything.
+pub(super) fn look(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
+    of(links, pins, &links.routes()?)
+}
+
+fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, MachineError> {
+    let overlay = links.link(DEVICE)?.map(|link| link.index);
+    let rules = links.rules()?.own.into_iter().map(core_rule).collect();
     let pods: Vec<Pod> = Pods::open(pins)?
         .entries()?
         .into_iter()
         .map(|(address, value)| Pod { address: address.into(), ifindex: value.ifindex, mtu: value.mtu })
         .collect();
-    let held: BTreeSet<(IpAddr, Hop)> =
-        pods.iter().map(|pod| (pod.address, Hop::Pod { ifindex: pod.ifindex })).collect();
-    let is_held = |key: &RouteKey, route: &Route| held.contains(&(key.destination.addr(), route.hop));
+    let held: BTreeSet<(IpAddr, KernelHop)> =
+        pods.iter().map(|pod| (pod.address, KernelHop::Pod { ifindex: pod.ifindex })).collect();
+    let is_held = |key: &RouteKey, route: &KernelRoute| held.contains(&(key.destination.addr(), route.hop));
     let routes = routes.iter().map(|route| core_route(route, overlay));
     let state = State {
         entries: entries(pins)?,
@@ -74,27 +83,35 @@ pub(crate) fn network(prefix: naru_abi::Prefix) -> Option<IpNet> {
     IpNet::new(address, length).ok()
 }
 
-fn is_pods(route: &Route) -> bool {
-    matches!(route.hop, Hop::Pod { .. })
+fn is_pods(route: &KernelRoute) -> bool {
+    matches!(route.hop, KernelHop::Pod { .. })
 }
 
 /// A kernel route in the terms of the desired state.
-fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, Route) {
+fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, KernelRoute) {
     let hop = match route.target {
-        RouteTarget::Unreachable => Hop::Unreachable,
-        RouteTarget::Device { index } => Hop::Pod { ifindex: index },
+        RouteTarget::Unreachable => KernelHop::Unreachable,
+        RouteTarget::Device { index } => KernelHop::Pod { ifindex: index },
         RouteTarget::Gateway { index, via } if Some(index) == overlay && is_ours(route.destination, via) => {
-            Hop::Overlay
+            KernelHop::Overlay
         }
-        RouteTarget::Gateway { index, via } => Hop::Direct { ifindex: index, via },
+        RouteTarget::Gateway { index, via } => KernelHop::Direct { ifindex: index, via },
     };
     let rank = match hop {
-        Hop::Unreachable => Rank::Unreachable,
+        KernelHop::Unreachable => Rank::Unreachable,
         _ if route.is_spare() => Rank::Spare,
         _ => Rank::First,
     };
     let key = RouteKey { table: route.table, destination: route.destination, rank };
-    (key, Route { hop, source: route.source, mtu: route.mtu })
+    (key, KernelRoute { hop, source: route.source, mtu: route.mtu })
+}
+
+fn core_rule(rule: links::Rule) -> Rule {
+    let selector = match rule.selector {
+        links::Selector::From(prefix) => Selector::From(prefix),
+        links::Selector::To(prefix) => Selector::To(prefix),
+    };
+    Rule { selector, table: rule.table, preference: rule.preference, suppress: rule.suppress }
 }
 
 fn is_ours(destination: IpNet, via: IpAddr) -> bool {
@@ -107,7 +124,7 @@ mod tests {
 
     const TUNNEL: Option<u32> = Some(7);
 
-    fn hop(target: RouteTarget) -> (Rank, Hop) {
+    fn hop(target: RouteTarget) -> (Rank, KernelHop) {
         let route = links::Route::new("10.32.1.0/24".parse().unwrap(), links::MAIN, target, None, None);
         assert_eq!(core_route(&route.spare(), TUNNEL).1.hop, core_route(&route, TUNNEL).1.hop);
         let (key, route) = core_route(&route, TUNNEL);
@@ -117,15 +134,15 @@ mod tests {
     #[test]
     fn only_our_gateway_on_our_tunnel_device_is_the_overlay() {
         let gateway = |index, via: &str| hop(RouteTarget::Gateway { index, via: via.parse().unwrap() });
-        assert_eq!(gateway(7, "169.254.1.1"), (Rank::First, Hop::Overlay));
-        let direct = |ifindex, via: &str| Hop::Direct { ifindex, via: via.parse().unwrap() };
+        assert_eq!(gateway(7, "169.254.1.1"), (Rank::First, KernelHop::Overlay));
+        let direct = |ifindex, via: &str| KernelHop::Direct { ifindex, via: via.parse().unwrap() };
         assert_eq!(gateway(8, "169.254.1.1"), (Rank::First, direct(8, "169.254.1.1")));
         assert_eq!(gateway(7, "169.254.1.2"), (Rank::First, direct(7, "169.254.1.2")));
     }
 
     #[test]
     fn an_unreachable_route_stands_beside_another_to_the_same_prefix() {
-        assert_eq!(hop(RouteTarget::Unreachable), (Rank::Unreachable, Hop::Unreachable));
-        assert_eq!(hop(RouteTarget::Device { index: 9 }), (Rank::First, Hop::Pod { ifindex: 9 }));
+        assert_eq!(hop(RouteTarget::Unreachable), (Rank::Unreachable, KernelHop::Unreachable));
+        assert_eq!(hop(RouteTarget::Device { index: 9 }), (Rank::First, KernelHop::Pod { ifindex: 9 }));
     }
 }

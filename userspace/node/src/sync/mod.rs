@@ -12,6 +12,7 @@ use naru_core::desired::{Command, Nat, desired, diff};
 use naru_netlink::links::Links;
 use naru_store::NodeStore;
 
+use crate::readiness::{self, Record};
 use crate::{
     host::{
         firewall::{self, Firewall, Tunnel},
@@ -30,6 +31,8 @@ pub struct Changes {
     pub commands: Vec<Command>,
     /// Whether the nftables table was rendered anew.
     pub firewall: bool,
+    /// Routes and rules as they are now, in short.
+    pub(crate) mirrored: u64,
 }
 
 impl Changes {
@@ -74,14 +77,32 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineErro
     }
     let survey = Survey::take(&links, &settings)?;
     devices::readjust(paths, &links, &settings, &survey, overlay.as_ref())?;
-    let (commands, mut refused, nat) = mirror(&links, &pins, &settings, &survey)?;
+    let Mirrored { commands, mut refused, nat, mirrored } = mirror(&links, &pins, &settings, &survey)?;
+    // What was refused is told, and holds up nothing else.
+    Record::note(paths, (&links, &pins), (&settings, &survey), mirrored)?;
     // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
     let firewall = (at_firewall || !commands.is_empty()) && firewall(&links, &settings, nat, &mut refused);
     if refused.is_empty() {
-        Ok(Some(Changes { commands, firewall }))
+        Ok(Some(Changes { commands, firewall, mirrored }))
     } else {
         Err(MachineError::Refused(refused))
     }
+}
+
+/// What of maps, routes and rules is not as it should be, in words; changes nothing.
+///
+/// # Errors
+/// The actual state cannot be read.
+pub fn differences(
+    links: &Links,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<Vec<String>, MachineError> {
+    let actual = actual::look(links, pins)?;
+    let pools = settings.pool_subnets();
+    let desired = desired(&survey.inputs(settings, &pools, &actual.pods));
+    Ok(diff(&desired.state, &actual.state).iter().map(ToString::to_string).collect())
 }
 
 /// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of ours
@@ -122,9 +143,12 @@ pub fn apply(
     settings: &Settings,
     survey: &Survey,
 ) -> Result<Changes, MachineError> {
-    let (commands, mut refused, nat) = mirror(links, pins, settings, survey)?;
+    let Mirrored { commands, mut refused, nat, mirrored } = mirror(links, pins, settings, survey)?;
     let firewall = firewall(links, settings, nat, &mut refused);
-    if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(MachineError::Refused(refused)) }
+    match refused.is_empty() {
+        true => Ok(Changes { commands, firewall, mirrored }),
+        false => Err(MachineError::Refused(refused)),
+    }
 }
 
 /// Writes what lies behind every prefix into the map, and lets no packet pass there: for programs that are not to take the
@@ -159,17 +183,35 @@ fn firewall(links: &Links, settings: &Settings, nat: Nat, refused: &mut Vec<Stri
     })
 }
 
-/// Maps, routes and rules: the changes that were due, what of them was refused, and what the firewall should be.
+/// What a pass over maps, routes and rules did.
+struct Mirrored {
+    /// The changes that were due.
+    commands: Vec<Command>,
+    /// What of them was refused.
+    refused: Vec<String>,
+    /// What the firewall should be.
+    nat: Nat,
+    /// Routes and rules as they are now, in short.
+    mirrored: u64,
+}
+
 fn mirror(
     links: &Links,
     pins: &Pins,
     settings: &Settings,
     survey: &Survey,
-) -> Result<(Vec<Command>, Vec<String>, Nat), MachineError> {
+) -> Result<Mirrored, MachineError> {
     let actual = actual::read(links, pins)?;
     let pools = settings.pool_subnets();
     let desired = desired(&survey.inputs(settings, &pools, &actual.pods));
     let commands = diff(&desired.state, &actual.state);
     let refused = write::all(links, pins, actual.overlay, &commands)?;
-    Ok((commands, refused, desired.nat))
+    let mirrored = match refused.is_empty() {
+        true => readiness::mirrored(
+            &write::kernel_routes(&desired.state, actual.overlay),
+            &desired.state.rules.iter().copied().map(write::kernel_rule).collect(),
+        ),
+        false => readiness::mirrored(&links.routes()?, &links.rules()?.own),
+    };
+    Ok(Mirrored { commands, refused, nat: desired.nat, mirrored })
 }

@@ -140,7 +140,7 @@ impl Work<'_> {
     }
 
     fn routes(&self) -> Result<(), MachineError> {
-        for rule in self.links.rules()? {
+        for rule in self.links.rules()?.own {
             self.links.delete_rule(rule)?;
         }
         Ok(self.links.delete_routes(&self.links.routes()?)?)

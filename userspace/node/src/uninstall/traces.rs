@@ -88,6 +88,7 @@ fn is_of_run(paths: &Paths, name: &str) -> bool {
     locks.iter().any(|lock| is_named(lock, name))
         || naru_store::is_file_of(&paths.lease_store(), name)
         || is_written(&paths.node_facts(), name)
+        || is_written(&paths.record(), name)
 }
 
 /// The same of the state directory.
@@ -133,6 +134,7 @@ mod tests {
             "delegate.lock",
             "node.json",
             ".node.json.77-0.tmp",
+            "ready.json",
         ] {
             assert!(is_of_run(&paths, ours), "{ours}");
         }

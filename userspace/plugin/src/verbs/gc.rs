@@ -20,9 +20,9 @@ use crate::{
     setting,
 };
 
-/// Takes down every attachment of this network that the runtime does not list, as far as possible. Those made since
-/// this call began are newer than the list. Then other IPAM plugins: what they gave is taken from them by DEL with the
-/// configuration it was given with, and the one that the configuration names is told to collect by itself.
+/// Detaches every attachment of this network that the runtime does not list, as far as possible. Attachments made
+/// since this call began are newer than the list. Then come other IPAM plugins: their leases are given back by DEL
+/// with the configuration of the ADD, and the one that the configuration names is told to collect by itself.
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
     let paths = setting::paths(&conf.network.naru);
@@ -40,7 +40,7 @@ pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     if errors.is_empty() { Ok(String::new()) } else { Err(Error::new(Code::Garbage, errors.join("; "))) }
 }
 
-/// Our own part; returns what could not be taken down.
+/// Detaches our own part; returns the failures.
 fn take_down(
     paths: &Paths,
     network: &str,
@@ -74,7 +74,7 @@ fn stale(
     valid: &HashSet<&Attachment>,
     began: Millis,
 ) -> Result<Vec<AttachmentId>, Cause> {
-    // Links before rows: an attachment under way then shows its row too, which says that it is new.
+    // Links are read before rows: an attachment under way then has its row, which shows that it is new.
     let links = links.host_veths()?;
     let owners = links.iter().filter_map(|link| link.alias.parse::<Label>().ok()?.alias.attachment());
     let mut all: BTreeMap<AttachmentId, Millis> = owners.map(|owner| (owner, 0)).collect();

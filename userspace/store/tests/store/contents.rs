@@ -1,7 +1,7 @@
 //! What is written is read back, by another connection.
 
 use naru_core::ids::{Generation, NetnsId, PodName};
-use naru_core::ipam::{Adoption, Domain, Family, IpamError, PoolSpec, Request, State};
+use naru_core::ipam::{AddressRequest, Adoption, Domain, Family, IpamError, PoolSpec, State};
 
 use super::scene::{POOL, Scene, id, request, spec};
 
@@ -9,7 +9,7 @@ use super::scene::{POOL, Scene, id, request, spec};
 fn an_attachment_goes_from_reserved_to_confirmed_to_cooling() {
     let (scene, mut store) = Scene::with_ranges(&["10.0.0.0/24", "fd00::/112"]);
     let pod = PodName { namespace: "default".into(), name: "web-0".into(), uid: "u-1".into() };
-    let assignment = store.reserve(&Request { pod: pod.clone(), ..request("c1", 7) }, 50).unwrap();
+    let assignment = store.reserve(&AddressRequest { pod: pod.clone(), ..request("c1", 7) }, 50).unwrap();
     assert_eq!(
         assignment.addresses,
         ["10.0.0.0".parse::<std::net::IpAddr>().unwrap(), "fd00::1".parse().unwrap()]
@@ -50,7 +50,7 @@ fn giving_back_what_is_not_held_succeeds() {
 #[test]
 fn a_failed_reservation_leaves_nothing_behind() {
     let (_scene, mut store) = Scene::with_ranges(&["10.0.0.0/24", "fd00::/128"]);
-    store.reserve(&Request { families: vec![Family::V6], ..request("c1", 1) }, 0).unwrap();
+    store.reserve(&AddressRequest { families: vec![Family::V6], ..request("c1", 1) }, 0).unwrap();
     let before = (store.rows().unwrap(), store.ranges().unwrap());
     let refused = store.reserve(&request("c2", 2), 0).unwrap_err();
     assert_eq!(
@@ -101,7 +101,7 @@ fn domains_do_not_see_each_other() {
     let ranges = vec!["10.0.0.0/32".parse().unwrap()];
     store.set_ranges(&PoolSpec::routed(foreign.clone(), POOL, ranges), 0).unwrap();
     let ours = store.reserve(&request("c1", 1), 0).unwrap();
-    let theirs = store.reserve(&Request { domain: foreign, ..request("c1", 1) }, 0).unwrap();
+    let theirs = store.reserve(&AddressRequest { domain: foreign, ..request("c1", 1) }, 0).unwrap();
     assert_eq!(ours.addresses, theirs.addresses);
 }
 
@@ -159,7 +159,7 @@ fn a_sweep_of_everything_frees_what_has_cooled_in_every_domain() {
         .unwrap();
     for number in 0..40 {
         let name = format!("c{number}");
-        store.reserve(&Request { domain: foreign.clone(), ..request(&name, 1) }, 0).unwrap();
+        store.reserve(&AddressRequest { domain: foreign.clone(), ..request(&name, 1) }, 0).unwrap();
         store.reserve(&request(&name, 1), 0).unwrap();
         store.release(&foreign, &id(&name), 100).unwrap();
         store.release(&Domain::naru(), &id(&name), if number == 7 { 500 } else { 100 }).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
-use naru_core::ipam::{Domain, Request};
+use naru_core::ipam::{AddressRequest, Domain};
 use naru_store::{NodeStore, Start, StateStore, StoreError};
 
 use super::scene::{BOOT, Scene, id, request, spec};
@@ -105,7 +105,7 @@ fn a_store_that_one_short_process_after_another_uses_does_not_grow() {
     drop(store);
     let turn = |turn: u64| {
         let request = request(&format!("c{turn}"), 1);
-        scene.open().reserve(&Request { cooling: 1, ..request.clone() }, turn).unwrap();
+        scene.open().reserve(&AddressRequest { cooling: 1, ..request.clone() }, turn).unwrap();
         scene.open().release(&Domain::naru(), &request.owner, turn).unwrap();
     };
     (0..20).for_each(turn);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use naru_core::ipam::{Domain, Family, Request};
+use naru_core::ipam::{AddressRequest, Domain, Family};
 use naru_store::{DelegatedLease, NodeStore, Start, StateStore, StoreError};
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -116,7 +116,7 @@ fn use_it(store: &mut StateStore) -> Vec<IpAddr> {
     );
     let mut given = Vec::new();
     for number in 0..6 {
-        let one = Request { cooling: u64::MAX, ..request(&format!("new{number}"), 9) };
+        let one = AddressRequest { cooling: u64::MAX, ..request(&format!("new{number}"), 9) };
         if let Ok(assignment) = store.reserve(&one, 1_000) {
             let _ = store.confirm(&naru, &one.owner, assignment.generation, 3);
             given.extend(assignment.addresses);

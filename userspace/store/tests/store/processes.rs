@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use naru_core::ids::{Alias, AttachmentId, NetnsId};
-use naru_core::ipam::{Domain, Family, IpamError, Request, Row, State};
+use naru_core::ipam::{AddressRequest, Domain, Family, IpamError, Row, State};
 use naru_core::reconcile::{Action, Facts, LiveLink, Pass, Policy, reconcile};
 use naru_store::StateStore;
 
@@ -76,8 +76,10 @@ fn assert_settled(store: &mut StateStore, live: &Path) {
     assert_eq!(assigned, held);
     for family in Family::ALL {
         let usage = store.usage(&Domain::naru(), POOL, family).unwrap();
-        let one =
-            |number: u64| Request { families: vec![family], ..request(&format!("last{number}-{family}"), 1) };
+        let one = |number: u64| AddressRequest {
+            families: vec![family],
+            ..request(&format!("last{number}-{family}"), 1)
+        };
         let got = (0..1000).take_while(|number| store.reserve(&one(*number), 10_000_000).is_ok()).count();
         assert_eq!(got as u64, usage.free() + usage.cooling, "{family}: bitmap and rows differ");
     }
@@ -183,7 +185,7 @@ fn one_of_many() {
 }
 
 fn add(store: &mut StateStore, path: &Path, container: &str, now: u64) {
-    let request = Request { cooling: 0, ..request(container, 1) };
+    let request = AddressRequest { cooling: 0, ..request(container, 1) };
     let assignment = match store.reserve(&request, now) {
         Ok(assignment) => assignment,
         Err(IpamError::Exhausted { .. }) => return,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use naru_core::ids::{AttachmentId, NetnsId};
-use naru_core::ipam::{Domain, PoolSpec, Request};
+use naru_core::ipam::{AddressRequest, Domain, PoolSpec};
 use naru_store::{Start, StateStore};
 use tempfile::TempDir;
 
@@ -52,6 +52,9 @@ pub(crate) fn id(container: &str) -> AttachmentId {
     AttachmentId::new("naru", container, "eth0").unwrap()
 }
 
-pub(crate) fn request(container: &str, netns: u64) -> Request {
-    Request { netns: Some(NetnsId::Cookie(netns)), ..Request::new(Domain::naru(), POOL, id(container)) }
+pub(crate) fn request(container: &str, netns: u64) -> AddressRequest {
+    AddressRequest {
+        netns: Some(NetnsId::Cookie(netns)),
+        ..AddressRequest::new(Domain::naru(), POOL, id(container))
+    }
 }

@@ -3,42 +3,42 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::{FALLBACK_MTU, carried, path_mtu};
 use crate::cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing};
 
-/// Where an interface sends what is for an address.
+/// The node to which an interface sends what is for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NextHop {
-    /// To the address itself, which is on the interface's link.
-    OnLink,
-    /// To this router, which may be of the other family.
+pub enum Via {
+    /// The address itself, which is on the interface's link.
+    Link,
+    /// This router, which may be of the other family.
     Router(IpAddr),
-    /// To whom nobody can tell: never taken for on-link.
+    /// Not known: never taken for on-link.
     Unknown,
 }
 
-/// How the machine's own routes lead to an address of another node.
+/// The path by which the machine's own routes reach an address of another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {
     /// The outgoing interface.
     pub device: u32,
-    /// Where the interface sends.
-    pub next: NextHop,
+    /// The node to which the interface sends.
+    pub via: Via,
     /// MTU of the path in bytes.
     pub mtu: u32,
-    /// Whether the interface is an Ethernet one, which is what programs send to.
+    /// True if the interface is an Ethernet one; programs send to no others.
     pub is_ethernet: bool,
 }
 
-/// The paths to other nodes' addresses; one that cannot be reached now has none.
+/// The paths to other nodes' addresses; an address that is unreachable now has none.
 pub type Paths = BTreeMap<IpAddr, Path>;
 
-/// How pods' packets go to another node.
+/// The next hop of pods' packets to another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// Through the tunnel.
+pub enum NextHop {
+    /// The tunnel.
     Tunnel {
         /// The largest packet that fits, in bytes.
         mtu: u32,
     },
-    /// As they are, by the underlay's own routing.
+    /// A node or router of the underlay: packets go without the tunnel.
     Direct {
         /// The outgoing interface.
         device: u32,
@@ -49,7 +49,7 @@ pub enum Way {
     },
 }
 
-impl Way {
+impl NextHop {
     /// The largest packet that fits, in bytes.
     #[must_use]
     pub const fn mtu(self) -> u32 {
@@ -59,9 +59,9 @@ impl Way {
     }
 }
 
-/// What decides the ways from this node to the others.
+/// The inputs that decide the next hops from this node to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ways<'a> {
+pub struct NextHops<'a> {
     /// The cluster.
     pub cluster: &'a ClusterSpec,
     /// This node's name.
@@ -70,7 +70,7 @@ pub struct Ways<'a> {
     pub paths: &'a Paths,
 }
 
-impl<'a> Ways<'a> {
+impl<'a> NextHops<'a> {
     /// The other nodes.
     pub fn remotes(self) -> impl Iterator<Item = Remote<'a>> {
         let routing = self.cluster.routing_of(self.node);
@@ -89,43 +89,44 @@ impl<'a> Ways<'a> {
         })
     }
 
-    /// MTU of this node's pods: what fits every way, so that a pod seldom learns of a smaller one. As long as any node may
-    /// use the tunnel, all keep to what fits that: ways change, and no pod must send more than the other receives. With
-    /// IPv6 (`has_v6`) it is never less than that needs.
+    /// MTU of this node's pods: the smallest of all next hops, so that a pod seldom learns of a smaller one. As long
+    /// as any node may use the tunnel, pods of all nodes keep to the tunnel's MTU: next hops change, and no pod may
+    /// send more than another pod's interface takes. With IPv6 (`has_v6`) it is never below IPv6's minimum.
     ///
-    /// Without remote nodes it is the uplink's, less the tunnel's share where the cluster names this node.
+    /// Without remote nodes it is the uplink's MTU, less the tunnel's headers if the cluster names this node.
     #[must_use]
     pub fn pod_mtu(self, uplink_mtu: Option<u32>, has_v6: bool) -> u32 {
         let blocks = |remote: Remote<'a>| remote.node.blocks.iter().map(move |block| remote.to(block.addr()));
         let own = self.cluster.node(self.node).and_then(NodeSpec::underlay);
         let alone = own.map_or(uplink_mtu.unwrap_or(FALLBACK_MTU), |own| path_mtu(own, uplink_mtu));
-        carried(self.remotes().flat_map(blocks).map(Way::mtu).min().unwrap_or(alone), has_v6)
+        carried(self.remotes().flat_map(blocks).map(NextHop::mtu).min().unwrap_or(alone), has_v6)
     }
 }
 
-/// Another node, as this one reaches it.
+/// Another node, as this node reaches it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Remote<'a> {
     /// The node.
     pub node: &'a NodeSpec,
-    /// Where its tunnel ends.
+    /// The address at which the node's tunnel ends.
     pub underlay: IpAddr,
     paths: &'a Paths,
     routing: Routing,
     encapsulation: Encapsulation,
-    /// Whether any node of the cluster may send through the tunnel.
+    /// True if any node of the cluster may send through the tunnel.
     has_tunnel: bool,
 }
 
 impl Remote<'_> {
-    /// The way to an address that is the node's own, or a pod's behind its first address of that family.
+    /// The next hop for an address that is the node's own, or that belongs to a pod behind the node's first address
+    /// of that family.
     #[must_use]
-    pub fn to(&self, address: IpAddr) -> Way {
+    pub fn to(&self, address: IpAddr) -> NextHop {
         let own = &self.node.addresses;
         let is_node = own.contains(&address);
         let end = own.iter().copied().find(|end| end.is_ipv4() == address.is_ipv4());
         let end = if is_node { Some(address) } else { end };
-        self.direct(end, is_node).unwrap_or(Way::Tunnel { mtu: self.tunnel_mtu(address) })
+        self.direct(end, is_node).unwrap_or(NextHop::Tunnel { mtu: self.tunnel_mtu(address) })
     }
 
     /// The largest packet to `address` that the tunnel carries, in bytes.
@@ -140,22 +141,23 @@ impl Remote<'_> {
         path_mtu(self.underlay, self.paths.get(&self.underlay).map(|path| path.mtu))
     }
 
-    /// Whether programs may send packets that go this way to the uplink; else the stack and the tunnel device do.
+    /// Returns true if programs may send packets with this next hop to the uplink; else the stack and the tunnel
+    /// device send them.
     #[must_use]
-    pub fn takes_programs(&self, way: Way) -> bool {
+    pub fn takes_programs(&self, next_hop: NextHop) -> bool {
         let is_ethernet = self.paths.get(&self.underlay).is_none_or(|path| path.is_ethernet);
-        let is_ours = match way {
-            Way::Direct { .. } => true,
-            // What the underlay carries in fragments, the tunnel device makes.
-            Way::Tunnel { mtu } => self.encapsulation == Encapsulation::Auto && mtu <= self.whole_mtu(),
+        let is_ours = match next_hop {
+            NextHop::Direct { .. } => true,
+            // Packets that the underlay carries in fragments are left to the tunnel device.
+            NextHop::Tunnel { mtu } => self.encapsulation == Encapsulation::Auto && mtu <= self.whole_mtu(),
         };
         is_ethernet && is_ours
     }
 
-    /// Whether the node may send without the tunnel what this one answers through it.
+    /// Returns true if that node may answer without the tunnel what this node sends through it.
     #[must_use]
     pub fn may_send_around(&self, cluster: &ClusterSpec) -> bool {
-        let is_on_link = |end: &IpAddr| self.paths.get(end).is_some_and(|path| path.next == NextHop::OnLink);
+        let is_on_link = |end: &IpAddr| self.paths.get(end).is_some_and(|path| path.via == Via::Link);
         let sends = match cluster.routing_of(&self.node.name) {
             Routing::Tunnel => false,
             Routing::Direct => true,
@@ -164,24 +166,24 @@ impl Remote<'_> {
         sends && self.routing == Routing::Tunnel
     }
 
-    /// The way to what is at, or behind, the node's address `end`, if it needs no tunnel.
-    fn direct(&self, end: Option<IpAddr>, is_node: bool) -> Option<Way> {
+    /// The next hop for the node's address `end`, and for pods behind it, if it needs no tunnel.
+    fn direct(&self, end: Option<IpAddr>, is_node: bool) -> Option<NextHop> {
         let end = end?;
-        let Path { device, next, mtu, is_ethernet } = *self.paths.get(&end)?;
+        let Path { device, via, mtu, is_ethernet } = *self.paths.get(&end)?;
         let is_direct = match self.routing {
-            // Tunnels of others (WireGuard) have their own idea of who may send from where.
-            Routing::Auto => next == NextHop::OnLink && is_ethernet,
+            // Other tunnels (WireGuard) check the sources of packets by rules of their own.
+            Routing::Auto => via == Via::Link && is_ethernet,
             Routing::Direct => true,
             Routing::Tunnel => false,
         };
-        // The pods there have what fits the tunnel, unless nobody uses that; the node itself has its device's.
+        // Pods there keep to the tunnel's MTU, unless no node uses the tunnel; the node itself has its device's MTU.
         let mtu = if self.has_tunnel && !is_node { mtu.min(self.tunnel_mtu(end)) } else { mtu };
-        // A router of the other family does not lead a route of this one on every kernel.
-        let via = match next {
-            NextHop::OnLink => end,
-            NextHop::Router(router) => router,
-            NextHop::Unknown => return None,
+        // Not every kernel accepts a route of one family by a router of the other.
+        let via = match via {
+            Via::Link => end,
+            Via::Router(router) => router,
+            Via::Unknown => return None,
         };
-        (is_direct && via.is_ipv4() == end.is_ipv4()).then_some(Way::Direct { device, via, mtu })
+        (is_direct && via.is_ipv4() == end.is_ipv4()).then_some(NextHop::Direct { device, via, mtu })
     }
 }

@@ -1,31 +1,27 @@
-//! Rust toolchains: the one that compiles for BPF, and the components that `check` uses.
+//! The toolchain that compiles for BPF.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsString, path::Path, process::Command};
 
 use anyhow::Context;
 
-use super::{packages, tools::Tool};
-use crate::run::{self, step};
+use crate::run;
 
 /// Debian's compiler.
 const RUSTC: &str = "/usr/bin/rustc";
 /// Debian's core library for the BPF target.
 const BPF_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 
-/// What compiles for BPF.
+/// A toolchain that compiles for BPF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bpf {
-    /// Debian's rustc, with core compiled.
+    /// Debian's rustc, with a compiled core.
     Debian,
-    /// A nightly of rustup with its sources, which compiles core itself; bpf-linker is the one in PATH.
+    /// A nightly of rustup with its sources, which compiles core itself; it uses the bpf-linker in PATH.
     Nightly,
 }
 
 impl Bpf {
-    /// The one that is here; Debian's first.
+    /// The toolchain that is installed; Debian's is preferred.
     #[must_use]
     pub fn present() -> Option<Self> {
         if Path::new(RUSTC).exists() && Path::new(BPF_CORE).exists() {
@@ -38,11 +34,12 @@ impl Bpf {
         (has_source && has_linker).then_some(Self::Nightly)
     }
 
-    /// Cargo of this toolchain, free of what an outer cargo or rustup left in the environment.
+    /// Cargo of this toolchain, without the variables that an outer cargo or rustup left in the environment.
+    /// bpf-linker of Debian's toolchain is in the directory `linker`.
     ///
     /// # Errors
-    /// There is no place for bpf-linker.
-    pub fn cargo(self) -> anyhow::Result<Command> {
+    /// PATH or `linker` cannot be part of a PATH.
+    pub fn cargo(self, linker: &Path) -> anyhow::Result<Command> {
         let mut command = match self {
             Self::Debian => Command::new("/usr/bin/cargo"),
             Self::Nightly => Command::new("rustup"),
@@ -55,7 +52,7 @@ impl Bpf {
                 command
                     .env("RUSTC", RUSTC)
                     .env("RUSTC_BOOTSTRAP", "1")
-                    .env("PATH", path_with(&[Tool::BPF_LINKER.bin_directory()?, "/usr/bin".into()])?);
+                    .env("PATH", path_with(&[linker, Path::new("/usr/bin")])?);
             }
             Self::Nightly => {
                 command.args(["run", "nightly", "cargo"]);
@@ -74,7 +71,7 @@ impl Bpf {
     }
 }
 
-/// What cargo and rustup set for their children and what would reach the wrong compiler.
+/// Variables that cargo and rustup set for their children; they would reach the wrong compiler.
 const OUTER: [&str; 9] = [
     "CARGO",
     "RUSTUP_TOOLCHAIN",
@@ -87,29 +84,8 @@ const OUTER: [&str; 9] = [
     "CARGO_TARGET_DIR",
 ];
 
-/// The components of cargo that do not answer.
-#[must_use]
-pub fn missing_components() -> Vec<&'static str> {
-    let missing = |name: &&str| !run::succeeds(run::cargo().args([name, "--version"]));
-    ["fmt", "clippy"].into_iter().filter(missing).collect()
-}
-
-/// Adds rustfmt and clippy to the toolchain that runs us: rustup's, or Debian's.
-///
-/// # Errors
-/// rustup fails; without rustup, apt does.
-pub fn install_components() -> anyhow::Result<()> {
-    if missing_components().is_empty() {
-        return Ok(());
-    }
-    if !run::succeeds(Command::new("rustup").arg("--version")) {
-        return packages::add(&["rustfmt-web", "rust-web-clippy"]);
-    }
-    step("add rustfmt and clippy", Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]))
-}
-
-fn path_with(first: &[PathBuf]) -> anyhow::Result<std::ffi::OsString> {
+fn path_with(first: &[&Path]) -> anyhow::Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let all = first.iter().cloned().chain(std::env::split_paths(&path));
+    let all = first.iter().map(|one| one.to_path_buf()).chain(std::env::split_paths(&path));
     std::env::join_paths(all).context("PATH with bpf-linker's directory")
 }
