@@ -13,7 +13,7 @@ pub const NFT: [&str; 2] = ["iptables-nft", "ip6tables-nft"];
 const FORWARD: &str = "FORWARD";
 /// Our two rules, in their order at the head of the chain, without chain and position.
 const EXCEPTIONS: [[&str; 8]; 2] = [exception("-i"), exception("-o")];
-/// How long another user of the table's lock is waited for, in seconds.
+/// Time to wait for another user of the table's lock, in seconds.
 const WAIT: &str = "10";
 
 /// Accepts what comes in by (`-i`) or leaves through (`-o`) our devices.
@@ -21,8 +21,8 @@ const fn exception(direction: &'static str) -> [&'static str; 8] {
     [direction, "naru+", "-m", "comment", "--comment", "naru", "-j", "ACCEPT"]
 }
 
-/// Whether the xtables back end has a `filter` table in this namespace. Only then may its tool be run: the question alone
-/// would make the table.
+/// Returns true if the xtables back end has a `filter` table in this namespace. Only then may its tool be run: the
+/// question alone would make the table.
 pub fn legacy_in_use(tool: &str) -> Result<bool, HostError> {
     let list = if tool.starts_with("ip6") { "ip6_tables_names" } else { "ip_tables_names" };
     let path = format!("/proc/thread-self/net/{list}");
@@ -33,7 +33,7 @@ pub fn legacy_in_use(tool: &str) -> Result<bool, HostError> {
     }
 }
 
-/// Whether the chain drops what nothing before accepted.
+/// Returns true if the chain drops what nothing before accepted.
 pub fn drops(tool: &str) -> Result<bool, HostError> {
     Ok(is_dropping(&list(tool)?))
 }
@@ -81,7 +81,7 @@ fn forward_rules(listing: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Whether a packet that no rule accepts is dropped, by the policy or by a rule without a condition.
+/// Returns true if a packet that no rule accepts is dropped, by the policy or by a rule without a condition.
 fn is_dropping(listing: &str) -> bool {
     let lines: Vec<Vec<String>> = listing.lines().map(words).collect();
     let policy = ["-P", FORWARD, "DROP"];
