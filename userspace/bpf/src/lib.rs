@@ -14,6 +14,7 @@ mod flows;
 mod install;
 mod interfaces;
 mod layout;
+mod load;
 #[cfg(feature = "debug")]
 mod log;
 mod map;

@@ -38,6 +38,9 @@ struct Cluster {
     remote: Attached,
 }
 
+/// Everything of a pod's entry that the older version knew: generation, interface, MTU and MAC addresses.
+type Entry = (Addr, u64, u32, u32, [u8; 6], [u8; 6]);
+
 struct Attached {
     pod: Pod,
     addresses: Vec<String>,
@@ -107,8 +110,7 @@ impl Cluster {
             .sum()
     }
 
-    /// Everything of a pod's entry that the older version knew.
-    fn entries(&self) -> Vec<(Addr, u64, u32, u32, [u8; 6], [u8; 6])> {
+    fn entries(&self) -> Vec<Entry> {
         let entries = Pods::open(&self.pins()).unwrap().entries().unwrap();
         let mut all: Vec<_> = entries
             .into_iter()

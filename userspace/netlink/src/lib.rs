@@ -7,8 +7,9 @@ pub mod conntrack;
 mod errno;
 pub mod links;
 mod marks;
-pub mod message;
+mod message;
 pub mod netns;
+pub mod nft;
 pub mod sysctl;
 pub mod tc;
 

@@ -4,7 +4,6 @@
 pub mod delegate;
 pub mod devices;
 pub mod endpoint;
-pub mod health;
 pub mod host;
 pub mod init;
 pub mod lease;

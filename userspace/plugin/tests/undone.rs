@@ -115,7 +115,9 @@ fn whatever_somebody_undoes_check_names_it_and_the_next_add_makes_it_again() {
         let (code, msg) = site.check("first", &first, &result).error();
         assert!(code == 102 && msg.contains(named), "{line}: {msg}");
         let (pod, name) = (Netns::new("pod"), format!("c{at}"));
-        let own = site.add(&name, &pod);
+        let said = node.call("ADD", &name, pod.path().to_str().unwrap(), &site.conf());
+        assert!(said.success, "{line}: {}", said.stdout);
+        let own = said.ok();
         assert!(reaches(&pod), "{line}: the new pod {:?}", addresses(&own));
         assert!(reaches(&first), "{line}: the pod from before");
         site.check("first", &first, &result).ok();

@@ -34,7 +34,7 @@ pub fn command(workspace: &Workspace, args: &BuildArgs) -> anyhow::Result<()> {
 /// Builds the binaries to install, after the set-up that is needed.
 ///
 /// # Errors
-/// As [`command`].
+/// Fails as [`command`] does.
 pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
     build(workspace, Kind::Normal)
 }

@@ -64,7 +64,7 @@ struct Lab<'a> {
     workspace: &'a Workspace,
 }
 
-/// Where the nodes of that lab have their directories.
+/// The directory of that lab.
 const ROOT: &str = "/run/naru-lab/naru";
 /// The map whose keys naru has names for.
 const COUNTERS: &str = "STATS";
@@ -152,7 +152,7 @@ fn dump(node: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `command` prints, as JSON.
+/// Runs `command` and reads its output as JSON.
 fn read(command: &mut Command) -> anyhow::Result<Value> {
     let text = run::output(command)?;
     serde_json::from_str(&text).with_context(|| format!("no JSON: {}", text.trim()))

@@ -1,4 +1,4 @@
-//! The last screen of `cargo xtask lab`: what was carried, who has which address, what a node holds.
+//! The last screen of `cargo xtask lab`: the traffic that passed, the addresses, the maps of a node.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ const PLACES: usize = 9;
 /// Entries of a map, where there is room.
 const ENTRIES: usize = 3;
 
-/// What the screen is about.
+/// The contents of the screen.
 pub struct Summary<'a> {
     /// `naru lab status --json`.
     pub lab: &'a Value,
@@ -26,7 +26,7 @@ pub struct Summary<'a> {
     pub node: &'a str,
     /// Its maps.
     pub maps: &'a [Excerpt],
-    /// What the reader can do next.
+    /// The next things that the reader can do.
     pub hint: &'a str,
 }
 
@@ -221,7 +221,9 @@ mod tests {
     }
 
     fn lab(pods: usize) -> Value {
-        let pod = |number: usize| json!({"name": format!("p1-{number}"), "node": "n1", "addresses": ["10.32.1.17", "fd10:32:0:1::a711"]});
+        let addresses = ["10.32.1.17", "fd10:32:0:1::a711"];
+        let pod =
+            |number: usize| json!({"name": format!("p1-{number}"), "node": "n1", "addresses": addresses});
         json!({
             "name": "naru",
             "outside": {"addresses": ["192.0.2.1", "2001:db8:2::1"]},

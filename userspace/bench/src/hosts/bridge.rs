@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{binaries::Binaries, site::Site};
 
-/// How the pods of the other node are reached.
+/// The connection between the bridges of two nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reach {
     /// A vxlan device with static entries, as flannel's default back end makes it.

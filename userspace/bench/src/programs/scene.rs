@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, mount};
 use super::{Way, frame};
 use crate::{hosts, site::Site, spread::percentile};
 
-/// What a scene has many of; a few of the other.
+/// The entries that a scene has many of; it has a few of the other kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entries {
     /// Pods of this node.
@@ -92,7 +92,7 @@ const fn towards(number: u32, direct: bool) -> u32 {
 
 /// An installed datapath with filled maps.
 pub struct Scene {
-    /// What it has many of.
+    /// The entries that it has many of.
     pub entries: Entries,
     /// Its pins.
     pub pins: Pins,

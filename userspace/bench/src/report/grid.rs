@@ -1,11 +1,11 @@
 use std::fmt::Write;
 
-/// A cell's text, and whether its gate is missed.
+/// A cell of a table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cell {
     /// The text.
     pub text: String,
-    /// Whether the figure misses its gate.
+    /// True if the figure misses its gate.
     pub missed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a bench prints and writes.
+//! The output of a bench: tables, charts, saved runs.
 
 mod against;
 mod chart;

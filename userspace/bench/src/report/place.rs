@@ -62,9 +62,9 @@ impl Sheet {
 pub struct Place {
     /// The table.
     pub sheet: Sheet,
-    /// What is measured.
+    /// The path, program or plugin.
     pub row: String,
-    /// What is measured of it.
+    /// The metric.
     pub column: String,
 }
 

@@ -1,11 +1,11 @@
 //! A hash that is the same in every build and on every machine, for names that are stored.
 
 /// FNV-1a over the bytes, finished by splitmix64's mixer so that short inputs spread over all bits.
-pub(crate) fn stable_hash(text: &str, seed: u64) -> u64 {
+#[must_use]
+pub fn stable_hash(content: &(impl AsRef<[u8]> + ?Sized), seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed;
-    let folded =
-        text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    mix(folded)
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    mix(content.as_ref().iter().fold(start, fold))
 }
 
 fn mix(value: u64) -> u64 {

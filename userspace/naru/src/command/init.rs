@@ -1,8 +1,7 @@
 use anyhow::Context;
-use naru_cluster::{FileSource, Source};
+use naru_cluster::file::{self, FileSource};
 use naru_core::cluster::ClusterSpec;
 use naru_node::{
-    health,
     init::run as init,
     machine::{OWN_NETWORK, Request, Settings, Standalone},
     paths::Paths,
@@ -14,17 +13,17 @@ use crate::args::InitArgs;
 pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     let source = source(paths, args);
     let cluster = match source.path.exists() || args.cluster.is_some() {
-        true => Some(source.load()?),
+        true => Some(file::load(&source.path)?),
         false => None,
     };
     let ready = init(paths, &request(paths, args, cluster)?).context("init")?;
     for line in ready.summary() {
         println!("{line}");
     }
-    for warning in health::lost_journals(paths) {
-        eprintln!("warning: {warning}");
+    for finding in naru_view::lost_identities(paths) {
+        eprintln!("warning: {finding}; {}", finding.remedy);
     }
-    Ok(())
+    ready.changes.complete().context("init")
 }
 
 /// Where the cluster is agreed.

@@ -5,7 +5,7 @@ mod output;
 mod pods;
 mod table;
 
-pub use counters::{HookRow, PodRow, Tally, hooks, pods};
+pub use counters::{HookRow, PodRow, hooks, pods};
 pub use output::OutputArgs;
 pub use pods::Owners;
 pub use table::Table;

@@ -46,11 +46,6 @@ impl Owners {
         self.interfaces.get(&ifindex).map_or("", String::as_str)
     }
 
-    /// Every interface that has an owner, by index.
-    pub fn interfaces(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.interfaces.iter().map(|(index, name)| (*index, name.as_str()))
-    }
-
     fn take(&mut self, row: &Row) {
         let Some(owner) = &row.owner else { return };
         let name = if row.pod.is_empty() { owner.to_string() } else { row.pod.to_string() };

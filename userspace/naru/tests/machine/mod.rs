@@ -281,6 +281,14 @@ impl Agent {
         self.child.wait().unwrap().success()
     }
 
+    /// CPU time used so far, to the hundredth of a second.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Resident memory in bytes. A debug binary is fifteen times the size of a release binary, so its own pages are
     /// left out of the sum there.
     pub fn resident(&self) -> u64 {

@@ -81,7 +81,8 @@ impl Route {
     }
 
     /// Whether its metric is another than ours have.
-    fn is_beside_ours(&self) -> bool {
+    #[must_use]
+    pub fn is_beside_ours(&self) -> bool {
         self.metric != own_metric(self.destination, self.target)
     }
 }

@@ -195,9 +195,14 @@ impl Socket {
 
     /// The messages of the next datagram.
     pub fn receive(&mut self, what: &str) -> Result<Vec<Reply>, LinkError> {
+        self.receive_with(what, RecvFlags::empty())
+    }
+
+    /// The same with `MSG_*` flags.
+    pub fn receive_with(&mut self, what: &str, flags: RecvFlags) -> Result<Vec<Reply>, LinkError> {
         let refused = |errno: i32| LinkError::kernel(format!("{what}: receive"), errno);
         let (_, length) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC)
+            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), flags | RecvFlags::TRUNC)
         })
         .map_err(|errno| refused(errno.raw_os_error()))?;
         let bytes = self.buffer.get(..length).ok_or_else(|| refused(libc::EMSGSIZE))?;

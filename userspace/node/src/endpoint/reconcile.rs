@@ -30,6 +30,8 @@ pub struct Report {
     pub flows: Option<Cause>,
     /// Interfaces whose filters were attached again.
     pub filters: Vec<String>,
+    /// Why those of others could not be.
+    pub bare: Vec<Cause>,
     /// How many addresses had cooled long enough and are free again.
     pub cooled: usize,
     /// Why it is not all of them.
@@ -64,8 +66,9 @@ pub fn pass(
     let wired: BTreeSet<(u32, Generation)> =
         rows.iter().filter(|row| row.confirmed).map(|row| (row.ifindex, row.generation)).collect();
     for link in facts.links.iter().filter(|link| wired.contains(&(link.ifindex, link.alias.generation()))) {
-        if restore_filters(tools, link)? {
-            report.filters.push(link.name.clone());
+        match restore_filters(tools, link) {
+            Ok(is_restored) => report.filters.extend(is_restored.then(|| link.name.clone())),
+            Err(cause) => report.bare.push(cause),
         }
     }
     match tools.store.sweep_all(DEFAULT_COOLING, now) {

@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use naru_netlink::Errno;
+use naru_netlink::{Errno, nft::NftError};
 
 use super::JournalError;
 
@@ -14,6 +14,14 @@ pub enum HostError {
         path: PathBuf,
         /// What was tried, as `write 1`.
         action: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A system call failed.
+    #[error("{what}: {}", Errno::of(source))]
+    System {
+        /// Object and action.
+        what: String,
         /// What the system said.
         source: io::Error,
     },
@@ -52,7 +60,7 @@ impl HostError {
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::File { source, .. } => source.raw_os_error(),
+            Self::File { source, .. } | Self::System { source, .. } => source.raw_os_error(),
             _ => None,
         }
     }
@@ -64,5 +72,11 @@ impl HostError {
         source: impl Into<io::Error>,
     ) -> Self {
         Self::File { path: path.into(), action: action.into(), source: source.into() }
+    }
+}
+
+impl From<NftError> for HostError {
+    fn from(NftError { what, source }: NftError) -> Self {
+        Self::System { what, source }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod firewall;
 pub mod forward;
+pub(crate) mod process;
 pub mod sysctl;
 
 mod bpffs;
@@ -14,8 +15,6 @@ mod error;
 mod file;
 mod identity;
 mod journal;
-mod nft_json;
-mod nft_watch;
 mod undo;
 
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
@@ -24,5 +23,4 @@ pub use error::HostError;
 pub use file::{install_file, is_temporary_of, remove_file};
 pub use identity::{boot_id, hostname};
 pub use journal::{Journal, JournalError};
-pub use nft_watch::NftWatch;
 pub use undo::undo;

@@ -35,6 +35,7 @@ pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, Ma
     adapt(paths, &pins, &settings, &survey)?;
     let changes = sync::apply(&links, &pins, &settings, &survey)?;
     Record::note(paths, (&links, &pins), (&settings, &survey), changes.mirrored)?;
+    // Kept although single changes may have been refused, or the next look would take the others back.
     settings.save(paths)?;
     publish(paths, &links, &settings, &survey)?;
     Ok(Some(changes))

@@ -60,7 +60,7 @@ impl Ready {
             ));
         }
         let (maps, programs) = (self.installed.maps_created.len(), self.installed.programs_replaced.len());
-        let changes = self.changes.commands.len();
+        let changes = self.changes.made();
         lines.push(format!(
             "{maps} maps created, {programs} programs loaded, {changes} entries and routes changed"
         ));
@@ -68,7 +68,8 @@ impl Ready {
     }
 }
 
-/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so.
+/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so. Single map
+/// entries and routes that are refused hold up nothing else: they are told in [`Changes::refused`].
 ///
 /// # Errors
 /// [`MachineError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
@@ -135,6 +136,8 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     if namespaces::alive().keys().any(|id| id.to_string() == facts.netns) {
         return Err(MachineError::OtherNamespace { run: paths.run.clone() });
     }
+    // Its generations of nftables are others than those here.
+    machine::remove(&paths.nft_sight())?;
     let root = paths.pins().root().to_owned();
     match std::fs::remove_dir_all(&root) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(MachineError::file(root, "remove")(error)),
@@ -182,12 +185,16 @@ fn locked(
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let (ready, links) = prepare(paths, settings, &survey, links, node)?;
-    // Traffic first: what follows waits for the disk.
+    // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
+    // nothing else.
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
     if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
         node.set_last_boot(&ready.facts.boot_id)?;
         release_stale(paths, &ready.facts, node)?;
+    }
+    if ready.changes.unprotected.is_some() {
+        ready.changes.complete()?;
     }
     forward::open(node)?;
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;

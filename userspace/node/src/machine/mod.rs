@@ -76,7 +76,6 @@ pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
 /// # Errors
 /// procfs is not there.
 pub(crate) fn netns() -> Result<String, MachineError> {
-    Ok(naru_netlink::netns::own_identity()
-        .map_err(|error| MachineError::Namespace(error.to_string()))?
-        .to_string())
+    let identity = naru_netlink::netns::own_identity();
+    Ok(identity.map_err(|error| MachineError::Namespace(error.to_string()))?.to_string())
 }

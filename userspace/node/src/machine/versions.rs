@@ -44,10 +44,9 @@ pub fn refuse_newer(paths: &Paths) -> Result<(), MachineError> {
     for schema in
         [NodeStore::check_schema(&paths.node_store()), StateStore::check_schema(&paths.lease_store())]
     {
-        match schema {
-            Err(newer @ StoreError::Newer { .. }) => return Err(newer.into()),
-            // Whatever else may be wrong with a store is for whoever opens it.
-            _ => {}
+        // Whatever else may be wrong with a store is for whoever opens it.
+        if let Err(newer @ StoreError::Newer { .. }) = schema {
+            return Err(newer.into());
         }
     }
     Ok(())

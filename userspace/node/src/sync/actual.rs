@@ -54,8 +54,8 @@ fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, Mac
     Ok(Actual { state, pods, overlay })
 }
 
-/// One route to each destination, for pods over each interface: a second one over another may show a second holder. What
-/// somebody added beside ours would be taken for it, or keep it from being set: the kernel replaces the first only, and
+/// One route to each destination, with our metric, for pods over each interface: a second one over another may show a second
+/// holder. What somebody added beside ours would be taken for it, or keep it from being set: the kernel replaces the first only, and
 /// refuses to make it what another is already.
 fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, MachineError> {
     let mut seen = BTreeSet::new();
@@ -63,7 +63,10 @@ fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route
         let is_one_of_two = !matches!(route.target, RouteTarget::Gateway { .. });
         (route.table, route.destination, is_one_of_two.then_some(route.target))
     };
-    let more: Vec<_> = routes.extract_if(.., |route| !seen.insert(place(route))).collect();
+    // By its destination alone the kernel would not find one with another metric.
+    let is_beside = |route: &links::Route| route.is_beside_ours() && !matches!(route.target, RouteTarget::Device { .. });
+    let more: Vec<_> =
+        routes.extract_if(.., |route| is_beside(route) || !seen.insert(place(route))).collect();
     if more.is_empty() {
         return Ok(routes);
     }

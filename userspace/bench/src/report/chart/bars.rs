@@ -21,7 +21,7 @@ pub struct Bar {
     pub label: String,
     /// Its length, and the quartiles over it.
     pub spread: Spread,
-    /// What the figure must reach, if anything.
+    /// The figure's limit, if it has one.
     pub limit: Option<Limit>,
     /// The number of its colour.
     pub colour: usize,

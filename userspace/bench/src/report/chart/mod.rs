@@ -96,7 +96,7 @@ fn programs(run: &Run) -> Vec<Panel> {
     panels
 }
 
-/// What the gate of a program's growth allows it with the most entries, if there is one.
+/// The time that the gate of a program's growth allows with the most entries, if there is a gate.
 fn allowed(run: &Run, sheet: Sheet, curve: &Curve) -> Option<(f64, f64)> {
     let least = curve.points.iter().min_by(|a, b| a.0.total_cmp(&b.0))?;
     let growth = |(place, figure): (Place, &Figure)| {

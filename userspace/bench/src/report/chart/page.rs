@@ -49,7 +49,7 @@ pub fn style(height: f64, colour: &RGBColor, at: (HPos, VPos)) -> TextStyle<'sta
         .pos(Pos::new(at.0, at.1))
 }
 
-/// The same in bold.
+/// Bold text of `height` pixels in a colour.
 pub fn bold(height: f64, colour: &RGBColor, at: (HPos, VPos)) -> TextStyle<'static> {
     let plain = style(height, colour, at);
     TextStyle { font: plain.font.style(FontStyle::Bold), ..plain }

@@ -1,19 +1,18 @@
-//! `iptables` and `ip6tables` of both back ends, through what `-S` prints: the commands that would make the table.
+//! `iptables` and `ip6tables` of the x_tables back end, through what `-S` prints: the commands that would make the
+//! table. x_tables has no interface to single rules, so that the host's own tool is the only one that keeps others'
+//! as they are.
 
 use std::{collections::BTreeSet, fs, io};
 
+use super::FORWARD;
 use crate::host::{HostError, command};
 
-/// The tools of the xtables back end, IPv4 first.
-pub const LEGACY: [&str; 2] = ["iptables-legacy", "ip6tables-legacy"];
-/// The tools of the nftables back end, IPv4 first.
-pub const NFT: [&str; 2] = ["iptables-nft", "ip6tables-nft"];
+/// The tools, IPv4 first.
+pub const TOOLS: [&str; 2] = ["iptables-legacy", "ip6tables-legacy"];
 
-/// The chain everything forwarded passes.
-const FORWARD: &str = "FORWARD";
 /// Our two rules, in their order at the head of the chain, without chain and position.
 const EXCEPTIONS: [[&str; 8]; 2] = [exception("-i"), exception("-o")];
-/// Time to wait for another user of the table's lock, in seconds.
+/// The tool waits so long for another user of the table's lock, in seconds.
 const WAIT: &str = "10";
 
 /// Accepts what comes in by (`-i`) or leaves through (`-o`) our devices.
@@ -21,9 +20,9 @@ const fn exception(direction: &'static str) -> [&'static str; 8] {
     [direction, "naru+", "-m", "comment", "--comment", "naru", "-j", "ACCEPT"]
 }
 
-/// Returns true if the xtables back end has a `filter` table in this namespace. Only then may its tool be run: the
-/// question alone would make the table.
-pub fn legacy_in_use(tool: &str) -> Result<bool, HostError> {
+/// Returns true if x_tables has a `filter` table in this namespace. Only then may its tool be run: the question alone
+/// would make the table.
+pub fn is_in_use(tool: &str) -> Result<bool, HostError> {
     let list = if tool.starts_with("ip6") { "ip6_tables_names" } else { "ip_tables_names" };
     let path = format!("/proc/thread-self/net/{list}");
     match fs::read_to_string(&path) {
@@ -33,16 +32,25 @@ pub fn legacy_in_use(tool: &str) -> Result<bool, HostError> {
     }
 }
 
-/// Returns true if the chain drops what nothing before accepted.
-pub fn drops(tool: &str) -> Result<bool, HostError> {
-    Ok(is_dropping(&list(tool)?))
+/// Returns true if the chain drops packets that nothing before accepted; `None` where the tool to ask with is not
+/// installed.
+pub fn drops(tool: &str) -> Result<Option<bool>, HostError> {
+    match list(tool) {
+        Err(HostError::ToolMissing { .. }) => Ok(None),
+        listing => Ok(Some(is_dropping(&listing?))),
+    }
+}
+
+/// Returns true if our rules are at the head of the chain.
+pub fn is_open(tool: &str) -> Result<bool, HostError> {
+    let rules = forward_rules(&list(tool)?);
+    let head = rules.iter().take(EXCEPTIONS.len()).map(Vec::as_slice);
+    Ok(head.eq(EXCEPTIONS.iter().map(|rule| rule.as_slice())))
 }
 
 /// Puts our rules at the head of the chain unless they are there.
 pub fn open(tool: &str) -> Result<(), HostError> {
-    let rules = forward_rules(&list(tool)?);
-    let head = rules.iter().take(EXCEPTIONS.len()).map(Vec::as_slice);
-    if head.eq(EXCEPTIONS.iter().map(|rule| rule.as_slice())) {
+    if is_open(tool)? {
         return Ok(());
     }
     close(tool)?;
@@ -70,7 +78,7 @@ fn list(tool: &str) -> Result<String, HostError> {
 
 /// Runs the tool on its default table, `filter`.
 fn run(tool: &str, arguments: &[&str]) -> Result<String, HostError> {
-    command::run(tool, &[&["-w", WAIT], arguments].concat(), "")
+    command::run(tool, &[&["-w", WAIT], arguments].concat())
 }
 
 /// The rules of the chain, each as its words after the chain's name.
@@ -154,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_conditional_drop_or_a_drop_behind_a_conditional_jump_is_the_administrators_own() {
-        let listing = "-P FORWARD ACCEPT\n-N D\n-A FORWARD -i docker0 -j D\n-A FORWARD -s 192.0.2.1/32 -j DROP\n-A D -j DROP\n";
+        let listing = "-P FORWARD ACCEPT\n-N D\n-A FORWARD -i docker0 -j D\n\
+                       -A FORWARD -s 192.0.2.1/32 -j DROP\n-A D -j DROP\n";
         assert!(!is_dropping(listing));
     }
 

@@ -9,12 +9,12 @@ use ipnet::IpNet;
 use naru_core::cluster::NodeSpec;
 use toml::Spanned;
 
-use crate::{
+use super::{
     convert::Misfit,
-    error::Problem,
     networks::{self, Taken},
     raw::Node,
 };
+use crate::error::Problem;
 
 /// The names, addresses and blocks of the nodes before.
 #[derive(Default)]

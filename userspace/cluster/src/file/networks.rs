@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 use toml::Spanned;
 
-use crate::{convert::Misfit, error::Problem, raw::List};
+use super::{convert::Misfit, raw::List};
+use crate::error::Problem;
 
 /// The networks of a list; no two of them share an address.
 pub fn list(raw: &Spanned<List>) -> Result<Vec<IpNet>, Misfit> {
