@@ -1,5 +1,5 @@
-//! What a newer naru left is refused by every verb before anything is changed (kind 22 of the field cases), and what others
-//! keep in our directories stays (kind 25).
+//! Every verb refuses a newer naru's state before anything is changed (kind 22 of the field cases), and others' files
+//! in naru's directories stay (kind 25).
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -78,7 +78,7 @@ fn assert_same(context: &str, before: &[(&str, String)], after: &[(&str, String)
     }
 }
 
-/// What the plugin answers to a verb: its exit status, its code and its message.
+/// The plugin's answer to a verb: its exit status, its code and its message.
 fn answer(pod: &Pod, machine: &Machine, verb: &str) -> (bool, u64, String) {
     let output = pod.call_as(machine, verb, &pod.name);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();

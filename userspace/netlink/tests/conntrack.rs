@@ -29,7 +29,8 @@ fn node() -> Netns {
             netns.sh(&format!("ip addr add {ip}/{bits} dev lo {flags}"));
         }
         netns.sh(&format!(
-            "nft 'table {family} t {{ chain out {{ type nat hook output priority -100; {family} daddr {service} udp dport 53 dnat to {dnat}:5353; }}; }}'"
+            "nft 'table {family} t {{ chain out {{ type nat hook output priority -100; \
+             {family} daddr {service} udp dport 53 dnat to {dnat}:5353; }}; }}'"
         ));
     }
     // The kernel gives an IPv6 address its local route in a work queue, also one that needs no duplicate detection.

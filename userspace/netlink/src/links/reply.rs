@@ -47,7 +47,7 @@ impl End {
 }
 
 impl Reply {
-    /// What follows the header.
+    /// The bytes behind the header.
     pub fn body(&self) -> &[u8] {
         self.bytes.get(HEADER..).unwrap_or_default()
     }
