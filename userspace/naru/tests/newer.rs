@@ -79,8 +79,8 @@ fn assert_same(context: &str, before: &[(&str, String)], after: &[(&str, String)
 }
 
 /// The plugin's answer to a verb: its exit status, its code and its message.
-fn answer(pod: &Pod, machine: &Machine, verb: &str) -> (bool, u64, String) {
-    let output = pod.call_as(machine, verb, &pod.name);
+fn answer(pod: &Pod, machine: &Machine, verb: &str, keys: &Value) -> (bool, u64, String) {
+    let output = pod.call_with(machine, verb, keys);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let text = answer["msg"].as_str().unwrap_or_default().to_owned();
     (output.status.success(), answer["code"].as_u64().unwrap_or_default(), text)
@@ -103,9 +103,10 @@ fn every_verb_refuses_what_a_newer_naru_left_and_changes_nothing() {
     for (state, make, words) in STATES {
         let machine = Machine::clustered();
         machine.ok(&["init"]);
-        let keys = json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": []});
-        let [pod, other] = ["pod", "other"].map(|name| Pod::new(&machine, name, keys.clone()));
-        pod.add(&machine);
+        let conf = json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": []});
+        let [pod, other] = ["pod", "other"].map(|name| Pod::new(&machine, name, conf.clone()));
+        let added = pod.call_as(&machine, "ADD", &pod.name);
+        let keys = json!({ "prevResult": serde_json::from_slice::<Value>(&added.stdout).unwrap() });
         make(&machine);
         let before = picture(&machine);
         let unchanged = |what: &str| assert_same(&format!("{state}: {what}"), &before, &picture(&machine));
@@ -117,7 +118,7 @@ fn every_verb_refuses_what_a_newer_naru_left_and_changes_nothing() {
         for (verb, pod, code) in
             [("ADD", &other, 11), ("CHECK", &pod, 11), ("GC", &pod, 11), ("STATUS", &pod, 50)]
         {
-            let (ended_well, told, text) = answer(pod, &machine, verb);
+            let (ended_well, told, text) = answer(pod, &machine, verb, &keys);
             assert!(!ended_well && told == code && text.contains(words), "{state}: {verb}: {told}: {text}");
             unchanged(verb);
         }
@@ -127,7 +128,7 @@ fn every_verb_refuses_what_a_newer_naru_left_and_changes_nothing() {
         // What is gone cannot wait: the veth goes, and what is the newer one's stays.
         let veths = || machine.ip("-o link show").matches("naru1:").count();
         assert_eq!(veths(), 1, "{state}");
-        assert!(answer(&pod, &machine, "DEL").0, "{state}");
+        assert!(answer(&pod, &machine, "DEL", &keys).0, "{state}");
         assert_eq!(veths(), 0, "{state}");
         assert_eq!(machine.path(&format!("run/bpf/abi{NEXT}/PODS")).exists(), state == "pins");
     }
