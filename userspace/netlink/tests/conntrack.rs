@@ -34,7 +34,9 @@ fn node() -> Netns {
         ));
     }
     // The kernel gives an IPv6 address its local route in a work queue, also one that needs no duplicate detection.
-    netns.sh("for round in $(seq 500); do ip -6 addr show tentative | grep -q . || exit 0; sleep .01; done; exit 1");
+    for ip in FAMILIES[1] {
+        netns.sh(&format!("for round in $(seq 500); do ip -6 route get {ip} | grep -q ^local && exit 0; sleep .01; done; exit 1"));
+    }
     netns
 }
 
