@@ -9,7 +9,7 @@ use crate::{run, workspace::Workspace};
 /// Most characters of a commit's subject: more is cut off where commits are listed.
 const WIDTH: usize = 72;
 /// Since when the rule holds; older commits stay as they are.
-const SINCE: &str = "2026-11-30T17:30:00Z";
+const SINCE: &str = "2026-11-30T19:20:00Z";
 
 /// A sentence for each commit since then whose subject is too wide.
 ///
