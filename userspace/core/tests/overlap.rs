@@ -60,7 +60,8 @@ fn what_lies_in_the_range_is_a_clash_and_what_covers_it_is_one_only_where_its_ad
 fn the_interface_that_has_the_addresses_is_named() {
     let claim = Claim { device: Some("cni0".into()), ..claim("10.32.0.0/16", Holder::LinkPrefix) };
     let text = only_clash("10.32.0.0/12", &[claim]);
-    let expected = "pod range 10.32.0.0/12 overlaps 10.32.0.0/16, the prefix of a link of this machine (cni0); ";
+    let expected =
+        "pod range 10.32.0.0/12 overlaps 10.32.0.0/16, the prefix of a link of this machine (cni0); ";
     assert!(text.starts_with(expected), "{text}");
 }
 

@@ -46,7 +46,11 @@ const CHANGES: [Change; 7] = [
         host: &["link set up0 down", "link set up0 up", "addr replace 2001:db8::1/64 dev up0 nodad"],
         neighbour: &[],
     },
-    Change { name: "the link's MTU shrinks", host: &["link set up0 mtu 1300"], neighbour: &["link set far0 mtu 1300"] },
+    Change {
+        name: "the link's MTU shrinks",
+        host: &["link set up0 mtu 1300"],
+        neighbour: &["link set far0 mtu 1300"],
+    },
     Change {
         name: "an address is added before the other",
         host: &["addr add 198.51.100.0/32 dev lo", "addr add 203.0.113.7/32 dev up0"],
@@ -78,7 +82,10 @@ fn pods_keep_their_way_out_and_in_whatever_becomes_of_the_hosts_addresses() {
         for line in change.host {
             scene.machine.ip(line);
         }
-        for line in DEFAULTS.iter().filter(|line| !change.host.iter().any(|done| done.contains(&line[..9]) && done.contains("-6"))) {
+        for line in DEFAULTS
+            .iter()
+            .filter(|line| !change.host.iter().any(|done| done.contains(&line[..9]) && done.contains("-6")))
+        {
             scene.machine.ip(line);
         }
         assert_works(&scene, &pods[0], &first, change.name);
@@ -123,12 +130,13 @@ fn pods_see_the_nodes_address_as_long_as_it_has_it_and_their_routes_leave_no_tra
     scene.machine.ip("addr del 198.51.100.1/24 dev up0");
     assert!(source().contains("src 203.0.113.9"), "{}", source());
     let plugin = crate::scene::naru_cni();
-    scene.call(&plugin, "CHECK", &pod, "eth0", &{
-        let mut conf = conf.clone();
-        conf["prevResult"] = scene.call(&plugin, "ADD", &pod, "eth0", &conf).unwrap();
-        conf
-    })
-    .unwrap();
+    scene
+        .call(&plugin, "CHECK", &pod, "eth0", &{
+            let mut conf = conf.clone();
+            conf["prevResult"] = scene.call(&plugin, "ADD", &pod, "eth0", &conf).unwrap();
+            conf
+        })
+        .unwrap();
     scene.call(&plugin, "DEL", &pod, "eth0", &conf).unwrap();
     let left = scene.machine.kernel_routes();
     assert!(!left.iter().any(|route| route.starts_with(&own[0]) || route.starts_with(&own[1])), "{left:?}");

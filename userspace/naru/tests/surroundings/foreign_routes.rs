@@ -25,14 +25,23 @@ fn routes_of_others_cost_the_agent_no_memory() {
     let before = peak(&agent);
     let mut batch = String::new();
     for n in 0..ROUTES {
-        let _ = writeln!(batch, "route add {}.{}.{}.0/24 via 198.51.100.254 proto bird", 20 + (n >> 16), n >> 8 & 255, n & 255);
+        let _ = writeln!(
+            batch,
+            "route add {}.{}.{}.0/24 via 198.51.100.254 proto bird",
+            20 + (n >> 16),
+            n >> 8 & 255,
+            n & 255
+        );
     }
     fs::write(machine.path("batch"), batch).unwrap();
     machine.tool(&format!("ip -batch {}", machine.path("batch").display()));
     let seen = marks();
     machine.ip("link set up0 mtu 1400");
     wait("the smaller mtu", Duration::from_secs(60), || {
-        machine.kernel_routes().iter().any(|route| route.starts_with("10.32.1.0/24") && route.contains("mtu 1350"))
+        machine
+            .kernel_routes()
+            .iter()
+            .any(|route| route.starts_with("10.32.1.0/24") && route.contains("mtu 1350"))
     });
     std::thread::sleep(Duration::from_secs(3));
     let grown = peak(&agent) - before;

@@ -1,5 +1,5 @@
-//! Kind 27: the node's address chosen by number. The kernel's own choice counts: its source for what is outside (RFC 6724,
-//! primary addresses, a route's preferred source), but none that passes.
+//! Kind 27: the node's address chosen by number. The kernel's own choice counts: its source for what is outside
+//! (RFC 6724, primary addresses, a route's preferred source), but none that passes.
 
 use crate::{
     machine::Machine,
@@ -15,12 +15,19 @@ const TABLE: [(&[&str], [&str; 2]); 8] = [
         ["198.51.100.1", "2001:db8::1"],
     ),
     (
-        &["addr del 198.51.100.1/24 dev up0", "addr add 198.51.100.9/24 dev up0", "addr add 198.51.100.1/24 dev up0"],
+        &[
+            "addr del 198.51.100.1/24 dev up0",
+            "addr add 198.51.100.9/24 dev up0",
+            "addr add 198.51.100.1/24 dev up0",
+        ],
         ["198.51.100.9", "2001:db8::1"],
     ),
     (&["addr add 2001:db8::0:1/64 dev up0 nodad preferred_lft 0"], ["198.51.100.1", "2001:db8::1"]),
     (
-        &["addr change 2001:db8::1/64 dev up0 nodad preferred_lft 0", "addr add 2001:db8::f/64 dev up0 nodad"],
+        &[
+            "addr change 2001:db8::1/64 dev up0 nodad preferred_lft 0",
+            "addr add 2001:db8::f/64 dev up0 nodad",
+        ],
         ["198.51.100.1", "2001:db8::f"],
     ),
     (
@@ -37,7 +44,8 @@ const TABLE: [(&[&str], [&str; 2]); 8] = [
 fn first_of_each(machine: &Machine) -> [String; 2] {
     let text = std::fs::read_to_string(machine.path("run/node.json")).unwrap();
     let facts: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let all: Vec<&str> = facts["addresses"].as_array().unwrap().iter().map(|ip| ip.as_str().unwrap()).collect();
+    let all: Vec<&str> =
+        facts["addresses"].as_array().unwrap().iter().map(|ip| ip.as_str().unwrap()).collect();
     [false, true].map(|v6| (*all.iter().find(|ip| ip.contains(':') == v6).unwrap()).to_owned())
 }
 
@@ -49,7 +57,8 @@ fn the_nodes_address_is_the_one_that_the_kernel_sends_from() {
         for line in lines {
             scene.machine.ip(line);
         }
-        for line in ["route replace default via 198.51.100.254", "-6 route replace default via 2001:db8::fe"] {
+        for line in ["route replace default via 198.51.100.254", "-6 route replace default via 2001:db8::fe"]
+        {
             if !lines.iter().any(|done| done.contains("src") && !line.contains("-6")) {
                 scene.machine.ip(line);
             }

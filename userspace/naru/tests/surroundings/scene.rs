@@ -126,7 +126,8 @@ pub fn naru_cni() -> std::path::PathBuf {
 
 /// A network of that name and number: `10.<number>.0.0/24` and `fd<number>::/112`, masqueraded.
 pub fn network(name: &str, number: u8) -> Value {
-    let ranges = json!([[{ "subnet": format!("10.{number}.0.0/24") }], [{ "subnet": format!("fd{number}::/112") }]]);
+    let ranges =
+        json!([[{ "subnet": format!("10.{number}.0.0/24") }], [{ "subnet": format!("fd{number}::/112") }]]);
     json!({
         "cniVersion": "1.0.0", "name": name, "type": "naru-cni", "ipMasq": true,
         "ipam": { "type": "naru-ipam", "ranges": ranges, "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }] },

@@ -1,6 +1,6 @@
-//! Kind 3: a rule is applied at one of two places that need it. Here: a link of IPv6 carries 1280 bytes (RFC 8200, section
-//! 5), in fragments of the layer beneath if need be, at every place that has an MTU; and every device of ours is prepared
-//! for the families it serves (see also `host_sysctls`).
+//! Kind 3: a rule is applied at one of two places that need it. Here: a link of IPv6 carries 1280 bytes (RFC 8200,
+//! section 5), in fragments of the layer beneath if need be, at every place that has an MTU; and every device of
+//! ours is prepared for the families it serves (see also `host_sysctls`).
 
 use serde_json::json;
 
@@ -38,10 +38,18 @@ fn below_ipv6_every_place_has_the_floor_and_pods_start() {
         assert_eq!(mtu_of(&machine.ip("link show naru-vx")), device, "{when}: the tunnel device");
         for address in &own {
             let family = if address.contains(':') { "-6" } else { "-4" };
-            assert_eq!(mtu_of(&machine.ip(&format!("{family} route show {address}"))), pods, "{when}: {address}");
+            assert_eq!(
+                mtu_of(&machine.ip(&format!("{family} route show {address}"))),
+                pods,
+                "{when}: {address}"
+            );
         }
         for (family, block, expected) in [("-4", "10.32.1.0/24", v4), ("-6", "fd10:32::1:0/112", v6)] {
-            assert_eq!(mtu_of(&machine.ip(&format!("{family} route show {block}"))), expected, "{when}: {block}");
+            assert_eq!(
+                mtu_of(&machine.ip(&format!("{family} route show {block}"))),
+                expected,
+                "{when}: {block}"
+            );
             let routes = machine.ok(&["routes"]);
             let entry = routes.lines().find(|line| line.starts_with(block)).unwrap();
             assert!(entry.contains(&format!(" {expected} ")), "{when}: {entry}");

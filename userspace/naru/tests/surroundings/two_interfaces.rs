@@ -1,5 +1,5 @@
-//! Kind 9: one interface and one address a pod assumed. Two networks with a default route each, or two interfaces in one
-//! network: both addresses work from the node, from other pods and from outside, as with two reference ptp.
+//! Kind 9: one interface and one address a pod assumed. Two networks with a default route each, or two interfaces
+//! in one network: both addresses work from the node, from other pods and from outside, as with two reference ptp.
 
 use std::path::Path;
 
@@ -49,7 +49,9 @@ fn both_addresses_of_a_pod_with_two_interfaces_work_from_everywhere() {
         let there = scene.add(&others[1], &second);
         if has_sbr {
             let sbr = json!({ "cniVersion": "1.0.0", "name": name, "type": "sbr", "prevResult": net1 });
-            scene.call(Path::new("/usr/lib/cni/sbr"), "ADD", &pod, "net1", &sbr).unwrap_or_else(|why| panic!("{when}: {why}"));
+            scene
+                .call(Path::new("/usr/lib/cni/sbr"), "ADD", &pod, "net1", &sbr)
+                .unwrap_or_else(|why| panic!("{when}: {why}"));
         }
         let all = [addresses(&eth0), addresses(&net1)].concat();
         for other in &others {
@@ -58,7 +60,11 @@ fn both_addresses_of_a_pod_with_two_interfaces_work_from_everywhere() {
         for address in there.iter().map(String::as_str).chain(crate::scene::OUTSIDE) {
             assert!(pod.can_ping(address), "{when}: the pod to {address}");
         }
-        assert!(!scene.machine.ok(&["stats"]).contains("spoofed"), "{when}: {}", scene.machine.ok(&["stats"]));
+        assert!(
+            !scene.machine.ok(&["stats"]).contains("spoofed"),
+            "{when}: {}",
+            scene.machine.ok(&["stats"])
+        );
         for (ifname, conf, result) in [("eth0", &first, &eth0), ("net1", &second, &net1)] {
             let said = scene.call(&naru_cni(), "CHECK", &pod, ifname, &with(conf, result));
             said.unwrap_or_else(|why| panic!("{when}: {ifname}: {why}"));

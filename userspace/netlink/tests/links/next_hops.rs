@@ -79,10 +79,20 @@ const TABLE: [(&str, &str, Expected, &[&str]); 15] = [
         Router(""),
         &["u0", "u1"],
     ),
-    ("ip route add 203.0.113.1 nexthop dev u0 nexthop via 198.51.2.254", "203.0.113.1", Unknown, &["u0", "u1"]),
+    (
+        "ip route add 203.0.113.1 nexthop dev u0 nexthop via 198.51.2.254",
+        "203.0.113.1",
+        Unknown,
+        &["u0", "u1"],
+    ),
     ("ip route add 203.0.113.1 nexthop dev u0 nexthop dev u1", "203.0.113.1", OnLink, &["u0", "u1"]),
     ("ip route add 203.0.113.1 encap ip id 5 dst 198.51.1.9 dev u0", "203.0.113.1", Unknown, &["u0"]),
-    ("ip -6 route add 2001:db8:ff::1 encap ip6 id 5 dst 2001:db8:1::9 dev u0", "2001:db8:ff::1", Unknown, &["u0"]),
+    (
+        "ip -6 route add 2001:db8:ff::1 encap ip6 id 5 dst 2001:db8:1::9 dev u0",
+        "2001:db8:ff::1",
+        Unknown,
+        &["u0"],
+    ),
 ];
 
 #[test]

@@ -190,11 +190,13 @@ fn the_path_to_an_address_has_the_devices_or_the_routes_mtu() {
                 "{to}"
             );
         }
-        let outside: Vec<_> = links.paths_outside().unwrap().into_iter().map(|path| (path.device, path.next)).collect();
+        let outside: Vec<_> =
+            links.paths_outside().unwrap().into_iter().map(|path| (path.device, path.next)).collect();
         let router = |ip: &str| ("under".to_owned(), NextHop::Router(ip.parse().unwrap()));
         assert_eq!(outside, [router("198.51.100.2"), router("2001:db8:5::2")]);
         let all = links.foreign_routes(|_| true).unwrap();
-        let foreign: Vec<_> = all.iter().map(|route| (route.destination.to_string(), route.is_links_own)).collect();
+        let foreign: Vec<_> =
+            all.iter().map(|route| (route.destination.to_string(), route.is_links_own)).collect();
         let expected = [("198.51.100.0/24", true), ("203.0.113.0/24", false), ("2001:db8:5::/64", true)];
         assert_eq!(foreign, expected.map(|(net, own)| (net.to_owned(), own)));
         assert!(all.iter().all(|route| route.device.is_some()));
