@@ -115,67 +115,6 @@ fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_sou
 }
 
 #[test]
-fn a_route_that_names_a_source_has_a_spare_beneath_it_that_names_none() {
-    let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
-    let pods = [Pod { address: ip("10.32.1.7"), ifindex: 9, mtu: 1400 }];
-    let routes = desired(&inputs(&cluster, &mtu, &pods)).state.routes;
-    for (key, route) in &routes {
-        let spare = routes.get(&RouteKey { rank: Rank::Spare, ..*key });
-        match key.rank {
-            Rank::First if route.source.is_some() => {
-                assert_eq!(spare, Some(&KernelRoute { source: None, ..*route }), "{}", key.destination);
-            }
-            Rank::First | Rank::Unreachable => assert_eq!(spare, None, "{}", key.destination),
-            Rank::Spare => assert_eq!(route.source, None, "{}", key.destination),
-        }
-    }
-    assert_eq!(routes.keys().filter(|key| key.rank == Rank::Spare).count(), 3, "two blocks and a pod");
-}
-
-/// MTU of the underlay, of an IPv4 and an IPv6 block in the tunnel, and of pods with and without IPv6; whether programs
-/// encapsulate for the two blocks.
-#[test]
-fn below_ipv6_nothing_has_less_than_it_needs_and_fragments_are_the_devices() {
-    for (underlay, v4, v6, with, without, programs) in [
-        (1280, 1230, 1280, 1280, 1230, [true, false]),
-        (1329, 1279, 1280, 1280, 1279, [true, false]),
-        (1330, 1280, 1280, 1280, 1280, [true, true]),
-        (1500, 1450, 1450, 1450, 1450, [true, true]),
-    ] {
-        let (cluster, paths) = (cluster([1, 2]), routed(&[("198.51.100.2", underlay)]));
-        let state = desired(&inputs(&cluster, &paths, &[])).state;
-        let blocks = ["10.32.2.0/24", "fd10:32::2:0/112"];
-        let entries = blocks.map(|block| state.entries[&net(block)]);
-        assert_eq!(entries.map(|entry| entry.mtu), [v4, v6], "{underlay}");
-        assert_eq!(
-            blocks.map(|block| state.routes[&main_route(block)].mtu),
-            [Some(v4), Some(v6)],
-            "{underlay}"
-        );
-        assert_eq!(entries.map(|entry| entry.flags & route_flags::DEVICE_PATH == 0), programs, "{underlay}");
-        let ways = NextHops { cluster: &cluster, node: "node1", paths: &paths };
-        assert_eq!([ways.pod_mtu(None, true), ways.pod_mtu(None, false)], [with, without], "{underlay}");
-    }
-}
-
-#[test]
-fn a_next_hop_that_nobody_can_tell_is_not_on_link_and_leads_no_route() {
-    for routing in [Routing::Auto, Routing::Direct] {
-        for next in [Via::Unknown, Via::Router(ip("fe80::1"))] {
-            let cluster = ClusterSpec { routing, ..cluster([1, 2]) };
-            let mut paths = on_link(1500);
-            paths.values_mut().for_each(|path| path.via = next);
-            let state = desired(&inputs(&cluster, &paths, &[])).state;
-            assert_eq!(
-                state.routes[&main_route("10.32.2.0/24")].hop,
-                KernelHop::Overlay,
-                "{routing:?} {next:?}"
-            );
-        }
-    }
-}
-
-#[test]
 fn an_address_that_the_machine_does_not_have_yet_is_no_source() {
     let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
     let state = desired(&Inputs { host_addresses: &OWN[..1], ..inputs(&cluster, &mtu, &[]) }).state;

@@ -1,5 +1,5 @@
-//! Kind 4: sysctls of the host judged once, by one global value. Each device has switches of its own, anybody may turn
-//! them at any time, and devices come later.
+//! Kind 4: sysctls of the host judged once, by one global value. Each device has switches of its own, anybody may
+//! turn them at any time, and devices come later.
 
 use std::time::Duration;
 
