@@ -22,7 +22,7 @@ const ENCAPSULATE: u64 = 0b111_0011 | 14 << 56;
 /// `FIXED_GSO | DECAP_L3_IPV4`.
 const DECAPSULATE: u64 = 1 | 1 << 7;
 /// Outer IPv4, UDP, VXLAN and inner Ethernet.
-const HEADERS: i32 = 50;
+const HEADERS: i32 = naru_abi::TUNNEL_OVERHEAD_V4.cast_signed();
 
 /// Whether programs can put packets into the tunnel and take them out: asked once a process.
 pub(crate) fn can_encapsulate() -> bool {

@@ -13,7 +13,7 @@ use naru_core::{
     cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing},
     desired::{
         Command, ForeignRules, Inputs, KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, NextHops, Path, Paths,
-        Pod, RouteKey, Rule, Selector, State, desired, diff, path_mtu,
+        Pod, Rank, RouteKey, Rule, Selector, State, Via, desired, diff, path_mtu,
     },
 };
 use proptest::{collection, prelude::*};
@@ -67,22 +67,22 @@ fn inputs<'a>(cluster: &'a ClusterSpec, paths: &'a Paths, pods: &'a [Pod]) -> In
 
 /// Paths through a router, by their ends.
 fn routed(ends: &[(&str, u32)]) -> Paths {
-    let path = |mtu| Path { device: 3, gateway: Some(ip("198.51.100.254")), mtu, is_ethernet: true };
+    let path = |mtu| Path { device: 3, via: Via::Router(ip("198.51.100.254")), mtu, is_ethernet: true };
     ends.iter().map(|(end, mtu)| (ip(end), path(*mtu))).collect()
 }
 
 /// The path to both addresses of node 2 on the link of interface 3.
 fn on_link(mtu: u32) -> Paths {
-    let path = Path { device: 3, gateway: None, mtu, is_ethernet: true };
+    let path = Path { device: 3, via: Via::Link, mtu, is_ethernet: true };
     BTreeMap::from([(ip("198.51.100.2"), path), (ip("2001:db8::2"), path)])
 }
 
 fn pod_mtu(cluster: &ClusterSpec, paths: &Paths, uplink: Option<u32>) -> u32 {
-    NextHops { cluster, node: "node1", paths }.pod_mtu(uplink)
+    NextHops { cluster, node: "node1", paths }.pod_mtu(uplink, false)
 }
 
 fn main_route(destination: &str) -> RouteKey {
-    RouteKey { table: MAIN_TABLE, destination: net(destination), unreachable: false }
+    RouteKey { table: MAIN_TABLE, destination: net(destination), rank: Rank::First }
 }
 
 /// Carries out the commands as a kernel would.
@@ -112,6 +112,67 @@ fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_sou
     let v6 = KernelRoute { source: Some(ip("2001:db8::1")), ..v4 };
     assert_eq!(state.routes[&main_route("10.32.2.0/24")], v4);
     assert_eq!(state.routes[&main_route("fd10:32::2:0/112")], v6);
+}
+
+#[test]
+fn a_route_that_names_a_source_has_a_spare_beneath_it_that_names_none() {
+    let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
+    let pods = [Pod { address: ip("10.32.1.7"), ifindex: 9, mtu: 1400 }];
+    let routes = desired(&inputs(&cluster, &mtu, &pods)).state.routes;
+    for (key, route) in &routes {
+        let spare = routes.get(&RouteKey { rank: Rank::Spare, ..*key });
+        match key.rank {
+            Rank::First if route.source.is_some() => {
+                assert_eq!(spare, Some(&KernelRoute { source: None, ..*route }), "{}", key.destination);
+            }
+            Rank::First | Rank::Unreachable => assert_eq!(spare, None, "{}", key.destination),
+            Rank::Spare => assert_eq!(route.source, None, "{}", key.destination),
+        }
+    }
+    assert_eq!(routes.keys().filter(|key| key.rank == Rank::Spare).count(), 3, "two blocks and a pod");
+}
+
+/// MTU of the underlay, of an IPv4 and an IPv6 block in the tunnel, and of pods with and without IPv6; whether programs
+/// encapsulate for the two blocks.
+#[test]
+fn below_ipv6_nothing_has_less_than_it_needs_and_fragments_are_the_devices() {
+    for (underlay, v4, v6, with, without, programs) in [
+        (1280, 1230, 1280, 1280, 1230, [true, false]),
+        (1329, 1279, 1280, 1280, 1279, [true, false]),
+        (1330, 1280, 1280, 1280, 1280, [true, true]),
+        (1500, 1450, 1450, 1450, 1450, [true, true]),
+    ] {
+        let (cluster, paths) = (cluster([1, 2]), routed(&[("198.51.100.2", underlay)]));
+        let state = desired(&inputs(&cluster, &paths, &[])).state;
+        let blocks = ["10.32.2.0/24", "fd10:32::2:0/112"];
+        let entries = blocks.map(|block| state.entries[&net(block)]);
+        assert_eq!(entries.map(|entry| entry.mtu), [v4, v6], "{underlay}");
+        assert_eq!(
+            blocks.map(|block| state.routes[&main_route(block)].mtu),
+            [Some(v4), Some(v6)],
+            "{underlay}"
+        );
+        assert_eq!(entries.map(|entry| entry.flags & route_flags::DEVICE_PATH == 0), programs, "{underlay}");
+        let ways = NextHops { cluster: &cluster, node: "node1", paths: &paths };
+        assert_eq!([ways.pod_mtu(None, true), ways.pod_mtu(None, false)], [with, without], "{underlay}");
+    }
+}
+
+#[test]
+fn a_next_hop_that_nobody_can_tell_is_not_on_link_and_leads_no_route() {
+    for routing in [Routing::Auto, Routing::Direct] {
+        for next in [Via::Unknown, Via::Router(ip("fe80::1"))] {
+            let cluster = ClusterSpec { routing, ..cluster([1, 2]) };
+            let mut paths = on_link(1500);
+            paths.values_mut().for_each(|path| path.via = next);
+            let state = desired(&inputs(&cluster, &paths, &[])).state;
+            assert_eq!(
+                state.routes[&main_route("10.32.2.0/24")].hop,
+                KernelHop::Overlay,
+                "{routing:?} {next:?}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -160,7 +221,7 @@ fn only_the_device_encapsulates_for_a_node_that_says_so_and_beyond_other_than_et
     cluster.nodes[1].encapsulation = None;
     paths.values_mut().for_each(|path| path.is_ethernet = false);
     assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
-    paths.values_mut().for_each(|path| path.gateway = None);
+    paths.values_mut().for_each(|path| path.via = Via::Link);
     let entry = desired(&inputs(&cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")];
     assert_eq!(entry.kind, RouteKind::Tunnel as u32, "WireGuard would not take pods' addresses by itself");
 }
@@ -215,7 +276,7 @@ fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
     let value = RouteValue { kind: RouteKind::RemoteNode as u32, mtu: 1450, node, flags: 0 };
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
         assert_eq!(state.entries[&net(host)], value);
-        let key = RouteKey { table: NODE_TABLE, destination: net(host), unreachable: false };
+        let key = RouteKey { table: NODE_TABLE, destination: net(host), rank: Rank::First };
         assert_eq!(
             state.routes[&key],
             KernelRoute { hop: KernelHop::Overlay, source: None, mtu: Some(1450) }
@@ -362,8 +423,9 @@ fn states() -> impl Strategy<Value = State> {
         Just(KernelHop::Unreachable),
         Just(KernelHop::Direct { ifindex: 3, via: OWN[0] })
     ];
-    let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], any::<bool>())
-        .prop_map(|(destination, table, unreachable)| RouteKey { table, destination, unreachable });
+    let rank = prop_oneof![Just(Rank::First), Just(Rank::Spare), Just(Rank::Unreachable)];
+    let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], rank)
+        .prop_map(|(destination, table, rank)| RouteKey { table, destination, rank });
     let route = (hop, proptest::option::of(1400u32..1402)).prop_map(|(hop, mtu)| KernelRoute {
         hop,
         source: None,

@@ -1,6 +1,7 @@
 //! The switch, the uplinks and the outside host.
 
 use anyhow::Context;
+use naru_core::desired::MAIN_TABLE;
 use naru_netlink::links::Links;
 use naru_node::machine::MARKS;
 use naru_sandbox::netns;
@@ -15,8 +16,6 @@ use crate::{
 const BRIDGE: &str = "switch";
 /// Routing table of the outside host for what leaves from its listed addresses.
 const LISTED_TABLE: u32 = 100;
-/// The main routing table.
-const MAIN_TABLE: u32 = 254;
 /// How often a link is waited for, 100 ms each time.
 const PATIENCE: u32 = 20;
 

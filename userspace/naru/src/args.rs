@@ -119,6 +119,10 @@ pub struct InitArgs {
     /// Range of Service addresses, which pods must not use; may be repeated.
     #[arg(long, value_name = "CIDR")]
     pub service_range: Vec<IpNet>,
+    /// Take pod ranges although addresses, links or routes of this machine lie in them: what has these addresses is then
+    /// out of this node's reach. Kept for later runs. In a network configuration: `"naru": {"allowOverlap": true}`.
+    #[arg(long)]
+    pub allow_overlap: bool,
     /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more for each
     /// pair of hosts. Kept for later runs, in force where the map is made.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4_194_304))]

@@ -12,7 +12,7 @@ use std::{
 
 use machine::{CLUSTER, Machine, run, wait};
 
-/// What of a snapshot differs, for an error that can be read.
+/// Compares two snapshots; the error names the differences.
 fn assert_same(before: &[(&str, String)], after: &[(&str, String)]) {
     for ((what, before), (_, after)) in before.iter().zip(after) {
         let gone = before.lines().filter(|line| !after.contains(line)).map(|line| format!("- {line}"));

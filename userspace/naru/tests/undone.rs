@@ -57,6 +57,7 @@ fn undo(machine: &Machine, line: &str) {
 /// A machine as init leaves it, and how it looks: counters of nftables and the age of things left out.
 fn made() -> (Machine, impl Fn(&Machine) -> Vec<String>) {
     let machine = Machine::clustered();
+    machine.ok(&["init"]);
     let look = |machine: &Machine| {
         let ip = |line: &str| machine.ip(line).lines().map(str::trim).collect::<Vec<_>>().join("\n");
         let mut routes = machine.kernel_routes();

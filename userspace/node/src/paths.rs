@@ -115,6 +115,12 @@ impl Paths {
         self.run.join("ready.json")
     }
 
+    /// The generation of nftables at which nothing was amiss: `<run>/nft.json`.
+    #[must_use]
+    pub fn nft_sight(&self) -> PathBuf {
+        self.run.join("nft.json")
+    }
+
     /// Our network configuration for the container runtime: `<conf dir>/05-naru.conflist`.
     #[must_use]
     pub fn conflist(&self) -> PathBuf {

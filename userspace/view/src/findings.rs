@@ -4,7 +4,7 @@ use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
 use naru_netlink::links::Links;
 use naru_node::{
     host::{firewall, forward},
-    machine::{self, MARKS, MachineError, NodeFacts, Settings, Survey},
+    machine::{self, MARKS, MachineError, NodeFacts, Settings, Survey, overlaps},
     paths::Paths,
     readiness, sync,
 };
@@ -23,7 +23,7 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
     let links = Links::open(MARKS)?;
     let survey = Survey::take(&links, settings)?;
     let pins = paths.pins();
-    let clashes = survey.overlaps(settings, |_| true);
+    let clashes = overlaps(&links, settings, |_| true)?;
     let mut findings: Vec<Finding> = clashes
         .iter()
         .map(|clash| Finding::new(Code::RangeOverlap, clash.range.to_string(), clash.to_string()))

@@ -59,7 +59,7 @@ impl<T> Taken<T> {
     }
 }
 
-/// Whether two networks share an address.
+/// Returns true if two networks share an address.
 fn overlap(a: IpNet, b: IpNet) -> bool {
     a.contains(&b) || b.contains(&a)
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::Problem;
 
-/// What the nodes before have taken.
+/// The names, addresses and blocks of the nodes before.
 #[derive(Default)]
 struct Before<'a> {
     names: BTreeSet<&'a str>,
@@ -112,7 +112,7 @@ fn address(entry: &Spanned<String>, ranges: &[IpNet]) -> Result<IpAddr, Misfit> 
     }
 }
 
-/// Whether a node may have this address towards others.
+/// Returns true if a node may have this address towards others.
 fn is_usable(address: IpAddr) -> bool {
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),

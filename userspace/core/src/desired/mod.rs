@@ -16,11 +16,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 pub use diff::{Command, diff};
-pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, overhead, path_mtu};
+pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, carried, overhead, path_mtu};
 pub use nat::Nat;
-pub use next_hops::{NextHop, NextHops, Path, Paths, Remote};
+pub use next_hops::{NextHop, NextHops, Path, Paths, Remote, Via};
 pub use rules::{ForeignRules, Rule, Selector};
-pub use state::{KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, RouteKey, State};
+pub use state::{KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, Rank, RouteKey, State};
 
 use crate::cluster::{ClusterSpec, NodeSpec};
 

@@ -38,8 +38,8 @@ pub fn request(paths: &Paths, args: &InitArgs, cluster: Option<ClusterSpec>) -> 
     let standalone = (!args.subnet.is_empty()).then(|| Standalone {
         network: OWN_NETWORK.to_owned(),
         subnets: args.subnet.clone(),
-        reserved: Vec::new(),
         masquerade: (!is_known).then_some(true),
+        ..Standalone::default()
     });
     Ok(Request {
         node: args.node.clone(),
@@ -50,6 +50,7 @@ pub fn request(paths: &Paths, args: &InitArgs, cluster: Option<ClusterSpec>) -> 
         services: args.service_range.clone(),
         conflist: Some(!args.no_conflist),
         max_flows: args.max_flows,
+        allow_overlap: args.allow_overlap,
         ..Request::default()
     })
 }

@@ -182,7 +182,7 @@ impl Machine {
         let mut command = self.naru(&["agent", "--interval", &seconds.to_string()]);
         let child = command.env("NARU_LOG", "debug").stderr(Stdio::from(log)).spawn().unwrap();
         let agent = Agent { child };
-        wait("the agent to follow", Duration::from_secs(10), || self.agent_log().contains("following "));
+        wait("the agent to follow", Duration::from_secs(30), || self.agent_log().contains("following "));
         agent
     }
 

@@ -46,6 +46,12 @@ impl LinkError {
         Self::Kernel { what: what.into(), errno: Errno(errno) }
     }
 
+    /// An answer that ends before what it says it holds.
+    #[must_use]
+    pub fn cut(what: &str) -> Self {
+        Self::Answer { what: what.to_owned(), detail: "it ends too early".to_owned() }
+    }
+
     /// The kernel's error number, where it was the kernel that refused.
     #[must_use]
     pub const fn errno(&self) -> Option<i32> {

@@ -31,6 +31,14 @@ pub struct Link {
 /// A host veth of ours: its owner is in the alias.
 pub type HostVeth = Link;
 
+impl Link {
+    /// Whether it is an Ethernet one: with a MAC address that is one, which loopback's and a tunnel's are not.
+    #[must_use]
+    pub fn is_ethernet(&self) -> bool {
+        self.mac.is_some_and(|mac| mac.0 != [0; 6])
+    }
+}
+
 impl Links {
     /// The link of that name.
     ///
@@ -79,7 +87,7 @@ impl Links {
         if self.is_host_veth(link) {
             return self.removed(delete(link.index, &link.name));
         }
-        let reason = format!("a {} link with alias {:?}", link.kind, link.alias);
+        let reason = format!("a {} link with alias \"{}\"", link.kind, link.alias);
         Err(LinkError::Foreign { device: link.name.clone(), reason })
     }
 
@@ -141,7 +149,8 @@ pub fn delete(index: u32, name: &str) -> Request {
 /// The link in an answer, `None` where the kernel knows none.
 pub fn present(outcome: super::socket::Outcome) -> Result<Option<Link>, LinkError> {
     match outcome {
-        Ok(answer) => Ok(answer.as_ref().and_then(parsed)),
+        Ok(Some(answer)) => Ok(parsed(&answer.decode("link: look")?)),
+        Ok(None) => Ok(None),
         Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error),
     }

@@ -98,9 +98,7 @@ impl Links {
     /// # Errors
     /// The kernel refuses.
     pub fn ensure_rule(&self, rule: Rule) -> Result<(), LinkError> {
-        let request =
-            Request::new(RouteNetlinkMessage::NewRule(message(rule, self.protocol())), what(rule, "add"));
-        match self.ask(request.with(NLM_F_CREATE | NLM_F_EXCL)) {
+        match self.ask(add(rule, self.protocol())) {
             Err(error) if !error.is_present() => Err(error),
             _ => Ok(()),
         }
@@ -123,6 +121,12 @@ fn what(rule: Rule, action: &str) -> String {
         Selector::From(prefix) => format!("rule from {prefix}: {action}"),
         Selector::To(prefix) => format!("rule to {prefix}: {action}"),
     }
+}
+
+/// The request that adds the rule, unless it is there.
+pub fn add(rule: Rule, protocol: RouteProtocol) -> Request {
+    Request::new(RouteNetlinkMessage::NewRule(message(rule, protocol)), what(rule, "add"))
+        .with(NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// The rule as the kernel takes it.

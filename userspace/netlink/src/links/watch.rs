@@ -323,8 +323,6 @@ mod tests {
 
     const MARKS: Marks = Marks {
         protocol: 150,
-        table: 5230,
-        preference: 5230,
         alias_prefix: "naru1:",
         filter: FilterMark { priority: 5230, handle: 1 },
         gateways: Gateways { v4: Ipv4Addr::new(169, 254, 1, 1), v6: Ipv6Addr::LOCALHOST },

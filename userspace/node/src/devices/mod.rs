@@ -12,7 +12,7 @@ pub use overlay::overlay_mac;
 
 pub(crate) use adjust::{adapt, publish, readjust};
 pub(crate) use forwarding::ensure as ensure_forwarding;
-pub(crate) use overlay::{ensure as ensure_overlay, families};
+pub(crate) use overlay::ensure as ensure_overlay;
 pub(crate) use tunnel::Tunnel;
 pub(crate) use uplinks::{ensure as ensure_uplinks, loose, loosen as loosen_uplinks};
 

@@ -122,7 +122,7 @@ fn host_end(tools: &Tools, id: &AttachmentId) -> Result<(Link, Generation), Diff
     };
     let label: Option<Label> = link.alias.parse().ok();
     match label.map(|label| label.alias).filter(|alias| alias.belongs_to(id)) {
-        None => Err(Difference::Found(format!("{name}: belongs to {:?}", link.alias))),
+        None => Err(Difference::Found(format!("{name}: not ours, its alias is \"{}\"", link.alias))),
         Some(_) if !link.up => Err(Difference::Found(format!("{name}: down"))),
         Some(alias) => Ok((link, alias.generation())),
     }

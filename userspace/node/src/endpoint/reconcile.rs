@@ -129,7 +129,8 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
             tools.maps.pods.delete_generation(entry.address, entry.generation.0)?;
         }
         Action::DeleteRoute(route) => {
-            tools.links.delete_routes(&[Route::to_pod(route.address, route.ifindex, None, 0)])?;
+            let route = Route::to_pod(route.address, route.ifindex, None, 0);
+            tools.links.delete_routes(&[route, route.spare()])?;
         }
         Action::ForgetInterface(ifindex) => detach::forget_gone(&tools.links, &mut tools.maps, *ifindex)?,
         Action::RestoreEntry { address, ifindex, generation } => {
@@ -177,8 +178,10 @@ fn interface_value(tools: &Tools, link: &Link) -> Result<InterfaceValue, Cause> 
 
 fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32) -> Result<(), Cause> {
     let Some(link) = tools.links.link_at(ifindex)? else { return Ok(()) };
-    let route = Route::to_pod(address, ifindex, node.source_for(address), link.mtu);
-    Ok(tools.links.ensure_routes(&[route])?)
+    let source = node.source_for(address);
+    let route = Route::to_pod(address, ifindex, source, link.mtu);
+    let all = [route, route.spare()];
+    Ok(tools.links.ensure_routes(if source.is_some() { &all } else { &all[..1] })?)
 }
 
 /// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod; takes off

@@ -132,6 +132,7 @@ mod tests {
             attach: "auto".into(),
             conflist: true,
             max_flows: None,
+            allow_overlap: false,
         }
     }
 

@@ -13,14 +13,14 @@ use super::{conflist, directories, migrate, pools};
 use crate::{
     delegate,
     endpoint::{Maps, Tools, namespaces, reconcile},
-    host::{self, forward, sysctl},
+    host::{self, forward},
     paths::Paths,
     readiness::{self, Record},
     sync::{self, Changes},
 };
 use crate::{
-    devices::{self, ensure_overlay, ensure_uplinks, families, loosen_uplinks},
-    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current},
+    devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
+    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps},
 };
 use naru_bpf::{AttachMode, Installed, Pins};
 
@@ -136,6 +136,8 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     if namespaces::alive().keys().any(|id| id.to_string() == facts.netns) {
         return Err(MachineError::OtherNamespace { run: paths.run.clone() });
     }
+    // Its generations of nftables are others than those here.
+    machine::remove(&paths.nft_sight())?;
     let root = paths.pins().root().to_owned();
     match std::fs::remove_dir_all(&root) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(MachineError::file(root, "remove")(error)),
@@ -217,7 +219,7 @@ fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings
     let before = Settings::load(paths)?;
     let settings = Settings::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &settings)?;
-    refuse_overlap(before.as_ref(), &settings, &survey)?;
+    refuse_overlap(links, before.as_ref(), &settings)?;
     if before.is_none() {
         refuse_other_machine(&settings, &survey)?;
     }
@@ -236,9 +238,10 @@ fn prepare(
     let pins = paths.pins();
     let installed = naru_bpf::install(&pins, settings.sizes())?;
     migrate::run(&links, &pins, &settings, survey)?;
-    sysctl::forward_packets(families(&settings), &survey.advertised, node)?;
+    ensure_forwarding(&links, &settings, node)?;
     let attach = ensure_overlay(&links, &pins, &settings, survey)?;
-    devices::ensure_forwarding(&links, &settings, node)?;
+    // The tunnel device may be new.
+    ensure_forwarding(&links, &settings, node)?;
     loosen_uplinks(&settings, survey, node)?;
     ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
     let mut facts = devices::facts(&links, &settings, survey)?;
@@ -274,13 +277,9 @@ fn restore_pods(
 }
 
 /// Ranges that are new must be nobody else's; those accepted before are only warned about, by status.
-fn refuse_overlap(
-    before: Option<&Settings>,
-    settings: &Settings,
-    survey: &Survey,
-) -> Result<(), MachineError> {
+fn refuse_overlap(links: &Links, before: Option<&Settings>, settings: &Settings) -> Result<(), MachineError> {
     let accepted = before.map(Settings::ranges).unwrap_or_default();
-    let clashes = survey.overlaps(settings, |range| !accepted.contains(range));
+    let clashes = overlaps(links, settings, |range| !accepted.contains(range))?;
     if clashes.is_empty() { Ok(()) } else { Err(MachineError::Overlap(clashes)) }
 }
 

@@ -143,6 +143,7 @@ mod tests {
             subnets: subnets.iter().map(|text| text.parse().unwrap()).collect(),
             reserved: Vec::new(),
             masquerade: Some(true),
+            allow_overlap: false,
         }
     }
 

@@ -3,11 +3,13 @@
 //!
 //! Plans import from here; nothing here imports a plan.
 
+mod addresses;
 mod agent;
 mod error;
 mod facts;
 mod lock;
 mod networks;
+mod overlap;
 mod pools;
 mod request;
 mod settings;
@@ -18,6 +20,7 @@ pub use agent::AgentPlace;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
 pub use networks::OWN_NETWORK;
+pub use overlap::overlaps;
 pub use pools::{NamedPool, PoolChange};
 pub use request::{Delegated, Request, Standalone};
 pub use settings::{Pool, PoolSubnets, Settings};

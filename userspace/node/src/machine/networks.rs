@@ -153,6 +153,7 @@ mod tests {
             subnets: vec![subnet.parse().unwrap()],
             reserved: Vec::new(),
             masquerade: Some(masquerade),
+            allow_overlap: false,
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, net::IpAddr};
 
 /// The `ipam.subnet` of a network configuration: a single machine's pods need no cluster file.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standalone {
     /// The network's name.
     pub network: String,
@@ -17,6 +17,8 @@ pub struct Standalone {
     pub reserved: Vec<IpAddr>,
     /// Whether pods' packets that leave the subnets take the machine's address (`ipMasq`); what is not said is no.
     pub masquerade: Option<bool>,
+    /// Whether the subnets are taken although others use addresses in them ([`Request::allow_overlap`]).
+    pub allow_overlap: bool,
 }
 
 /// What another IPAM gives pods of this machine addresses of, as its results show.
@@ -53,4 +55,6 @@ pub struct Request {
     pub conflist: Option<bool>,
     /// Capacity of `FLOWS`, fixed until uninstall or reboot.
     pub max_flows: Option<u32>,
+    /// Whether pod ranges are taken although addresses, links or routes of this machine lie in them; kept from then on.
+    pub allow_overlap: bool,
 }

@@ -5,7 +5,10 @@ use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
 use super::{Delegated, MachineError, NamedPool, Request, versions};
-use crate::{host, paths::Paths};
+use crate::{
+    host::{self, sysctl::Families},
+    paths::Paths,
+};
 use naru_bpf::{AttachMode, Sizes};
 
 /// What init was told, kept in `<state>/init.json`: enough to do it again after a reboot without asking anybody.
@@ -32,6 +35,9 @@ pub struct Settings {
     /// Capacity of `FLOWS`; `None`: the default.
     #[serde(default)]
     pub max_flows: Option<u32>,
+    /// Whether pod ranges are taken although addresses, links or routes of this machine lie in them.
+    #[serde(default)]
+    pub allow_overlap: bool,
 }
 
 /// A pool of subnets of this machine's own, from one network configuration.
@@ -106,7 +112,9 @@ impl Settings {
         }
         settings.conflist = request.conflist.unwrap_or(settings.conflist);
         settings.max_flows = request.max_flows.or(settings.max_flows);
+        settings.allow_overlap |= request.allow_overlap;
         if let Some(standalone) = request.standalone.as_ref().filter(|s| !s.subnets.is_empty()) {
+            settings.allow_overlap |= standalone.allow_overlap;
             settings.serve(standalone)?;
         }
         if let Some(delegated) = &request.delegated {
@@ -177,6 +185,14 @@ impl Settings {
         all.flat_map(|one| one.subnets.clone()).collect()
     }
 
+    /// Which families pods of this node have, its remote nodes' included.
+    #[must_use]
+    pub fn families(&self) -> Families {
+        let ranges = [self.ranges(), self.delegated_subnets(|_| true)].concat();
+        let has = |v4: bool| ranges.iter().any(|range| range.addr().is_ipv4() == v4);
+        Families { v4: has(true), v6: has(false) }
+    }
+
     /// Every range that pods have addresses in, here or on other nodes.
     #[must_use]
     pub fn ranges(&self) -> Vec<IpNet> {
@@ -195,6 +211,7 @@ impl Settings {
             // A plugin that makes the node was called by a configuration that is there.
             conflist: false,
             max_flows: None,
+            allow_overlap: false,
         }
     }
 
@@ -236,8 +253,8 @@ mod tests {
         let standalone = Standalone {
             network: "net".into(),
             subnets: vec![subnet.parse().unwrap()],
-            reserved: Vec::new(),
             masquerade: Some(masquerade),
+            ..Standalone::default()
         };
         Request { standalone: Some(standalone), ..Request::default() }
     }

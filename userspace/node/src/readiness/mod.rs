@@ -5,6 +5,7 @@
 //! ask for the first fault, `naru status` for every one, and the agent for those that the kernel does not announce.
 
 mod digest;
+mod firewall;
 mod forwarding;
 mod record;
 
@@ -39,9 +40,10 @@ struct Check {
 }
 
 /// All of them, the cheapest first.
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     Check { look: configuration, announced: false },
     Check { look: forwarding::look, announced: true },
+    Check { look: firewall::look, announced: true },
     Check { look: routes_and_rules, announced: true },
     Check { look: tunnel, announced: false },
     // The agent's own look knows more of them: strays, and pods'.

@@ -53,7 +53,7 @@ impl Record {
         (settings, survey): (&Settings, &Survey),
         mirrored: u64,
     ) -> Result<(), MachineError> {
-        let families = devices::families(settings);
+        let families = settings.families();
         let record = Self {
             v4: families.v4,
             v6: families.v6,

@@ -89,6 +89,7 @@ fn is_of_run(paths: &Paths, name: &str) -> bool {
         || naru_store::is_file_of(&paths.lease_store(), name)
         || is_written(&paths.node_facts(), name)
         || is_written(&paths.record(), name)
+        || is_written(&paths.nft_sight(), name)
 }
 
 /// The same of the state directory.
@@ -135,6 +136,7 @@ mod tests {
             "node.json",
             ".node.json.77-0.tmp",
             "ready.json",
+            "nft.json",
         ] {
             assert!(is_of_run(&paths, ours), "{ours}");
         }

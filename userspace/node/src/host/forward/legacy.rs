@@ -41,11 +41,16 @@ pub fn drops(tool: &str) -> Result<Option<bool>, HostError> {
     }
 }
 
-/// Puts our rules at the head of the chain unless they are there.
-pub fn open(tool: &str) -> Result<(), HostError> {
+/// Returns true if our rules are at the head of the chain.
+pub fn is_open(tool: &str) -> Result<bool, HostError> {
     let rules = forward_rules(&list(tool)?);
     let head = rules.iter().take(EXCEPTIONS.len()).map(Vec::as_slice);
-    if head.eq(EXCEPTIONS.iter().map(|rule| rule.as_slice())) {
+    Ok(head.eq(EXCEPTIONS.iter().map(|rule| rule.as_slice())))
+}
+
+/// Puts our rules at the head of the chain unless they are there.
+pub fn open(tool: &str) -> Result<(), HostError> {
+    if is_open(tool)? {
         return Ok(());
     }
     close(tool)?;

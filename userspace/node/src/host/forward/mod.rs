@@ -71,12 +71,41 @@ pub fn open(journal: &mut dyn Journal) -> Result<Vec<Chain>, HostError> {
 /// As [`open`].
 pub fn dropping() -> Result<Vec<Chain>, HostError> {
     let mut chains = nft::dropping()?;
-    for tool in legacy::TOOLS {
-        if legacy::is_in_use(tool)? && legacy::drops(tool)? == Some(true) {
+    for tool in legacy_in_use()? {
+        if legacy::drops(tool)? == Some(true) {
             chains.push(Chain::Iptables { tool: tool.to_owned() });
         }
     }
     Ok(chains)
+}
+
+/// The first chain that would drop pods' packets and has no exception for them; looks only. `is_nft_known`: nobody changed
+/// nftables since the last look, and the tables that have no such mark alone are looked at.
+///
+/// # Errors
+/// As [`open`].
+pub fn lacking(is_nft_known: bool) -> Result<Option<Chain>, HostError> {
+    for chain in if is_nft_known { Vec::new() } else { nft::dropping()? } {
+        if !nft::is_open(&chain)? {
+            return Ok(Some(chain));
+        }
+    }
+    for tool in legacy_in_use()? {
+        if legacy::drops(tool)? == Some(true) && !legacy::is_open(tool)? {
+            return Ok(Some(Chain::Iptables { tool: tool.to_owned() }));
+        }
+    }
+    Ok(None)
+}
+
+fn legacy_in_use() -> Result<Vec<&'static str>, HostError> {
+    let mut tools = Vec::new();
+    for tool in legacy::TOOLS {
+        if legacy::is_in_use(tool)? {
+            tools.push(tool);
+        }
+    }
+    Ok(tools)
 }
 
 /// Tools that are not installed though there are legacy tables that only they can read: whether those drop pods'

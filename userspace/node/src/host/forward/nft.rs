@@ -115,15 +115,31 @@ fn unconditional(rule: &ListedRule) -> Option<&Part> {
     rest.next().is_none().then_some(only)
 }
 
+/// Returns true if our rules are at the head of the chain.
+pub fn is_open(chain: &Chain) -> Result<bool, HostError> {
+    let (place, form) = (Place::of(chain)?, form_of(chain));
+    Ok(is_open_in(&Socket::open()?.rules(&place.table, Some(&place.chain))?, form))
+}
+
+/// The form of the rules in a chain, by its owner.
+const fn form_of(chain: &Chain) -> Form {
+    if matches!(chain, Chain::Iptables { .. }) { Form::Iptables } else { Form::Nft }
+}
+
+/// Whether the first of these rules are ours, and no other is.
+fn is_open_in(rules: &[ListedRule], form: Form) -> bool {
+    let ours: Vec<_> = rules.iter().map(own).take_while(Option::is_some).flatten().collect();
+    let count = rules.iter().filter(|rule| own(rule).is_some()).count();
+    ours == DIRECTIONS.map(|direction| (form, direction)) && count == DIRECTIONS.len()
+}
+
 /// Puts our rules at the head of the chain unless they are there.
 pub fn open(chain: &Chain) -> Result<(), HostError> {
     let place = Place::of(chain)?;
-    let form = if matches!(chain, Chain::Iptables { .. }) { Form::Iptables } else { Form::Nft };
+    let form = form_of(chain);
     change(&place, |rules| {
-        let ours: Vec<_> = rules.iter().map(own).take_while(Option::is_some).flatten().collect();
-        let count = rules.iter().filter(|rule| own(rule).is_some()).count();
         let mut batch = Batch::new();
-        if ours == DIRECTIONS.map(|direction| (form, direction)) && count == DIRECTIONS.len() {
+        if is_open_in(rules, form) {
             return batch;
         }
         place.remove(rules, &mut batch);
