@@ -1,4 +1,5 @@
-//! What dies, and what goes on: agents killed, pins and run directories wiped; what maps and counters tell meanwhile.
+//! Parts that die, and parts that still work: agents are killed, pins and run directories wiped, while maps and
+//! counters are watched.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{

@@ -29,7 +29,7 @@ const QUEUE: usize = 16_384;
 /// `IFA_F_TENTATIVE`. A router advertisement changes only what else there is, every few seconds.
 const STATE: u32 = 0x04 | 0x08 | 0x20 | 0x40;
 
-/// What the agent is told of a change in the network namespace.
+/// The agent's news of changes in the network namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum News {
     /// Something to look at in a pass.
@@ -73,7 +73,7 @@ impl Changes {
         Ok(news)
     }
 
-    /// What is there already.
+    /// The news that have arrived already.
     ///
     /// # Errors
     /// The socket fails.
@@ -82,7 +82,7 @@ impl Changes {
     }
 }
 
-/// What up to `limit` notifications say, each once, and whether these were all.
+/// Reads up to `limit` notifications; returns their news without duplicates, and true if these were all.
 fn read(
     watch: &mut Watch,
     seen: &mut Seen,
@@ -99,8 +99,8 @@ fn read(
     Ok((news, false))
 }
 
-/// What was told of links and addresses last: the kernel announces them again when nothing of interest has changed,
-/// also for what we set ourselves.
+/// The last known state of links and addresses: the kernel announces them again though nothing of interest has
+/// changed, even for naru's own changes.
 #[derive(Default)]
 struct Seen {
     links: BTreeMap<u32, (String, Option<Mac>, u32, bool)>,
@@ -108,7 +108,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// What the agent is told of a change; `is_ours` knows the numbers of programs that pods have.
+    /// The agent's news of a change; `is_ours` knows the numbers of programs that pods have.
     fn news(&mut self, change: &Change, interest: &Interest, is_ours: impl Fn(u32) -> bool) -> Option<News> {
         match change {
             Change::Filters { index } => Some(News::Filters(*index)),
@@ -119,7 +119,7 @@ impl Seen {
         }
     }
 
-    /// What a change is to be looked at by: attachments' own routes and interfaces come and go without our doing.
+    /// The kind of pass that a change asks for. Attachments' own routes and interfaces come and go without the agent.
     fn wish(&mut self, change: &Change, interest: &Interest) -> Option<Kind> {
         match change {
             Change::Link { index, name, mac, mtu, up } => {
@@ -165,13 +165,13 @@ impl Seen {
     }
 }
 
-/// Whether packets may be forwarded no more. A new device tells both of its settings, and its filter is its maker's; alone
-/// a filter tells what somebody set, which only a loose one leaves without effect.
+/// Returns true if packets may be forwarded no more. A new device tells both of its settings, and its filter is its
+/// maker's; alone a filter tells what somebody set, which only a loose one leaves without effect.
 fn is_undone(conf: &DeviceConf) -> bool {
     conf.forwarding.map_or(conf.rp_filter != Some(LOOSE), |on| !on)
 }
 
-/// What a link that appears, changes or goes is to be looked at by.
+/// The kind of pass that a link asks for when it appears, changes or goes.
 fn link(name: &str, up: bool) -> Option<Kind> {
     match name {
         DEVICE if !up => Some(Kind::Everything),

@@ -3,11 +3,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use naru_node::machine::Settings;
 
-/// Which routes of others matter to a node: those that lead to another node, or to a range that pods have. A router may
+/// The routes of others that matter to a node: those to another node, and those to a range of pods. A router may
 /// learn and forget hundreds of thousands of others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Interest {
-    /// Whether the rest is known; until then every route matters.
+    /// True if the rest is known; until then every route matters.
     is_known: bool,
     /// The other nodes' addresses, in order.
     ends: Vec<IpAddr>,
@@ -16,20 +16,20 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// What matters to a node with these settings.
+    /// The interest of a node with these settings.
     pub fn of(settings: &Settings) -> Self {
         let remotes = settings.cluster.remotes(&settings.node);
         Self::new(remotes.flat_map(|node| &node.addresses).copied().collect(), settings.ranges())
     }
 
-    /// What leads to these nodes' addresses, or to these ranges, matters.
+    /// Routes that lead to these nodes' addresses, or to these ranges, matter.
     pub fn new(mut ends: Vec<IpAddr>, ranges: Vec<IpNet>) -> Self {
         ends.sort_unstable();
         Self { is_known: true, ends, ranges }
     }
 
-    /// Whether a route to `destination` may change what the node should hold. A default route always may: the MTU of
-    /// pods is that of its device.
+    /// Returns true if a route to `destination` may change what the node should hold. A default route always may: the
+    /// MTU of pods is that of its device.
     pub fn concerns(&self, destination: IpNet) -> bool {
         let overlaps = |range: &IpNet| range.contains(&destination) || destination.contains(range);
         let is_default = destination.prefix_len() == 0;

@@ -26,7 +26,8 @@ use said::Said;
 use schedule::{Kind, Schedule};
 use worker::{Job, Report, Worker};
 
-/// How long the first pass waits for the source: a node serves the cluster it accepted last while there is no other.
+/// Time that the first pass waits for the source: without a new view, a node serves the cluster that it accepted
+/// last.
 const FIRST_VIEW: Duration = Duration::from_secs(1);
 
 /// Makes the node, then follows `source` until SIGTERM or SIGINT, whatever is being done then. Watches before it looks,

@@ -29,20 +29,21 @@ const SWEEP: usize = 65_536;
 pub struct Mirror {
     paths: Paths,
     request: Request,
-    /// What the log says of failures that last.
+    /// Failures that last, for the log.
     said: Said<Topic>,
     remembered: Pass,
     /// Interfaces whose filters somebody changed since the last look that found all as it should be.
     filters: BTreeSet<u32>,
     /// Subjects of warnings that are in the log already.
     warned: BTreeSet<String>,
-    /// What the last look found undone that nobody announces: it is made again once, and then told by the larger passes.
+    /// The fault of the last check that nothing announces: it is repaired once, and then reported by the larger
+    /// passes.
     undone: Option<String>,
     /// Held from before the first change on: one agent a node, and no uninstall meanwhile.
     place: Option<AgentPlace>,
 }
 
-/// What a failure was seen by.
+/// The check that found a failure.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Topic {
     /// A job of this kind.
@@ -51,7 +52,7 @@ enum Topic {
     Pods,
 }
 
-/// How a part of a job ended that did not break off.
+/// The end of a part of a job that ran to its end.
 #[derive(Default)]
 struct End {
     /// Only a pass over everything helps.
@@ -89,7 +90,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Where the datapath is pinned.
+    /// The directory of the datapath's pins.
     pub fn pins(&self) -> Pins {
         self.paths.pins()
     }
@@ -167,8 +168,8 @@ impl Mirror {
         ends
     }
 
-    /// Looks for what somebody undid without the kernel's telling anybody: pins, the programs' configuration, the tunnel
-    /// device's neighbours. A pass over everything makes it again.
+    /// Looks for what somebody undid without the kernel's telling anybody: pins, the programs' configuration, the
+    /// tunnel device's neighbours. A pass over everything makes it again.
     fn unannounced(&mut self) -> Result<End, MachineError> {
         let fault = match machine::current(&self.paths)? {
             Some(facts) => readiness::unannounced_fault(&self.paths, &facts)?,

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the log says of failures that last: each once, and once more when it is over.
+/// Failures that last, for the log: each is logged once, and once more when it is over.
 #[derive(Debug)]
 pub struct Said<T> {
     by: BTreeMap<T, BTreeSet<String>>,

@@ -1,22 +1,22 @@
-//! When to do what. Each kind of work has its own pauses, so that one that fails lastingly holds up no other; a larger
-//! kind covers the smaller ones. No IO and no clock of its own.
+//! The times at which work is done. Each kind of work has its own pauses, so that one that keeps failing holds up no
+//! other; a larger kind covers the smaller ones. No IO and no clock of its own.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 
-/// How long changes are gathered before a pass: one act of an administrator is several changes.
+/// Time for which changes are gathered before a pass: one act of an administrator is several changes.
 pub const SETTLE: Duration = Duration::from_millis(100);
 
-/// How often to look whether the programs are still attached: the kernel tells nobody that a tcx link went. What
-/// others do to filters waits for it too, so that a storm of such changes is one look.
+/// Period of the check whether the programs are still attached: the kernel announces nothing when a tcx link goes.
+/// Others' changes of filters wait for it too, so that many such changes cost one check.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The pause before work that failed is repeated; each time in a row it takes twice as long, up to the periodic pass.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How many times as long as it took a kind of work is left alone, whatever changes: others may change theirs without
-/// end, and a long rule set takes long to read.
+/// A kind of work is left alone for this many times as long as it took, whatever changes: others may change theirs
+/// without end, and a long rule set takes long to read.
 const REST: u32 = 10;
 
 /// The longest such rest, but for the firewall's: what is removed of ours is to be back soon.
@@ -25,7 +25,7 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 /// The least time between two passes of a kind of which single changes are refused.
 const SPACING: Duration = Duration::from_millis(500);
 
-/// What there is to do; the later covers more.
+/// The kinds of work; a later one covers more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
     /// A look whether the programs are attached.
@@ -64,7 +64,7 @@ impl Kind {
     }
 }
 
-/// How work ended.
+/// The end of a piece of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// All of it is done.
@@ -92,7 +92,7 @@ impl Outcome {
 /// One kind of work.
 #[derive(Clone, Copy, Debug)]
 struct Task {
-    /// When it is to be done.
+    /// The time at which it is due.
     due: Option<Instant>,
     /// No event brings it forward beyond this.
     earliest: Instant,
@@ -100,7 +100,7 @@ struct Task {
     pause: Duration,
 }
 
-/// What is being done.
+/// The work under way.
 #[derive(Debug)]
 struct Running {
     kind: Kind,
@@ -136,7 +136,7 @@ impl Schedule {
         }
     }
 
-    /// What this kind of work is given is new: a failure before says nothing about it.
+    /// This kind of work has new input: an earlier failure says nothing about it.
     pub fn renew(&mut self, kind: Kind, now: Instant) {
         let task = self.task(kind);
         task.earliest = now;
@@ -169,7 +169,7 @@ impl Schedule {
         self.tasks.iter().filter_map(|task| task.due).min()
     }
 
-    /// What was begun has ended.
+    /// The work that was begun has ended.
     pub fn end(&mut self, outcome: Outcome, now: Instant) {
         let Some(Running { kind, since, covers, meanwhile }) = self.running.take() else { return };
         let longest = if kind == Kind::Firewall { self.period } else { LONGEST_REST };

@@ -13,7 +13,7 @@ use crate::{
 /// One thing to do.
 #[derive(Debug)]
 pub struct Job {
-    /// What.
+    /// The kind of work.
     pub kind: Kind,
     /// The cluster as its source knows it.
     pub view: View,
@@ -21,12 +21,12 @@ pub struct Job {
     pub filters: BTreeSet<u32>,
 }
 
-/// How a job ended.
+/// The report of a job.
 #[derive(Debug)]
 pub struct Report {
-    /// How; an error where the agent must not go on.
+    /// Its outcome; an error if the agent must not continue.
     pub outcome: Result<Outcome, MachineError>,
-    /// Which routes of others matter from here on, where that may have changed.
+    /// The routes of others that matter from here on, if they may have changed.
     pub interest: Option<Interest>,
 }
 

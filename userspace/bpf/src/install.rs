@@ -29,7 +29,7 @@ impl Default for Sizes {
     }
 }
 
-/// What [`install`] changed.
+/// The changes that [`install`] made.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Installed {
     /// Maps that did not exist.
@@ -69,8 +69,8 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     Ok(Installed { maps_created, programs_replaced })
 }
 
-/// Removes the pins that another version of the ABI left beside these, and with them its tcx links: theirs would see every
-/// packet before ours, by maps that nobody keeps.
+/// Removes the pins that another version of the ABI left beside these, and with them its tcx links: theirs would see
+/// every packet before ours, by maps that nobody keeps.
 ///
 /// # Errors
 /// A pin cannot be removed.
@@ -85,7 +85,7 @@ pub fn discard_other_versions(pins: &Pins) -> Result<()> {
     Ok(())
 }
 
-/// Whether every map and program is pinned.
+/// Returns true if every map and program is pinned.
 #[must_use]
 pub fn is_installed(pins: &Pins) -> bool {
     pins.first_missing().is_none()
@@ -161,8 +161,8 @@ fn replace(pins: &Pins, source: &mut Source, name: &'static str, maps: &BTreeSet
     Ok(true)
 }
 
-/// What makes two loaded programs the same: the instructions as written, and which of the pinned maps they use. Maps
-/// that are not pinned, the log and constants of a debug build, are made anew with every load.
+/// The identity of a loaded program: its instructions as written, and the pinned maps that it uses. Maps that are not
+/// pinned, the log and constants of a debug build, are made anew with every load.
 type Identity = (u64, BTreeSet<u32>);
 
 fn identity(pin: &Path, name: &'static str, maps: &BTreeSet<u32>) -> Result<Identity> {

@@ -28,9 +28,9 @@ const NAME: usize = 15;
 const LOG: usize = 1 << 20;
 const LOG_LEVEL: u32 = 1;
 
-/// How long is waited after each verification that was broken off, in milliseconds, before the last is begun. The
-/// kernel breaks one off with EAGAIN where a signal comes in, whatever that is for, and means it to be tried again, as
-/// libbpf does; on a busy machine they may come in a row.
+/// Pauses after each verification that was broken off, in milliseconds, before the last one begins. The kernel breaks
+/// one off with EAGAIN if a signal comes in, whatever its purpose, and expects it to be tried again, as libbpf does;
+/// on a busy machine several may come in a row.
 pub(crate) const VERIFICATIONS: [u64; 7] = [0, 1, 2, 5, 10, 20, 50];
 
 /// `struct { btf, btf_log_buf, btf_size, btf_log_size, btf_log_level }`.

@@ -1,4 +1,4 @@
-//! What of bpf(2) aya does not offer, or only with more than is needed. Layouts from `linux/bpf.h`.
+//! Calls of bpf(2) that aya does not offer, or only with more than is needed. Layouts from `linux/bpf.h`.
 
 use std::{
     ffi::CString,
@@ -37,7 +37,8 @@ struct ObjGet {
     flags: u32,
 }
 
-/// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision }`.
+/// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision
+/// }`.
 #[repr(C)]
 struct ProgAttach {
     ifindex: u32,

@@ -1,4 +1,4 @@
-//! What every [`Source`] must do, as one suite that the tests of each source call with a [`Store`].
+//! The duties of every [`Source`], as one suite that the tests of each source call with a [`Store`].
 //!
 //! # Panics
 //! Everything here panics where the source does not do it.
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{ClusterError, Source, View};
 
-/// How long a view is waited for, also on a machine that is busy.
+/// Time that a view is waited for, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The place that a source follows, in the hands of a test.

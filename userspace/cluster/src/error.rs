@@ -2,8 +2,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Why there is no cluster to follow. A place is text in the source's own terms: `/etc/naru/cluster.toml:3:
-/// node.blocks`.
+/// The reasons for which there is no cluster to follow. A place is text in the source's own terms:
+/// `/etc/naru/cluster.toml:3: node.blocks`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The source is not there, or does not answer.
@@ -19,12 +19,12 @@ pub enum ClusterError {
     Invalid {
         /// The value, as a person finds it.
         place: String,
-        /// What is wrong with it.
+        /// The error in it.
         problem: Problem,
     },
 }
 
-/// What is wrong with a value.
+/// The fault of a value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Problem {
     /// Not of the source's form: an unknown key, a missing key or a value of another type, in its parser's words.
@@ -64,7 +64,7 @@ pub enum Problem {
     DuplicateAddress {
         /// The address.
         address: IpAddr,
-        /// Whose it is.
+        /// Its owner.
         owner: String,
     },
     /// Two networks of one list share addresses.
@@ -82,7 +82,7 @@ pub enum Problem {
         block: IpNet,
         /// The earlier one.
         other: IpNet,
-        /// Whose the earlier one is.
+        /// The owner of the earlier one.
         owner: String,
     },
     /// A block lies in none of `ranges`.

@@ -1,4 +1,5 @@
-//! Where nodes and blocks are agreed. Today that is a file, `cluster.toml`; etcd and Kubernetes come behind [`Source`].
+//! The agreement on nodes and blocks. Today that is a file, `cluster.toml`; etcd and Kubernetes come behind
+//! [`Source`].
 //!
 //! A [`Source`] delivers [`View`]s; the cluster in a view is whole and consistent, whatever the source is made of.
 //! [`conformance`] holds what every source must do, for the tests of each.

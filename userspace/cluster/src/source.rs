@@ -28,12 +28,12 @@ pub struct View {
     pub cluster: Option<Arc<ClusterSpec>>,
     /// The state of the source that `cluster` was read from, where the source can tell its states apart.
     pub revision: Option<Revision>,
-    /// Why `cluster` is not what the source says now: it is invalid, or cannot be reached.
+    /// The reason for which `cluster` is not the source's present state: that is invalid, or cannot be reached.
     pub complaint: Option<ClusterError>,
 }
 
 impl View {
-    /// Whether the source has answered, with a cluster or with a complaint.
+    /// Returns true if the source has answered, with a cluster or with a complaint.
     #[must_use]
     pub const fn is_answered(&self) -> bool {
         self.cluster.is_some() || self.complaint.is_some()

@@ -35,8 +35,8 @@ fn a_clash_names_both_sides_and_suggests_a_free_range() {
     );
 }
 
-/// What somebody has, and whether a pod range of 10.32.0.0/12 can be beside it. A covering route only leads to addresses: a
-/// pod's own is more specific.
+/// Networks in use, each with the answer if a pod range of 10.32.0.0/12 can be beside it. A covering route only leads
+/// to addresses: a pod's own is more specific.
 #[test]
 fn what_lies_in_the_range_is_a_clash_and_what_covers_it_is_one_only_where_its_addresses_are_somebodys() {
     for (network, holder, is_clash) in [

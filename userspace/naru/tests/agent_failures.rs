@@ -15,11 +15,11 @@ use std::{
 
 use machine::{CLUSTER, Machine, NODE3, wait};
 
-/// How long a test waits for what must come at all, also on a machine that is busy with other tests.
+/// Time that a test waits for things that must come at all, also on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Seconds between two periodic passes, and so the longest pause.
 const PERIOD: u32 = 5;
-/// How long passes are counted.
+/// Time for which passes are counted.
 const WATCHED: Duration = Duration::from_secs(12);
 /// Passes of all kinds in that time: one of each kind that fails a second at first, then one each period, and as many
 /// that succeed. A failure that wakes itself makes some hundred.
@@ -195,7 +195,7 @@ fn an_agent_whose_pass_blocks_hears_its_source_and_ends_when_it_is_told_to() {
 fn routes_of_others_that_lead_nowhere_near_cause_next_to_no_pass() {
     let machine = Machine::clustered();
     let agent = machine.agent();
-    // What comes of the first pass itself.
+    // The records of the first pass itself.
     thread::sleep(Duration::from_secs(1));
     let (before, used) = (passes(&machine), agent.cpu());
     for action in ["add", "del"] {

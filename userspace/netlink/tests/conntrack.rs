@@ -35,7 +35,8 @@ fn node() -> Netns {
     }
     // The kernel gives an IPv6 address its local route in a work queue, also one that needs no duplicate detection.
     for ip in FAMILIES[1] {
-        netns.sh(&format!("for round in $(seq 500); do ip -6 route get {ip} | grep -q ^local && exit 0; sleep .01; done; exit 1"));
+        let is_local = format!("ip -6 route get {ip} | grep -q ^local");
+        netns.sh(&format!("for round in $(seq 500); do {is_local} && exit 0; sleep .01; done; exit 1"));
     }
     netns
 }

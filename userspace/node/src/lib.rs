@@ -1,5 +1,5 @@
-//! What a node does: the plans over the kernel's links (`naru-netlink`), maps and programs (`naru-bpf`) and the stores
-//! (`naru-store`), and what of the host they rest on.
+//! The work of a node: plans over the kernel's links (`naru-netlink`), maps and programs (`naru-bpf`) and the stores
+//! (`naru-store`), and the parts of the host that they need.
 
 pub mod delegate;
 pub mod devices;

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What kind of thing is wrong. The words are stable: they are for programs, and a word never gets another meaning.
+/// The kinds of faults. The words are stable: programs rely on them, and a word never gets another meaning.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Code {
@@ -80,7 +80,7 @@ impl Code {
         }
     }
 
-    /// What somebody can do about it.
+    /// The remedy.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         match self {

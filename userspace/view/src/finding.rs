@@ -7,13 +7,13 @@ use crate::Code;
 /// One thing that is wrong.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Finding {
-    /// What kind of thing.
+    /// The kind.
     pub code: Code,
-    /// What it is wrong with: a device, an address, a file.
+    /// The subject: a device, an address, a file.
     pub subject: String,
-    /// What was seen.
+    /// The evidence.
     pub evidence: String,
-    /// What somebody can do about it.
+    /// The remedy.
     pub remedy: &'static str,
 }
 

@@ -57,8 +57,8 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
 #[must_use]
 pub fn lost_identities(paths: &Paths) -> Vec<Finding> {
     let finding = |copy: PathBuf| {
-        let evidence = "was damaged and replaced: the node has a new uid, and uninstall cannot restore what the machine \
-                        was before the first init";
+        let evidence = "was damaged and replaced: the node has a new uid, and uninstall cannot restore \
+                        what the machine was before the first init";
         Finding::new(Code::IdentityLost, copy.display().to_string(), evidence)
     };
     NodeStore::damaged_copies(&paths.node_store()).into_iter().map(finding).collect()
@@ -145,7 +145,7 @@ fn told(code: Code, text: &str) -> Finding {
     Finding::new(code, subject, evidence)
 }
 
-/// What the container runtime will not find.
+/// Files that the container runtime will not find.
 fn runtime(paths: &Paths, settings: &Settings) -> Vec<Finding> {
     if !settings.conflist || !paths.cni_conf.is_dir() {
         return Vec::new();

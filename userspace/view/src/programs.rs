@@ -9,7 +9,7 @@ pub struct Programs {
     pub interface: String,
     /// `ingress` or `egress`.
     pub direction: &'static str,
-    /// How many of ours there are; one where all is well.
+    /// The number of naru's programs; one if all is well.
     pub ours: usize,
     /// Programs and filters of others that see packets before ours.
     pub before: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// What is on the tunnel device and the uplinks; one that is gone is a finding.
+    /// Reads the programs on the tunnel device and the uplinks; a device that is gone is a finding.
     pub(crate) fn read(facts: &NodeFacts) -> Vec<Self> {
         let overlay = facts.tunnel_port.map(|_| DEVICE);
         let devices = overlay.into_iter().chain(facts.uplinks.iter().map(String::as_str));

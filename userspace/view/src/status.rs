@@ -12,11 +12,11 @@ use serde::Serialize;
 
 use crate::{Code, Finding, Programs, findings};
 
-/// What a node is. On a machine that is not initialised in this boot only `initialised` (false) and the findings say
-/// something.
+/// The status of a node. On a machine that is not initialised in this boot only `initialised` (false) and the
+/// findings have a meaning.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Status {
-    /// Whether init was done in this boot and what it made is there.
+    /// True if init was done in this boot and what it made is there.
     pub initialised: bool,
     /// This node's name.
     pub node: Option<String>,
@@ -42,7 +42,7 @@ pub struct Status {
     pub encapsulation: Option<&'static str>,
     /// Uplinks that programs of ours are attached to.
     pub uplinks: Vec<String>,
-    /// What sees the packets of the tunnel device and the uplinks, beside ours.
+    /// Programs beside naru's that see the packets of the tunnel device and the uplinks.
     pub programs: Vec<Programs>,
     /// Pods' interfaces.
     pub interfaces: usize,
@@ -50,9 +50,9 @@ pub struct Status {
     pub pods: usize,
     /// Entries of FLOWS: packets that must take the stack, which translates their flow.
     pub flows: usize,
-    /// How many there may be; then new connections by Services and host ports are dropped.
+    /// The capacity; beyond it new connections to Services and host ports are dropped.
     pub flows_capacity: u32,
-    /// What is wrong.
+    /// The faults.
     pub findings: Vec<Finding>,
     /// Named counters of the nftables table: `forwarded`, `invalid_to_outside`.
     pub nft: BTreeMap<String, Amount>,

@@ -7,7 +7,7 @@ struct Play {
     schedule: Schedule,
     start: Instant,
     now: Instant,
-    /// What was begun, when, in milliseconds.
+    /// The work that was begun, with the times in milliseconds.
     log: Vec<(u64, Kind)>,
 }
 
@@ -34,7 +34,7 @@ impl Play {
         self.now = end;
     }
 
-    /// When work of that kind was begun, in milliseconds.
+    /// The times at which work of that kind was begun, in milliseconds.
     fn times(&self, kind: Kind) -> Vec<u64> {
         self.log.iter().filter(|(_, begun)| *begun == kind).map(|(at, _)| *at).collect()
     }

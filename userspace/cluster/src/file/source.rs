@@ -14,9 +14,9 @@ use tokio::{
 use super::{parse, read, watch::FileWatch};
 use crate::{ClusterError, Following, Revision, Source, View};
 
-/// How long changes are gathered before the file is read: an editor writes it in several steps.
+/// Time for which changes are gathered before the file is read: an editor writes it in several steps.
 const SETTLE: Duration = Duration::from_millis(100);
-/// How often the file is read although nothing was announced: a mount over a directory is not.
+/// Period with which the file is read although nothing was announced: a mount over a directory is not announced.
 const RESYNC: Duration = Duration::from_secs(30);
 /// The same where the kernel announces nothing, because its limit of watches is reached or a directory is not readable.
 const POLL: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ async fn follow(path: PathBuf, views: Sender<View>) {
     }
 }
 
-/// What a look at the file found.
+/// The result of a look at the file.
 enum Found {
     /// The content that was there at the look before.
     Same(u64),

@@ -16,13 +16,13 @@ use std::{
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// What makes a name in a directory mean something else.
+/// Events after which a name in a directory may mean another file.
 const NAMES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::ONLYDIR);
-/// What changes the content of a file in the directory, or whether it may be read.
+/// Events after which the content of a file in the directory, or the right to read it, may have changed.
 const CONTENT: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::ATTRIB)
@@ -54,7 +54,7 @@ impl FileWatch {
         Ok(watch)
     }
 
-    /// Whether every directory on the way is watched.
+    /// Returns true if every directory on the way is watched.
     pub const fn is_whole(&self) -> bool {
         self.is_whole
     }

@@ -48,10 +48,10 @@ pub struct Inputs<'a> {
     pub masqueraded: &'a [IpNet],
     /// Networks that other IPAM plugins give pods addresses of.
     pub delegated: &'a [IpNet],
-    /// Where the rules of others begin.
+    /// The preference at which the rules of others begin.
     pub foreign_rules: ForeignRules,
-    /// The addresses that this machine has now. They are the node's where the cluster does not name it, and what the
-    /// cluster says is the node's counts as source only if it is among them.
+    /// The addresses that this machine has now. They are the node's addresses if the cluster does not name the node.
+    /// An address that the cluster gives to the node is used as a source only if it is among them.
     pub host_addresses: &'a [IpAddr],
     /// The paths to the other nodes' addresses.
     pub paths: &'a Paths,

@@ -14,8 +14,8 @@ pub const fn overhead(underlay: IpAddr) -> u32 {
     if underlay.is_ipv4() { TUNNEL_OVERHEAD_V4 } else { TUNNEL_OVERHEAD_V6 }
 }
 
-/// What a link of pods' must carry where the path beneath has `mtu`: below IPv6 no less than that needs, in fragments of
-/// the path if need be, as Linux ignores a "packet too big" of less.
+/// The MTU of a pods' link over a path with `mtu`. With IPv6 it is no less than IPv6 needs, if need be in fragments
+/// of the path, because Linux ignores a "packet too big" of less.
 #[must_use]
 pub fn carried(mtu: u32, has_v6: bool) -> u32 {
     if has_v6 { mtu.max(IPV6_MIN_MTU) } else { mtu }

@@ -39,7 +39,7 @@ pub struct RouteKey {
 /// The content of a kernel route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct KernelRoute {
-    /// The next hop.
+    /// The next hop's address.
     pub hop: KernelHop,
     /// Preferred source of the node's own packets.
     pub source: Option<IpAddr>,
@@ -73,7 +73,7 @@ pub enum KernelHop {
 pub struct State {
     /// The map `ROUTES`.
     pub entries: BTreeMap<IpNet, RouteValue>,
-    /// Kernel routes of our protocol.
+    /// Kernel routes with naru's protocol number.
     pub routes: BTreeMap<RouteKey, KernelRoute>,
     /// Our policy rules.
     pub rules: BTreeSet<Rule>,

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::init::{request, source};
 use crate::args::AgentArgs;
 
-/// What is logged unless `NARU_LOG` says otherwise.
+/// The log filter unless `NARU_LOG` sets another.
 const FILTER: &str = if cfg!(feature = "debug") { "info,naru_datapath=debug" } else { "info" };
 
 /// Init, then follow the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.

@@ -26,12 +26,12 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     ready.changes.complete().context("init")
 }
 
-/// Where the cluster is agreed.
+/// The source of the cluster.
 pub fn source(paths: &Paths, args: &InitArgs) -> FileSource {
     FileSource { path: args.cluster.clone().unwrap_or_else(|| paths.cluster_file()) }
 }
 
-/// What the arguments ask for. Of subnets that are a pool already they say nothing else.
+/// The request that the arguments make. Subnets that are a pool already are named without further properties.
 pub fn request(paths: &Paths, args: &InitArgs, cluster: Option<ClusterSpec>) -> anyhow::Result<Request> {
     let pools = Settings::load(paths)?.map(|settings| settings.pools).unwrap_or_default();
     let is_known = pools.iter().any(|pool| pool.subnets == args.subnet);

@@ -20,7 +20,7 @@ struct Entry {
     prefix: IpNet,
     /// `tunnel`, `direct`, `local-block`, `remote-node`, `local-node`, `no-masquerade` or `direct-node`.
     kind: String,
-    /// Where the tunnel ends; null for local kinds.
+    /// The address at which the tunnel ends; null for local kinds.
     node: Option<IpAddr>,
     /// Path MTU in bytes; null where it does not apply.
     mtu: Option<u32>,

@@ -11,7 +11,7 @@ use crate::report::{HookRow, OutputArgs, hooks, print_json};
 /// Shape of `naru status --json`: the node's fields, and these beside them.
 #[derive(Serialize)]
 struct Report {
-    /// What the node is, with `findings`.
+    /// The node's status, with `findings`.
     #[serde(flatten)]
     status: Status,
     /// The findings in words.

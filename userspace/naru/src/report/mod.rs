@@ -1,4 +1,4 @@
-//! What commands print: plain rows for JSON and for tables.
+//! The output of commands: plain rows for JSON and for tables.
 
 mod counters;
 mod output;

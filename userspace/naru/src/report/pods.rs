@@ -5,7 +5,7 @@ use naru_netlink::links::Links;
 use naru_node::{host, machine::MARKS, paths::Paths};
 use naru_store::StateStore;
 
-/// Who is behind an interface or an address: from the store, else from the interface's alias.
+/// Owners of interfaces and addresses: from the store, else from the interface's alias.
 #[derive(Debug, Default)]
 pub struct Owners {
     names: BTreeMap<u32, String>,
@@ -31,7 +31,8 @@ impl Owners {
         owners
     }
 
-    /// The pod behind the interface: `default/web-0`, or the attachment where the runtime named no pod; empty if unknown.
+    /// The pod behind the interface: `default/web-0`, or the attachment where the runtime named no pod; empty if
+    /// unknown.
     pub fn of_interface(&self, ifindex: u32) -> &str {
         self.names.get(&ifindex).map_or("", String::as_str)
     }

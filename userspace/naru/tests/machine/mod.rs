@@ -149,7 +149,7 @@ impl Machine {
         (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
     }
 
-    /// Whether `naru` prints `words`, however it ends.
+    /// Returns true if `naru` prints `words`, however it ends.
     pub fn says(&self, arguments: &[&str], words: &str) -> bool {
         text(&self.naru(arguments).output().unwrap().stdout).contains(words)
     }

@@ -2,7 +2,7 @@
 
 use crate::scene::{Namespace, OUTSIDE, Scene, network};
 
-/// What happens to the host, and then holds.
+/// A change of the host, and the state that must follow.
 struct Change {
     name: &'static str,
     host: &'static [&'static str],

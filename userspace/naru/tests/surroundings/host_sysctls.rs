@@ -14,7 +14,7 @@ fn value(machine: &Machine, name: &str) -> String {
     machine.tool(&format!("sysctl -n {name}")).trim().to_owned()
 }
 
-/// What somebody switches off, and what status then names.
+/// Sysctls that somebody switches off, each with the text that status must show.
 const CLOSED: [(&str, &str); 6] = [
     ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding: 0"),
     ("net.ipv4.conf.up0.forwarding", "net.ipv4.conf.up0.forwarding: 0"),

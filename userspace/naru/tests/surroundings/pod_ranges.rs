@@ -37,7 +37,7 @@ fn a_route_that_covers_a_pod_range_keeps_no_pod_from_starting() {
     }
 }
 
-/// What has addresses of a pod range, and how it is named.
+/// Holders of addresses of a pod range, each with the words that must name it.
 const HELD: [(&str, &str); 6] = [
     ("addr add 10.22.0.9/32 dev up0", "10.22.0.9/32, an address of this machine (up0)"),
     ("addr add 10.22.0.1/24 dev cni0", "10.22.0.1/32, an address of this machine (cni0)"),

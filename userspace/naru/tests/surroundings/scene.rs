@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::machine::{Machine, run};
 
-/// What stands for all that is outside, of either family: addresses of the neighbour behind its link.
+/// Addresses that stand for everything outside, one of each family: addresses of the neighbour behind its link.
 pub const OUTSIDE: [&str; 2] = ["192.0.2.1", "2001:db8:2::1"];
 
 /// A machine whose uplink ends at a neighbour that it has its default routes by.

@@ -20,15 +20,15 @@ pub struct NodeAddress {
     pub ip: IpAddr,
     /// Length of its prefix in its own family's count.
     pub prefix_len: u8,
-    /// Whether duplicate address detection is still running or has failed.
+    /// True if duplicate address detection is still running or has failed.
     pub unsettled: bool,
-    /// Whether it is not to be counted on: deprecated, of IPv6 temporary (RFC 8981), of IPv4 secondary to another of its
-    /// prefix.
+    /// True if it is not to be counted on: deprecated, of IPv6 temporary (RFC 8981), of IPv4 secondary to another of
+    /// its prefix.
     pub is_passing: bool,
 }
 
 impl NodeAddress {
-    /// Whether the interface is `lo`, which is the first of every namespace.
+    /// Returns true if the interface is `lo`, which is the first of every namespace.
     #[must_use]
     pub const fn is_on_loopback(&self) -> bool {
         self.index == 1
@@ -42,8 +42,8 @@ impl NodeAddress {
 }
 
 impl Links {
-    /// Every address of the namespace, loopback and link-local ones too, by interface: those of one in the kernel's order,
-    /// in which primary ones come first.
+    /// Every address of the namespace, loopback and link-local ones too, by interface: those of one in the kernel's
+    /// order, in which primary ones come first.
     ///
     /// # Errors
     /// The kernel refuses the dump.
@@ -115,7 +115,7 @@ fn message(index: u32, family: AddressFamily, prefix_len: u8) -> AddressMessage 
     message
 }
 
-/// What the kernel says of one address. On a point-to-point interface the own one is `Local`.
+/// Reads the kernel's message about one address. On a point-to-point interface the own address is `Local`.
 fn parsed(message: &RouteNetlinkMessage) -> Option<NodeAddress> {
     let RouteNetlinkMessage::NewAddress(AddressMessage { header, attributes, .. }) = message else {
         return None;

@@ -12,14 +12,14 @@ pub struct ForeignRoute {
     pub destination: IpNet,
     /// The interface it leads to, the first of several; `None` for one that leads nowhere.
     pub device: Option<u32>,
-    /// Whether the kernel made it, as the prefix of one of that interface's addresses.
+    /// True if the kernel made it, as the prefix of one of that interface's addresses.
     pub is_links_own: bool,
 }
 
 impl Links {
-    /// Routes of the main table that are not ours and whose destination `concerns` the caller. Those to local addresses,
-    /// broadcast and multicast, link-local ones and default routes are left out. However many others there are, none
-    /// is kept.
+    /// Routes of the main table that are not ours and whose destination `concerns` the caller. Those to local
+    /// addresses, broadcast and multicast, link-local ones and default routes are left out. However many others there
+    /// are, none is kept.
     ///
     /// # Errors
     /// The kernel refuses the dump.
@@ -39,14 +39,14 @@ impl Links {
     }
 }
 
-/// Whether the route says nothing of who uses its destination.
+/// Returns true if the route says nothing of who uses its destination.
 fn is_special(route: &ListedRoute) -> bool {
     let is_local =
         matches!(route.kind, libc::RTN_LOCAL | libc::RTN_BROADCAST | libc::RTN_ANYCAST | libc::RTN_MULTICAST);
     is_local || route.destination.prefix_len() == 0 || is_link_local(route.destination)
 }
 
-/// Whether the prefix lies in `169.254.0.0/16`, `fe80::/10` or is multicast.
+/// Returns true if the prefix lies in `169.254.0.0/16`, `fe80::/10` or is multicast.
 fn is_link_local(prefix: IpNet) -> bool {
     match prefix {
         IpNet::V4(net) => net.addr().is_link_local() || net.addr().is_multicast(),

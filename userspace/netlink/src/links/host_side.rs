@@ -11,7 +11,7 @@ pub struct PodAddress {
     pub source: Option<IpAddr>,
 }
 
-/// What the node's side of a pod needs once the pod is in the maps.
+/// The objects on the node's side that a pod needs once it is in the maps.
 #[derive(Clone, Debug)]
 pub struct HostSide<'a> {
     /// Name of the host veth, for errors.
@@ -27,8 +27,8 @@ pub struct HostSide<'a> {
 }
 
 impl Links {
-    /// Brings the host veth up and gives it the routes and permanent neighbours of the pod's addresses, in one exchange.
-    /// Repeating it changes nothing.
+    /// Brings the host veth up and gives it the routes and permanent neighbours of the pod's addresses, in one
+    /// exchange. Repeating it changes nothing.
     ///
     /// # Errors
     /// The kernel refuses; what was added before stays and goes with the veth.

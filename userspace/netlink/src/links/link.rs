@@ -20,7 +20,7 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// MTU in bytes.
     pub mtu: u32,
-    /// Whether it is administratively up.
+    /// True if it is administratively up.
     pub up: bool,
     /// Index of the peer in the peer's own namespace.
     pub peer_index: Option<u32>,
@@ -32,7 +32,8 @@ pub struct Link {
 pub type HostVeth = Link;
 
 impl Link {
-    /// Whether it is an Ethernet one: with a MAC address that is one, which loopback's and a tunnel's are not.
+    /// Returns true if it is an Ethernet one: with a MAC address that is one, which loopback's and a tunnel's are
+    /// not.
     #[must_use]
     pub fn is_ethernet(&self) -> bool {
         self.mac.is_some_and(|mac| mac.0 != [0; 6])
@@ -78,8 +79,8 @@ impl Links {
         self.link(name)?.map_or(Ok(false), |link| self.delete_seen_veth(&link))
     }
 
-    /// [`Links::delete_host_veth`] of a link that was looked at already: the kernel's lock, for which others may make us
-    /// wait long, is then taken once less.
+    /// [`Links::delete_host_veth`] of a link that was looked at already: the kernel's lock, for which others may make
+    /// us wait long, is then taken once less.
     ///
     /// # Errors
     /// As there.
@@ -91,7 +92,7 @@ impl Links {
         Err(LinkError::Foreign { device: link.name.clone(), reason })
     }
 
-    /// Whether this is the host end of a pod of the caller's.
+    /// Returns true if this is the host end of a pod of the caller's.
     fn is_host_veth(&self, link: &Link) -> bool {
         link.kind == "veth" && link.alias.starts_with(self.marks().alias_prefix)
     }
@@ -156,7 +157,7 @@ pub fn present(outcome: super::socket::Outcome) -> Result<Option<Link>, LinkErro
     }
 }
 
-/// What the kernel says of one link.
+/// Reads the kernel's message about one link.
 pub fn parsed(message: &RouteNetlinkMessage) -> Option<Link> {
     match message {
         RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message) => Some(facts(message)),

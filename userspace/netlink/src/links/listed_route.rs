@@ -22,7 +22,7 @@ const HOP: usize = 8;
 const DEAD: u8 = 1;
 /// `RTAX_MTU`.
 const METRIC_MTU: u16 = 2;
-/// Where `rta_expires` is in `struct rta_cacheinfo`.
+/// Offset of `rta_expires` in `struct rta_cacheinfo`.
 const EXPIRES: usize = 8;
 
 /// `RTA_*` of `linux/rtnetlink.h`.
@@ -38,8 +38,8 @@ mod rta {
     pub const TABLE: u16 = 15;
     pub const VIA: u16 = 18;
     pub const NH_ID: u16 = 30;
-    /// What says nothing of where packets go: source and incoming interface of the question, realm, mark, preference,
-    /// expiry, padding, user, TTL propagation, and protocol and ports of the question.
+    /// Attributes that do not tell where packets go: source and incoming interface of the question, realm, mark,
+    /// preference, expiry, padding, user, TTL propagation, and protocol and ports of the question.
     pub const NEITHER_HOP: [u16; 12] = [2, 3, 11, 16, 20, 23, 24, 25, 26, 27, 28, 29];
 }
 
@@ -49,9 +49,9 @@ pub(super) struct ListedRoute {
     pub destination: IpNet,
     /// Table.
     pub table: u32,
-    /// Who added it, `RTPROT_*`.
+    /// The protocol number of the program that added it, `RTPROT_*`.
     pub protocol: u8,
-    /// What becomes of packets, `RTN_*`.
+    /// The fate of packets, `RTN_*`.
     pub kind: u8,
     /// Its hops, several for a multipath route; those whose interface is down are left out.
     pub hops: Vec<Hop>,
@@ -61,13 +61,13 @@ pub(super) struct ListedRoute {
     pub source: Option<IpAddr>,
     /// Path MTU in bytes.
     pub mtu: Option<u32>,
-    /// Whether it has an expiry: its MTU was learnt from ICMP and will pass.
+    /// True if it has an expiry: its MTU was learnt from ICMP and will pass.
     pub is_learnt: bool,
     /// Metric, 0 where the kernel tells none.
     pub metric: u32,
 }
 
-/// What of a next hop was told.
+/// The known parts of a next hop.
 #[derive(Default)]
 struct Told {
     router: Option<IpAddr>,
@@ -134,7 +134,7 @@ impl ListedRoute {
     }
 }
 
-/// What follows the header of the message; `None` for a family that is not ours.
+/// Reads the bytes behind the header of the message; `None` for a family other than IPv4 and IPv6.
 fn parsed(body: &[u8]) -> Result<Option<ListedRoute>, Cut> {
     let &[family, length, _, _, table, protocol, _, kind, ..] = body else { return Err(Cut) };
     let nowhere = match i32::from(family) {

@@ -111,7 +111,7 @@ impl Links {
         })
     }
 
-    /// What `take` makes of everything of one family, as [`Socket::dump`].
+    /// The results of `take` for everything of one family, as [`Socket::dump`].
     fn dump_each<T: Default>(
         &self,
         message: &RouteNetlinkMessage,

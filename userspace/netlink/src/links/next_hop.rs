@@ -1,4 +1,4 @@
-//! Where a route leads a packet: the next hop of one interface, and the objects that routes may name instead of one.
+//! The next hop of a route by one interface, and the nexthop objects that routes may name instead.
 
 use std::net::IpAddr;
 
@@ -20,14 +20,14 @@ const ENCAP: u16 = 8;
 /// Length of `struct nexthop_grp`, which begins with the member's id.
 const MEMBER: usize = 8;
 
-/// To whom an interface sends what a route leads there.
+/// The receiver of the packets that a route sends by an interface.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum NextHop {
     /// To the destination itself, which is on the interface's link.
     OnLink,
     /// To this router, which may be of the other family (RFC 8950).
     Router(IpAddr),
-    /// To whom this version cannot tell: never taken for on-link.
+    /// This version cannot tell the receiver; it is never taken for on-link.
     Unknown,
 }
 
@@ -51,7 +51,7 @@ pub struct Hop {
     pub next: NextHop,
 }
 
-/// What the kernel says of one nexthop object.
+/// The kernel's message about one nexthop object.
 #[derive(Default)]
 struct Object {
     members: Vec<u32>,

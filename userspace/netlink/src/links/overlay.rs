@@ -29,7 +29,7 @@ pub struct Overlay {
 pub struct OverlayState {
     /// Interface index.
     pub index: u32,
-    /// Whether it was made anew, so that routes, neighbours and programs on it are gone.
+    /// True if it was made anew, so that routes, neighbours and programs on it are gone.
     pub created: bool,
 }
 
@@ -157,7 +157,7 @@ struct Options {
 }
 
 impl Options {
-    /// Whether the device serves `overlay` without being made anew.
+    /// Returns true if the device serves `overlay` without being made anew.
     fn fits(&self, overlay: &Overlay) -> bool {
         self.is_of_our_form() && self.port == overlay.port
     }

@@ -24,7 +24,7 @@ const OUTSIDE: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)),
 ];
 
-/// How this node reaches an address of the underlay.
+/// The path from this node to an address of the underlay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnderlayPath {
     /// The outgoing interface.
@@ -33,18 +33,18 @@ pub struct UnderlayPath {
     pub device: String,
     /// MTU of the path in bytes: the smallest of the route's, where it has one, and of the devices'.
     pub mtu: u32,
-    /// Where the interface sends: on-link only if that holds for every hop of the route.
+    /// The receiver of the packets: on-link only if that holds for every next hop of the route.
     pub next: NextHop,
     /// All interfaces that packets may leave by, with their names: several for a multipath route.
     pub hops: BTreeMap<u32, String>,
-    /// Whether these are Ethernet ones.
+    /// True if these are Ethernet ones.
     pub is_ethernet: bool,
     /// The source address the kernel would take.
     pub source: Option<IpAddr>,
 }
 
 impl Links {
-    /// How the kernel would reach `ip` now.
+    /// The path by which the kernel would reach `ip` now.
     ///
     /// # Errors
     /// There is no route ([`LinkError::errno`] is `ENETUNREACH` or `EHOSTUNREACH`), or the kernel refuses.
@@ -54,7 +54,7 @@ impl Links {
         self.path(ip, chosen, matching, &mut BTreeMap::new())
     }
 
-    /// How the kernel would reach each of the addresses now; those it would not reach are left out.
+    /// The paths by which the kernel would reach each of the addresses now; unreachable ones are left out.
     ///
     /// # Errors
     /// The kernel cannot be asked.
@@ -73,7 +73,8 @@ impl Links {
         Ok(paths)
     }
 
-    /// How the kernel would reach what is outside, by IPv4 and by IPv6; a family without such a route has none.
+    /// The paths by which the kernel would reach the outside, by IPv4 and by IPv6; a family without such a route has
+    /// none.
     ///
     /// # Errors
     /// The kernel cannot be asked.
@@ -115,8 +116,8 @@ impl Links {
         })
     }
 
-    /// The hops of the route that matches, of which the kernel's other answer names the one that it would take for a packet
-    /// like that. None where the kernel does not tell.
+    /// The hops of the route that matches, of which the kernel's other answer names the one that it would take for a
+    /// packet like that. None where the kernel does not tell.
     fn hops(&self, matching: Outcome, what: &str) -> Vec<Hop> {
         let Ok(Some(route)) = listed(matching, what) else { return Vec::new() };
         match route.object.filter(|_| route.hops.is_empty()) {
@@ -135,7 +136,7 @@ impl Links {
     }
 }
 
-/// Where packets go that may take any of the hops.
+/// The receiver of packets that may take any of the next hops.
 fn next(hops: &[Hop]) -> NextHop {
     let first = hops.first().map_or(NextHop::Unknown, |hop| hop.next);
     let is_alike = |hop: &Hop| hop.next == first || (hop.next.router().is_some() && first.router().is_some());

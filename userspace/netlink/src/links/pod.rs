@@ -67,8 +67,9 @@ pub struct PodSide<'a> {
     pub subnets: &'a [IpNet],
 }
 
-/// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes. Repeating it changes nothing.
-/// Returns the routes it has then, those of [`settled_routes`]: first come, first served, as by the reference plugins.
+/// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes. Repeating it changes
+/// nothing. Returns the routes it has then, those of [`settled_routes`]: first come, first served, as by the
+/// reference plugins.
 ///
 /// # Errors
 /// The kernel refuses one of them; what was done before stays and goes with the pair.
@@ -115,7 +116,7 @@ fn index_of(links: &Links, name: &str) -> Result<u32, LinkError> {
     found.ok_or_else(|| LinkError::kernel(format!("{name}: look"), libc::ENODEV))
 }
 
-/// Whether all that was added was not there before.
+/// Returns true if all that was added was not there before.
 fn are_new(outcomes: Vec<Outcome>) -> Result<bool, LinkError> {
     let mut all = true;
     for outcome in outcomes {

@@ -19,7 +19,7 @@ pub struct PodRouteFact {
     pub mtu: Option<u32>,
 }
 
-/// What a pod's namespace shows of one interface.
+/// The state of one interface in a pod's namespace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PodFacts {
     /// The interface itself: MAC, MTU, up, peer.
@@ -43,7 +43,7 @@ pub fn pod_facts(netns: BorrowedFd<'_>, name: &str, marks: Marks) -> Result<Opti
     })
 }
 
-/// What the namespace shows of the link.
+/// The state of the link in the namespace.
 fn facts(links: &Links, link: Link) -> Result<PodFacts, LinkError> {
     let mut addresses = links.addresses()?;
     addresses.retain(|address| address.index == link.index && !is_link_local(address.ip));

@@ -1,5 +1,5 @@
-//! A pod with several interfaces of ours: each of its addresses answers by the interface that has it, as the programs on
-//! every other would take a packet from it for forged.
+//! A pod with several interfaces of ours: each of its addresses answers by the interface that has it, as the programs
+//! on every other would take a packet from it for forged.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -35,7 +35,7 @@ pub(super) struct Sibling {
 }
 
 impl Links {
-    /// Whether routes of the pod lead over another interface than this one.
+    /// Returns true if routes of the pod lead over another interface than this one.
     pub(super) fn has_other_interfaces(&self, index: u32) -> Result<bool, LinkError> {
         let is_other = |device: u32| device != index && device != LOOPBACK;
         let leads = |route: &ListedRoute| route.table == MAIN && !is_link_local(route.destination.addr());
@@ -61,8 +61,8 @@ impl Links {
         Ok(all.map(|address| Sibling { index: address.index, ip: address.ip }).collect())
     }
 
-    /// Gives each interface of ours a table with nothing but a default route by it, and a rule for each of its addresses that
-    /// looks it up. Repeating it changes nothing.
+    /// Gives each interface of ours a table with nothing but a default route by it, and a rule for each of its
+    /// addresses that looks it up. Repeating it changes nothing.
     pub(super) fn answer_by_source(&self, index: u32, addresses: &[IpAddr]) -> Result<(), LinkError> {
         let mut all = self.siblings(index)?;
         all.extend(addresses.iter().map(|ip| Sibling { index, ip: *ip }));
@@ -108,7 +108,7 @@ const fn table_of(index: u32) -> u32 {
     TABLES.saturating_add(index)
 }
 
-/// Whether the address is an IPv6 link-local one, which the kernel makes by itself.
+/// Returns true if the address is an IPv6 link-local one, which the kernel makes by itself.
 pub(super) const fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

@@ -19,7 +19,7 @@ pub const UNREACHABLE_METRIC: u32 = 1 << 30;
 /// Metric of the spare beneath a route that names a source ([`Route::spare`]).
 pub const SPARE_METRIC: u32 = 1 << 29;
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RouteTarget {
     /// Straight to the neighbour on an interface, link scope.
@@ -31,10 +31,10 @@ pub enum RouteTarget {
     Gateway {
         /// The interface.
         index: u32,
-        /// The next hop.
+        /// The next hop's address.
         via: IpAddr,
     },
-    /// Nowhere: the sender is told.
+    /// None: the sender gets an ICMP error.
     Unreachable,
 }
 
@@ -45,7 +45,7 @@ pub struct Route {
     pub destination: IpNet,
     /// Table; 254 is the main one.
     pub table: u32,
-    /// Where it leads.
+    /// The next hop.
     pub target: RouteTarget,
     /// Preferred source of the node's own packets.
     pub source: Option<IpAddr>,
@@ -57,7 +57,7 @@ pub struct Route {
 
 /// The main routing table (`RT_TABLE_MAIN`).
 pub const MAIN: u32 = 254;
-/// What the header says of a table whose number does not fit it (`RT_TABLE_COMPAT`).
+/// The table number in the header if the real one does not fit it (`RT_TABLE_COMPAT`).
 pub const COMPAT: u8 = 252;
 
 impl Route {
@@ -81,7 +81,7 @@ impl Route {
         Self { source: None, metric: SPARE_METRIC, ..self }
     }
 
-    /// Whether it is a spare.
+    /// Returns true if it is a spare.
     #[must_use]
     pub const fn is_spare(&self) -> bool {
         self.metric == SPARE_METRIC
@@ -94,7 +94,7 @@ impl Route {
         Self::new(IpNet::from(ip), MAIN, target, source, Some(mtu))
     }
 
-    /// Whether its metric is another than ours have.
+    /// Returns true if its metric is another than ours have.
     #[must_use]
     pub fn is_beside_ours(&self) -> bool {
         !self.is_spare() && self.metric != own_metric(self.destination, self.target)
@@ -126,8 +126,7 @@ impl Links {
         self.settle_routes(routes, outcomes)
     }
 
-    /// What is left to do after [`add`]: where there was a route already, one of ours is replaced. The kernel would
-    /// replace anybody's.
+    /// Finishes [`add`]: if there was a route already, one of ours is replaced. The kernel would replace anybody's.
     pub(super) fn settle_routes(&self, routes: &[Route], outcomes: Vec<Outcome>) -> Result<(), LinkError> {
         let (mut present, mut refusals) = (Vec::new(), Vec::new());
         for (route, outcome) in routes.iter().zip(outcomes) {
@@ -161,14 +160,15 @@ impl Links {
         refusals.next().map_or(Ok(()), Err)
     }
 
-    /// What `take` makes of the routes of our protocol, of all tables and both families. The kernel leaves the others out.
+    /// The results of `take` for the routes of naru's protocol, of all tables and both families. The kernel leaves
+    /// the others out.
     fn own_listed<T>(&self, take: impl Fn(&ListedRoute) -> Option<T>) -> Result<Vec<T>, LinkError> {
         let own = self.marks().protocol;
         self.listed(Some(own), None, |route| if route.protocol == own { take(&route) } else { None })
     }
 
-    /// What `take` makes of the routes of both families, of one protocol and table where they are given. Of the others
-    /// nothing is kept, however many there are.
+    /// The results of `take` for the routes of both families, of one protocol and table if they are given. Nothing is
+    /// kept of the others, however many there are.
     pub(super) fn listed<T>(
         &self,
         protocol: Option<u8>,

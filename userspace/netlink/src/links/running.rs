@@ -10,7 +10,7 @@ use super::{LinkError, Links, link::question, listed_route::ListedRoute, socket:
 
 /// The pause after the first answer; each later one is half as long again. A work queue that is idle is done by then.
 const FIRST_PAUSE: Duration = Duration::from_micros(30);
-/// How long is waited in all.
+/// Total time to wait.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Links {

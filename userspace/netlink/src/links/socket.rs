@@ -19,7 +19,7 @@ use crate::message;
 const BATCH: usize = 64;
 /// The kernel's largest answer to a dump (`NLMSG_GOODSIZE` grows to what the reader offers, up to 32 KiB).
 const BUFFER: usize = 32 * 1024;
-/// How often a dump that changed while it was read is read again.
+/// Number of times that a dump is read again if it changed while it was read.
 const DUMP_ATTEMPTS: usize = 10;
 
 /// A message as it is made.
@@ -57,7 +57,7 @@ impl Request {
     }
 }
 
-/// What the kernel said to one request: its answer where it was a question.
+/// The kernel's answer to one request, if the request was a question.
 pub type Outcome = Result<Option<Reply>, LinkError>;
 
 /// A blocking rtnetlink socket.
@@ -89,8 +89,8 @@ impl Socket {
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends the requests, as few system calls as they fit in, and returns what the kernel said to each, in their order.
-    /// A refused request does not stop the later ones.
+    /// Sends the requests, as few system calls as they fit in, and returns what the kernel said to each, in their
+    /// order. A refused request does not stop the later ones.
     pub fn exchange(&mut self, requests: Vec<Request>) -> Result<Vec<Outcome>, LinkError> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter().peekable();
@@ -111,8 +111,8 @@ impl Socket {
         self.exchange(requests)?.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
-    /// What `take` makes of all that the kernel lists for `message`, one after the other: of a long list nothing is kept
-    /// but that. A list that changed while it was read is read again, from `T`'s default on.
+    /// The results of `take` for everything that the kernel lists for `message`, one after the other: of a long list
+    /// nothing else is kept. A list that changed while it was read is read again, starting from `T`'s default.
     pub fn dump<T: Default>(
         &mut self,
         message: &RouteNetlinkMessage,

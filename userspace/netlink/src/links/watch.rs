@@ -82,7 +82,7 @@ pub enum Change {
         mac: Option<Mac>,
         /// MTU now, in bytes.
         mtu: u32,
-        /// Whether it is up.
+        /// True if it is up.
         up: bool,
     },
     /// A link is gone.
@@ -94,11 +94,11 @@ pub enum Change {
     },
     /// A route appeared or went.
     Route {
-        /// Whether it is (was) of our protocol.
+        /// True if it is (was) of our protocol.
         ours: bool,
-        /// Whether it went.
+        /// True if it went.
         gone: bool,
-        /// What it leads to; everything, for a default route.
+        /// Its destination; everything, for a default route.
         destination: IpNet,
     },
     /// An address of the node appeared, went or has other flags.
@@ -221,7 +221,8 @@ impl AsFd for Watch {
     }
 }
 
-/// What a notification tells; `None` for one of no interest. One that cannot be read may have told anything.
+/// The change that a notification reports; `None` for one of no interest. A notification that cannot be read may have
+/// reported anything.
 fn change(reply: &Reply, marks: &Marks) -> Option<Change> {
     if reply.end.is_some() {
         return None;

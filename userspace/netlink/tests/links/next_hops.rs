@@ -17,7 +17,7 @@ fn two_uplinks() -> Netns {
     node
 }
 
-/// What a row's destination is reached by: on its link, by a router of that address, or nobody can tell.
+/// The expected next hop of a row's destination: on its link, a router of that address, or unknown.
 #[derive(Clone, Copy)]
 enum Expected {
     OnLink,
@@ -39,7 +39,7 @@ use Expected::{OnLink, Router, Unknown};
 
 const V6: &str = "2001:db8:1::fe";
 
-/// What makes the route to the destination, the next hop, and the interfaces.
+/// Commands that make the route to the destination, the next hop, and the interfaces.
 const TABLE: [(&str, &str, Expected, &[&str]); 15] = [
     ("true", "198.51.1.9", OnLink, &["u0"]),
     ("ip route add 203.0.113.1 via 198.51.1.254", "203.0.113.1", Router("198.51.1.254"), &["u0"]),

@@ -173,7 +173,8 @@ fn the_path_to_an_address_has_the_devices_or_the_routes_mtu() {
         Links::open(MARKS).unwrap().create_pair(&PairSpec { mtu: 1400, ..spec("under") }, peer.fd()).unwrap()
     });
     peer.sh("ip link set eth0 up");
-    node.sh("ip link set under up; ip addr add 198.51.100.1/24 dev under; ip addr add 2001:db8:5::1/64 dev under nodad");
+    node.sh("ip link set under up; ip addr add 198.51.100.1/24 dev under");
+    node.sh("ip addr add 2001:db8:5::1/64 dev under nodad");
     node.sh("ip route add 203.0.113.0/24 via 198.51.100.2 mtu 1300");
     node.sh("ip route add default via 198.51.100.2; ip -6 route add default via 2001:db8:5::2 proto ra");
     node.run(|| {

@@ -9,8 +9,8 @@ use crate::{
     paths::Paths,
 };
 
-/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device's MTU, the programs' configuration
-/// and where they are attached. `overlay` is the tunnel device.
+/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device's MTU, the programs'
+/// configuration and where they are attached. `overlay` is the tunnel device.
 pub fn readjust(
     paths: &Paths,
     links: &Links,

@@ -11,8 +11,8 @@ use crate::{
     readiness,
 };
 
-/// Whether a device, or what new ones begin with, does not forward what pods' packets need, or the tunnel device, which
-/// has that index, is strict about where packets come from.
+/// Returns true if a device, or what new ones begin with, does not forward what pods' packets need, or the tunnel
+/// device, which has that index, is strict about where packets come from.
 pub(crate) fn is_off(links: &Links, settings: &Settings, tunnel: Option<u32>) -> Result<bool, MachineError> {
     let (confs, families) = (links.device_confs()?, settings.families());
     let is_strict = || readiness::strict(&confs, families).any(|index| Some(index) == tunnel);

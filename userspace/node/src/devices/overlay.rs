@@ -9,8 +9,8 @@ use naru_bpf::{AttachMode, Pins, Side, attach, detach_others};
 use super::config;
 use crate::machine::{DEVICE, MachineError, Settings, Survey};
 
-/// The tunnel device's IPv4 address. The kernel's loose reverse path filter is a strict one on a device without any, and
-/// would drop what a node sends through the tunnel that is answered directly.
+/// The tunnel device's IPv4 address. The kernel's loose reverse path filter is a strict one on a device without any,
+/// and would drop what a node sends through the tunnel that is answered directly.
 pub(super) const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 2));
 
 /// Makes the tunnel device, what leads through it and the programs on it be as they should; a single machine has none.
@@ -69,8 +69,8 @@ pub(super) fn peer_mac() -> Mac {
     overlay_mac("any node")
 }
 
-/// What fits the widest path: narrower ones are kept to by their routes. With IPv6 pods never less than every link has to
-/// carry, or the kernel takes IPv6 off the device; the underlay then carries such packets in fragments.
+/// The MTU of the widest path: routes hold the MTUs of narrower ones. With IPv6 pods it is never less than every link
+/// must carry, or the kernel would take IPv6 off the device; the underlay then carries such packets in fragments.
 pub(crate) fn device_mtu(settings: &Settings, survey: &Survey) -> u32 {
     let tunnels = survey.ways(settings).remotes().map(|remote| remote.whole_mtu());
     carried(tunnels.max().unwrap_or_else(|| survey.pod_mtu(settings)), settings.families().v6)

@@ -1,4 +1,4 @@
-//! Which network namespaces are alive, and which of them holds a pod's end.
+//! Network namespaces that are alive, and the one that holds a pod's end.
 
 use crate::machine::MARKS;
 use naru_netlink::netns;
@@ -51,8 +51,8 @@ fn mounted() -> Vec<PathBuf> {
     points(&fs::read("/proc/self/mountinfo").unwrap_or_default())
 }
 
-/// Those in a table of mounts (`proc(5)`, mountinfo: root is field 4, mount point field 5). Paths are bytes, and blanks in
-/// them are octal numbers.
+/// Those in a table of mounts (`proc(5)`, mountinfo: root is field 4, mount point field 5). Paths are bytes, and
+/// blanks in them are octal numbers.
 fn points(table: &[u8]) -> Vec<PathBuf> {
     let point = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ').skip(3);

@@ -11,7 +11,7 @@ use naru_bpf::Pins;
 pub struct Reattached {
     /// Those that got their programs again.
     pub interfaces: Vec<String>,
-    /// Why others could not: each by itself.
+    /// The reasons for which others could not be restored, each by itself.
     pub refused: Vec<String>,
 }
 
@@ -58,8 +58,8 @@ fn restore(tools: &Tools, ifindex: u32) -> Result<Option<String>, Cause> {
     Ok(is_put_right.then_some(link.name))
 }
 
-/// Whether the store says that this very veth was wired and not given up since: an ADD that is under way has yet to
-/// confirm, and a DEL takes the interface out of the map before it touches the veth.
+/// Returns true if the store says that this very veth was wired and not given up since: an ADD that is under way has
+/// yet to confirm, and a DEL takes the interface out of the map before it touches the veth.
 fn is_wired(tools: &Tools, link: &Link) -> Result<bool, Cause> {
     let Ok(Label { alias, .. }) = link.alias.parse::<Label>() else { return Ok(false) };
     let rows = tools.store.rows()?;

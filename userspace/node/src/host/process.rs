@@ -58,7 +58,7 @@ pub struct Process<'a> {
 /// A program that came to its end.
 #[derive(Debug)]
 pub struct Ended {
-    /// How.
+    /// The exit status.
     pub status: ExitStatus,
     /// Its standard output.
     pub stdout: Vec<u8>,

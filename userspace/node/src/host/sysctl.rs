@@ -36,8 +36,8 @@ pub fn set(name: &str, value: &str, journal: &mut dyn Journal) -> Result<bool, H
     Ok(true)
 }
 
-/// Sets a sysctl of a device of ours, which nobody needs to restore. One that is set already is not written: some writes
-/// take the lock of the whole network configuration.
+/// Sets a sysctl of a device of ours, which nobody needs to restore. One that is set already is not written: some
+/// writes take the lock of the whole network configuration.
 ///
 /// # Errors
 /// There is no such sysctl, or the kernel refuses.
@@ -56,7 +56,7 @@ pub fn restore(name: &str, former: &str) -> Result<(), HostError> {
     }
 }
 
-/// Which families a node or device serves.
+/// The families that a node or a device serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Families {
     /// IPv4.
@@ -65,9 +65,9 @@ pub struct Families {
     pub v6: bool,
 }
 
-/// Makes this machine forward the families. A host that takes router advertisements goes on taking them, also those that
-/// are yet to come, from whatever kind of router. `was_own`: whether forwarding of IPv6 was switched on by us before, so
-/// that interfaces of a later time are deaf to routers because of that.
+/// Makes this machine forward the families. A host that takes router advertisements goes on taking them, also those
+/// that are yet to come, from whatever kind of router. `was_own`: whether forwarding of IPv6 was switched on by us
+/// before, so that interfaces of a later time are deaf to routers because of that.
 ///
 /// # Errors
 /// As [`set`].
@@ -89,7 +89,7 @@ pub fn forward_packets(
     Ok(())
 }
 
-/// Whether an interface of others would take router advertisements if the machine did not forward.
+/// Returns true if an interface of others would take router advertisements if the machine did not forward.
 ///
 /// # Errors
 /// A sysctl cannot be read.
@@ -97,7 +97,7 @@ pub fn is_deaf_to_routers() -> Result<bool, HostError> {
     Ok(!deaf()?.is_empty())
 }
 
-/// Where the sysctls of a family's interfaces are.
+/// Directories of the sysctls of a family's interfaces.
 const V4: &str = "net/ipv4/conf";
 const V6: &str = "net/ipv6/conf";
 
@@ -127,7 +127,7 @@ fn by_advertisements(forwarding: &str) -> Result<Vec<String>, HostError> {
     Ok(found)
 }
 
-/// Whether the interface has a name of ours: the tunnel device, or the host end of a pod's pair.
+/// Returns true if the interface has a name of ours: the tunnel device, or the host end of a pod's pair.
 fn is_own(device: &str) -> bool {
     device.starts_with("naru")
 }
@@ -162,7 +162,8 @@ fn switch_forwarding_on(root: &str, journal: &mut dyn Journal) -> Result<(), Hos
     set_own(&all, "1")
 }
 
-/// What [`switch_forwarding_on`] will change, as `name=value` with names below `root`, separated by blanks.
+/// The values that [`switch_forwarding_on`] will change, as `name=value` with names below `root`, separated by
+/// blanks.
 fn forwarding_values(root: &str) -> Result<String, HostError> {
     let mut names = vec!["all/accept_redirects".to_owned()];
     names.extend(devices_of(root)?.iter().map(|device| format!("{device}/forwarding")));
@@ -184,8 +185,9 @@ pub(super) fn restore_forwarding(root: &str, former: &str) -> Result<(), HostErr
     first.into_iter().chain(rest).try_for_each(|(name, value)| restore(&format!("{root}/{name}"), value))
 }
 
-/// Prepares a device of ours (host veth, overlay), whatever the defaults for devices are at this moment: loose reverse path filter, forwarding, and IPv6 switched on where served.
-/// `rp_filter`'s effective value is the larger of `all` and the device's, so 2 here is 2 whatever `all` says.
+/// Prepares a device of ours (host veth, overlay), whatever the defaults for devices are at this moment: loose
+/// reverse path filter, forwarding, and IPv6 switched on where served. `rp_filter`'s effective value is the larger of
+/// `all` and the device's, so 2 here is 2 whatever `all` says.
 ///
 /// # Errors
 /// As [`set_own`].

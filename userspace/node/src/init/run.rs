@@ -27,20 +27,20 @@ use naru_bpf::{AttachMode, Installed, Pins};
 /// A node as init leaves it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ready {
-    /// What attachments need.
+    /// Facts that attachments need.
     pub facts: NodeFacts,
-    /// What was told.
+    /// The settings.
     pub settings: Settings,
-    /// How the programs are attached to the tunnel device; `None` without one.
+    /// The mode in which the programs are attached to the tunnel device; `None` if there is none.
     pub attach: Option<AttachMode>,
-    /// What of maps and programs was new.
+    /// The maps and programs that are new.
     pub installed: Installed,
-    /// What of maps, routes and rules was changed.
+    /// The changes of maps, routes and rules.
     pub changes: Changes,
 }
 
 impl Ready {
-    /// What the node is, in a few lines.
+    /// A description of the node in a few lines.
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
         let facts = &self.facts;
@@ -104,7 +104,8 @@ pub fn run_as_agent(
     locked(paths, request, links, &mut node)
 }
 
-/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it returns.
+/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it
+/// returns.
 pub(super) fn run_unless(
     paths: &Paths,
     request: &Request,
@@ -126,8 +127,8 @@ pub(super) fn run_unless(
     }
 }
 
-/// Maps and programs that are of a network namespace which is no more (a container that was this node started again) know
-/// interfaces of it by numbers that mean others here.
+/// Maps and programs that are of a network namespace which is no more (a container that was this node started again)
+/// know interfaces of it by numbers that mean others here.
 fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(()) };
     if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
@@ -145,7 +146,7 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     }
 }
 
-/// Who makes this machine a node.
+/// The caller that makes this machine a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
     Agent,
@@ -214,7 +215,7 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
     Ok(())
 }
 
-/// What shall be, and what the machine is like; refuses what cannot be.
+/// Reads the machine's state and computes the settings; refuses settings that are impossible.
 fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
     let before = Settings::load(paths)?;
     let settings = Settings::merge(before.as_ref(), request)?;

@@ -46,7 +46,7 @@ pub const GATEWAYS: Gateways = Gateways {
     v6: Ipv6Addr::from_octets(naru_abi::GATEWAY_V6),
 };
 
-/// What tells naru's routes, rules, filters and veths from everybody else's.
+/// The marks that distinguish naru's routes, rules, filters and veths from everybody else's.
 pub const MARKS: Marks = Marks {
     protocol: naru_abi::ROUTE_PROTOCOL,
     alias_prefix: "naru1:",
@@ -54,7 +54,7 @@ pub const MARKS: Marks = Marks {
     gateways: GATEWAYS,
 };
 
-/// What the node is, if it is initialised in this boot and its pins and its store are there.
+/// The node's facts, if it is initialised in this boot and its pins and its store are there.
 ///
 /// # Errors
 /// [`MachineError::Newer`]; the boot cannot be told, or a file is there but not readable.
@@ -74,7 +74,7 @@ pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
     Ok(None)
 }
 
-/// What tells this network namespace from every other.
+/// The identity of this network namespace.
 ///
 /// # Errors
 /// procfs is not there.

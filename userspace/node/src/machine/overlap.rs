@@ -6,8 +6,8 @@ use naru_netlink::links::{ForeignRoute, LinkError, Links, NodeAddress};
 
 use super::{MachineError, Settings};
 
-/// The clashes of those pod ranges that `concerns` chooses, as the machine is now; those with addresses of the machine and
-/// its routes not where the settings allow them.
+/// The clashes of those pod ranges that `concerns` chooses, as the machine is now; those with addresses of the
+/// machine and its routes not where the settings allow them.
 ///
 /// # Errors
 /// The kernel refuses a dump.
@@ -45,7 +45,7 @@ fn clash(ranges: &[IpNet], concerns: &impl Fn(&IpNet) -> bool, claims: &[Claim])
     found
 }
 
-/// What the node was told of.
+/// The addresses that the node's settings name.
 fn known(settings: &Settings) -> Vec<Claim> {
     let remotes = settings.cluster.remotes(&settings.node).flat_map(|node| &node.addresses);
     let remotes = remotes.map(|ip| claim(IpNet::from(*ip), Holder::RemoteNode));

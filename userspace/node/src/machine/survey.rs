@@ -5,12 +5,12 @@ use naru_netlink::links::{self, Links, RuleList, UnderlayPath};
 
 use super::{MachineError, PoolSubnets, Settings, addresses};
 
-/// What the machine is like, as far as the desired state depends on it. What it costs to look does not grow with what
-/// others have: the kernel is asked for single routes, and lists ours only.
+/// The state of the machine, as far as the desired state depends on it. The cost of reading it does not grow with the
+/// routes of others: the kernel is asked for single routes, and lists naru's only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Survey {
-    /// This machine's unicast addresses that others reach it at. The first of each family is the one that the kernel takes
-    /// for what is outside, unless that is a passing one.
+    /// This machine's unicast addresses that others reach it at. The first of each family is the one that the kernel
+    /// takes for what is outside, unless that is a passing one.
     pub addresses: Vec<IpAddr>,
     /// The paths to the other nodes' addresses.
     pub paths: Paths,
@@ -18,7 +18,7 @@ pub struct Survey {
     pub uplinks: BTreeMap<u32, String>,
     /// MTU of the device that holds this node's first address, or of the path outside.
     pub uplink_mtu: Option<u32>,
-    /// Where the rules of others begin that packets to pods would meet before the main table.
+    /// The preference at which rules of others begin that packets to pods would meet before the main table.
     pub foreign_rules: ForeignRules,
 }
 
@@ -57,7 +57,7 @@ impl Survey {
         NextHops { cluster: &settings.cluster, node: &settings.node, paths: &self.paths }
     }
 
-    /// What the desired state follows from; `pools` as [`Settings::pool_subnets`] says.
+    /// The inputs of the desired state; `pools` comes from [`Settings::pool_subnets`].
     #[must_use]
     pub fn inputs<'a>(
         &'a self,
@@ -79,7 +79,7 @@ impl Survey {
     }
 }
 
-/// Where the rules of others begin.
+/// The preference at which the rules of others begin.
 pub(crate) fn first_foreign(rules: &RuleList) -> ForeignRules {
     let first = |v4| rules.foreign.iter().filter(|rule| rule.v4 == v4).map(|rule| rule.preference).min();
     ForeignRules { v4: first(true), v6: first(false) }

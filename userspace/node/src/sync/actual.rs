@@ -11,9 +11,9 @@ use naru_netlink::links::{self, Links, RouteTarget};
 use crate::machine::{DEVICE, MachineError};
 use naru_bpf::{Pins, Pods, Routes};
 
-/// What the node holds.
+/// The state that the node has.
 pub(super) struct Actual {
-    /// What mirrors the cluster, and the routes of the pods in the map.
+    /// The part that mirrors the cluster, and the routes of the pods in the map.
     pub state: State,
     /// The pods in the map.
     pub pods: Vec<Pod>,
@@ -21,8 +21,8 @@ pub(super) struct Actual {
     pub overlay: Option<u32>,
 }
 
-/// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod
-/// that is attached meanwhile is not taken for one without a pod.
+/// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a
+/// pod that is attached meanwhile is not taken for one without a pod.
 pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
     let routes = sole(links, links.routes()?)?;
     of(links, pins, &routes)
@@ -54,10 +54,9 @@ fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, Mac
     Ok(Actual { state, pods, overlay })
 }
 
-/// One route to each destination and its spare, for pods over each interface: a second one over another may show a second
-/// holder. What somebody added beside ours would be taken for it, or keep it from being set: the kernel replaces the first
-/// only, and
-/// refuses to make it what another is already.
+/// One route to each destination and its spare, for pods over each interface: a second one over another may show a
+/// second holder. What somebody added beside ours would be taken for it, or keep it from being set: the kernel
+/// replaces the first only, and refuses to make it what another is already.
 fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, MachineError> {
     let mut seen = BTreeSet::new();
     let place = |route: &links::Route| {

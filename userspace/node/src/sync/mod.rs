@@ -26,35 +26,37 @@ use crate::{
 use naru_abi::{Prefix, RouteValue};
 use naru_bpf::{Pins, Routes, Side, attach, attachment, has_strays};
 
-/// What a sync changed.
+/// The changes of a sync.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
     /// Of maps, routes and rules; those that were refused are among them.
     pub commands: Vec<Command>,
-    /// Whether the nftables table was rendered anew.
+    /// True if the nftables table was rendered anew.
     pub firewall: bool,
-    /// Why single changes of these were refused. All others are made: one entry holds up no other.
+    /// The reasons for which single changes of these were refused. All others are made: one entry does not hold up
+    /// another.
     pub refused: Vec<String>,
-    /// Why the nftables table is not as it should be. No pod may be attached then: what it sends would leave as it is.
+    /// The reason for which the nftables table is not as it should be. No pod may be attached then, because its
+    /// packets would leave with the pod's address.
     pub unprotected: Option<String>,
     /// Routes and rules as they are now, in short.
     pub(crate) mirrored: u64,
 }
 
 impl Changes {
-    /// Whether nothing was changed.
+    /// Returns true if nothing was changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.made() == 0 && !self.firewall
     }
 
-    /// How many changes of maps, routes and rules were made.
+    /// The number of changes of maps, routes and rules.
     #[must_use]
     pub fn made(&self) -> usize {
         self.commands.len().saturating_sub(self.refused.len())
     }
 
-    /// Whether all that was due is made.
+    /// Returns true if all that was due is made.
     ///
     /// # Errors
     /// [`MachineError::Refused`] with what is not.
@@ -123,7 +125,7 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineErro
     Ok(Some(changes))
 }
 
-/// What of maps, routes and rules is not as it should be, in words; changes nothing.
+/// Describes the differences of maps, routes and rules from the desired state; changes nothing.
 ///
 /// # Errors
 /// The actual state cannot be read.
@@ -188,8 +190,8 @@ pub fn apply(
     Ok(changes)
 }
 
-/// Writes what lies behind every prefix into the map, and lets no packet pass there: for programs that are not to take the
-/// fast path yet. [`apply`] ends that.
+/// Writes what lies behind every prefix into the map, and lets no packet pass there: for programs that are not to
+/// take the fast path yet. [`apply`] ends that.
 ///
 /// # Errors
 /// The kernel's.
@@ -217,13 +219,13 @@ fn firewall(links: &Links, settings: &Settings, nat: Nat) -> Result<bool, HostEr
     firewall::apply(&table)
 }
 
-/// What a pass over maps, routes and rules did.
+/// The results of a pass over maps, routes and rules.
 struct Mirrored {
     /// The changes that were due.
     commands: Vec<Command>,
-    /// What of them was refused.
+    /// The changes that were refused.
     refused: Vec<String>,
-    /// What the firewall should be.
+    /// The desired state of the firewall.
     nat: Nat,
     /// Routes and rules as they are now, in short.
     mirrored: u64,

@@ -50,7 +50,7 @@ fn routes(links: &Links, overlay: Option<u32>, batch: &[Command]) -> Vec<String>
     failures.filter(|(route, error)| !is_leaving(route, error)).map(|(_, error)| error.to_string()).collect()
 }
 
-/// Whether the route is a pod's that is being attached or detached right now: its own plan does the rest.
+/// Returns true if the route is a pod's that is being attached or detached right now: its own plan does the rest.
 fn is_leaving(route: &links::Route, error: &links::LinkError) -> bool {
     let is_pods = matches!(route.target, RouteTarget::Device { .. });
     is_pods && (error.is_absent() || error.errno() == Some(libc::ENETDOWN))

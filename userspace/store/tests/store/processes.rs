@@ -252,7 +252,8 @@ fn one_that_stays_in_a_transaction() {
         .unwrap();
     for number in 0..500_i64 {
         let sql = "INSERT INTO addresses SELECT domain, randomblob(16), state, owner, \
-                   pod_namespace, pod_name, pod_uid, note || ?1, netns, ifindex, generation, since, confirmed FROM addresses WHERE state = 0 LIMIT 1";
+                   pod_namespace, pod_name, pod_uid, note || ?1, netns, ifindex, generation, since, confirmed \
+                   FROM addresses WHERE state = 0 LIMIT 1";
         connection.execute(sql, [number]).unwrap();
     }
     println!("in the middle");

@@ -19,7 +19,7 @@ struct Line {
     domain: String,
     /// The range; what is excluded from a named pool's ranges is left out.
     range: IpNet,
-    /// Whether nothing is given out from it any more.
+    /// True if nothing is given out from it any more.
     draining: bool,
     /// Addresses.
     total: u64,
