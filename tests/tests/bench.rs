@@ -48,7 +48,8 @@ fn figure<'a>(run: &'a Value, group: &str, name: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("no figure {name}"))
 }
 
-/// Asserts that the figure was measured. How large it is says more of the machine's load than of naru: that is for gates.
+/// Asserts that the figure was measured. How large it is says more of the machine's load than of naru: that is for
+/// gates.
 fn must_be_measured(run: &Value, group: &str, name: &str) {
     let median = figure(run, group, name)["spread"]["median"].as_f64().unwrap();
     assert!(median.is_finite() && median > 0.0, "{name}: {median}");

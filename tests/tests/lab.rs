@@ -14,7 +14,7 @@ use naru_e2e::{
     tool,
 };
 
-/// What of this machine a lab of the name `lab` may have touched.
+/// The parts of this machine that a lab of the name `lab` may have touched.
 #[derive(PartialEq, Eq, Debug)]
 struct Snapshot {
     links: BTreeSet<String>,

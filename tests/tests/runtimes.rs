@@ -178,7 +178,7 @@ fn at_once<T: Send, R: Send>(
     })
 }
 
-/// Whether a client at `from` that connects to `to` talks to a server in `pod` at `port`.
+/// Returns true if a client at `from` that connects to `to` talks to a server in `pod` at `port`.
 fn reaches(from: &Host, to: SocketAddr, pod: &Host, port: u16) -> anyhow::Result<()> {
     let listener = pod.netns.run(|| Ok(TcpListener::bind((pod.address, port))?))?;
     let serving = thread::spawn(move || listener.accept()?.0.write_all(b"pod"));

@@ -1,4 +1,4 @@
-//! What a pod must not get through, and where it is counted that it tried.
+//! Packets of a pod that must not get through, and the counters that must show them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};

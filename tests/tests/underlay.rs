@@ -1,4 +1,4 @@
-//! What the underlay sees of the tunnel, and what others' rules there see.
+//! The tunnel's packets on the underlay, and in the rules of others there.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{
@@ -89,10 +89,26 @@ table inet witness {
     counter inner {}
     counter outer {}
     counter marked {}
-    chain mark_output { type filter hook output priority mangle; ip daddr 10.32.0.0/12 meta mark set 0x4000 counter name inner; ip6 daddr fd10:32::/48 meta mark set 0x4000 counter name inner; }
-    chain mark_forward { type filter hook forward priority mangle; ip daddr 10.32.0.0/12 meta mark set 0x4000; ip6 daddr fd10:32::/48 meta mark set 0x4000; }
-    chain leaves { type filter hook postrouting priority 300; udp dport 8472 counter name outer; udp dport 8472 meta mark != 0 counter name marked; }
-    chain nat { type nat hook postrouting priority 200; meta mark 0x4000 oifname "eth0" masquerade fully-random; udp dport 8472 masquerade fully-random; }
+    chain mark_output {
+        type filter hook output priority mangle
+        ip daddr 10.32.0.0/12 meta mark set 0x4000 counter name inner
+        ip6 daddr fd10:32::/48 meta mark set 0x4000 counter name inner
+    }
+    chain mark_forward {
+        type filter hook forward priority mangle
+        ip daddr 10.32.0.0/12 meta mark set 0x4000
+        ip6 daddr fd10:32::/48 meta mark set 0x4000
+    }
+    chain leaves {
+        type filter hook postrouting priority 300
+        udp dport 8472 counter name outer
+        udp dport 8472 meta mark != 0 counter name marked
+    }
+    chain nat {
+        type nat hook postrouting priority 200
+        meta mark 0x4000 oifname "eth0" masquerade fully-random
+        udp dport 8472 masquerade fully-random
+    }
 }
 table netdev witness {
     chain egress { type filter hook egress device "eth0" priority 0; udp dport 8472 meta mark != 0 drop; }
@@ -207,7 +223,11 @@ const GATEWAYS: &str = r#"
 table inet witness {
     counter first {}
     counter second {}
-    chain forward { type filter hook forward priority 0; iifname "eth0" udp dport 8472 counter name first; iifname "second" udp dport 8472 counter name second; }
+    chain forward {
+        type filter hook forward priority 0
+        iifname "eth0" udp dport 8472 counter name first
+        iifname "second" udp dport 8472 counter name second
+    }
 }
 "#;
 

@@ -20,7 +20,7 @@ pub use config::{Config, features};
 pub use flows::{FlowKey, FlowValue};
 pub use names::{
     ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_FLOWS, MAX_PODS,
-    MAX_ROUTES, MAX_WAYS, POD_SLOTS, ROUTE_PROTOCOL, maps, programs,
+    MAX_ROUTES, MAX_WAYS, POD_SLOTS, ROUTE_PROTOCOL, TUNNEL_OVERHEAD_V4, TUNNEL_OVERHEAD_V6, maps, programs,
 };
 pub use outcome::{DropReason, Hook, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};
 pub use plain::Plain;

@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Cell, CellResult, Row};
 
-/// All cells, each as
-/// `{"path": "pod to pod, one node", "check": "ping", "protocol": "icmp", "family": "v4", "result": "passed", "why": "",
-/// "bytes": 560}`; `result` is `passed`, `failed` or `absent`.
+/// All cells, each as `{"path": "pod to pod, one node", "check": "ping", "protocol": "icmp", "family": "v4",
+/// "result": "passed", "why": "", "bytes": 560}`; `result` is `passed`, `failed` or `absent`.
 #[must_use]
 pub fn json(rows: &[Row]) -> Value {
     let both = |row: &Row| [cell(row, "v4", &row.v4), cell(row, "v6", &row.v6)];

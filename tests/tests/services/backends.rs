@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::world::{TARGET, Way, World, service};
 
-/// How soon the client must have another server.
+/// Time within which the client must have another server.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Answers every datagram with `word` and what it says until `done`.
@@ -48,8 +48,8 @@ impl Client {
         Self { socket, to, asked: Cell::new(0) }
     }
 
-    /// Who answers now; nobody if no answer comes from the address that was asked. A late answer to an earlier question is
-    /// none to this one.
+    /// The server that answers now; none if no answer comes from the address that was asked. A late answer to an
+    /// earlier question does not count.
     fn ask(&self) -> Option<String> {
         self.asked.set(self.asked.get() + 1);
         let question = format!(" {}", self.asked.get());

@@ -1,4 +1,4 @@
-//! What is recorded, what is not, and how long it stays.
+//! Flows that are recorded, flows that are not, and the lifetime of records.
 
 use std::{
     collections::BTreeSet,

@@ -1,58 +1,183 @@
-use naru_node::machine::MARKS;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use naru_bpf::{Pins, is_of_pods};
-use naru_netlink::links::{Change, DeviceConf, Watch};
-use naru_node::{host::firewall, machine::DEVICE};
-use notify::{RecursiveMode, Watcher};
-use tokio::sync::{
-    Notify,
-    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+use naru_netlink::links::{Change, DeviceConf, LinkError, Mac, Watch};
+use naru_node::{
+    host::firewall,
+    machine::{DEVICE, MARKS},
 };
+use tokio::{
+    io::{Interest as Readiness, unix::AsyncFd},
+    sync::Notify,
+};
+
+use crate::{interest::Interest, schedule::Kind};
 
 /// The value of `rp_filter` for which packets may come in by any interface.
 const LOOSE: u32 = 2;
 
-/// What the threads tell the agent.
+/// Notifications that are read in a row before the agent looks at anything else.
+const BURST: usize = 256;
+/// The same when a pass ends, which may have made some itself: more than the socket holds of them.
+const QUEUE: usize = 16_384;
+
+/// Flags of addresses that say whether others can use them: `IFA_F_OPTIMISTIC`, `IFA_F_DADFAILED`, `IFA_F_DEPRECATED`,
+/// `IFA_F_TENTATIVE`. A router advertisement changes only what else there is, every few seconds.
+const STATE: u32 = 0x04 | 0x08 | 0x20 | 0x40;
+
+/// The agent's news of changes in the network namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum News {
     /// Something to look at in a pass.
-    Wake(Wake),
-    /// Somebody changed the filters of the interface of that index; the next glance looks there.
+    Wish(Kind),
+    /// Somebody changed the filters of the interface of that index; the next look at programs is there.
     Filters(u32),
 }
 
-/// What a pass has to look at; the later the more.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Wake {
-    /// Routes, rules, addresses.
-    Routes,
-    /// The cluster file too.
-    Cluster,
-    /// Everything that init makes.
-    Everything,
+/// The kernel's notifications of links, addresses, routes, rules and filters, as far as they matter.
+pub struct Changes {
+    watch: AsyncFd<Watch>,
+    pins: Pins,
+    seen: Seen,
 }
 
-/// News of the cluster file and of the network namespace, from threads of their own.
-pub fn watch(file: Option<&Path>, pins: Pins) -> anyhow::Result<UnboundedReceiver<News>> {
-    let (sender, receiver) = unbounded_channel();
-    if let Some(file) = file {
-        watch_file(file, sender.clone())?;
+impl Changes {
+    /// Subscribes; what changes from now on is kept until it is read. Needs a tokio runtime with IO.
+    ///
+    /// # Errors
+    /// The socket cannot be made, or not be waited for.
+    pub fn open(pins: Pins) -> anyhow::Result<Self> {
+        let watch = Watch::open(MARKS)?;
+        // SAFETY: the watch owns its descriptor, and nothing replaces or closes it before the watch goes.
+        let watch = unsafe { AsyncFd::register_with_interest(watch, Readiness::READABLE) };
+        Ok(Self { watch: watch.map_err(std::io::Error::from)?, pins, seen: Seen::default() })
     }
-    let mut watch = Watch::open(MARKS)?;
-    std::thread::Builder::new().name("netlink".into()).spawn(move || {
-        loop {
-            match watch.next(None) {
-                Ok(Some(change)) => tell(&sender, news(&change, |program| is_of_pods(&pins, program))),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!("netlink: {error}: only the periodic pass sees changes from here on");
-                    return;
-                }
+
+    /// Waits for notifications; returns what the first of them say.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub async fn next(&mut self, interest: &Interest) -> Result<Vec<News>, LinkError> {
+        let failed = |error: std::io::Error| {
+            LinkError::kernel("watch: poll", error.raw_os_error().unwrap_or(libc::EIO))
+        };
+        let mut ready = self.watch.readable_mut().await.map_err(failed)?;
+        let (news, is_empty) = read(ready.get_inner_mut(), &mut self.seen, &self.pins, interest, BURST)?;
+        if is_empty {
+            ready.clear_ready();
+        }
+        Ok(news)
+    }
+
+    /// The news that have arrived already.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub fn pending(&mut self, interest: &Interest) -> Result<Vec<News>, LinkError> {
+        read(self.watch.get_mut(), &mut self.seen, &self.pins, interest, QUEUE).map(|(news, _)| news)
+    }
+}
+
+/// Reads up to `limit` notifications; returns their news without duplicates, and true if these were all.
+fn read(
+    watch: &mut Watch,
+    seen: &mut Seen,
+    pins: &Pins,
+    interest: &Interest,
+    limit: usize,
+) -> Result<(Vec<News>, bool), LinkError> {
+    let mut news = Vec::new();
+    for _ in 0..limit {
+        let Some(change) = watch.pending()? else { return Ok((news, true)) };
+        let told = seen.news(&change, interest, |program| is_of_pods(pins, program));
+        news.extend(told.filter(|told| !news.contains(told)));
+    }
+    Ok((news, false))
+}
+
+/// The last known state of links and addresses: the kernel announces them again though nothing of interest has
+/// changed, even for naru's own changes.
+#[derive(Default)]
+struct Seen {
+    links: BTreeMap<u32, (String, Option<Mac>, u32, bool)>,
+    addresses: BTreeMap<(u32, IpAddr), u32>,
+}
+
+impl Seen {
+    /// The agent's news of a change; `is_ours` knows the numbers of programs that pods have.
+    fn news(&mut self, change: &Change, interest: &Interest, is_ours: impl Fn(u32) -> bool) -> Option<News> {
+        match change {
+            Change::Filters { index } => Some(News::Filters(*index)),
+            Change::FilterInPlace { index, program } => {
+                (!program.is_some_and(is_ours)).then_some(News::Filters(*index))
+            }
+            change => self.wish(change, interest).map(News::Wish),
+        }
+    }
+
+    /// The kind of pass that a change asks for. Attachments' own routes and interfaces come and go without the agent.
+    fn wish(&mut self, change: &Change, interest: &Interest) -> Option<Kind> {
+        match change {
+            Change::Link { index, name, mac, mtu, up } => {
+                let now = (name.clone(), *mac, *mtu, *up);
+                let is_same = self.links.insert(*index, now.clone()) == Some(now);
+                (!is_same).then(|| link(name, *up)).flatten()
+            }
+            Change::LinkGone { index, name } => {
+                self.links.remove(index);
+                self.addresses.retain(|(of, _), _| of != index);
+                link(name, false)
+            }
+            Change::Route { ours: true, gone, .. } => gone.then_some(Kind::Routes),
+            Change::Route { destination, .. } => interest.concerns(*destination).then_some(Kind::Routes),
+            Change::Address { index, address, flags } => self.address(*index, *address, *flags),
+            Change::Rule => Some(Kind::Routes),
+            Change::Conf(conf) => is_undone(conf).then_some(Kind::Routes),
+            Change::Filters { .. } | Change::FilterInPlace { .. } => None,
+            Change::Lost => {
+                *self = Self::default();
+                Some(Kind::Everything)
             }
         }
-    })?;
-    Ok(receiver)
+    }
+
+    /// Link-local addresses and loopback's are nobody's way to this node.
+    fn address(&mut self, index: u32, address: IpAddr, flags: Option<u32>) -> Option<Kind> {
+        let is_local = match address {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.is_loopback() || v4 == Ipv4Addr::UNSPECIFIED,
+            IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),
+        };
+        if is_local {
+            return None;
+        }
+        let is_same = match flags.map(|flags| flags & STATE) {
+            Some(flags) => self.addresses.insert((index, address), flags) == Some(flags),
+            None => {
+                self.addresses.remove(&(index, address));
+                false
+            }
+        };
+        (!is_same).then_some(Kind::Routes)
+    }
+}
+
+/// Returns true if packets may be forwarded no more. A new device tells both of its settings, and its filter is its
+/// maker's; alone a filter tells what somebody set, which only a loose one leaves without effect.
+fn is_undone(conf: &DeviceConf) -> bool {
+    conf.forwarding.map_or(conf.rp_filter != Some(LOOSE), |on| !on)
+}
+
+/// The kind of pass that a link asks for when it appears, changes or goes.
+fn link(name: &str, up: bool) -> Option<Kind> {
+    match name {
+        DEVICE if !up => Some(Kind::Everything),
+        DEVICE => Some(Kind::Routes),
+        name => (!name.starts_with("naru")).then_some(Kind::Routes),
+    }
 }
 
 /// Notes that firewall rules changed, ours or others', from a thread of its own; many changes are one note.
@@ -72,104 +197,80 @@ pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
     Ok(changed)
 }
 
-/// Nothing is left out where a flood of small changes hides a large one; the receiver merges them.
-fn tell(sender: &UnboundedSender<News>, news: Option<News>) {
-    if let Some(news) = news {
-        // The receiver goes away when the process does.
-        let _ = sender.send(news);
-    }
-}
-
-/// Watches the file's directory, because editors and config maps replace the file; the thread lives as long as the process.
-fn watch_file(file: &Path, sender: UnboundedSender<News>) -> anyhow::Result<()> {
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !directory.is_dir() {
-        tracing::warn!("{}: not there: only the periodic pass looks for it", directory.display());
-        return Ok(());
-    }
-    let take = move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
-            tell(&sender, Some(News::Wake(Wake::Cluster)));
-        }
-    };
-    let mut watcher = notify::recommended_watcher(take)?;
-    watcher.watch(directory, RecursiveMode::NonRecursive)?;
-    std::thread::Builder::new().name("file".into()).spawn(move || {
-        let _watcher = watcher;
-        loop {
-            std::thread::sleep(Duration::from_secs(3600));
-        }
-    })?;
-    Ok(())
-}
-
-/// What the agent is told of a change; `is_ours` knows the numbers of programs that pods have.
-fn news(change: &Change, is_ours: impl Fn(u32) -> bool) -> Option<News> {
-    match change {
-        Change::Filters { index } => Some(News::Filters(*index)),
-        Change::FilterInPlace { index, program } => {
-            (!program.is_some_and(is_ours)).then_some(News::Filters(*index))
-        }
-        change => concern(change).map(News::Wake),
-    }
-}
-
-/// What a change wakes: attachments' own routes and interfaces come and go without our doing.
-fn concern(change: &Change) -> Option<Wake> {
-    match change {
-        Change::LinkGone { name, .. } if name == DEVICE => Some(Wake::Everything),
-        Change::Link { name, up, .. } if name == DEVICE => {
-            Some(if *up { Wake::Routes } else { Wake::Everything })
-        }
-        Change::Link { name, .. } | Change::LinkGone { name, .. } => {
-            (!name.starts_with("naru")).then_some(Wake::Routes)
-        }
-        Change::Route { ours, gone } => (*gone || !*ours).then_some(Wake::Routes),
-        Change::Address { .. } | Change::Rule => Some(Wake::Routes),
-        Change::Conf(conf) => is_undone(conf).then_some(Wake::Routes),
-        Change::Filters { .. } | Change::FilterInPlace { .. } => None,
-        Change::Lost => Some(Wake::Everything),
-    }
-}
-
-/// Whether packets may be forwarded no more. A new device tells both of its settings, and its filter is its maker's; alone
-/// a filter tells what somebody set, which only a loose one leaves without effect.
-fn is_undone(conf: &DeviceConf) -> bool {
-    conf.forwarding.map_or(conf.rp_filter != Some(LOOSE), |on| !on)
-}
-
 #[cfg(test)]
 mod tests {
     use naru_netlink::links::ConfOf;
 
     use super::*;
 
-    fn link(name: &str, up: bool) -> Change {
-        Change::Link { index: 2, name: name.into(), mac: None, up }
+    fn link(name: &str, mtu: u32, up: bool) -> Change {
+        Change::Link { index: 2, name: name.into(), mac: None, mtu, up }
+    }
+
+    fn wish(change: &Change) -> Option<Kind> {
+        Seen::default().wish(change, &Interest::new(Vec::new(), Vec::new()))
+    }
+
+    fn route(ours: bool, gone: bool, destination: &str) -> Change {
+        Change::Route { ours, gone, destination: destination.parse().unwrap() }
     }
 
     #[test]
     fn a_tunnel_device_that_goes_wakes_everything() {
-        assert_eq!(concern(&Change::LinkGone { index: 2, name: DEVICE.into() }), Some(Wake::Everything));
-        assert_eq!(concern(&link(DEVICE, false)), Some(Wake::Everything));
-        assert_eq!(concern(&link(DEVICE, true)), Some(Wake::Routes));
+        assert_eq!(wish(&Change::LinkGone { index: 2, name: DEVICE.into() }), Some(Kind::Everything));
+        assert_eq!(wish(&link(DEVICE, 1500, false)), Some(Kind::Everything));
+        assert_eq!(wish(&link(DEVICE, 1500, true)), Some(Kind::Routes));
     }
 
     #[test]
     fn pods_that_are_attached_wake_nobody() {
-        assert_eq!(concern(&link("naru0123456789a", true)), None);
-        assert_eq!(concern(&Change::Route { ours: true, gone: false }), None);
+        assert_eq!(wish(&link("naru0123456789a", 1500, true)), None);
+        assert_eq!(wish(&route(true, false, "10.32.0.7/32")), None);
     }
 
     #[test]
-    fn a_filter_that_goes_is_for_the_next_glance_and_wakes_no_pass() {
-        let change = Change::Filters { index: 7 };
-        assert_eq!((news(&change, |_| false), concern(&change)), (Some(News::Filters(7)), None));
+    fn a_link_that_is_announced_as_it_was_wakes_nobody() {
+        let (mut seen, interest) = (Seen::default(), Interest::default());
+        let mut told = |change: Change| seen.wish(&change, &interest);
+        assert_eq!(told(link("eth0", 1500, true)), Some(Kind::Routes), "seen for the first time");
+        assert_eq!(told(link("eth0", 1500, true)), None);
+        assert_eq!(told(link("eth0", 1400, true)), Some(Kind::Routes));
+        assert_eq!(told(link("eth0", 1400, false)), Some(Kind::Routes));
+        assert_eq!(told(Change::Lost), Some(Kind::Everything));
+        assert_eq!(
+            told(link("eth0", 1400, false)),
+            Some(Kind::Routes),
+            "what was seen before counts no more"
+        );
+    }
+
+    #[test]
+    fn an_address_is_looked_at_when_it_comes_goes_or_settles() {
+        let (mut seen, interest) = (Seen::default(), Interest::default());
+        let mut told = |address: &str, flags| {
+            let address = address.parse().unwrap();
+            seen.wish(&Change::Address { index: 2, address, flags }, &interest)
+        };
+        assert_eq!(told("2001:db8::1", Some(0x40)), Some(Kind::Routes));
+        assert_eq!(told("2001:db8::1", Some(0)), Some(Kind::Routes), "its duplicate detection has ended");
+        assert_eq!(told("2001:db8::1", Some(0x100)), None, "a router advertisement made its life longer");
+        assert_eq!(told("2001:db8::1", None), Some(Kind::Routes));
+        assert_eq!(told("fe80::1", Some(0)), None);
+        assert_eq!(told("198.51.100.1", Some(0x80)), Some(Kind::Routes));
+    }
+
+    #[test]
+    fn a_filter_that_goes_is_for_the_next_look_at_programs_and_wakes_no_pass() {
+        let news = Seen::default().news(&Change::Filters { index: 7 }, &Interest::default(), |_| false);
+        assert_eq!(news, Some(News::Filters(7)));
     }
 
     #[test]
     fn a_filter_in_our_place_is_news_unless_its_program_is_ours() {
-        let told = |program| news(&Change::FilterInPlace { index: 7, program }, |number| number == 5);
+        let told = |program| {
+            let change = Change::FilterInPlace { index: 7, program };
+            Seen::default().news(&change, &Interest::default(), |number| number == 5)
+        };
         assert_eq!(
             [told(Some(5)), told(Some(6)), told(None)],
             [None, Some(News::Filters(7)), Some(News::Filters(7))]
@@ -179,22 +280,18 @@ mod tests {
     #[test]
     fn forwarding_that_somebody_switches_off_is_looked_at_and_a_pods_new_interface_is_not() {
         let conf = |forwarding, rp_filter| {
-            concern(&Change::Conf(DeviceConf { v4: true, of: ConfOf::Device(7), forwarding, rp_filter }))
+            wish(&Change::Conf(DeviceConf { v4: true, of: ConfOf::Device(7), forwarding, rp_filter }))
         };
         assert_eq!(conf(Some(true), Some(0)), None, "a new device");
-        assert_eq!(conf(Some(false), None), Some(Wake::Routes));
+        assert_eq!(conf(Some(false), None), Some(Kind::Routes));
         assert_eq!(conf(Some(true), None), None, "switched on, by us or others");
-        assert_eq!([conf(None, Some(1)), conf(None, Some(2))], [Some(Wake::Routes), None]);
+        assert_eq!([conf(None, Some(1)), conf(None, Some(2))], [Some(Kind::Routes), None]);
     }
 
     #[test]
-    fn an_uplink_that_changes_is_looked_at_for_its_mtu() {
-        assert_eq!(concern(&link("eth0", true)), Some(Wake::Routes));
-    }
-
-    #[test]
-    fn a_route_of_ours_that_goes_or_anothers_that_comes_is_looked_at() {
-        assert_eq!(concern(&Change::Route { ours: true, gone: true }), Some(Wake::Routes));
-        assert_eq!(concern(&Change::Route { ours: false, gone: false }), Some(Wake::Routes));
+    fn a_route_of_ours_that_goes_and_one_of_others_that_matters_are_looked_at() {
+        assert_eq!(wish(&route(true, true, "10.32.1.0/24")), Some(Kind::Routes));
+        assert_eq!(wish(&route(false, false, "0.0.0.0/0")), Some(Kind::Routes));
+        assert_eq!(wish(&route(false, true, "21.7.0.0/16")), None);
     }
 }

@@ -1,91 +1,168 @@
 //! Following the cluster: what the agent does after init. It owns nothing the datapath needs; killed at any moment it
 //! leaves a node that works, and started again it finds the way from what is to what should be.
+//!
+//! [`follow`] waits and decides when to do what (`schedule`); a thread of its own does it (`worker`, [`Mirror`]).
 
 mod changes;
+mod interest;
 mod mirror;
+mod said;
+mod schedule;
+mod worker;
 
-use std::{collections::BTreeSet, sync::Once, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use naru_cluster::{Source, View};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
 };
 
-use changes::{News, Wake};
+use changes::{Changes, News};
+use interest::Interest;
 pub use mirror::Mirror;
+use said::Said;
+use schedule::{Kind, Schedule};
+use worker::{Job, Report, Worker};
 
-/// How long changes are gathered before a pass: an editor writes a file in several steps.
-const SETTLE: Duration = Duration::from_millis(100);
+/// Time that the first pass waits for the source: without a new view, a node serves the cluster that it accepted
+/// last.
+const FIRST_VIEW: Duration = Duration::from_secs(1);
 
-/// How often to look whether the programs are still attached: the kernel tells nobody that a tcx link went. What
-/// others do to filters waits for it too, so that a storm of such changes is one look.
-const GLANCE: Duration = Duration::from_millis(500);
-
-/// How soon a pass that failed is repeated; each time in a row it takes twice as long, up to the periodic pass.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// How many times as long as a look at the firewall took it is left alone: others may change theirs without end, and a
-/// long rule set takes long to read.
-const REST: u32 = 10;
-
-/// Makes the node, then follows until SIGTERM or SIGINT, or until another process has the agent's place. Watches before it
-/// looks, so that no change falls in between.
-pub async fn follow(mut mirror: Mirror, period: Duration) -> anyhow::Result<()> {
-    mirror.claim()?;
-    let mut news = changes::watch(mirror.file(), mirror.pins())?;
-    let firewall = changes::watch_firewall()?;
-    let (mut rested, mut firewall_due) = (Instant::now(), None);
+/// Makes the node, then follows `source` until SIGTERM or SIGINT, whatever is being done then. Watches before it looks,
+/// so that no change falls in between.
+///
+/// # Errors
+/// The system refuses a socket, a signal handler or a thread; another agent runs here.
+pub async fn follow(mut mirror: Mirror, source: Box<dyn Source>, period: Duration) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut glances = interval(GLANCE);
-    glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut filters = BTreeSet::new();
-    let mut due: Option<(Instant, Wake)> = None;
-    let mut retry = RETRY;
-    let say_once = Once::new();
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = ticks.tick() => {
-                if !mirror.pass(Wake::Everything)? {
-                    due = Some(again(due, &mut retry, period, Wake::Everything));
-                }
-                say_once.call_once(|| tracing::info!("following {}", mirror.describe()));
-            }
-            _ = glances.tick() => {
-                if mirror.glance(&filters) {
-                    filters.clear();
-                }
-            }
-            () = firewall.notified() => {
-                firewall_due.get_or_insert(rested.max(Instant::now() + SETTLE));
-            }
-            () = at(firewall_due) => {
-                firewall_due = None;
-                let started = Instant::now();
-                mirror.firewall();
-                rested = Instant::now() + started.elapsed() * REST;
-            }
-            Some(news) = news.recv() => match news {
-                News::Wake(wake) => due = Some(merge(due, SETTLE, wake)),
-                News::Filters(index) => drop(filters.insert(index)),
-            },
-            () = at(due.map(|(at, _)| at)) => {
-                if let Some((_, wake)) = due.take() {
-                    if mirror.pass(wake)? {
-                        retry = RETRY;
-                    } else {
-                        due = Some(again(due, &mut retry, period, wake));
-                    }
-                }
-            }
-        }
+    mirror.claim()?;
+    let mut agent = Agent::start(mirror, source, period)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        end = agent.run() => return end,
     }
     tracing::info!("stopped; the datapath goes on without the agent");
     Ok(())
+}
+
+/// Everything that the agent waits for, and its agenda.
+struct Agent {
+    name: String,
+    schedule: Schedule,
+    worker: Worker,
+    /// `None` after its socket failed.
+    changes: Option<Changes>,
+    firewall: Arc<Notify>,
+    views: watch::Receiver<View>,
+    said: Said<()>,
+    interest: Interest,
+    /// Interfaces whose filters somebody changed, for the next look at programs.
+    filters: BTreeSet<u32>,
+    is_following: bool,
+}
+
+impl Agent {
+    fn start(mirror: Mirror, source: Box<dyn Source>, period: Duration) -> anyhow::Result<Self> {
+        let (sender, views) = watch::channel(View::default());
+        let name = source.describe();
+        let (changes, firewall) = (Changes::open(mirror.pins())?, changes::watch_firewall()?);
+        tokio::spawn(source.follow(sender));
+        let now = Instant::now();
+        let mut schedule = Schedule::new(period, now);
+        schedule.renew(Kind::Everything, now + FIRST_VIEW);
+        Ok(Self {
+            name,
+            schedule,
+            worker: Worker::start(mirror)?,
+            changes: Some(changes),
+            firewall,
+            views,
+            said: Said::default(),
+            interest: Interest::default(),
+            filters: BTreeSet::new(),
+            is_following: false,
+        })
+    }
+
+    /// Runs for ever, or until an error that nothing helps against.
+    async fn run(&mut self) -> anyhow::Result<()> {
+        loop {
+            if let Some(kind) = self.schedule.begin(Instant::now()) {
+                self.give(kind)?;
+            }
+            tokio::select! {
+                report = self.worker.report() => self.ended(report?)?,
+                Ok(()) = self.views.changed() => self.viewed(),
+                () = self.firewall.notified() => self.schedule.wish(Kind::Firewall, Instant::now()),
+                news = next(&mut self.changes, &self.interest) => self.told(news),
+                () = at(self.schedule.due()) => {}
+            }
+        }
+    }
+
+    fn give(&mut self, kind: Kind) -> anyhow::Result<()> {
+        let filters =
+            if kind == Kind::Programs { std::mem::take(&mut self.filters) } else { BTreeSet::new() };
+        let view = self.views.borrow().clone();
+        if matches!(kind, Kind::Cluster | Kind::Everything) {
+            // It may begin to matter while the job is done, after the job has looked.
+            self.interest = Interest::default();
+        }
+        self.worker.give(Job { kind, view, filters })
+    }
+
+    fn ended(&mut self, report: Report) -> anyhow::Result<()> {
+        // What is announced by now may be the job's own doing; the schedule must know before it is told of the end.
+        if let Some(changes) = &mut self.changes {
+            let news = changes.pending(&self.interest);
+            self.told(news);
+        }
+        self.interest = report.interest.unwrap_or_else(|| std::mem::take(&mut self.interest));
+        self.schedule.end(report.outcome?, Instant::now());
+        if !self.is_following {
+            self.is_following = true;
+            tracing::info!("following {}", self.name);
+        }
+        Ok(())
+    }
+
+    /// The source has news.
+    fn viewed(&mut self) {
+        let view = self.views.borrow_and_update().clone();
+        let complaint = view.complaint.iter().map(|error| format!("{error}: the last good cluster stays"));
+        self.said.log((), complaint.collect());
+        let kind = if self.is_following { Kind::Cluster } else { Kind::Everything };
+        self.schedule.renew(kind, Instant::now());
+    }
+
+    fn told(&mut self, news: Result<Vec<News>, naru_netlink::links::LinkError>) {
+        let news = news.unwrap_or_else(|error| {
+            tracing::error!("netlink: {error}: only the periodic pass sees changes from here on");
+            self.changes = None;
+            vec![News::Wish(Kind::Everything)]
+        });
+        for told in news {
+            match told {
+                News::Wish(kind) => self.schedule.wish(kind, Instant::now()),
+                News::Filters(index) => drop(self.filters.insert(index)),
+            }
+        }
+    }
+}
+
+/// The next changes; never, without a socket.
+async fn next(
+    changes: &mut Option<Changes>,
+    interest: &Interest,
+) -> Result<Vec<News>, naru_netlink::links::LinkError> {
+    match changes {
+        Some(changes) => changes.next(interest).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ends at that time; never without one.
@@ -93,57 +170,5 @@ async fn at(due: Option<Instant>) {
     match due {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// When a pass that failed is due again; the next to fail will wait twice as long, up to `period`.
-fn again(
-    due: Option<(Instant, Wake)>,
-    retry: &mut Duration,
-    period: Duration,
-    wake: Wake,
-) -> (Instant, Wake) {
-    let delay = std::mem::replace(retry, period.min(*retry * 2));
-    merge(due, delay, wake)
-}
-
-/// The earlier time and the larger pass: a stream of changes cannot put a pass off.
-fn merge(due: Option<(Instant, Wake)>, delay: Duration, wake: Wake) -> (Instant, Wake) {
-    let at = Instant::now() + delay;
-    due.map_or((at, wake), |(before, other)| (before.min(at), other.max(wake)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_of_changes_keeps_the_first_ones_time_and_the_largest_pass() {
-        let first = Instant::now();
-        let merged = merge(Some((first, Wake::Everything)), SETTLE, Wake::Routes);
-        assert_eq!(merged, (first, Wake::Everything));
-        assert_eq!(merge(Some((first, Wake::Routes)), SETTLE, Wake::Cluster).1, Wake::Cluster);
-    }
-
-    #[test]
-    fn each_failure_in_a_row_waits_twice_as_long_up_to_the_periodic_pass() {
-        let (mut retry, period) = (RETRY, Duration::from_secs(3));
-        let waits: Vec<Duration> = (0..4)
-            .map(|_| {
-                let before = retry;
-                let (at, wake) = again(None, &mut retry, period, Wake::Routes);
-                assert!(at > Instant::now() + before - SETTLE && wake == Wake::Routes);
-                before
-            })
-            .collect();
-        assert_eq!(waits, [1, 2, 3, 3].map(Duration::from_secs));
-    }
-
-    #[test]
-    fn a_change_does_not_wait_for_a_pass_that_failed() {
-        let later = Instant::now() + Duration::from_secs(20);
-        let (at, wake) = merge(Some((later, Wake::Everything)), SETTLE, Wake::Routes);
-        assert!(at < later);
-        assert_eq!(wake, Wake::Everything);
     }
 }

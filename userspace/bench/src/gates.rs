@@ -115,7 +115,7 @@ pub const MORE_PODS: Limit = Limit::at_most(1.15);
 pub const MORE_PREFIXES: Limit = Limit::at_most(1.6);
 /// Bytes of all maps with [`PODS`] pods.
 pub const MAPS: Limit = Limit::at_most(10e6);
-/// Resident bytes of the agent with [`PODS`] pods.
+/// Resident bytes of the agent with [`PODS`] pods, and at the peak of its start.
 pub const AGENT: Limit = Limit::at_most(20e6);
 /// Pods of the node whose memory is measured.
 pub const PODS: usize = 250;

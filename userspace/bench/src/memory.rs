@@ -56,7 +56,7 @@ pub fn measure(site: &Site, binaries: &Binaries, progress: &mut Progress) -> any
     command.arg("agent").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let agent = netns::inside(candidate.node(), || Ok(Agent(command.spawn().context("run naru agent")?)))?;
     thread::sleep(SETTLE);
-    let resident = resident(agent.0.id())?;
+    let (resident, peak) = (held_by(agent.0.id(), "VmRSS:")?, held_by(agent.0.id(), "VmHWM:")?);
     let maps = all_maps(&node::paths(&root).pins())?;
     progress.step()?;
     let pods = gates::PODS;
@@ -64,16 +64,18 @@ pub fn measure(site: &Site, binaries: &Binaries, progress: &mut Progress) -> any
         let figure = Figure::new(Group::Memory, format!("{name}, {pods} pods"), "bytes", vec![value as f64]);
         figure.map(|figure| figure.limited(Some(limit)))
     };
-    Ok([figure("maps", maps, gates::MAPS), figure("agent, resident", resident, gates::AGENT)]
-        .into_iter()
-        .flatten()
-        .collect())
+    let figures = [
+        figure("maps", maps, gates::MAPS),
+        figure("agent, resident", resident, gates::AGENT),
+        figure("agent, at the peak", peak, gates::AGENT),
+    ];
+    Ok(figures.into_iter().flatten().collect())
 }
 
-/// Resident bytes of a process.
-fn resident(process: u32) -> anyhow::Result<u64> {
+/// Bytes of a process that the line `key` of its status tells.
+fn held_by(process: u32, key: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).context("the agent is gone")?;
-    let kilobytes = number_after(&status, "VmRSS:").context("the agent has ended")?;
+    let kilobytes = number_after(&status, key).context("the agent has ended")?;
     Ok(kilobytes * 1024)
 }
 

@@ -3,7 +3,7 @@ use naru_abi::programs::{FROM_OVERLAY, FROM_UNDERLAY, TO_OVERLAY, TO_UNDERLAY};
 
 use crate::{Error, Pins, Result, filters, program, strays, tcx};
 
-/// How the programs are attached to a long-lived device.
+/// The mode in which the programs are attached to a long-lived device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum AttachMode {
     /// tcx where the kernel has it, else clsact.
@@ -58,11 +58,11 @@ pub enum Side {
     UnderlayIngress,
 }
 
-/// Where a program of ours may be.
+/// A place at which a program of naru may be.
 pub(crate) struct Place {
     pub(crate) program: &'static str,
     pub(crate) direction: TcAttachType,
-    /// Whether it belongs there.
+    /// True if it belongs there.
     pub(crate) wanted: bool,
 }
 
@@ -87,7 +87,7 @@ impl Side {
     }
 }
 
-/// What is attached to a long-lived device.
+/// The programs that are attached to a long-lived device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Attachment {
     /// The mode found; `None` where nothing of ours is attached.
@@ -99,7 +99,7 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Whether both are as they should be.
+    /// Returns true if both are as they should be.
     #[must_use]
     pub fn is_complete(self) -> bool {
         self.ingress && self.egress
@@ -175,7 +175,7 @@ pub fn detach_others(pins: &Pins, side: Side, interfaces: &[u32]) -> Result<()> 
     tcx::discard(pins, side.places().map(|place| place.program), interfaces)
 }
 
-/// What of ours is attached to `interface`.
+/// The programs of naru that are attached to `interface`.
 ///
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.

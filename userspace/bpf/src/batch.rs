@@ -20,7 +20,7 @@ const CHUNK: usize = 1024;
 /// The arm `batch` of `union bpf_attr`.
 #[repr(C)]
 struct Request {
-    /// Where to go on: null at first, else what the call before left at `out_batch`.
+    /// The place to continue: null at first, else the value that the call before left at `out_batch`.
     in_batch: u64,
     out_batch: u64,
     keys: u64,
@@ -85,8 +85,8 @@ fn chunk<K: Plain, V: Plain>(map: &MapData, position: Option<u32>, room: usize) 
         element_flags: 0,
         flags: 0,
     };
-    // SAFETY: the request names buffers that live until the call returns, with room for the entries it asks for; the caller
-    // compared sizes of keys and values with the map's.
+    // SAFETY: the request names buffers that live until the call returns, with room for the entries it asks for; the
+    // caller compared sizes of keys and values with the map's.
     let result = unsafe { sys::call(LOOKUP_BATCH, &mut request) }.map(drop);
     let is_filled = match &result {
         Ok(()) => true,

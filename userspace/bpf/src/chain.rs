@@ -20,26 +20,26 @@ pub struct Chain {
 pub struct Member {
     /// Name of the program; kind and priority of a filter without one.
     pub name: String,
-    /// Whether it is a program of ours, of whatever build.
+    /// True if it is a program of ours, of whatever build.
     pub ours: bool,
 }
 
 impl Chain {
-    /// What sees packets before ours; everything where there is none of ours.
+    /// The programs that see packets before naru's; all of them if there is none of naru's.
     #[must_use]
     pub fn before(&self) -> &[Member] {
         let ours = self.members.iter().position(|member| member.ours);
         self.members.get(..ours.unwrap_or(self.members.len())).unwrap_or_default()
     }
 
-    /// What sees only the packets that ours pass on.
+    /// The programs that see only packets that naru's program passes on.
     #[must_use]
     pub fn after(&self) -> &[Member] {
         let ours = self.members.iter().rposition(|member| member.ours);
         ours.and_then(|at| self.members.get(at + 1..)).unwrap_or_default()
     }
 
-    /// How many of ours there are.
+    /// The number of naru's programs.
     #[must_use]
     pub fn ours(&self) -> usize {
         self.members.iter().filter(|member| member.ours).count()

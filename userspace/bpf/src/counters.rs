@@ -26,14 +26,14 @@ pub struct PodTotals {
     pub tx: Counter,
     /// Handed to the pod's interface.
     pub rx: Counter,
-    /// What became of the packets it sent; only ends that something came to.
+    /// The outcomes of the packets that it sent; those at zero are left out.
     pub outcomes: Vec<(Outcome, Counter)>,
 }
 
 const NOBODYS: PodSlot = PodSlot { ifindex: 0, reserved: 0, counters: PodCounters::ZERO };
 
 impl Counters {
-    /// Where the counters begin in a value of each map, in words of eight bytes.
+    /// The offset of the counters in a value of each map, in words of eight bytes.
     pub const SLOT_WORD: usize = std::mem::offset_of!(PodSlot, counters) / 8;
     pub const OTHER_WORD: usize = 0;
 
@@ -65,7 +65,7 @@ impl Counters {
         Ok(values.map(|values| totals(values.iter().map(|Raw(one)| one))))
     }
 
-    /// Whether the counters of `ifindex` are in its slot.
+    /// Returns true if the counters of `ifindex` are in its slot.
     pub fn has_slot(&self, ifindex: u32) -> Result<bool> {
         Ok(self.owner(pod_slot(ifindex))? == ifindex)
     }
@@ -93,8 +93,8 @@ impl Counters {
         Ok(is_owner || gone.is_some())
     }
 
-    /// Keeps other processes from giving slots out and taking them back: an array has no exchange under a condition, and
-    /// is written CPU by CPU.
+    /// Keeps other processes from giving slots out and taking them back: an array has no exchange under a condition,
+    /// and is written CPU by CPU.
     fn alone(&self) -> Result<File> {
         let failed = |action| move |source| Error::Pin { path: self.pins.clone(), action, source };
         let directory = File::open(&self.pins).map_err(failed("open"))?;
@@ -106,7 +106,7 @@ impl Counters {
         self.slots.get(&index, 0).map_err(failed(maps::POD_SLOTS, "read"))
     }
 
-    /// Whose slot it is; 0 for nobody's.
+    /// The owner of the slot; 0 if it has none.
     fn owner(&self, index: u32) -> Result<u32> {
         Ok(self.slot(index)?.first().map_or(0, |Raw(slot)| slot.ifindex))
     }

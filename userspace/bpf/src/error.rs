@@ -7,7 +7,7 @@ use aya::{
     programs::{ProgramError, links::LinkError, tc::TcError},
 };
 
-/// What can go wrong with the kernel's side.
+/// The errors of the kernel's side.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The binary holds no object.
@@ -21,9 +21,9 @@ pub enum Error {
     Pin {
         /// The pin.
         path: PathBuf,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// A pinned map has another layout or capacity than wanted.
@@ -43,9 +43,9 @@ pub enum Error {
     Map {
         /// Name of the map.
         map: &'static str,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What aya or the kernel said.
+        /// The error of aya or the kernel.
         source: MapError,
     },
     /// The object was refused, or holds no such program.
@@ -59,9 +59,9 @@ pub enum Error {
     Program {
         /// Name of the program.
         program: &'static str,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What aya or the kernel said; the verifier's log where it refused.
+        /// The error of aya or the kernel; it includes the verifier's log if the verifier refused.
         source: Box<ProgramError>,
     },
     /// Pinning failed.
@@ -69,7 +69,7 @@ pub enum Error {
     PinObject {
         /// The pin.
         path: PathBuf,
-        /// What aya or the kernel said.
+        /// The error of aya or the kernel.
         source: PinError,
     },
     /// A pinned link.
@@ -77,9 +77,9 @@ pub enum Error {
     Link {
         /// The pin.
         path: PathBuf,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What aya or the kernel said.
+        /// The error of aya or the kernel.
         source: LinkError,
     },
     /// An interface refused a qdisc or a filter.
@@ -87,9 +87,9 @@ pub enum Error {
     Interface {
         /// Name of the interface.
         interface: String,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// An interface refused a qdisc or a filter, as aya reports it.
@@ -97,9 +97,9 @@ pub enum Error {
     Tc {
         /// Name of the interface.
         interface: String,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What aya or the kernel said.
+        /// The error of aya or the kernel.
         source: TcError,
     },
     /// A program could not be attached to an interface or link.
@@ -107,9 +107,9 @@ pub enum Error {
     Attach {
         /// Name of the interface, or the link's pin.
         interface: String,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What aya or the kernel said.
+        /// The error of aya or the kernel.
         source: Box<ProgramError>,
     },
     /// This kernel cannot attach by tcx, and the mode was forced.
@@ -128,13 +128,13 @@ impl Error {
         Self::Attach { interface: interface.to_owned(), action, source: Box::new(source) }
     }
 
-    /// Whether init would cure it: a pin is absent.
+    /// Returns true if init would cure it: a pin is absent.
     #[must_use]
     pub fn is_not_installed(&self) -> bool {
         matches!(self, Self::NotInstalled(_))
     }
 
-    /// Whether it failed because there is no such interface.
+    /// Returns true if it failed because there is no such interface.
     #[must_use]
     pub fn is_no_device(&self) -> bool {
         match self {

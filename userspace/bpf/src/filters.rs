@@ -53,7 +53,7 @@ pub(crate) fn drop_empty_clsact(interface: &str) -> Result<()> {
     drop().map_err(|source| Error::interface(interface, "remove clsact qdisc", source))
 }
 
-/// Whether our filter of that direction runs the program that is pinned as `name`.
+/// Returns true if our filter of that direction runs the program that is pinned as `name`.
 pub(crate) fn is_put(
     pins: &Pins,
     name: &'static str,
@@ -76,7 +76,7 @@ pub(crate) fn list(interface: &str, direction: TcAttachType) -> Result<Vec<Filte
     list().map_err(|source| Error::interface(interface, "list filters", source))
 }
 
-/// Whether it is the filter that we make.
+/// Returns true if it is the filter that we make.
 pub(crate) fn is_own(filter: &Filter) -> bool {
     filter.priority == FILTER_PRIORITY && filter.handle == FILTER_HANDLE
 }

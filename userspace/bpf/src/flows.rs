@@ -22,7 +22,7 @@ impl Flows {
         Ok(Self { map: map::open(pins, maps::FLOWS)?, data: map::data(&pins.map(maps::FLOWS), maps::FLOWS)? })
     }
 
-    /// How many entries there may be.
+    /// The capacity.
     ///
     /// # Errors
     /// The kernel's.
@@ -30,7 +30,7 @@ impl Flows {
         Ok(self.data.info().map_err(failed(maps::FLOWS, "read"))?.max_entries())
     }
 
-    /// When the flow was seen last; `None` if there is no such entry.
+    /// The time at which the flow was last seen; `None` if there is no such entry.
     ///
     /// # Errors
     /// The kernel's.

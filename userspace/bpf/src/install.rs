@@ -6,7 +6,11 @@ use aya::{
 };
 use naru_abi::{maps, programs};
 
-use crate::{Error, Pins, Result, layout, object};
+use crate::{
+    Error, Pins, Result, layout,
+    load::{Loaded, VERIFICATIONS},
+    object,
+};
 
 /// Capacities of the maps; fixed from the first install on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +29,7 @@ impl Default for Sizes {
     }
 }
 
-/// What [`install`] changed.
+/// The changes that [`install`] made.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Installed {
     /// Maps that did not exist.
@@ -54,19 +58,19 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     }
     let maps_created = layout::check(pins, sizes)?;
     raise_memlock();
-    let mut ebpf = load(pins, sizes, object)?;
+    let mut source = Source::load(pins, sizes, object)?;
     let pinned_maps = layout::pinned(pins)?;
     let mut programs_replaced = Vec::new();
     for name in programs::ALL {
-        if replace(pins, &mut ebpf, name, &pinned_maps)? {
+        if replace(pins, &mut source, name, &pinned_maps)? {
             programs_replaced.push(name);
         }
     }
     Ok(Installed { maps_created, programs_replaced })
 }
 
-/// Removes the pins that another version of the ABI left beside these, and with them its tcx links: theirs would see every
-/// packet before ours, by maps that nobody keeps.
+/// Removes the pins that another version of the ABI left beside these, and with them its tcx links: theirs would see
+/// every packet before ours, by maps that nobody keeps.
 ///
 /// # Errors
 /// A pin cannot be removed.
@@ -81,7 +85,7 @@ pub fn discard_other_versions(pins: &Pins) -> Result<()> {
     Ok(())
 }
 
-/// Whether every map and program is pinned.
+/// Returns true if every map and program is pinned.
 #[must_use]
 pub fn is_installed(pins: &Pins) -> bool {
     pins.first_missing().is_none()
@@ -94,35 +98,42 @@ fn raise_memlock() {
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
 
-/// Creates and pins the maps that are missing, and opens the others.
-fn load(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Ebpf> {
-    let mut loader = EbpfLoader::new();
-    for name in maps::ALL {
-        loader.map_pin_path(name, pins.map(name));
-        loader.map_max_entries(name, layout::capacity(name, sizes));
-    }
-    loader.load(object).map_err(|source| Error::Object(Box::new(source)))
+/// An object whose maps are there.
+enum Source {
+    /// Ours.
+    Plain(Loaded),
+    /// One with more in it, such as a debug build's log.
+    Other(Ebpf),
 }
 
-/// Puts the object's program in place of the pinned one if they differ.
-fn replace(pins: &Pins, ebpf: &mut Ebpf, name: &'static str, maps: &BTreeSet<u32>) -> Result<bool> {
-    let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
-    let program: &mut SchedClassifier = program.try_into().map_err(refused(name, "open"))?;
-    verify(program).map_err(refused(name, "load"))?;
-    let pin = pins.program(name);
-    let wanted = program.info().and_then(|info| identity(&info, maps)).map_err(refused(name, "read"))?;
-    if pin.exists() && pinned_identity(&pin, name, maps)? == wanted {
-        return Ok(false);
+impl Source {
+    /// Creates and pins the maps that are missing, and opens the others.
+    fn load(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Self> {
+        if let Some(loaded) = Loaded::new(pins, sizes, object)? {
+            return Ok(Self::Plain(loaded));
+        }
+        let mut loader = EbpfLoader::new();
+        for name in maps::ALL {
+            loader.map_pin_path(name, pins.map(name));
+            loader.map_max_entries(name, layout::capacity(name, sizes));
+        }
+        loader.load(object).map(Self::Other).map_err(|source| Error::Object(Box::new(source)))
     }
-    let new = pins.program(&format!("{name}_new"));
-    remove(&new)?;
-    program.pin(&new).map_err(|source| Error::PinObject { path: new.clone(), source })?;
-    fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
-    Ok(true)
+
+    /// Loads a program and pins it.
+    fn pin(&mut self, name: &'static str, pin: &Path) -> Result<()> {
+        let ebpf = match self {
+            Self::Plain(loaded) => return loaded.pin(name, pin),
+            Self::Other(ebpf) => ebpf,
+        };
+        let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
+        let program: &mut SchedClassifier = program.try_into().map_err(refused(name, "open"))?;
+        verify(program).map_err(refused(name, "load"))?;
+        program.pin(pin).map_err(|source| Error::PinObject { path: pin.to_owned(), source })
+    }
 }
 
-/// Loads a program. The kernel breaks its verification off with EAGAIN where a signal comes in, whatever that is for, and
-/// means it to be tried again, as libbpf does; on a busy machine they may come in a row.
+/// Loads a program, as often as [`VERIFICATIONS`] allow.
 fn verify(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError> {
     for pause in VERIFICATIONS {
         match program.load() {
@@ -137,20 +148,27 @@ fn verify(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError
     program.load()
 }
 
-/// How long is waited after each verification that was broken off, in milliseconds, before the last is begun.
-const VERIFICATIONS: [u64; 7] = [0, 1, 2, 5, 10, 20, 50];
-
-/// What makes two loaded programs the same: the instructions as written, and which of the pinned maps they use. Maps
-/// that are not pinned, the log and constants of a debug build, are made anew with every load.
-type Identity = (u64, BTreeSet<u32>);
-
-fn identity(info: &ProgramInfo, maps: &BTreeSet<u32>) -> std::result::Result<Identity, ProgramError> {
-    let used = info.map_ids()?.unwrap_or_default().into_iter();
-    Ok((info.tag(), used.filter(|id| maps.contains(id)).collect()))
+/// Puts the object's program in place of the pinned one if they differ.
+fn replace(pins: &Pins, source: &mut Source, name: &'static str, maps: &BTreeSet<u32>) -> Result<bool> {
+    let (pin, new) = (pins.program(name), pins.program(&format!("{name}_new")));
+    remove(&new)?;
+    source.pin(name, &new)?;
+    if pin.exists() && identity(&pin, name, maps)? == identity(&new, name, maps)? {
+        remove(&new)?;
+        return Ok(false);
+    }
+    fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
+    Ok(true)
 }
 
-fn pinned_identity(pin: &Path, name: &'static str, maps: &BTreeSet<u32>) -> Result<Identity> {
-    ProgramInfo::from_pin(pin).and_then(|info| identity(&info, maps)).map_err(refused(name, "read pin"))
+/// The identity of a loaded program: its instructions as written, and the pinned maps that it uses. Maps that are not
+/// pinned, the log and constants of a debug build, are made anew with every load.
+type Identity = (u64, BTreeSet<u32>);
+
+fn identity(pin: &Path, name: &'static str, maps: &BTreeSet<u32>) -> Result<Identity> {
+    let info = ProgramInfo::from_pin(pin).map_err(refused(name, "read pin"))?;
+    let used = info.map_ids().map_err(refused(name, "read pin"))?.unwrap_or_default().into_iter();
+    Ok((info.tag(), used.filter(|id| maps.contains(id)).collect()))
 }
 
 /// Removes a pin; one that is not there is no error.

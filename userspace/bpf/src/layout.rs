@@ -1,4 +1,4 @@
-//! What the maps must look like, checked before a pinned one is used: nobody else does.
+//! The required layout of the maps, checked before a pinned one is used, because nothing else checks it.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
     (kind, key as u32, value as u32, capacity(name, sizes))
 }
 
-/// How many entries a map holds.
+/// The capacity of a map.
 pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
     match name {
         maps::CONFIG => 1,

@@ -1,7 +1,8 @@
 //! The kernel's side of the node: the eBPF object, its pinned maps and programs, and where they are attached.
 //!
 //! Everything is synchronous and holds no state of its own: the pins below `<bpf>/abi<N>` are the state. A process
-//! opens only the handles it needs. Where pins are is the caller's word: [`Pins::at`]. Interface names are resolved in the calling thread's network namespace.
+//! opens only the handles it needs. Where pins are is the caller's word: [`Pins::at`]. Interface names are resolved
+//! in the calling thread's network namespace.
 
 mod attach;
 mod batch;
@@ -14,6 +15,7 @@ mod flows;
 mod install;
 mod interfaces;
 mod layout;
+mod load;
 #[cfg(feature = "debug")]
 mod log;
 mod map;
@@ -54,7 +56,7 @@ pub use stats::{Stats, Total};
 pub use strays::has_strays;
 pub use tcx::is_supported as has_tcx;
 
-/// What every fallible function here returns.
+/// The result of every fallible function here.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The installed datapath of one node.

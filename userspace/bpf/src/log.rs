@@ -8,7 +8,7 @@ use crate::Pins;
 
 /// The map of the log, as aya-log names it.
 const LOG: &str = "AYA_LOGS";
-/// How often the log is read, and after how many times the programs are looked at again.
+/// Period with which the log is read, and number of periods after which the programs are looked up again.
 const STEP: Duration = Duration::from_millis(50);
 const STEPS: usize = 20;
 

@@ -5,7 +5,7 @@ use std::{
 
 use naru_abi::{maps, programs};
 
-/// Where the kernel objects of one node are pinned: `<root>/{MAP, programs/PROGRAM, links/PROGRAM_IFINDEX}`.
+/// Paths of the pinned kernel objects of one node: `<root>/{MAP, programs/PROGRAM, links/PROGRAM_IFINDEX}`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pins {
     root: PathBuf,
@@ -60,8 +60,8 @@ impl Pins {
         self.links().join(format!("{program}_{interface}"))
     }
 
-    /// Versions of the ABI that have pins below `bpf`, in order: directories named `abi<N>`, exactly so, that hold something
-    /// which every version of ours has. Others may keep what they like beside them.
+    /// Versions of the ABI that have pins below `bpf`, in order: directories named `abi<N>`, exactly so, that hold
+    /// something which every version of ours has. Others may keep what they like beside them.
     ///
     /// # Errors
     /// The directory is there and cannot be listed.
@@ -80,7 +80,7 @@ impl Pins {
         Ok(versions)
     }
 
-    /// Whether the directory is one of ours, of whichever version.
+    /// Returns true if the directory is one of ours, of whichever version.
     fn is_marked(&self) -> bool {
         self.programs().exists() || maps::ALL.iter().any(|name| self.map(name).exists())
     }

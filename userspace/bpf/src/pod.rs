@@ -18,8 +18,9 @@ use crate::{
     pod_tcx, program, strays, sys, tcx,
 };
 
-/// How the filters of a pod with these [`pod_flags`] are attached. One that goes by the stack may be limited there by the
-/// bandwidth plugin, whose ingress qdisc takes clsact's place; the wait for RCU that tcx costs is such pods' alone.
+/// The mode in which the filters of a pod with these [`pod_flags`] are attached. The bandwidth plugin may limit a pod
+/// whose packets take the stack; its ingress qdisc takes the place of clsact, so only such pods pay for tcx's wait
+/// for RCU.
 #[must_use]
 pub const fn pod_mode(flags: u32) -> AttachMode {
     if flags & pod_flags::NO_SHORTCUT == 0 { AttachMode::Clsact } else { AttachMode::Auto }
@@ -29,7 +30,7 @@ pub const fn pod_mode(flags: u32) -> AttachMode {
 const PLACES: [(&str, TcAttachType); 2] =
     [(programs::FROM_POD, TcAttachType::Ingress), (programs::TO_POD, TcAttachType::Egress)];
 
-/// Which of a pod's two filters are attached, with the programs that are pinned now.
+/// The state of a pod's two filters with the programs that are pinned now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PodFilters {
     /// `from_pod` at ingress.
@@ -39,15 +40,15 @@ pub struct PodFilters {
 }
 
 impl PodFilters {
-    /// Whether both are.
+    /// Returns true if both are.
     #[must_use]
     pub fn is_complete(self) -> bool {
         self.from_pod && self.to_pod
     }
 }
 
-/// Attaches the pinned programs to the pod's host veth `interface`: clsact with one filter of ours in each direction, or
-/// tcx. Idempotent: what is there is replaced without a gap.
+/// Attaches the pinned programs to the pod's host veth `interface`: clsact with one filter of ours in each direction,
+/// or tcx. Idempotent: what is there is replaced without a gap.
 ///
 /// # Errors
 /// [`Error::NotInstalled`], [`Error::NoTcx`], and the kernel's.
@@ -81,13 +82,13 @@ pub fn restore_pod(pins: &Pins, interface: &str, mode: AttachMode) -> Result<()>
     })
 }
 
-/// Whether the program of this number is one of those that are pinned for pods.
+/// Returns true if the program of this number is one of those that are pinned for pods.
 #[must_use]
 pub fn is_of_pods(pins: &Pins, program: u32) -> bool {
     PLACES.iter().any(|(name, _)| program::id(pins, name).is_ok_and(|pinned| pinned == program))
 }
 
-/// Which filters of ours are on `interface`.
+/// The filters of naru on `interface`.
 ///
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.
@@ -120,8 +121,8 @@ fn open(pins: &Pins, name: &'static str) -> Result<OwnedFd> {
     })
 }
 
-/// Indexes of the pods' interfaces that lack a program of ours by tcx, or have one too many. The kernel announces nothing of
-/// these; a look is one call for all pods, and two for each.
+/// Indexes of the pods' interfaces that lack a program of ours by tcx, or have one too many. The kernel announces
+/// nothing of these; a look is one call for all pods, and two for each.
 ///
 /// # Errors
 /// [`Error::NotInstalled`], and the kernel's.
@@ -138,7 +139,8 @@ pub fn wrong_by_tcx(pins: &Pins) -> Result<Vec<u32>> {
     Ok(all.into_iter().map(|(ifindex, _)| ifindex).collect())
 }
 
-/// Whether the chain lacks `wanted`, or has others of ours. One that is gone, or a kernel without tcx, is for others.
+/// Returns true if the chain lacks `wanted`, or has others of ours. One that is gone, or a kernel without tcx, is for
+/// others.
 fn is_wrong(ifindex: u32, at: TcAttachType, wanted: Option<u32>) -> bool {
     let Ok(chain) = sys::chain(ifindex, at) else { return false };
     let (is_wanted, others): (Vec<u32>, Vec<u32>) =

@@ -24,7 +24,7 @@ pub(crate) fn attach(pins: &Pins, name: &'static str, interface: &str, at: TcAtt
     }
 }
 
-/// Whether the pinned program `name` is in the chain.
+/// Returns true if the pinned program `name` is in the chain.
 pub(crate) fn is_attached(
     pins: &Pins,
     name: &'static str,

@@ -17,13 +17,13 @@ pub const ENCAPSULATION: &str = "bpf_skb_adjust_room for VXLAN both ways (6.3)";
 pub struct Feature {
     /// Its name, with the kernel that brought it.
     pub name: &'static str,
-    /// Whether the datapath cannot do without.
+    /// True if the datapath cannot do without.
     pub required: bool,
-    /// Whether the kernel has it.
+    /// True if the kernel has it.
     pub present: bool,
 }
 
-/// What this kernel offers.
+/// The features of this kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Probe {
     /// Every feature looked for.
@@ -39,7 +39,7 @@ impl Probe {
             .map(|feature| feature.name)
     }
 
-    /// Whether the feature `name` is there.
+    /// Returns true if the feature `name` is there.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.features.iter().any(|feature| feature.name == name && feature.present)
@@ -62,7 +62,7 @@ const HELPERS: [(&str, BpfHelper); 5] = [
     ("bpf_skb_get_tunnel_key (4.3)", BpfHelper::BPF_FUNC_skb_get_tunnel_key),
 ];
 
-/// Whether programs can put packets into the tunnel and take them out; the kernel is asked once a process.
+/// Returns true if programs can put packets into the tunnel and take them out; the kernel is asked once a process.
 #[must_use]
 pub fn can_encapsulate() -> bool {
     trial::can_encapsulate()

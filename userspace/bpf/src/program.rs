@@ -31,8 +31,8 @@ pub(crate) fn loaded(id: u32) -> Option<ProgramInfo> {
     loaded_programs().filter_map(std::result::Result::ok).find(|info| info.id() == id)
 }
 
-/// Whether it is a program of ours, of whatever build and installation: by its name, and by a map with a name of ours that
-/// it uses.
+/// Returns true if it is a program of ours, of whatever build and installation: by its name, and by a map with a name
+/// of ours that it uses.
 pub(crate) fn is_ours(info: &ProgramInfo) -> bool {
     let is_named = info.name_as_str().is_some_and(is_name);
     let uses = |id: &u32| {
@@ -42,13 +42,13 @@ pub(crate) fn is_ours(info: &ProgramInfo) -> bool {
     is_named && info.map_ids().is_ok_and(|used| used.is_none_or(|used| used.iter().any(uses)))
 }
 
-/// The same of one of which only the number is known. aya finds those by a look at all of them: that is for what bears our
-/// names.
+/// The same of one of which only the number is known. aya finds those by a look at all of them: that is for what
+/// bears our names.
 pub(crate) fn is_number_ours(id: u32) -> bool {
     sys::name(id).is_ok_and(|name| is_name(&name)) && loaded(id).is_some_and(|program| is_ours(&program))
 }
 
-/// Whether programs of ours have this name.
+/// Returns true if programs of ours have this name.
 pub(crate) fn is_name(name: &str) -> bool {
     programs::ALL.contains(&name)
 }

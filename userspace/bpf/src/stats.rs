@@ -14,11 +14,11 @@ pub struct Stats {
 /// One line of [`Stats::totals`]: what came to one end at one hook, over all CPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Total {
-    /// Where.
+    /// The hook.
     pub hook: Hook,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// How much.
+    /// The count.
     pub counter: Counter,
 }
 
@@ -31,7 +31,7 @@ impl Stats {
         map::open(pins, maps::STATS).map(|map| Self { map })
     }
 
-    /// What came to `outcome` at `hook`, over all CPUs.
+    /// The count of `outcome` at `hook`, over all CPUs.
     ///
     /// # Errors
     /// The kernel's.

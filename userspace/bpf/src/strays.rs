@@ -8,7 +8,7 @@ use naru_netlink::tc::{self, Filter};
 
 use crate::{Error, Result, filters, program, sys};
 
-/// Whether more than one program of ours sees the packets of one direction of `interface`.
+/// Returns true if more than one program of ours sees the packets of one direction of `interface`.
 ///
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.
@@ -66,12 +66,12 @@ fn programs(interface: &str, at: TcAttachType) -> Vec<ProgramInfo> {
     SchedClassifier::query_tcx(interface, at).map(|(_, chain)| chain).unwrap_or_default()
 }
 
-/// Whether it is that one, or another with a program of ours.
+/// Returns true if it is that one, or another with a program of ours.
 fn is_ours(filter: &Filter) -> bool {
     filters::is_own(filter) || filter.program.is_some_and(program::is_number_ours)
 }
 
-/// What went meanwhile is as good as removed.
+/// Treats an object that went meanwhile as removed.
 fn is_gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),

@@ -1,4 +1,4 @@
-//! What of bpf(2) aya does not offer, or only with more than is needed. Layouts from `linux/bpf.h`.
+//! Calls of bpf(2) that aya does not offer, or only with more than is needed. Layouts from `linux/bpf.h`.
 
 use std::{
     ffi::CString,
@@ -37,7 +37,8 @@ struct ObjGet {
     flags: u32,
 }
 
-/// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision }`.
+/// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision
+/// }`.
 #[repr(C)]
 struct ProgAttach {
     ifindex: u32,
@@ -101,7 +102,7 @@ pub(crate) struct Member {
 
 /// A descriptor of the object pinned at `pin`.
 pub(crate) fn open(pin: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let path = c_path(pin)?;
     // SAFETY: the path lives until the call returns.
     unsafe { descriptor(OBJ_GET, &mut ObjGet { path: path.as_ptr() as u64, fd: 0, flags: 0 }) }
 }
@@ -185,7 +186,12 @@ fn kind(at: TcAttachType) -> u32 {
     if at == TcAttachType::Ingress { TCX_INGRESS } else { TCX_EGRESS }
 }
 
-fn raw(fd: BorrowedFd<'_>) -> u32 {
+/// The path as the kernel takes it.
+pub(crate) fn c_path(pin: &Path) -> io::Result<CString> {
+    Ok(CString::new(pin.as_os_str().as_bytes())?)
+}
+
+pub(crate) fn raw(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()
 }
 

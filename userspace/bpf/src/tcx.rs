@@ -16,11 +16,11 @@ use naru_netlink::tc;
 
 use crate::{Error, Pins, Result, install::remove, program, strays};
 
-/// How long a released link may stay attached, and how often to look.
+/// Time that a released link may stay attached, and the pause between two checks.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 const RELEASE_STEP: Duration = Duration::from_millis(2);
 
-/// Whether this kernel knows tcx. `interface` is any interface of this thread's namespace.
+/// Returns true if this kernel knows tcx. `interface` is any interface of this thread's namespace.
 #[must_use]
 pub fn is_supported(interface: &str) -> bool {
     SchedClassifier::query_tcx(interface, TcAttachType::Ingress).is_ok()
@@ -79,13 +79,13 @@ pub(crate) fn discard(pins: &Pins, programs: [&str; 2], interfaces: &[u32]) -> R
     Ok(())
 }
 
-/// Whether a program is in the chain; it is not where there is no such interface.
+/// Returns true if a program is in the chain; it is not where there is no such interface.
 fn is_in_chain(program: u32, interface: &str, direction: TcAttachType) -> bool {
     let chain = SchedClassifier::query_tcx(interface, direction);
     chain.is_ok_and(|(_, chain)| chain.iter().any(|one| one.id() == program))
 }
 
-/// Whether the pinned link runs the program that is pinned as `name`, in the chain of `interface`.
+/// Returns true if the pinned link runs the program that is pinned as `name`, in the chain of `interface`.
 pub(crate) fn is_put(
     pins: &Pins,
     name: &'static str,

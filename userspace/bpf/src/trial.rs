@@ -1,5 +1,5 @@
-//! Trying a helper on a packet of our own: what `bpf_skb_adjust_room` accepts came flag by flag (5.2 to 6.3), and only a
-//! run tells. Layouts and numbers from `linux/bpf.h`.
+//! Trying a helper on a packet of our own: what `bpf_skb_adjust_room` accepts came flag by flag (5.2 to 6.3), and
+//! only a run tells. Layouts and numbers from `linux/bpf.h`.
 
 use std::{
     io,
@@ -22,16 +22,16 @@ const ENCAPSULATE: u64 = 0b111_0011 | 14 << 56;
 /// `FIXED_GSO | DECAP_L3_IPV4`.
 const DECAPSULATE: u64 = 1 | 1 << 7;
 /// Outer IPv4, UDP, VXLAN and inner Ethernet.
-const HEADERS: i32 = 50;
+const HEADERS: i32 = naru_abi::TUNNEL_OVERHEAD_V4.cast_signed();
 
-/// Whether programs can put packets into the tunnel and take them out: asked once a process.
+/// Returns true if programs can put packets into the tunnel and take them out: asked once a process.
 pub(crate) fn can_encapsulate() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     let accepts = |length, flags| adjust_room(length, flags).is_ok_and(|code| code == 0);
     *ANSWER.get_or_init(|| accepts(HEADERS, ENCAPSULATE) && accepts(-HEADERS, DECAPSULATE))
 }
 
-/// What the helper answers for an IPv4 frame.
+/// The helper's answer for an IPv4 frame.
 fn adjust_room(length: i32, flags: u64) -> io::Result<i32> {
     let program = load(&[
         instruction(0xb7, 2, length as u32),

@@ -11,6 +11,29 @@ pub struct Claim {
     pub network: IpNet,
     /// Their user.
     pub holder: Holder,
+    /// The interface where they are, if it is one of this machine.
+    pub device: Option<String>,
+}
+
+impl Claim {
+    /// Returns true if the range and the claim cannot both be. What only leads to addresses claims none of them: a
+    /// pod's route is more specific than any that covers the whole range, be it halves of a default route, a router's
+    /// or a black hole's.
+    fn excludes(&self, range: IpNet) -> bool {
+        match self.holder {
+            Holder::Services | Holder::PodRange | Holder::Standard(_) => overlap(self.network, range),
+            Holder::NodeAddress | Holder::RemoteNode | Holder::LinkPrefix | Holder::HostRoute => {
+                range.contains(&self.network)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.network, self.holder)?;
+        self.device.iter().try_for_each(|device| write!(f, " ({device})"))
+    }
 }
 
 /// A user of addresses.
@@ -20,6 +43,8 @@ pub enum Holder {
     NodeAddress,
     /// An address of another node.
     RemoteNode,
+    /// The prefix of one of its links.
+    LinkPrefix,
     /// A route of this machine.
     HostRoute,
     /// The range of Service addresses.
@@ -35,6 +60,7 @@ impl fmt::Display for Holder {
         f.write_str(match self {
             Self::NodeAddress => "an address of this machine",
             Self::RemoteNode => "an address of another node",
+            Self::LinkPrefix => "the prefix of a link of this machine",
             Self::HostRoute => "a route of this machine",
             Self::Services => "the service range",
             Self::PodRange => "another pod range",
@@ -45,7 +71,7 @@ impl fmt::Display for Holder {
 
 /// A pod range that overlaps addresses in use by somebody else.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("pod range {range} overlaps {}, {}{}", claim.network, claim.holder, Suggested(*suggestion))]
+#[error("pod range {range} overlaps {claim}{}", Suggested(*suggestion))]
 pub struct Clash {
     /// The pod range.
     pub range: IpNet,
@@ -84,8 +110,9 @@ pub fn clashes(ranges: &[IpNet], claims: &[Claim]) -> Vec<Clash> {
 
 fn first_claim(range: IpNet, claims: &[Claim]) -> Option<Claim> {
     let standard = standards().find(|(network, _)| overlap(*network, range));
-    let standard = standard.map(|(network, purpose)| Claim { network, holder: Holder::Standard(purpose) });
-    standard.or_else(|| claims.iter().find(|claim| overlap(claim.network, range)).cloned())
+    let standard =
+        standard.map(|(network, purpose)| Claim { network, holder: Holder::Standard(purpose), device: None });
+    standard.or_else(|| claims.iter().find(|claim| claim.excludes(range)).cloned())
 }
 
 /// Networks that no pod can have (IANA special-purpose address registries), each with its purpose.
@@ -115,6 +142,12 @@ fn first_of(high: u16) -> IpAddr {
 /// A network of length `len` and the family of `like` in private space that overlaps nothing of `taken`.
 fn free_range(len: u8, like: IpAddr, taken: &[IpNet]) -> Option<IpNet> {
     private(like).find_map(|space| free_in(space, len, taken))
+}
+
+/// Returns true if a range that clashes may be answered with a part of this network.
+#[must_use]
+pub fn is_suggestible(network: &IpNet) -> bool {
+    private(network.addr()).any(|space| overlap(space, *network))
 }
 
 /// Private space (RFC 1918, RFC 6598, RFC 4193), in the order of suggestion.

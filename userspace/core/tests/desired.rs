@@ -13,7 +13,7 @@ use naru_core::{
     cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing},
     desired::{
         Command, ForeignRules, Inputs, KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, NextHops, Path, Paths,
-        Pod, RouteKey, Rule, Selector, State, desired, diff, path_mtu,
+        Pod, Rank, RouteKey, Rule, Selector, State, Via, desired, diff, path_mtu,
     },
 };
 use proptest::{collection, prelude::*};
@@ -67,22 +67,22 @@ fn inputs<'a>(cluster: &'a ClusterSpec, paths: &'a Paths, pods: &'a [Pod]) -> In
 
 /// Paths through a router, by their ends.
 fn routed(ends: &[(&str, u32)]) -> Paths {
-    let path = |mtu| Path { device: 3, gateway: Some(ip("198.51.100.254")), mtu, is_ethernet: true };
+    let path = |mtu| Path { device: 3, via: Via::Router(ip("198.51.100.254")), mtu, is_ethernet: true };
     ends.iter().map(|(end, mtu)| (ip(end), path(*mtu))).collect()
 }
 
 /// The path to both addresses of node 2 on the link of interface 3.
 fn on_link(mtu: u32) -> Paths {
-    let path = Path { device: 3, gateway: None, mtu, is_ethernet: true };
+    let path = Path { device: 3, via: Via::Link, mtu, is_ethernet: true };
     BTreeMap::from([(ip("198.51.100.2"), path), (ip("2001:db8::2"), path)])
 }
 
 fn pod_mtu(cluster: &ClusterSpec, paths: &Paths, uplink: Option<u32>) -> u32 {
-    NextHops { cluster, node: "node1", paths }.pod_mtu(uplink)
+    NextHops { cluster, node: "node1", paths }.pod_mtu(uplink, false)
 }
 
 fn main_route(destination: &str) -> RouteKey {
-    RouteKey { table: MAIN_TABLE, destination: net(destination), unreachable: false }
+    RouteKey { table: MAIN_TABLE, destination: net(destination), rank: Rank::First }
 }
 
 /// Carries out the commands as a kernel would.
@@ -160,7 +160,7 @@ fn only_the_device_encapsulates_for_a_node_that_says_so_and_beyond_other_than_et
     cluster.nodes[1].encapsulation = None;
     paths.values_mut().for_each(|path| path.is_ethernet = false);
     assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
-    paths.values_mut().for_each(|path| path.gateway = None);
+    paths.values_mut().for_each(|path| path.via = Via::Link);
     let entry = desired(&inputs(&cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")];
     assert_eq!(entry.kind, RouteKind::Tunnel as u32, "WireGuard would not take pods' addresses by itself");
 }
@@ -215,7 +215,7 @@ fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
     let value = RouteValue { kind: RouteKind::RemoteNode as u32, mtu: 1450, node, flags: 0 };
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
         assert_eq!(state.entries[&net(host)], value);
-        let key = RouteKey { table: NODE_TABLE, destination: net(host), unreachable: false };
+        let key = RouteKey { table: NODE_TABLE, destination: net(host), rank: Rank::First };
         assert_eq!(
             state.routes[&key],
             KernelRoute { hop: KernelHop::Overlay, source: None, mtu: Some(1450) }
@@ -362,8 +362,9 @@ fn states() -> impl Strategy<Value = State> {
         Just(KernelHop::Unreachable),
         Just(KernelHop::Direct { ifindex: 3, via: OWN[0] })
     ];
-    let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], any::<bool>())
-        .prop_map(|(destination, table, unreachable)| RouteKey { table, destination, unreachable });
+    let rank = prop_oneof![Just(Rank::First), Just(Rank::Spare), Just(Rank::Unreachable)];
+    let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], rank)
+        .prop_map(|(destination, table, rank)| RouteKey { table, destination, rank });
     let route = (hop, proptest::option::of(1400u32..1402)).prop_map(|(hop, mtu)| KernelRoute {
         hop,
         source: None,

@@ -9,12 +9,12 @@ use naru_bpf::AttachMode;
 /// Options of `lab`.
 #[derive(Args, Debug)]
 pub struct LabArgs {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: LabCommand,
 }
 
-/// What to do with a lab.
+/// A command about a lab.
 #[derive(Subcommand, Debug)]
 pub enum LabCommand {
     /// Bring up nodes, an outside host and pods; on failure everything is taken down again.
@@ -27,7 +27,7 @@ pub enum LabCommand {
     Down(NameArgs),
 }
 
-/// Which lab.
+/// The choice of a lab.
 #[derive(Args, Clone, Debug)]
 pub struct NameArgs {
     /// Name of the lab: lower-case letters and digits.
@@ -38,7 +38,7 @@ pub struct NameArgs {
 /// Options of `lab up`.
 #[derive(Args, Clone, Debug)]
 pub struct UpArgs {
-    /// Which lab.
+    /// The choice of a lab.
     #[command(flatten)]
     pub name: NameArgs,
     /// Number of nodes.
@@ -54,15 +54,16 @@ pub struct UpArgs {
     #[arg(long, value_enum, default_value_t = Underlay::Dual)]
     pub underlay: Underlay,
     /// MTU of the nodes' uplinks, in bytes.
-    #[arg(long, default_value_t = 1500, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1400..=65000))]
+    #[arg(long, default_value_t = 1500, value_name = "BYTES")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1400..=65000))]
     pub mtu: u32,
-    /// When packets go to other nodes without the tunnel (`routing` of cluster.toml).
+    /// The routing mode (`routing` of cluster.toml).
     #[arg(long, value_enum, default_value_t = Routing::Auto)]
     pub routing: Routing,
-    /// Who puts packets into the tunnel (`encapsulation` of cluster.toml).
+    /// The encapsulation (`encapsulation` of cluster.toml).
     #[arg(long, value_enum, default_value_t = Encapsulation::Auto)]
     pub encapsulation: Encapsulation,
-    /// How programs are attached to the tunnel device and the uplinks.
+    /// Mode in which programs are attached to the tunnel device and the uplinks.
     #[arg(long, default_value_t, value_name = "auto|tcx|clsact")]
     pub attach: AttachMode,
     /// Run an agent on each node (the default).
@@ -79,7 +80,7 @@ pub struct UpArgs {
 /// Options of `lab status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// Which lab.
+    /// The choice of a lab.
     #[command(flatten)]
     pub name: NameArgs,
     /// Print JSON of a stable shape in place of a table.
@@ -90,7 +91,7 @@ pub struct StatusArgs {
 /// Options of `lab exec`.
 #[derive(Args, Debug)]
 pub struct ExecArgs {
-    /// Which lab.
+    /// The choice of a lab.
     #[command(flatten)]
     pub name: NameArgs,
     /// Pod, node or `out`, as `lab status` names them.
@@ -113,13 +114,13 @@ pub enum Families {
 }
 
 impl Families {
-    /// Whether pods have IPv4 (`false`) or IPv6 (`true`) addresses.
+    /// Returns true if pods have IPv4 (`false`) or IPv6 (`true`) addresses.
     pub fn has(self, v6: bool) -> bool {
         self == Self::Dual || (self == Self::V6) == v6
     }
 }
 
-/// When packets go to other nodes without the tunnel.
+/// The routing mode.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Routing {
     /// To nodes on the same link: all of a lab.
@@ -140,7 +141,7 @@ impl From<Routing> for cluster::Routing {
     }
 }
 
-/// Who puts packets into the tunnel.
+/// The encapsulation.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Encapsulation {
     /// The programs on the uplink, as far as they can.

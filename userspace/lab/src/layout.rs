@@ -45,7 +45,7 @@ impl LabName {
         format!("{}-{place}", self.0)
     }
 
-    /// What the lab calls the namespace `netns`, `None` if it is not this lab's.
+    /// The lab's name for the namespace `netns`, `None` if it is not this lab's.
     pub fn place<'a>(&self, netns: &'a str) -> Option<&'a str> {
         let place = netns.strip_prefix(self.0.as_str())?.strip_prefix('-')?;
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

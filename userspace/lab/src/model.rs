@@ -1,4 +1,4 @@
-//! What a lab consists of: written to its directory by `up`, printed by `lab status --json`.
+//! The description of a lab: written to its directory by `up`, printed by `lab status --json`.
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -15,14 +15,14 @@ use crate::layout::LabName;
 pub struct Lab {
     /// Its name.
     pub name: String,
-    /// Whether `up` has finished.
+    /// True if `up` has finished.
     pub complete: bool,
     /// MTU of the uplinks, bytes.
     pub mtu: u32,
-    /// When packets go to other nodes without the tunnel.
+    /// The routing mode.
     #[serde(default)]
     pub routing: Routing,
-    /// Who puts packets into the tunnel.
+    /// The encapsulation.
     #[serde(default)]
     pub encapsulation: Encapsulation,
     /// Cluster ranges the blocks are cut from.
@@ -65,7 +65,7 @@ pub struct Node {
     pub blocks: Vec<IpNet>,
     /// Parent of its directories.
     pub root: PathBuf,
-    /// Whether an agent was started on it.
+    /// True if an agent was started on it.
     pub agent: bool,
     /// Process of the agent that runs now, if any; filled when the lab is looked at.
     #[serde(default)]

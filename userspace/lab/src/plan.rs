@@ -1,4 +1,4 @@
-//! Who gets which address: a pure function of the options.
+//! The assignment of addresses: a pure function of the options.
 
 use std::{
     fmt::Write,

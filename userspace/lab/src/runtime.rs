@@ -1,4 +1,4 @@
-//! What a container runtime does on a node of the lab.
+//! The work of a container runtime on a node of the lab.
 
 use std::path::Path;
 

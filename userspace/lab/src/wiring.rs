@@ -1,6 +1,7 @@
 //! The switch, the uplinks and the outside host.
 
 use anyhow::Context;
+use naru_core::desired::MAIN_TABLE;
 use naru_netlink::links::Links;
 use naru_node::machine::MARKS;
 use naru_sandbox::netns;
@@ -15,9 +16,7 @@ use crate::{
 const BRIDGE: &str = "switch";
 /// Routing table of the outside host for what leaves from its listed addresses.
 const LISTED_TABLE: u32 = 100;
-/// The main routing table.
-const MAIN_TABLE: u32 = 254;
-/// How often a link is waited for, 100 ms each time.
+/// Number of times that a link is waited for, 100 ms each time.
 const PATIENCE: u32 = 20;
 
 /// Creates the switch, the outside host's and the nodes' namespaces, joined and addressed.
@@ -49,16 +48,16 @@ fn await_running(links: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A host that neither forwards nor joins in multicast groups beyond need. Its link-local addresses serve at once, as on a
-/// machine that has been up for two seconds: until then the kernel asks for no neighbour of a forwarded packet.
+/// A host that neither forwards nor joins in multicast groups beyond need. Its link-local addresses serve at once, as
+/// on a machine that has been up for two seconds: until then the kernel asks for no neighbour of a forwarded packet.
 fn quiet() -> anyhow::Result<()> {
     netns::set_sysctl("net/ipv6/conf/default/accept_dad", "0")?;
     netns::set_sysctl("net/ipv4/ip_forward", "0")?;
     netns::set_sysctl("net/ipv6/conf/all/forwarding", "0")
 }
 
-/// A node as a machine boots: forwarding off, so that init has to switch it on. Only ICMP errors are not limited to one a
-/// second and peer: whoever tries things out asks for more.
+/// A node as a machine boots: forwarding off, so that init has to switch it on. Only ICMP errors are not limited to
+/// one a second and peer: whoever tries things out asks for more.
 fn fresh_host() -> anyhow::Result<()> {
     quiet()?;
     netns::set_sysctl("net/ipv4/icmp_ratelimit", "0")?;

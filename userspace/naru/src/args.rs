@@ -13,10 +13,10 @@ use crate::report::OutputArgs;
 #[derive(Parser, Debug)]
 #[command(name = "naru", version, arg_required_else_help = true)]
 pub struct Arguments {
-    /// Where the node keeps its files.
+    /// The node's directories.
     #[command(flatten)]
     pub directories: Directories,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -25,10 +25,10 @@ pub struct Arguments {
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Directories")]
 pub struct Directories {
-    /// What dies with the kernel: leases, lock [env: NARU_RUN_DIR] [default: /run/naru].
+    /// State that dies with the kernel: leases, lock [env: NARU_RUN_DIR] [default: /run/naru].
     #[arg(long, global = true, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
-    /// What survives a reboot: identity, undo journal [env: NARU_STATE_DIR] [default: /var/lib/naru].
+    /// State that survives a reboot: identity, undo journal [env: NARU_STATE_DIR] [default: /var/lib/naru].
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Pins of maps and programs [env: NARU_BPF_DIR] [default: RUN_DIR/bpf].
@@ -59,7 +59,7 @@ impl Directories {
     }
 }
 
-/// What to do.
+/// The command.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Prepare this machine: probes, programs and maps, tunnel device, nftables, sysctls, configuration for the
@@ -67,7 +67,7 @@ pub enum Command {
     Init(InitArgs),
     /// `init`, then follow cluster.toml and repair what others change, until SIGTERM; traffic does not need it.
     Agent(AgentArgs),
-    /// What this node is, holds and counts, and what is wrong with it. Exit status 1 when not initialised.
+    /// Show the node's state, counters and faults. Exit status 1 if it is not initialised.
     Status(OutputArgs),
     /// Entries of ROUTES with the kernel route of each.
     Routes(OutputArgs),
@@ -91,7 +91,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it only prints, so that it may end when nobody reads on. The others have something to take down first.
+    /// Returns true if it only prints, so that it may end when nobody reads on. The others have something to take
+    /// down first.
     pub const fn ends_with_its_reader(&self) -> bool {
         match self {
             Self::Agent(_) => false,
@@ -110,7 +111,7 @@ pub struct InitArgs {
     /// This node's name in cluster.toml; the hostname by default. Kept for later runs.
     #[arg(long, env = "NARU_NODE", value_name = "NAME")]
     pub node: Option<String>,
-    /// How programs are attached to the tunnel device; kept for later runs.
+    /// Mode in which programs are attached to the tunnel device; kept for later runs.
     #[arg(long, value_name = "auto|tcx|clsact")]
     pub attach: Option<AttachMode>,
     /// Subnet for the pods of a single machine without cluster.toml; may be repeated (one a family).
@@ -119,8 +120,13 @@ pub struct InitArgs {
     /// Range of Service addresses, which pods must not use; may be repeated.
     #[arg(long, value_name = "CIDR")]
     pub service_range: Vec<IpNet>,
-    /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more for each
-    /// pair of hosts. Kept for later runs, in force where the map is made.
+    /// Take pod ranges although addresses, links or routes of this machine lie in them: what has these addresses is
+    /// then out of this node's reach. Kept for later runs. In a network configuration: `"naru": {"allowOverlap":
+    /// true}`.
+    #[arg(long)]
+    pub allow_overlap: bool,
+    /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more
+    /// for each pair of hosts. Kept for later runs, in force where the map is made.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4_194_304))]
     pub max_flows: Option<u32>,
     /// The cluster file, in place of CONFIG_DIR/cluster.toml.

@@ -95,7 +95,7 @@ impl Cluster {
         Pins::at(self.near.pins())
     }
 
-    /// What the pod sent to other pods, by the datapath's own count.
+    /// The packets that the pod sent to other pods, by the datapath's own counters.
     fn counted(&self) -> u64 {
         let pods = Pods::open(&self.pins()).unwrap();
         let address: std::net::IpAddr = self.counted.addresses[0].parse().unwrap();
@@ -123,7 +123,7 @@ impl Cluster {
     }
 }
 
-/// What became of the traffic during `work`.
+/// The account of the traffic during `work`.
 #[derive(Debug, Default)]
 struct Account {
     asked: u64,

@@ -1,5 +1,5 @@
-//! The programs in their chains: exactly one of ours, whatever somebody takes off or adds, and nothing of anybody else's
-//! touched.
+//! The programs in their chains: exactly one of ours, whatever somebody takes off or adds, and nothing of anybody
+//! else's touched.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -14,10 +14,10 @@ use naru_bpf::{Chain, Pins, Side, chains, detach, has_tcx, pod_filters};
 use naru_sandbox::netns;
 use serde_json::json;
 
-/// How soon a change must be put right.
+/// Time within which a change must be repaired.
 const SECOND: Duration = Duration::from_secs(1);
-/// How long a test waits for what must come at all, also on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time that a test waits for things that must come at all, also on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node whose uplink has programs, attached in that mode, and its agent, which looks at everything at its start only.
 fn followed_node(mode: &str) -> (Machine, Agent) {
@@ -38,7 +38,7 @@ fn both(machine: &Machine, device: &str) -> [Chain; 2] {
     inside(machine, || chains(device).unwrap())
 }
 
-/// How many of ours are on the device, ingress and egress.
+/// The number of naru's programs on the device, ingress and egress.
 fn ours(machine: &Machine, device: &str) -> [usize; 2] {
     both(machine, device).map(|chain| chain.ours())
 }

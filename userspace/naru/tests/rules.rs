@@ -1,5 +1,6 @@
-//! Kind 12: rules of others before ours. Whatever stands before the main table's rule, own pods are reached: by a rule of
-//! ours before it, with an agent at once and without one by the next ADD; what no rule can come before is told.
+//! Kind 12: rules of others before ours. Whatever stands before the main table's rule, own pods are reached: by a
+//! rule of ours before it, with an agent at once and without one by the next ADD; what no rule can come before is
+//! told.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

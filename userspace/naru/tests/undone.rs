@@ -1,5 +1,5 @@
-//! Kind 1 on a node of a cluster: somebody undoes what init made. Without an agent `naru status` says so and the next ADD
-//! makes it again; with one it is back within a second.
+//! Kind 1 on a node of a cluster: somebody undoes what init made. Without an agent `naru status` says so and the next
+//! ADD makes it again; with one it is back within a second.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -13,7 +13,7 @@ use serde_json::json;
 const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What somebody does, in the node's namespace, and what `naru status` names.
+/// Acts of somebody in the node's namespace, each with the text that `naru status` must show.
 const UNDONE: &[(&str, &str)] = &[
     ("ip link del naru-vx", "naru-vx"),
     ("ip link set naru-vx down", "naru-vx"),

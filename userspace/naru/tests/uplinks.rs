@@ -9,10 +9,10 @@ use std::{fs, process::Command, time::Duration};
 use machine::{CLUSTER, Machine, pod::Pod, run, wait};
 use serde_json::{Value, json};
 
-/// How soon a change of an uplink must be followed.
+/// Time within which a change of an uplink must be followed.
 const SECOND: Duration = Duration::from_secs(1);
-/// How long a test waits for what must come at all, also on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time that a test waits for things that must come at all, also on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// [`CLUSTER`] with the way to other nodes left to the node.
 fn automatic() -> Machine {
@@ -30,7 +30,7 @@ fn uplinks(machine: &Machine) -> Vec<String> {
     names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
-/// How many of ours are on the device, ingress and egress.
+/// The number of naru's programs on the device, ingress and egress.
 fn ours(machine: &Machine, device: &str) -> Vec<u64> {
     let programs = status(machine)["programs"].as_array().unwrap().clone();
     let of_device = programs.iter().filter(|chain| chain["interface"] == device);

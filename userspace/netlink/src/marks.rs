@@ -1,13 +1,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What tells a program's own objects in the kernel from everybody else's.
+/// The marks that distinguish a program's own objects in the kernel from everybody else's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Marks {
     /// Protocol number of its routes and rules (`RTA_PROTOCOL`, `FRA_PROTOCOL`).
     pub protocol: u8,
     /// Beginning of the alias of every host veth.
     pub alias_prefix: &'static str,
-    /// Where its traffic-control filters are.
+    /// The place of its traffic-control filters.
     pub filter: FilterMark,
     /// Next hops inside pods, and of routes to remote blocks.
     pub gateways: Gateways,

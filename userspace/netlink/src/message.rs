@@ -46,9 +46,27 @@ pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The number in an acknowledgement: 0, or an error number.
+/// The number in an acknowledgement: 0, or an error number. One that is cut before its number acknowledges nothing:
+/// `EBADMSG`.
 pub fn error_number(message: &[u8]) -> i32 {
-    u32_at(message, HEADER).map_or(0, |number| number.cast_signed().wrapping_neg())
+    u32_at(message, HEADER).map_or(libc::EBADMSG, |number| number.cast_signed().wrapping_neg())
+}
+
+/// A message or an attribute ends before what it says it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cut;
+
+/// The attributes in `bytes` with their types; one that is not whole is an error, and the last.
+pub fn attributes_whole(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Cut>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let one = u16_at(bytes, 0).and_then(|length| bytes.get(4..usize::from(length))).zip(u16_at(bytes, 2));
+        let rest = one.and_then(|(content, _)| bytes.get((4 + content.len()).next_multiple_of(4)..));
+        bytes = rest.unwrap_or_default();
+        Some(one.map(|(content, kind)| (kind & TYPE, content)).ok_or(Cut))
+    })
 }
 
 /// The attributes in `bytes` with their types, as far as they are whole.
@@ -88,6 +106,30 @@ mod tests {
             [8_u16.to_ne_bytes(), 1_u16.to_ne_bytes(), *b"bp", *b"f\0"].concat()
         );
         assert_eq!(attribute(1, b"clsact\0").len(), 12);
+    }
+
+    #[test]
+    fn an_acknowledgement_that_is_cut_before_its_number_acknowledges_nothing() {
+        let whole = message(ERROR, 0, 1, &(-libc::EPERM).to_ne_bytes());
+        assert_eq!(error_number(&whole), libc::EPERM);
+        for length in 0..whole.len() {
+            assert_eq!(error_number(&whole[..length]), libc::EBADMSG, "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_is_not_whole_is_an_error_and_the_last() {
+        let two = [attribute(7, b"name\0"), attribute(9, &[1; 4])].concat();
+        assert!(attributes_whole(&two).all(|one| one.is_ok()) && attributes_whole(&two).count() == 2);
+        for length in 13..two.len() {
+            let found: Vec<bool> = attributes_whole(&two[..length]).map(|one| one.is_ok()).collect();
+            assert_eq!(found, [true, false], "cut at {length}");
+        }
+        assert_eq!(
+            attributes_whole(&[3, 0, 1, 0]).collect::<Vec<_>>(),
+            [Err(Cut)],
+            "shorter than its header"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustix::{
 
 use crate::Errno;
 
-/// Why a namespace cannot be opened, told or entered.
+/// The reasons for which a namespace cannot be opened, identified or entered.
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
     /// The file could not be opened or looked at.
@@ -23,9 +23,9 @@ pub enum NetnsError {
     File {
         /// The path.
         path: PathBuf,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The path names no network namespace.
@@ -33,7 +33,7 @@ pub enum NetnsError {
     NotANetns {
         /// The path.
         path: PathBuf,
-        /// What it is instead.
+        /// A description of what is there instead.
         reason: String,
     },
     /// A system call failed.
@@ -41,7 +41,7 @@ pub enum NetnsError {
     System {
         /// Object and action.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -77,7 +77,7 @@ impl NetnsError {
 /// `NSFS_MAGIC`: the file system of namespace files.
 const NSFS: i64 = 0x6e73_6673;
 
-/// What tells a network namespace from every other, also from a later one with the same inode.
+/// The identity of a network namespace, which differs even from a later one with the same inode.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct NetnsIdentity {
     /// The kernel's cookie (`SO_NETNS_COOKIE`, Linux 5.14), never used twice in a boot.
@@ -98,7 +98,8 @@ impl fmt::Display for NetnsIdentity {
 /// Opens the network namespace at `path` and proves that it is one.
 ///
 /// # Errors
-/// [`NetnsError::File`] when it cannot be opened (absent: not found), [`NetnsError::NotANetns`] when it is something else.
+/// [`NetnsError::File`] when it cannot be opened (absent: not found), [`NetnsError::NotANetns`] when it is something
+/// else.
 pub fn open_netns(path: &Path) -> Result<OwnedFd, NetnsError> {
     let not_one =
         |reason: &str| NetnsError::NotANetns { path: PathBuf::from(path), reason: reason.to_owned() };

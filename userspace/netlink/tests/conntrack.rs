@@ -29,11 +29,15 @@ fn node() -> Netns {
             netns.sh(&format!("ip addr add {ip}/{bits} dev lo {flags}"));
         }
         netns.sh(&format!(
-            "nft 'table {family} t {{ chain out {{ type nat hook output priority -100; {family} daddr {service} udp dport 53 dnat to {dnat}:5353; }}; }}'"
+            "nft 'table {family} t {{ chain out {{ type nat hook output priority -100; \
+             {family} daddr {service} udp dport 53 dnat to {dnat}:5353; }}; }}'"
         ));
     }
     // The kernel gives an IPv6 address its local route in a work queue, also one that needs no duplicate detection.
-    netns.sh("for round in $(seq 500); do ip -6 addr show tentative | grep -q . || exit 0; sleep .01; done; exit 1");
+    for ip in FAMILIES[1] {
+        let is_local = format!("ip -6 route get {ip} | grep -q ^local");
+        netns.sh(&format!("for round in $(seq 500); do {is_local} && exit 0; sleep .01; done; exit 1"));
+    }
     netns
 }
 

@@ -5,6 +5,7 @@ mod support;
 
 mod links {
     mod netns;
+    mod next_hops;
     mod overlay;
     mod pods;
     mod routes;

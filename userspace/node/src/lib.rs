@@ -1,10 +1,9 @@
-//! What a node does: the plans over the kernel's links (`naru-netlink`), maps and programs (`naru-bpf`) and the stores
-//! (`naru-store`), and what of the host they rest on.
+//! The work of a node: plans over the kernel's links (`naru-netlink`), maps and programs (`naru-bpf`) and the stores
+//! (`naru-store`), and the parts of the host that they need.
 
 pub mod delegate;
 pub mod devices;
 pub mod endpoint;
-pub mod health;
 pub mod host;
 pub mod init;
 pub mod lease;

@@ -1,4 +1,4 @@
-//! Where this node keeps its files. Every directory is settable, so that several nodes share one machine.
+//! The node's directories and files. Every directory can be set, so that several nodes share one machine.
 
 use std::{
     ffi::OsString,
@@ -11,17 +11,17 @@ use naru_bpf::Pins;
 /// The directories of one node, all absolute or relative to the working directory as they were given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Paths {
-    /// What dies with the kernel: leases and the init lock (`/run/naru`).
+    /// State that dies with the kernel: leases and the init lock (`/run/naru`).
     pub run: PathBuf,
-    /// What survives a reboot: identity, blocks, the undo journal (`/var/lib/naru`).
+    /// State that survives a reboot: identity, blocks, the undo journal (`/var/lib/naru`).
     pub state: PathBuf,
     /// A directory on a bpffs, parent of the pins (`<run>/bpf`).
     pub bpf: PathBuf,
-    /// What the administrator writes (`/etc/naru`).
+    /// The administrator's files (`/etc/naru`).
     pub config: PathBuf,
-    /// Where the container runtime looks for network configurations (`/etc/cni/net.d`).
+    /// The directory in which the container runtime looks for network configurations (`/etc/cni/net.d`).
     pub cni_conf: PathBuf,
-    /// Where the container runtime looks for plugins (`/opt/cni/bin`).
+    /// The directory in which the container runtime looks for plugins (`/opt/cni/bin`).
     pub cni_bin: PathBuf,
 }
 
@@ -103,13 +103,13 @@ impl Paths {
         self.run.join("delegate.lock")
     }
 
-    /// What init found and set in this boot: `<run>/node.json`.
+    /// Facts that init found and set in this boot: `<run>/node.json`.
     #[must_use]
     pub fn node_facts(&self) -> PathBuf {
         self.run.join("node.json")
     }
 
-    /// What init left in the kernel, to compare a look with: `<run>/ready.json`.
+    /// The record of init's work in the kernel, for a later comparison: `<run>/ready.json`.
     #[must_use]
     pub fn record(&self) -> PathBuf {
         self.run.join("ready.json")
@@ -139,7 +139,7 @@ impl Paths {
         self.config.join("cluster.toml")
     }
 
-    /// What the last init was told, the cluster as last accepted included: `<state>/init.json`.
+    /// The settings of the last init, including the cluster that was accepted last: `<state>/init.json`.
     #[must_use]
     pub fn settings(&self) -> PathBuf {
         self.state.join("init.json")

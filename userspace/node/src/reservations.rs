@@ -15,7 +15,7 @@ use crate::{host, machine::MachineError, paths::Paths};
 
 const PREFIX: &str = "reservation/";
 
-/// Why an address was not reserved, or a reservation not ended.
+/// The reasons for which an address was not reserved, or a reservation not ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ReservationError {
     /// It is in no pool of this node, so nobody could get it.
@@ -36,7 +36,7 @@ pub enum ReservationError {
 }
 
 impl ReservationError {
-    /// Whether the answer is no as things stand, rather than that something failed.
+    /// Returns true if the answer is no as things stand, rather than that something failed.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Nowhere(_) | Self::NotReserved(_) | Self::Taken(_))
@@ -60,7 +60,7 @@ struct Stored {
     note: String,
 }
 
-/// What is reserved, by address as text.
+/// The reservations, by address as text.
 ///
 /// # Errors
 /// The store cannot be read. A line in it that is not ours to read is left out.

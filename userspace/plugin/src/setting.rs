@@ -64,7 +64,9 @@ pub(crate) fn standalone(conf: &NetworkConf) -> Result<Option<Standalone>, Error
         return Err(invalid("naru.pool: the configuration names subnets in ipam as well".to_owned()));
     }
     let (network, masquerade) = (conf.network.name.clone(), conf.ip_masq);
-    Ok((!subnets.is_empty()).then_some(Standalone { network, subnets, reserved, masquerade }))
+    let allow_overlap = conf.network.naru.allow_overlap;
+    let standalone = Standalone { network, subnets, reserved, masquerade, allow_overlap };
+    Ok((!standalone.subnets.is_empty()).then_some(standalone))
 }
 
 /// The subnet, or the fewest blocks that hold exactly the addresses from `rangeStart` to `rangeEnd`.

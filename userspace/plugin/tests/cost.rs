@@ -31,7 +31,7 @@ fn bytes_read() -> u64 {
     text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
 }
 
-/// What an ADD costs, followed by its DEL.
+/// The cost of an ADD; its DEL follows.
 fn add(node: &Node, conf: &Value) -> Cost {
     let pod = Netns::new("pod");
     let (start, before) = (Instant::now(), bytes_read());

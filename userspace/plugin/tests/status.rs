@@ -1,5 +1,5 @@
-//! Kind 15: STATUS says what the next ADD would do: an error where it would fail, none where it would work, and of damage
-//! that ADD repairs nothing, because STATUS repairs it too.
+//! Kind 15: STATUS says what the next ADD would do: an error where it would fail, none where it would work, and of
+//! damage that ADD repairs nothing, because STATUS repairs it too.
 
 mod harness;
 

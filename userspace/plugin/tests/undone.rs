@@ -1,5 +1,5 @@
-//! Kind 1: a node is ready by its state, not by a marker. Whatever init made or relies on, somebody undoes it on a machine
-//! without an agent: CHECK says so, the next ADD makes it again, and then every pod has its way out.
+//! Kind 1: a node is ready by its state, not by a marker. Whatever init made or relies on, somebody undoes it on a
+//! machine without an agent: CHECK says so, the next ADD makes it again, and then every pod has its way out.
 
 mod harness;
 
@@ -63,7 +63,7 @@ impl Site {
     }
 }
 
-/// What somebody does, as a line of a shell in the node's namespace, and what CHECK names.
+/// Acts of somebody, each as a line of a shell in the node's namespace, with the text that CHECK must show.
 const UNDONE: &[(&str, &str)] = &[
     ("sysctl -qw net.ipv4.ip_forward=0", "net.ipv4.conf.all.forwarding"),
     ("sysctl -qw net.ipv6.conf.all.forwarding=0", "net.ipv6.conf.all.forwarding"),

@@ -16,7 +16,7 @@ const LAYOUT: Layout = Layout { tables: include_str!("state.sql"), steps: &[], d
 /// Generations begin with the clock and go up by one: half of what a column holds is never reached.
 const LAST_GENERATION: i64 = i64::MAX / 2;
 
-/// How [`crate::StateStore::create`] found the store.
+/// The state in which [`crate::StateStore::create`] found the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Start {
     /// It is of this boot.

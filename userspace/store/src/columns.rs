@@ -1,4 +1,4 @@
-//! How ids and states stand in columns, and back.
+//! Conversion of ids and states to columns, and back.
 
 use std::net::IpAddr;
 

@@ -18,9 +18,9 @@ pub struct DelegatedLease {
     pub path: String,
     /// The boot it was made in.
     pub boot_id: String,
-    /// When it was made, in milliseconds since that boot began.
+    /// Time at which it was made, in milliseconds since that boot began.
     pub since: u64,
-    /// What the plugin answered; `None` while it has not.
+    /// The plugin's answer; `None` until there is one.
     pub result: Option<String>,
 }
 

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Error, ErrorCode, ffi};
 
-/// Why the store cannot be used.
+/// The reasons for which the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file is not there: the node was not initialised since it was started.
@@ -42,7 +42,7 @@ pub enum StoreError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What the library says.
+        /// The library's message.
         detail: String,
     },
     /// The file or its file system is read-only.
@@ -69,7 +69,7 @@ pub enum StoreError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The action that was tried.
         verb: &'static str,
         /// The refusal.
         source: io::Error,
@@ -85,7 +85,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anybody changing the file's content: CNI code 11.
+    /// Returns true if the same call may succeed later without anybody changing the file's content: CNI code 11.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         matches!(
@@ -94,7 +94,7 @@ impl StoreError {
         )
     }
 
-    /// Whether [`crate::StateStore::create`] mends it.
+    /// Returns true if [`crate::StateStore::create`] mends it.
     #[must_use]
     pub const fn wants_creation(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::OtherBoot { .. } | Self::Corrupt { .. } | Self::Older { .. })
@@ -143,7 +143,7 @@ fn is_full(error: ffi::Error) -> bool {
     error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
 }
 
-/// Whether a column or table is not what this schema says it is.
+/// Returns true if a column or table is not what this schema says it is.
 fn is_unreadable(error: &Error) -> bool {
     matches!(
         error,

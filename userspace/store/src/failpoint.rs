@@ -1,6 +1,6 @@
 //! Places at which tests make a process fail or die; compiled to nothing without the feature `failpoints`.
 
-/// What a test asks for at a step, by `NARU_FAILPOINT=<what>:<step>`.
+/// A test's request at a step, by `NARU_FAILPOINT=<what>:<step>`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whim {
     /// Nothing.

@@ -1,4 +1,4 @@
-//! Where a store may lie: on a file system whose locks hold and whose syncs reach something.
+//! The file systems on which a store may lie: those whose locks hold and whose syncs have an effect.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,8 @@ const NETWORK_FILESYSTEMS: [(u32, &str); 10] = [
     (0x7375_7245, "coda"),
     (0x0bd0_0bd0, "lustre"),
 ];
-/// What a program serves, be it sshfs, a bucket or glusterfs: the kernel cannot tell what its locks and syncs mean.
+/// A file system that a program serves, such as sshfs, a bucket or glusterfs: the kernel cannot tell the meaning of
+/// its locks and syncs.
 const FUSE: u32 = 0x6573_5546;
 /// Types that show that number too and are local: a block device's, a virtual machine's share.
 const LOCAL_FUSE: [&str; 2] = ["fuseblk", "virtiofs"];

@@ -166,7 +166,8 @@ impl Ledger for SqlLedger<'_> {
 
     fn in_use(&self, domain: &Domain, net: IpNet) -> Result<bool, StoreError> {
         let (first, last) = bounds(net);
-        let sql = "SELECT EXISTS (SELECT 1 FROM addresses WHERE domain = ?1 AND address BETWEEN ?2 AND ?3 AND state <> 2)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM addresses \
+                   WHERE domain = ?1 AND address BETWEEN ?2 AND ?3 AND state <> 2)";
         let values = params![domain.as_str(), first, last];
         let run = || self.connection.prepare_cached(sql)?.query_row(values, |row| row.get(0));
         self.named(run())

@@ -1,5 +1,5 @@
-//! What the node remembers: `state.db` (addresses and their owners, void after a reboot) and `node.db`
-//! (identity, blocks, what the host looked like before init; kept on disk).
+//! The node's memory: `state.db` (addresses and their owners, void after a reboot) and `node.db` (identity, blocks,
+//! the host's state before init; kept on disk).
 //!
 //! Both are SQLite databases used by several short-lived processes at once: made complete under a lock and
 //! moved into place, written to in short immediate transactions, never opened by anything but the library.

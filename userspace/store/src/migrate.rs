@@ -10,7 +10,8 @@ use rusqlite::{Connection, Result as SqlResult, TransactionBehavior};
 use crate::StoreError;
 use crate::open::{self, Durability, Layout};
 
-/// The beginning of every database, its length, and where `user_version` is in it (the library's file format, section 1.3).
+/// The beginning of every database, its length, and where `user_version` is in it (the library's file format, section
+/// 1.3).
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER: usize = 100;
 const VERSION_AT: usize = 60;
@@ -42,8 +43,8 @@ pub(crate) fn check_at(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     check(&open::connect_existing(path, layout)?, path, layout)
 }
 
-/// Refuses a newer schema without opening the database: a few microseconds are what every ADD has for it. One that is still
-/// in the log alone is not seen; whoever changes a schema writes it back.
+/// Refuses a newer schema without opening the database: a few microseconds are what every ADD has for it. One that is
+/// still in the log alone is not seen; whoever changes a schema writes it back.
 pub(crate) fn glance(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     match glimpse(path) {
         Some(found) if found > layout.schema() => {
@@ -53,7 +54,7 @@ pub(crate) fn glance(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     }
 }
 
-/// What the header of the file says of its schema; `None` where it is no database.
+/// The schema version in the header of the file; `None` if it is no database.
 fn glimpse(path: &Path) -> Option<i64> {
     let mut header = [0; HEADER];
     std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)).ok()?;
@@ -89,8 +90,8 @@ pub(crate) fn migrate(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A statement that the library refuses by itself, as one about a table that is not there, tells of damage: the schema's
-/// number promised otherwise. A full or read-only disk stays what it is.
+/// A statement that the library refuses by itself, as one about a table that is not there, tells of damage: the
+/// schema's number promised otherwise. A full or read-only disk stays what it is.
 fn unfit(path: &Path, schema: usize, error: rusqlite::Error) -> StoreError {
     match StoreError::sqlite(path, error) {
         StoreError::Sqlite { source, .. } => StoreError::Corrupt {

@@ -20,7 +20,7 @@ const UID: &str = "node.uid";
 const NAME: &str = "node.name";
 const BOOT: &str = "boot.last";
 
-/// Who the node is.
+/// The node's identity.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// Random, made at the first start, the node's for ever; a UUID of version 4.
@@ -93,21 +93,21 @@ impl NodeStore {
         Ok(open::open_existing(path, &LAYOUT, |_| Ok(()))?.0)
     }
 
-    /// Where the damaged store went that this one stands for: the node has a new uid, and what the host was
-    /// before naru came can no longer be told from this store alone.
+    /// The path to which the damaged store was moved that this one replaces: the node has a new uid, and this store
+    /// alone cannot tell the host's state before naru.
     #[must_use]
     pub fn replaced(&self) -> Option<&Path> {
         self.replaced.as_deref()
     }
 
-    /// Damaged stores that the one at `path` stands for, for as long as somebody keeps them: whoever opened it first may
-    /// have had nobody to tell.
+    /// Damaged stores that the one at `path` stands for, for as long as somebody keeps them: whoever opened it first
+    /// may have had nobody to tell.
     #[must_use]
     pub fn damaged_copies(path: &Path) -> Vec<PathBuf> {
         open::aside(path)
     }
 
-    /// Who the node is; makes the identity at the first call and keeps the name up to date.
+    /// The node's identity, which is made at the first call; the name is kept up to date.
     pub fn identity(&mut self, name: &str) -> Result<Identity, StoreError> {
         let fresh = random_uid(&self.path)?;
         self.transact(|transaction| {
@@ -158,7 +158,7 @@ impl NodeStore {
         self.transact(|transaction| Ok(transaction.execute(sql, [key, before])? > 0))
     }
 
-    /// What the thing was before.
+    /// The state of the thing before.
     pub fn journal_get(&self, key: &str) -> Result<Option<String>, StoreError> {
         let found = self.select("SELECT before FROM journal WHERE key = ?1", [key], |row| row.get(0))?;
         Ok(found.into_iter().next())

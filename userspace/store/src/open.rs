@@ -14,24 +14,25 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::{StoreError, filesystem, migrate};
 
-/// How often a process looks whether the others are done, and after how long each time: 10 s in all. A transaction
+/// Number of times that a process checks if the others are done, and the pause after each: 10 s in all. A transaction
 /// lasts less than a millisecond; the library's own pauses soon are 25 and 100 times that.
 const LOOKS: [(i32, Duration); 2] = [(100, Duration::from_micros(500)), (2000, Duration::from_millis(5))];
-/// How large the log of a database on disk becomes before it is written back.
+/// Size at which the log of a database on disk is written back.
 const LOG_LIMIT: u64 = 1 << 20;
 
-/// How far the disk is waited for, and with it the kind of journal.
+/// The extent to which the disk is waited for, and with it the kind of journal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Durability {
     /// Not at all: the content is void after a crash of the kernel anyway. What a transaction changes is saved beside
     /// the database, in a file that stays. A write-ahead log would be read whole, and its index made anew, by every
-    /// process that is alone with it, and would grow for ever: only a second transaction of one process begins it again.
+    /// process that is alone with it, and would grow for ever: only a second transaction of one process begins it
+    /// again.
     Boot,
     /// Every transaction is on the disk when it returns, by one sync of a write-ahead log.
     Disk,
 }
 
-/// What a database file should look like.
+/// The expected layout of a database file.
 pub(crate) struct Layout {
     /// Statements that make the tables of the newest schema.
     pub(crate) tables: &'static str,
@@ -94,7 +95,7 @@ pub(crate) fn connect_existing(path: &Path, layout: &Layout) -> Result<Connectio
     connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)
 }
 
-/// Whether the database's log is to be written back.
+/// Returns true if the database's log is to be written back.
 fn has_grown(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > LOG_LIMIT)
 }
@@ -139,16 +140,16 @@ fn sync_directory(path: &Path) -> Result<(), StoreError> {
     synced.map_err(|error| StoreError::io(path, "sync its directory", error))
 }
 
-/// What is added to a database's name for its lock file, and for the one that is to take its place.
+/// Suffixes of a database's name for its lock file, and for the file that is to replace it.
 const LOCK: &str = ".lock";
 const NEW: &str = ".new";
-/// What stands between a database's name and the mark of a damaged one that was moved aside.
+/// Separates a database's name from the mark of a damaged one that was moved aside.
 const DAMAGED: &str = ".damaged-";
-/// What the library keeps beside a database.
+/// Suffixes of the files that the library keeps beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Whether a file beside the database at `path` with this name is the database, or belongs to it: its lock, what the library
-/// keeps beside it, one that is being made, or a damaged one that was moved aside.
+/// Returns true if a file beside the database at `path` with this name is the database, or belongs to it: its lock,
+/// what the library keeps beside it, one that is being made, or a damaged one that was moved aside.
 pub fn is_file_of(path: &Path, name: &str) -> bool {
     let own = path.file_name().unwrap_or_default().to_string_lossy();
     let Some(rest) = name.strip_prefix(&*own) else { return false };
@@ -188,7 +189,7 @@ pub(crate) fn set_aside(path: &Path, mark: &str) -> Result<PathBuf, StoreError> 
     Ok(aside)
 }
 
-/// Whether a database could be made at `path`; its directory may have to be made first.
+/// Returns true if a database could be made at `path`; its directory may have to be made first.
 pub(crate) fn check_place(path: &Path) -> Result<(), StoreError> {
     let directory = path.ancestors().skip(1).find(|directory| directory.is_dir());
     filesystem::refuse_unsafe(path, directory.unwrap_or(Path::new("/")))
@@ -244,7 +245,7 @@ fn spare_memory() {
     });
 }
 
-/// Whether to look again for the `looks`th time; waits before it says so.
+/// Returns true if to look again for the `looks`th time; waits before it says so.
 fn look_again(looks: i32) -> bool {
     let pause = LOOKS.iter().find(|(until, _)| looks < *until);
     pause.map(|(_, pause)| thread::sleep(*pause)).is_some()

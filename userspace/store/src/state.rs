@@ -15,7 +15,7 @@ use crate::failpoint::reach;
 use crate::ledger::SqlLedger;
 use crate::open;
 
-/// Why nothing was reserved.
+/// The reasons for which nothing was reserved.
 pub type ReserveError = IpamError<StoreError>;
 
 /// `<run>/state.db`. Every call is one short transaction; nothing is held between calls, so any number of
@@ -52,7 +52,7 @@ impl StateStore {
         boot::glance(path)
     }
 
-    /// Whether a store could be made at `path`, as far as the file system of its directory says.
+    /// Returns true if a store could be made at `path`, as far as the file system of its directory says.
     pub fn check_place(path: &Path) -> Result<(), StoreError> {
         open::check_place(path)
     }
@@ -72,12 +72,12 @@ impl StateStore {
         self.transact(|ledger| ipam::assign(ledger, request, now))
     }
 
-    /// What [`StateStore::reserve`] would answer now; takes everything back.
+    /// The answer that [`StateStore::reserve`] would give now; everything is taken back.
     pub fn rehearse(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.undo(|ledger| ipam::assign(ledger, request, now))
     }
 
-    /// Whether anything could be written now; takes it back.
+    /// Returns true if anything could be written now; takes it back.
     pub fn rehearse_write(&mut self) -> Result<(), StoreError> {
         self.undo(|ledger| ledger.next_generation(Generation(0)).map(drop))
     }
@@ -133,7 +133,7 @@ impl StateStore {
         self.transact(|ledger| ipam::unreserve(ledger, domain, address))
     }
 
-    /// What the attachment holds, in the order of the addresses.
+    /// The addresses that the attachment holds, in order.
     pub fn lease_of(&self, domain: &Domain, owner: &AttachmentId) -> Result<Vec<Row>, StoreError> {
         self.view().held_by(domain, owner)
     }
@@ -154,7 +154,7 @@ impl StateStore {
         Ok(ranges.into_iter().map(|(_, range)| range).collect())
     }
 
-    /// What a pool's addresses of one family are used for.
+    /// The uses of a pool's addresses of one family.
     pub fn usage(&self, domain: &Domain, pool: &str, family: Family) -> Result<Usage, StoreError> {
         ipam::usage(&self.view(), (domain, pool, family))
     }
@@ -211,7 +211,7 @@ impl StateStore {
         Ok(freed)
     }
 
-    /// What is wrong in the bitmaps of free addresses, by the rows.
+    /// The faults in the bitmaps of free addresses, compared with the rows.
     pub fn index_faults(&self) -> Result<Vec<IndexFault>, StoreError> {
         let named = |error| StoreError::sqlite(&self.path, error);
         // One picture of rows and bitmaps; nothing is written.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 /// Crates of ours, each with those of ours that it may use outside tests.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("naru-abi", &[]),
     ("naru-packet", &["naru-abi"]),
     ("naru-datapath", &["naru-abi", "naru-packet"]),
@@ -27,7 +27,11 @@ const MAY_USE: [(&str, &[&str]); 18] = [
         &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-sandbox", "naru-store"],
     ),
     ("naru-lab", &["naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-sandbox"]),
-    ("naru-agent", &["naru-bpf", "naru-cluster", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
+    ("naru-view", &["naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
+    (
+        "naru-agent",
+        &["naru-bpf", "naru-cluster", "naru-core", "naru-netlink", "naru-node", "naru-store", "naru-view"],
+    ),
     (
         "naru",
         &[
@@ -41,6 +45,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "naru-netlink",
             "naru-node",
             "naru-store",
+            "naru-view",
         ],
     ),
     ("xtask", &[]),

@@ -1,5 +1,5 @@
-//! The load generator: two threads, each in a pod's namespace, both on one CPU with all that the kernel does for them, or
-//! on two.
+//! The load generator: two threads, each in a pod's namespace, both on one CPU with all that the kernel does for
+//! them, or on two.
 
 mod cpu;
 mod guard;

@@ -1,5 +1,5 @@
-//! Layouts of ABI 4 (and 3) by their bytes, and what of them each value of this version is made of. Integers are in host
-//! order.
+//! Layouts of ABI 4 (and 3) by their bytes, and what of them each value of this version is made of. Integers are in
+//! host order.
 //!
 //! | map | key | value |
 //! |---|---|---|
@@ -20,11 +20,12 @@ pub(super) type OldCounter = [u8; 16];
 pub(super) type OldCounters = [u8; 16 + 16 * OUTCOMES_THEN];
 pub(super) type OldSlot = [u8; 8 + 16 + 16 * OUTCOMES_THEN];
 
-/// Where the received packets are in a slot, in words of eight bytes; the outcomes follow.
+/// The offset of the received packets in a slot, in words of eight bytes; the outcomes follow.
 pub(super) const SLOT_COUNTERS: usize = 1;
 /// Entries of `POD_SLOTS`.
 pub(super) const SLOTS: u32 = 512;
-/// Outcomes, by their labels in the order of their numbers: six verdicts, twelve reasons for the stack, sixteen for a drop.
+/// Outcomes, by their labels in the order of their numbers: six verdicts, twelve reasons for the stack, sixteen for a
+/// drop.
 pub(super) const OUTCOMES_THEN: usize = 34;
 const LABELS: [&str; OUTCOMES_THEN] = [
     "peer",
@@ -93,7 +94,7 @@ pub(super) fn flow_key(old: &OldFlowKey) -> FlowKey {
     }
 }
 
-/// What is known of a flow.
+/// Converts the value of a flow.
 pub(super) fn flow(_key: FlowKey, old: &OldFlow) -> FlowValue {
     FlowValue { last_seen: u64::from_ne_bytes(*old) }
 }
@@ -103,7 +104,7 @@ pub(super) fn slot_owner(old: &OldSlot) -> u32 {
     word(old, 0)
 }
 
-/// Where the counter of each old outcome is now; `None` for one that has no successor.
+/// The present index of each old outcome's counter; `None` if it has no successor.
 pub(super) fn outcomes() -> [Option<usize>; OUTCOMES_THEN] {
     LABELS.map(|label| (0..OUTCOMES).find(|at| Outcome::at(*at).is_some_and(|now| now.label() == label)))
 }

@@ -1,5 +1,5 @@
-//! Programs of a few instructions that work on maps from process context, run by `BPF_PROG_TEST_RUN` with what they need in
-//! the first bytes of their packet. Instructions are written down as `linux/bpf.h` numbers them.
+//! Programs of a few instructions that work on maps from process context, run by `BPF_PROG_TEST_RUN` with what they
+//! need in the first bytes of their packet. Instructions are written down as `linux/bpf.h` numbers them.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use crate::trial;
 const LOOKUP: u32 = 1;
 /// `BPF_PSEUDO_MAP_FD`, in the place of a source register.
 const MAP_FD: u8 = 1;
-/// Where `struct __sk_buff` has the packet's beginning and end.
+/// Offsets of the packet's beginning and end in `struct __sk_buff`.
 const DATA: i16 = 76;
 const DATA_END: i16 = 80;
 /// Bytes of a packet that a test run takes.

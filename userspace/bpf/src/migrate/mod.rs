@@ -1,17 +1,18 @@
 //! From an older version of the ABI to this one, under running traffic and without a packet lost.
 //!
-//! 1. The new maps and programs are made beside the old ones ([`crate::install`]), and filled: what old programs learned
-//!    is converted ([`Migration::copy`]), the rest is written by the node's plan. Old programs do all the work.
-//! 2. Wherever an old program is, its successor takes its place ([`Migration::swap`]): ingress first, then egress. Until all
-//!    are, one map of flows is written and the other read. So the new maps are *held*: no packet fits an MTU of 0, and what
-//!    does not fit takes the node's stack, which restores every address by itself. A packet is decided by one program, the
-//!    old or the new.
+//! 1. The new maps and programs are made beside the old ones ([`crate::install`]), and filled: what old programs
+//!    learned is converted ([`Migration::copy`]), the rest is written by the node's plan. Old programs do all the
+//!    work.
+//! 2. Wherever an old program is, its successor takes its place ([`Migration::swap`]): ingress first, then egress.
+//!    Until all are, one map of flows is written and the other read. So the new maps are *held*: no packet fits an
+//!    MTU of 0, and what does not fit takes the node's stack, which restores every address by itself. A packet is
+//!    decided by one program, the old or the new.
 //! 3. What old programs learned meanwhile is copied once more, and the hold ends ([`Migration::settle`]).
 //! 4. The old pins go ([`Migration::discard`]).
 //!
 //! Marks in the new directory say how far it came; whoever is killed is followed by one who goes on from there.
-//! `ROUTES` and `CONFIG` are not converted but written by the plan, which knows all that is in them. `WAYS` starts empty: it
-//! remembers the kernel's answers for a quarter of a second.
+//! `ROUTES` and `CONFIG` are not converted but written by the plan, which knows all that is in them. `WAYS` starts
+//! empty: it remembers the kernel's answers for a quarter of a second.
 
 mod abi4;
 mod code;
@@ -64,7 +65,7 @@ impl Migration {
         Ok(older.find(is_whole).map(|older| Self { older, pins: pins.clone() }))
     }
 
-    /// Whether the old maps still are to be copied: an earlier process may have come further.
+    /// Returns true if the old maps still are to be copied: an earlier process may have come further.
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
         !self.mark(SETTLED).exists()
@@ -88,8 +89,8 @@ impl Migration {
         swap::all(&self.older, &self.pins)
     }
 
-    /// Copies what the old programs wrote since [`Migration::copy`], and ends the hold of the pods; the plan, which writes
-    /// `ROUTES` as they should be, ends that of other nodes.
+    /// Copies what the old programs wrote since [`Migration::copy`], and ends the hold of the pods; the plan, which
+    /// writes `ROUTES` as they should be, ends that of other nodes.
     ///
     /// # Errors
     /// As [`Migration::copy`].

@@ -35,8 +35,8 @@ impl Mover {
         Program::load(&code).map(Self)
     }
 
-    /// Moves what this CPU has in the old map under the one key to the new map's other key. Where that is gone, the pod is,
-    /// and with it the reason to keep what was counted.
+    /// Moves what this CPU has in the old map under the one key to the new map's other key. Where that is gone, the
+    /// pod is, and with it the reason to keep what was counted.
     pub(super) fn run(&self, then: u32, now: u32) -> io::Result<()> {
         self.0.run(&[then, now]).map(drop)
     }
@@ -59,7 +59,7 @@ pub(super) fn on_each_cpu(work: impl Fn(usize) -> io::Result<()> + Sync) -> io::
     thread::scope(|scope| scope.spawn(walk).join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
 }
 
-/// Where a word is.
+/// The place of a word.
 fn place(word: usize) -> io::Result<i16> {
     i16::try_from(word * 8).map_err(|_| io::ErrorKind::InvalidInput.into())
 }

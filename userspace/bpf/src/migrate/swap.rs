@@ -1,5 +1,5 @@
-//! Putting each new program in the place of its predecessor, wherever that is: behind a pinned link, in a filter, or in a
-//! chain without a link. Each exchange is one step of the kernel's: a packet meets the one program or the other.
+//! Putting each new program in the place of its predecessor, wherever that is: behind a pinned link, in a filter, or
+//! in a chain without a link. Each exchange is one step of the kernel's: a packet meets the one program or the other.
 
 use std::{
     collections::BTreeMap,
@@ -105,7 +105,8 @@ fn passed_over(ifindex: u32, result: io::Result<()>) -> Result<()> {
 
 /// The index of every interface of this thread's network namespace.
 fn interfaces() -> io::Result<Vec<u32>> {
-    // SAFETY: the call answers an array that ends with an index of 0, or null; it is given back below and not used after.
+    // SAFETY: the call answers an array that ends with an index of 0, or null; it is given back below and not used
+    // after.
     unsafe {
         let all = libc::if_nameindex();
         if all.is_null() {

@@ -21,6 +21,8 @@ pub struct NaruKeys {
     pub ipam_timeout: Option<u32>,
     /// `pool`: the pool of the node from which addresses come instead of its blocks.
     pub pool: Option<String>,
+    /// `allowOverlap`: the subnets are taken although addresses, links or routes of the machine lie in them.
+    pub allow_overlap: bool,
     /// `shortcut: "off"`: the pod's packets take the node's stack in both directions.
     pub no_shortcut: bool,
 }
@@ -50,6 +52,7 @@ impl NaruKeys {
             )?,
             ipam_timeout: timeout(&mut fields, "ipamTimeout")?,
             pool: fields.take::<String>("pool")?.filter(|name| !name.is_empty()),
+            allow_overlap: fields.take::<bool>("allowOverlap")?.unwrap_or(false),
             no_shortcut: choice(&mut fields, "shortcut", &[("on", false), ("off", true)])?,
         };
         fields.refuse_rest()?;

@@ -160,8 +160,8 @@ impl CniResult {
     }
 }
 
-/// Refuses a list in the place of an object, which serde would read as an object's fields in their order: of an empty one
-/// nothing is left to compare with.
+/// Refuses a list in the place of an object, which serde would read as an object's fields in their order: of an empty
+/// one nothing is left to compare with.
 fn refuse_lists(result: &Value) -> Result<(), String> {
     let Value::Object(fields) = result else { return Err(format!("expected an object, found {result}")) };
     let single = ["ip4", "ip6", "dns"].into_iter().filter_map(|key| Some((key, fields.get(key)?)));

@@ -23,7 +23,7 @@ pub enum Command {
 }
 
 impl fmt::Display for Command {
-    /// What of the actual state is not as it should be.
+    /// Describes the differences of the actual state.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SetEntry(to, _) => write!(f, "map ROUTES: {to} is missing or not as it should be"),

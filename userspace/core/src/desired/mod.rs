@@ -16,11 +16,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 pub use diff::{Command, diff};
-pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, overhead, path_mtu};
+pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, carried, overhead, path_mtu};
 pub use nat::Nat;
-pub use next_hops::{NextHop, NextHops, Path, Paths, Remote};
+pub use next_hops::{NextHop, NextHops, Path, Paths, Remote, Via};
 pub use rules::{ForeignRules, Rule, Selector};
-pub use state::{KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, RouteKey, State};
+pub use state::{KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, Rank, RouteKey, State};
 
 use crate::cluster::{ClusterSpec, NodeSpec};
 
@@ -48,10 +48,10 @@ pub struct Inputs<'a> {
     pub masqueraded: &'a [IpNet],
     /// Networks that other IPAM plugins give pods addresses of.
     pub delegated: &'a [IpNet],
-    /// Where the rules of others begin.
+    /// The preference at which the rules of others begin.
     pub foreign_rules: ForeignRules,
-    /// The addresses that this machine has now. They are the node's where the cluster does not name it, and what the
-    /// cluster says is the node's counts as source only if it is among them.
+    /// The addresses that this machine has now. They are the node's addresses if the cluster does not name the node.
+    /// An address that the cluster gives to the node is used as a source only if it is among them.
     pub host_addresses: &'a [IpAddr],
     /// The paths to the other nodes' addresses.
     pub paths: &'a Paths,

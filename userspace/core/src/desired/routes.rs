@@ -2,14 +2,15 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Inputs, KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, NextHop, RouteKey};
+use super::{Inputs, KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, NextHop, Rank, RouteKey};
 
 /// The desired kernel routes: to local pods, to remote blocks, to remote nodes (for pods' forwarded packets), and
-/// unreachable routes for ranges of the cluster that no pod and no node holds.
+/// unreachable routes for ranges of the cluster that no pod and no node holds. Below each route that names a source is
+/// a spare.
 pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, KernelRoute> {
     let mut routes = BTreeMap::new();
     for prefix in inputs.own_prefixes().chain(inputs.cluster.ranges.iter().copied()) {
-        let key = RouteKey { table: MAIN_TABLE, destination: prefix, unreachable: true };
+        let key = RouteKey { table: MAIN_TABLE, destination: prefix, rank: Rank::Unreachable };
         routes.insert(key, KernelRoute { hop: KernelHop::Unreachable, source: None, mtu: None });
     }
     for remote in inputs.remotes() {
@@ -21,7 +22,8 @@ pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, KernelRoute> {
         // Addresses that need no tunnel are reached by the main table, as for the node's own packets.
         let tunnelled = |address: &&IpAddr| matches!(remote.to(**address), NextHop::Tunnel { .. });
         for address in remote.node.addresses.iter().filter(tunnelled) {
-            let route = KernelRoute { hop: KernelHop::Overlay, source: None, mtu: Some(remote.tunnel_mtu()) };
+            let mtu = Some(remote.tunnel_mtu(*address));
+            let route = KernelRoute { hop: KernelHop::Overlay, source: None, mtu };
             routes.insert(to(NODE_TABLE, IpNet::from(*address)), route);
         }
     }
@@ -30,6 +32,11 @@ pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, KernelRoute> {
         let route = KernelRoute { hop, source: inputs.source(pod.address), mtu: Some(pod.mtu) };
         routes.insert(to(MAIN_TABLE, IpNet::from(pod.address)), route);
     }
+    let spare = |(key, route): (&RouteKey, &KernelRoute)| {
+        route.source.map(|_| (RouteKey { rank: Rank::Spare, ..*key }, KernelRoute { source: None, ..*route }))
+    };
+    let spares: Vec<_> = routes.iter().filter_map(spare).collect();
+    routes.extend(spares);
     routes
 }
 
@@ -43,5 +50,5 @@ impl From<NextHop> for KernelHop {
 }
 
 const fn to(table: u32, destination: IpNet) -> RouteKey {
-    RouteKey { table, destination, unreachable: false }
+    RouteKey { table, destination, rank: Rank::First }
 }

@@ -4,12 +4,13 @@ use ipnet::IpNet;
 
 use super::{Inputs, MAIN_TABLE, NODE_TABLE};
 
-/// Where the rules for packets to pods stand: before those of strongSwan (220), Amazon's plugin (512) and Tailscale (5210).
+/// Preference of the rules for packets to pods: before those of strongSwan (220), Amazon's plugin (512) and Tailscale
+/// (5210).
 const PODS_PREFERENCE: u32 = 150;
-/// Where the rules for what pods send to other nodes stand.
+/// Preference of the rules for packets of pods to other nodes.
 const NODES_PREFERENCE: u32 = 5230;
 
-/// Which packets a policy rule is for.
+/// The packets that a policy rule selects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Selector {
     /// Packets from the prefix.
@@ -21,7 +22,7 @@ pub enum Selector {
 /// A policy rule of ours.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Rule {
-    /// Which packets.
+    /// The selected packets.
     pub selector: Selector,
     /// The table they are looked up in.
     pub table: u32,
@@ -41,7 +42,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The place of the first rule of others that packets meet before the main table, by family; `None` where there is none.
+/// The place of the first rule of others that packets meet before the main table, by family; `None` where there is
+/// none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct ForeignRules {
     /// Of IPv4.
@@ -58,9 +60,9 @@ impl ForeignRules {
     }
 }
 
-/// Local pods' forwarded packets look remote nodes up in our table, as soon as there is a remote node. Where others have
-/// rules that could lead packets to pods elsewhere (a VPN's default route), the pods are looked up in the main table before.
-/// Without such rules ours would only cost every look-up its time.
+/// Local pods' forwarded packets look remote nodes up in our table, as soon as there is a remote node. Where others
+/// have rules that could lead packets to pods elsewhere (a VPN's default route), the pods are looked up in the main
+/// table before. Without such rules ours would only cost every look-up its time.
 pub fn rules(inputs: &Inputs<'_>) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::new();
     if inputs.remotes().next().is_some() {
@@ -86,7 +88,7 @@ pub fn rules(inputs: &Inputs<'_>) -> BTreeSet<Rule> {
     rules
 }
 
-/// What pods have addresses in, here and on other nodes; none that another holds.
+/// The ranges from which pods have addresses, here and on other nodes, without those inside others.
 fn pod_ranges(inputs: &Inputs<'_>) -> BTreeSet<IpNet> {
     let remote = inputs.remotes().flat_map(|remote| remote.node.blocks.iter().copied());
     let all: BTreeSet<IpNet> =

@@ -13,22 +13,33 @@ pub const MAIN_TABLE: u32 = 254;
 /// The table in which pods' forwarded packets look up remote nodes.
 pub const NODE_TABLE: u32 = 5230;
 
-/// The key of a kernel route. An unreachable route does not replace another route to the same prefix, because its
-/// metric is higher.
+/// The rank of a route among those to one prefix. A later rank has a higher metric: it counts if the earlier are gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Rank {
+    /// The route itself.
+    First,
+    /// The same route without a preferred source: the kernel removes the first route together with the address that
+    /// it names.
+    Spare,
+    /// The route by which senders are told that nothing is there.
+    Unreachable,
+}
+
+/// The key of a kernel route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RouteKey {
     /// Routing table.
     pub table: u32,
     /// Destination.
     pub destination: IpNet,
-    /// True for the unreachable route of that prefix.
-    pub unreachable: bool,
+    /// Its rank among the routes to that prefix.
+    pub rank: Rank,
 }
 
 /// The content of a kernel route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct KernelRoute {
-    /// The next hop.
+    /// The next hop's address.
     pub hop: KernelHop,
     /// Preferred source of the node's own packets.
     pub source: Option<IpAddr>,
@@ -62,7 +73,7 @@ pub enum KernelHop {
 pub struct State {
     /// The map `ROUTES`.
     pub entries: BTreeMap<IpNet, RouteValue>,
-    /// Kernel routes of our protocol.
+    /// Kernel routes with naru's protocol number.
     pub routes: BTreeMap<RouteKey, KernelRoute>,
     /// Our policy rules.
     pub rules: BTreeSet<Rule>,

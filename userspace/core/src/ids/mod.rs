@@ -8,5 +8,5 @@ mod netns;
 
 pub use alias::{Alias, InvalidAlias, Label};
 pub use attachment::{AttachmentId, InvalidId, PodName, host_ifname};
-pub use hash::stable_hash;
+pub use hash::{fnv1a, stable_hash};
 pub use netns::{Generation, InvalidNetnsId, NetnsId};

@@ -1,5 +1,4 @@
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use crate::ids::{Alias, AttachmentId, Generation, NetnsId};
 use crate::ipam::{Domain, Millis, Row};
@@ -121,6 +120,27 @@ pub enum Action {
         /// The veth's index.
         ifindex: u32,
     },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adopt { owner, addresses, .. } => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                write!(f, "{owner}: write {} into the store", addresses.join(" and "))
+            }
+            Self::Free { address, .. } => write!(f, "{address}: free it, nothing holds it any more"),
+            Self::Quarantine { address, .. } => write!(f, "{address}: give it to nobody, several have it"),
+            Self::DeleteLink { name, .. } => write!(f, "{name}: delete the veth of no attachment"),
+            Self::DeleteEntry(entry) => {
+                write!(f, "{}: delete the map entry that leads nowhere", entry.address)
+            }
+            Self::DeleteRoute(route) => write!(f, "{}: delete the route that leads nowhere", route.address),
+            Self::ForgetInterface(index) => write!(f, "interface {index}: forget it, it is gone"),
+            Self::RestoreEntry { address, .. } => write!(f, "{address}: write its map entry again"),
+            Self::RestoreRoute { address, .. } => write!(f, "{address}: write its route again"),
+        }
+    }
 }
 
 /// The certainty that is needed before anything is removed.

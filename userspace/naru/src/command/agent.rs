@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::init::{request, source};
 use crate::args::AgentArgs;
 
-/// What is logged unless `NARU_LOG` says otherwise.
+/// The log filter unless `NARU_LOG` sets another.
 const FILTER: &str = if cfg!(feature = "debug") { "info,naru_datapath=debug" } else { "info" };
 
 /// Init, then follow the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.
@@ -23,7 +23,10 @@ pub fn run(paths: &Paths, args: &AgentArgs) -> anyhow::Result<()> {
         move || follow_log(&pins)
     });
     let source = Box::new(source(paths, &args.init));
-    let mirror = Mirror::new(paths.clone(), request(paths, &args.init, None)?, source);
+    let mirror = Mirror::new(paths.clone(), request(paths, &args.init, None)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(follow(mirror, Duration::from_secs(args.interval)))
+    let end = runtime.block_on(follow(mirror, source, Duration::from_secs(args.interval)));
+    // A read of a file that hangs is not waited for.
+    runtime.shutdown_background();
+    end
 }

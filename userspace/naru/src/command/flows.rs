@@ -10,11 +10,11 @@ use crate::report::{OutputArgs, Table, print_json};
 /// One entry of `FLOWS`. `naru flows --json` is a list of these, in the order of the map's keys.
 #[derive(Serialize)]
 struct Flow {
-    /// Who sends the packets that must take the stack.
+    /// The sender of the packets that must take the stack.
     source: IpAddr,
     /// From which port; 0 for fragments, and for protocols without ports.
     source_port: u16,
-    /// To whom.
+    /// The receiver.
     destination: IpAddr,
     /// To which port.
     destination_port: u16,

@@ -1,10 +1,13 @@
 use naru_node::machine::MARKS;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use naru_abi::{RouteKind, RouteValue};
 use naru_bpf::Routes;
-use naru_netlink::links::{Links, Route, RouteTarget};
+use naru_netlink::links::{self, Links, Route, RouteTarget};
 use naru_node::paths::Paths;
 use serde::Serialize;
 
@@ -17,7 +20,7 @@ struct Entry {
     prefix: IpNet,
     /// `tunnel`, `direct`, `local-block`, `remote-node`, `local-node`, `no-masquerade` or `direct-node`.
     kind: String,
-    /// Where the tunnel ends; null for local kinds.
+    /// The address at which the tunnel ends; null for local kinds.
     node: Option<IpAddr>,
     /// Path MTU in bytes; null where it does not apply.
     mtu: Option<u32>,
@@ -78,9 +81,12 @@ fn entry(
     })
 }
 
-/// Our kernel routes by destination; of two to the same, the one that leads somewhere.
+/// Our kernel routes by destination; of two to the same, the one that leads somewhere, and of those not the spare.
 fn kernel_routes(links: &Links) -> anyhow::Result<BTreeMap<IpNet, KernelRoute>> {
     let mut routes = links.routes()?;
+    let named: BTreeSet<IpNet> =
+        routes.iter().filter(|route| !route.is_spare()).map(|route| route.destination).collect();
+    routes.retain(|route| !route.is_spare() || !named.contains(&route.destination));
     routes.sort_by_key(|route| route.target != RouteTarget::Unreachable);
     let mut kernel = BTreeMap::new();
     for route in routes {
@@ -102,6 +108,6 @@ fn kernel_route(links: &Links, route: Route) -> anyhow::Result<KernelRoute> {
 fn words(route: &KernelRoute) -> String {
     let Some(device) = &route.device else { return "unreachable".into() };
     let via = route.via.map_or_else(String::new, |via| format!("via {via} "));
-    let table = if route.table == 254 { String::new() } else { format!(" table {}", route.table) };
+    let table = if route.table == links::MAIN { String::new() } else { format!(" table {}", route.table) };
     format!("{via}dev {device}{table}")
 }

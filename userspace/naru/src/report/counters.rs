@@ -22,13 +22,13 @@ impl From<Counter> for Tally {
 /// `{"hook": "from_pod", "class": "verdict", "outcome": "peer", "packets": 1, "bytes": 98}`
 #[derive(Serialize, Clone, PartialEq, Eq, Debug)]
 pub struct HookRow {
-    /// Where: the label of a `naru_abi::Hook`, such as `from_pod`.
+    /// The label of a `naru_abi::Hook`, such as `from_pod`.
     pub hook: &'static str,
     /// `verdict`, `stack` or `drop`.
     pub class: &'static str,
     /// Label of verdict or reason, as in `naru_abi`.
     pub outcome: &'static str,
-    /// How much.
+    /// The count.
     #[serde(flatten)]
     pub tally: Tally,
 }
@@ -46,7 +46,7 @@ pub struct PodRow {
     pub tx: Tally,
     /// Handed to the pod.
     pub rx: Tally,
-    /// What became of the packets it sent.
+    /// The outcomes of the packets that it sent.
     pub outcomes: Vec<OutcomeRow>,
 }
 
@@ -57,7 +57,7 @@ pub struct OutcomeRow {
     pub class: &'static str,
     /// Label of verdict or reason.
     pub outcome: &'static str,
-    /// How much.
+    /// The count.
     #[serde(flatten)]
     pub tally: Tally,
 }
@@ -68,7 +68,7 @@ impl OutcomeRow {
     }
 }
 
-/// What came to which end at which hook; ends that nothing came to are left out.
+/// Counters by hook and outcome; those at zero are left out.
 pub fn hooks(datapath: &Datapath) -> anyhow::Result<Vec<HookRow>> {
     let totals = datapath.stats()?.totals()?;
     let rows = totals.into_iter().filter(|total| total.counter.packets != 0).map(|total| HookRow {

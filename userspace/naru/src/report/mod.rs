@@ -1,11 +1,11 @@
-//! What commands print: plain rows for JSON and for tables.
+//! The output of commands: plain rows for JSON and for tables.
 
 mod counters;
 mod output;
 mod pods;
 mod table;
 
-pub use counters::{HookRow, PodRow, Tally, hooks, pods};
+pub use counters::{HookRow, PodRow, hooks, pods};
 pub use output::OutputArgs;
 pub use pods::Owners;
 pub use table::Table;

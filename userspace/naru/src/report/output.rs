@@ -1,6 +1,6 @@
 use clap::Args;
 
-/// How to print.
+/// The form of the output.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct OutputArgs {
     /// Print JSON of a stable shape in place of a table.

@@ -5,7 +5,7 @@ use naru_netlink::links::Links;
 use naru_node::{host, machine::MARKS, paths::Paths};
 use naru_store::StateStore;
 
-/// Who is behind an interface or an address: from the store, else from the interface's alias.
+/// Owners of interfaces and addresses: from the store, else from the interface's alias.
 #[derive(Debug, Default)]
 pub struct Owners {
     names: BTreeMap<u32, String>,
@@ -31,7 +31,8 @@ impl Owners {
         owners
     }
 
-    /// The pod behind the interface: `default/web-0`, or the attachment where the runtime named no pod; empty if unknown.
+    /// The pod behind the interface: `default/web-0`, or the attachment where the runtime named no pod; empty if
+    /// unknown.
     pub fn of_interface(&self, ifindex: u32) -> &str {
         self.names.get(&ifindex).map_or("", String::as_str)
     }
@@ -44,11 +45,6 @@ impl Owners {
     /// Name of the interface, empty if there is none.
     pub fn interface(&self, ifindex: u32) -> &str {
         self.interfaces.get(&ifindex).map_or("", String::as_str)
-    }
-
-    /// Every interface that has an owner, by index.
-    pub fn interfaces(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.interfaces.iter().map(|(index, name)| (*index, name.as_str()))
     }
 
     fn take(&mut self, row: &Row) {

@@ -69,7 +69,7 @@ impl Machine {
                 .iter()
                 .all(|device| machine.ip(&format!("link show {device}")).contains("state UP"))
         };
-        wait("the carrier", Duration::from_secs(10), has_carrier);
+        wait("the carrier", Duration::from_secs(60), has_carrier);
         fs::create_dir_all(machine.path("config")).unwrap();
         fs::create_dir_all(machine.path("cni/conf")).unwrap();
         machine
@@ -149,7 +149,7 @@ impl Machine {
         (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
     }
 
-    /// Whether `naru` prints `words`, however it ends.
+    /// Returns true if `naru` prints `words`, however it ends.
     pub fn says(&self, arguments: &[&str], words: &str) -> bool {
         text(&self.naru(arguments).output().unwrap().stdout).contains(words)
     }
@@ -182,7 +182,7 @@ impl Machine {
         let mut command = self.naru(&["agent", "--interval", &seconds.to_string()]);
         let child = command.env("NARU_LOG", "debug").stderr(Stdio::from(log)).spawn().unwrap();
         let agent = Agent { child };
-        wait("the agent to follow", Duration::from_secs(10), || self.agent_log().contains("following "));
+        wait("the agent to follow", Duration::from_secs(60), || self.agent_log().contains("following "));
         agent
     }
 
@@ -279,6 +279,14 @@ impl Agent {
     pub fn terminate(mut self) -> bool {
         run(Command::new("kill").arg(self.child.id().to_string()));
         self.child.wait().unwrap().success()
+    }
+
+    /// CPU time used so far, to the hundredth of a second.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10)
     }
 
     /// Resident memory in bytes. A debug binary is fifteen times the size of a release binary, so its own pages are

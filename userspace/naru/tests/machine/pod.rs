@@ -98,7 +98,7 @@ impl Pod {
         assert!(self.call_as(machine, "DEL", &self.name).status.success());
     }
 
-    /// Whether an address answers it.
+    /// Returns true if an address answers it.
     pub fn can_ping(&self, address: &str) -> bool {
         let mut ping = Command::new("ip");
         ping.args(["netns", "exec", &self.name, "ping", "-c1", "-W1", address]);

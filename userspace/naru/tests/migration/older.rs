@@ -1,7 +1,7 @@
 //! Turns a node's clock back: its datapath becomes the one of ABI 4, object and layouts, as an older naru left it.
 //!
-//! `abi4.o` is `target/bpf/naru-datapath.o` of the last commit with that ABI, without debug information and with the texts
-//! that only those name blotted out; it is not built here because its sources are no longer.
+//! `abi4.o` is `target/bpf/naru-datapath.o` of the last commit with that ABI, without debug information and with the
+//! texts that only those name blotted out; it is not built here because its sources are no longer.
 
 use std::{
     fs,
@@ -41,7 +41,7 @@ const KINDS: [&str; 7] =
 /// Bytes of a value of `POD_SLOTS`.
 const SLOT: usize = 568;
 
-/// Where the older version's pins are.
+/// The directory of the older version's pins.
 pub fn pins(machine: &Machine) -> Pins {
     Pins::at(machine.path(&format!("run/bpf/abi{PINNED}")))
 }
@@ -152,7 +152,8 @@ fn take_filters(machine: &Machine, old: &Pins) {
             let Some(name) = names.iter().find(|name| shown.contains(**name)) else { continue };
             let pin = old.program(name).display().to_string();
             machine.tool(&format!(
-                "tc filter replace dev {device} {at} protocol all pref 5230 handle 1 bpf direct-action object-pinned {pin}"
+                "tc filter replace dev {device} {at} protocol all pref 5230 handle 1 \
+                 bpf direct-action object-pinned {pin}"
             ));
         }
     }
@@ -195,7 +196,7 @@ pub fn neighbour(machine: &Machine, cluster: &str) -> Machine {
     other
 }
 
-/// What the older version's programs recorded of flows.
+/// The number of flows that the older version's programs recorded.
 pub fn flows(machine: &Machine) -> usize {
     let map: HashMap<MapData, [u8; 40], [u8; 8]> = open(pins(machine).map("FLOWS"));
     map.keys().count()

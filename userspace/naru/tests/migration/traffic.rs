@@ -12,9 +12,9 @@ use std::{
 
 use naru_netlink::netns::{in_netns, open_netns};
 
-/// How long an answer may take on a machine that is busy with other tests.
+/// Time that an answer may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long what ends must take to come at all.
+/// Pause between two checks of a condition.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Runs `work` in the network namespace of that name.
@@ -37,7 +37,8 @@ pub fn echo(namespace: &str, port: u16, stop: &AtomicBool) {
     });
 }
 
-/// Asks from a new port each time, and waits for the answer from just there: which questions were not answered, by number.
+/// Asks from a new port each time, and waits for the answer from just there: which questions were not answered, by
+/// number.
 pub fn ask(namespace: &str, to: SocketAddr, stop: &AtomicBool, asked: &AtomicU64) -> Vec<(SocketAddr, u64)> {
     inside(namespace, || {
         let mut lost = Vec::new();

@@ -1,4 +1,4 @@
-//! What the kernel says of a flow, read where it lies.
+//! The kernel's message about a flow, read in place.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -43,7 +43,7 @@ impl<'a> Entry<'a> {
         tuples.flat_map(attributes).filter_map(|(_, content)| address(content))
     }
 
-    /// Whether both ends of a TCP connection have closed it, or one has reset it.
+    /// Returns true if both ends of a TCP connection have closed it, or one has reset it.
     pub(super) fn is_closed(&self) -> bool {
         let tcp = self.attribute(PROTOINFO).and_then(|info| find(info, PROTOINFO_TCP));
         let state = tcp.and_then(|tcp| find(tcp, TCP_STATE)).and_then(|state| state.first());

@@ -1,5 +1,5 @@
-//! Flows as the kernel lists them in text. A dump by ctnetlink takes the lock of every bucket, also of those without a flow:
-//! 10 ms with 262,144 of them, where this file takes .1 to 2.
+//! Flows as the kernel lists them in text. A dump by ctnetlink takes the lock of every bucket, also of those without
+//! a flow: 10 ms with 262,144 of them, where this file takes .1 to 2.
 
 use std::{fs, net::IpAddr};
 
@@ -11,8 +11,8 @@ const ECHOES: [(i32, &str); 2] = [(libc::IPPROTO_ICMP, "0"), (libc::IPPROTO_ICMP
 const WITH_PORTS: [i32; 5] =
     [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_UDPLITE, libc::IPPROTO_SCTP, libc::IPPROTO_DCCP];
 
-/// The flows that have one of the addresses at any end, before or after translation, named by their answers. `None` where
-/// the file is not there, or has one of these that cannot be named so.
+/// The flows that have one of the addresses at any end, before or after translation, named by their answers. `None`
+/// where the file is not there, or has one of these that cannot be named so.
 pub(super) fn flows_of(addresses: &[IpAddr]) -> Option<Vec<Tuple>> {
     let text = fs::read_to_string(FILE).ok()?;
     let concerned = text.lines().filter(|line| {

@@ -56,7 +56,7 @@ impl Message {
     }
 }
 
-/// Which packets of a flow.
+/// The direction of a flow's packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Side {
     /// Those of who began it.
@@ -69,7 +69,7 @@ impl Side {
     pub(super) const BOTH: [Self; 2] = [Self::Original, Self::Reply];
 }
 
-/// Which flows to list.
+/// The flows to list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Filter {
     family: i32,
@@ -157,7 +157,7 @@ fn ip(address: IpAddr, v4: u16, v6: u16) -> Vec<u8> {
     }
 }
 
-/// What tells the flows of two hosts apart, as the kernel names it for each protocol.
+/// The attributes that distinguish the flows of two hosts, in the kernel's form for each protocol.
 fn protocol(answers: &Tuple) -> Vec<u8> {
     let number = answers.protocol;
     let mut bytes = attribute(PROTOCOL_NUMBER, &[number]);

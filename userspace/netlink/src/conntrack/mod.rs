@@ -1,7 +1,7 @@
 //! The kernel's connection tracking over ctnetlink: which flows it knows, and forgetting those of an address.
 //!
-//! Only what naru asks is here. Entries are never decoded as a whole: what is deleted is named by the attributes that the
-//! kernel listed it with.
+//! Only what naru asks is here. Entries are never decoded as a whole: what is deleted is named by the attributes that
+//! the kernel listed it with.
 
 mod attributes;
 mod entry;
@@ -19,11 +19,11 @@ use socket::Socket;
 
 pub use tuple::Tuple;
 
-/// Flows of which the kernel's text is looked through. Of more, each costs as much as in a dump, older kernels begin anew for
-/// every page of it, and flows that end meanwhile would hide others.
+/// Flows of which the kernel's text is looked through. Of more, each costs as much as in a dump, older kernels begin
+/// anew for every page of it, and flows that end meanwhile would hide others.
 const FEW: u32 = 1000;
 
-/// What connection tracking knows of a flow.
+/// Connection tracking's knowledge of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tracked {
     /// It has no such flow.
@@ -49,7 +49,7 @@ impl Conntrack {
         Ok(Self { socket: Socket::open()? })
     }
 
-    /// What is known of each flow, named by the packets of its answer.
+    /// Looks up each flow, given by the packets of its answer.
     ///
     /// # Errors
     /// The kernel's, but for "no such flow".
@@ -95,8 +95,9 @@ impl Conntrack {
         }
     }
 
-    /// The same as far as it costs little: IPv4 flows where the kernel finds them itself (6.8 and newer), and those with
-    /// such answers. Walking the whole table, as [`Conntrack::forget`] does for the others, takes 10 ms and more.
+    /// The same as far as it costs little: IPv4 flows where the kernel finds them itself (6.8 and newer), and those
+    /// with such answers. Walking the whole table, as [`Conntrack::forget`] does for the others, takes 10 ms and
+    /// more.
     ///
     /// # Errors
     /// The kernel's.
@@ -124,7 +125,7 @@ impl Conntrack {
         self.delete(doomed)
     }
 
-    /// What is gone already is no error.
+    /// Deletes the entries; one that is gone already is no error.
     fn delete(&mut self, requests: Vec<Message>) -> Result<(), LinkError> {
         let outcomes = self.socket.exchange(requests, "conntrack: delete")?.into_iter();
         outcomes
@@ -132,7 +133,7 @@ impl Conntrack {
             .try_for_each(|outcome| outcome.map(drop))
     }
 
-    /// How many flows are tracked; 0 on a kernel that cannot.
+    /// The number of tracked flows; 0 on a kernel without connection tracking.
     fn count(&mut self) -> Result<u32, LinkError> {
         match self.socket.exchange(vec![message::statistics()], "conntrack: count")?.pop() {
             Some(Ok(Some(body))) => Ok(Entry::new(&body).count()),

@@ -17,7 +17,7 @@ const BATCH: usize = 64;
 /// The kernel's largest answer to a dump.
 const BUFFER: usize = 32 * 1024;
 
-/// What the kernel said to one request: the body of its answer where it was a question.
+/// The kernel's answer to one request: the body, if the request was a question.
 pub(super) type Outcome = Result<Option<Vec<u8>>, LinkError>;
 
 /// A blocking socket to netfilter.
@@ -77,7 +77,8 @@ impl Socket {
         Ok(())
     }
 
-    /// What `take` makes of everything that the kernel lists for `message`. What comes or goes meanwhile may be missing.
+    /// The results of `take` for everything that the kernel lists for `message`. Objects that come or go meanwhile
+    /// may be missing.
     pub(super) fn dump<T>(
         &mut self,
         message: &Message,

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
-/// Packets of one direction of a flow. Of ICMP echoes both ports are the identifier; protocols without ports have zeros.
+/// Packets of one direction of a flow. Of ICMP echoes both ports are the identifier; protocols without ports have
+/// zeros.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Tuple {
     /// Source address.

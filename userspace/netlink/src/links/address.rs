@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -19,12 +20,30 @@ pub struct NodeAddress {
     pub ip: IpAddr,
     /// Length of its prefix in its own family's count.
     pub prefix_len: u8,
-    /// Whether duplicate address detection is still running or has failed.
+    /// True if duplicate address detection is still running or has failed.
     pub unsettled: bool,
+    /// True if it is not to be counted on: deprecated, of IPv6 temporary (RFC 8981), of IPv4 secondary to another of
+    /// its prefix.
+    pub is_passing: bool,
+}
+
+impl NodeAddress {
+    /// Returns true if the interface is `lo`, which is the first of every namespace.
+    #[must_use]
+    pub const fn is_on_loopback(&self) -> bool {
+        self.index == 1
+    }
+
+    /// The network that its prefix says.
+    #[must_use]
+    pub fn network(&self) -> Option<IpNet> {
+        IpNet::new(self.ip, self.prefix_len).ok().map(|net| net.trunc())
+    }
 }
 
 impl Links {
-    /// Every address of the namespace, loopback and link-local ones too.
+    /// Every address of the namespace, loopback and link-local ones too, by interface: those of one in the kernel's
+    /// order, in which primary ones come first.
     ///
     /// # Errors
     /// The kernel refuses the dump.
@@ -51,7 +70,7 @@ impl Links {
             let answers = self.dump(&question, "addresses: list")?;
             list.extend(answers.iter().filter_map(parsed).filter(|found| family_of(found.ip) == family));
         }
-        list.sort_unstable();
+        list.sort_by_key(|address: &NodeAddress| (address.ip.is_ipv6(), address.index));
         Ok(list)
     }
 }
@@ -96,7 +115,7 @@ fn message(index: u32, family: AddressFamily, prefix_len: u8) -> AddressMessage 
     message
 }
 
-/// What the kernel says of one address. On a point-to-point interface the own one is `Local`.
+/// Reads the kernel's message about one address. On a point-to-point interface the own address is `Local`.
 fn parsed(message: &RouteNetlinkMessage) -> Option<NodeAddress> {
     let RouteNetlinkMessage::NewAddress(AddressMessage { header, attributes, .. }) = message else {
         return None;
@@ -115,5 +134,7 @@ fn parsed(message: &RouteNetlinkMessage) -> Option<NodeAddress> {
         ip: local.or(address)?,
         prefix_len: header.prefix_len,
         unsettled: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+        // One bit says secondary of IPv4 and temporary of IPv6.
+        is_passing: flags.intersects(AddressFlags::Secondary | AddressFlags::Deprecated),
     })
 }

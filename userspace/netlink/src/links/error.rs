@@ -1,6 +1,6 @@
 use crate::Errno;
 
-/// Why a fact could not be read or a change not be made.
+/// The reasons for which a fact could not be read or a change not be made.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LinkError {
     /// The kernel refused.
@@ -18,7 +18,7 @@ pub enum LinkError {
         device: String,
         /// The port.
         port: u16,
-        /// Who has it, where that can be told.
+        /// The holder, if it is known.
         holder: Option<String>,
     },
     /// A link of that name is somebody else's.
@@ -26,7 +26,7 @@ pub enum LinkError {
     Foreign {
         /// The link's name.
         device: String,
-        /// What shows it.
+        /// The evidence.
         reason: String,
     },
     /// The kernel answered what this version cannot read.
@@ -34,7 +34,7 @@ pub enum LinkError {
     Answer {
         /// Object and action.
         what: String,
-        /// What was wrong with it.
+        /// The fault.
         detail: String,
     },
 }
@@ -44,6 +44,12 @@ impl LinkError {
     #[must_use]
     pub fn kernel(what: impl Into<String>, errno: i32) -> Self {
         Self::Kernel { what: what.into(), errno: Errno(errno) }
+    }
+
+    /// An answer that ends before what it says it holds.
+    #[must_use]
+    pub fn cut(what: &str) -> Self {
+        Self::Answer { what: what.to_owned(), detail: "it ends too early".to_owned() }
     }
 
     /// The kernel's error number, where it was the kernel that refused.
@@ -56,13 +62,13 @@ impl LinkError {
         }
     }
 
-    /// Whether the object was not there.
+    /// Returns true if the object was not there.
     #[must_use]
     pub const fn is_absent(&self) -> bool {
         matches!(self.errno(), Some(libc::ENODEV | libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL))
     }
 
-    /// Whether an object of that name was there already.
+    /// Returns true if an object of that name was there already.
     #[must_use]
     pub const fn is_present(&self) -> bool {
         matches!(self.errno(), Some(libc::EEXIST))

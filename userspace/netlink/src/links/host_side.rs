@@ -7,11 +7,11 @@ use super::{LinkError, Links, Mac, Neighbour, Route, link, neighbour, route};
 pub struct PodAddress {
     /// The pod's address.
     pub ip: IpAddr,
-    /// The node's address of that family, source of the node's own packets to the pod.
+    /// The node's address of that family, source of the node's own packets to the pod: as long as the machine has it.
     pub source: Option<IpAddr>,
 }
 
-/// What the node's side of a pod needs once the pod is in the maps.
+/// The objects on the node's side that a pod needs once it is in the maps.
 #[derive(Clone, Debug)]
 pub struct HostSide<'a> {
     /// Name of the host veth, for errors.
@@ -27,27 +27,36 @@ pub struct HostSide<'a> {
 }
 
 impl Links {
-    /// Brings the host veth up and gives it the routes and permanent neighbours of the pod's addresses, in one exchange.
-    /// Repeating it changes nothing.
+    /// Brings the host veth up and gives it the routes and permanent neighbours of the pod's addresses, in one
+    /// exchange. Repeating it changes nothing.
     ///
     /// # Errors
     /// The kernel refuses; what was added before stays and goes with the veth.
     pub fn activate(&self, side: &HostSide<'_>) -> Result<(), LinkError> {
         let device = format!("veth {}", side.name);
         let mut requests = vec![link::up_without_neighbour_discovery(side.index, &device)];
-        let routes: Vec<Route> = side
-            .addresses
-            .iter()
-            .map(|address| Route::to_pod(address.ip, side.index, address.source, side.mtu))
-            .collect();
+        let routes: Vec<Route> = side.addresses.iter().flat_map(|address| routes(side, *address)).collect();
         for &PodAddress { ip, .. } in side.addresses {
             requests.push(neighbour::add(&Neighbour { index: side.index, ip, mac: side.pod_mac }, &device));
         }
         let others = requests.len();
         requests.extend(routes.iter().map(|route| route::add(route, self.protocol())));
         let mut outcomes = self.socket().exchange(requests)?;
-        let of_routes = outcomes.split_off(others);
+        let mut of_routes = outcomes.split_off(others);
+        for (route, outcome) in routes.iter().zip(&mut of_routes) {
+            if route.source.is_some() && matches!(outcome, Err(error) if error.errno() == Some(libc::EINVAL))
+            {
+                // The machine has lost that address since somebody looked: the spare leads to the pod.
+                *outcome = Ok(None);
+            }
+        }
         outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))?;
         self.settle_routes(&routes, of_routes)
     }
+}
+
+/// The routes to one address of the pod: the one with the source, where there is one, and its spare.
+fn routes(side: &HostSide<'_>, address: PodAddress) -> impl Iterator<Item = Route> {
+    let first = Route::to_pod(address.ip, side.index, address.source, side.mtu);
+    [Some(first), address.source.map(|_| first.spare())].into_iter().flatten()
 }

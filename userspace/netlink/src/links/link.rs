@@ -20,7 +20,7 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// MTU in bytes.
     pub mtu: u32,
-    /// Whether it is administratively up.
+    /// True if it is administratively up.
     pub up: bool,
     /// Index of the peer in the peer's own namespace.
     pub peer_index: Option<u32>,
@@ -30,6 +30,15 @@ pub struct Link {
 
 /// A host veth of ours: its owner is in the alias.
 pub type HostVeth = Link;
+
+impl Link {
+    /// Returns true if it is an Ethernet one: with a MAC address that is one, which loopback's and a tunnel's are
+    /// not.
+    #[must_use]
+    pub fn is_ethernet(&self) -> bool {
+        self.mac.is_some_and(|mac| mac.0 != [0; 6])
+    }
+}
 
 impl Links {
     /// The link of that name.
@@ -70,8 +79,8 @@ impl Links {
         self.link(name)?.map_or(Ok(false), |link| self.delete_seen_veth(&link))
     }
 
-    /// [`Links::delete_host_veth`] of a link that was looked at already: the kernel's lock, for which others may make us
-    /// wait long, is then taken once less.
+    /// [`Links::delete_host_veth`] of a link that was looked at already: the kernel's lock, for which others may make
+    /// us wait long, is then taken once less.
     ///
     /// # Errors
     /// As there.
@@ -79,11 +88,11 @@ impl Links {
         if self.is_host_veth(link) {
             return self.removed(delete(link.index, &link.name));
         }
-        let reason = format!("a {} link with alias {:?}", link.kind, link.alias);
+        let reason = format!("a {} link with alias \"{}\"", link.kind, link.alias);
         Err(LinkError::Foreign { device: link.name.clone(), reason })
     }
 
-    /// Whether this is the host end of a pod of the caller's.
+    /// Returns true if this is the host end of a pod of the caller's.
     fn is_host_veth(&self, link: &Link) -> bool {
         link.kind == "veth" && link.alias.starts_with(self.marks().alias_prefix)
     }
@@ -141,13 +150,14 @@ pub fn delete(index: u32, name: &str) -> Request {
 /// The link in an answer, `None` where the kernel knows none.
 pub fn present(outcome: super::socket::Outcome) -> Result<Option<Link>, LinkError> {
     match outcome {
-        Ok(answer) => Ok(answer.as_ref().and_then(parsed)),
+        Ok(Some(answer)) => Ok(parsed(&answer.decode("link: look")?)),
+        Ok(None) => Ok(None),
         Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// What the kernel says of one link.
+/// Reads the kernel's message about one link.
 pub fn parsed(message: &RouteNetlinkMessage) -> Option<Link> {
     match message {
         RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message) => Some(facts(message)),

@@ -6,20 +6,23 @@
 
 mod address;
 mod error;
+mod foreign;
 mod host_side;
 mod link;
+mod listed_route;
 mod mac;
 mod neighbour;
 mod netconf;
+mod next_hop;
 mod overlay;
 mod pair;
 mod path;
 mod pod;
 mod pod_facts;
+mod pod_sources;
 mod port;
 pub(crate) mod reply;
 mod route;
-mod route_list;
 mod rule;
 mod running;
 mod socket;
@@ -27,18 +30,19 @@ mod watch;
 
 pub use address::NodeAddress;
 pub use error::LinkError;
+pub use foreign::ForeignRoute;
 pub use host_side::{HostSide, PodAddress};
 pub use link::{HostVeth, Link};
 pub use mac::Mac;
 pub use neighbour::Neighbour;
 pub use netconf::{ConfOf, DeviceConf};
+pub use next_hop::NextHop;
 pub use overlay::{Overlay, OverlayState};
 pub use pair::PairSpec;
 pub use path::UnderlayPath;
 pub use pod::{PodRoute, PodSide, loopback_up, settled_routes, wire_pod};
 pub use pod_facts::{PodFacts, PodRouteFact, pod_facts};
-pub use route::{MAIN, Route, RouteTarget, UNREACHABLE_METRIC};
-pub use route_list::{DefaultRoute, RouteList};
+pub use route::{MAIN, Route, RouteTarget, SPARE_METRIC, UNREACHABLE_METRIC};
 pub use rule::{ForeignRule, Rule, RuleList, Selector};
 pub use watch::{Change, Watch};
 
@@ -48,6 +52,7 @@ use std::{
 };
 
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, route::RouteProtocol};
+use reply::Reply;
 use socket::{Outcome, Request, Socket};
 
 use crate::Marks;
@@ -100,9 +105,22 @@ impl Links {
 
     /// Everything of one family; nothing where the kernel has no such family.
     fn dump(&self, message: &RouteNetlinkMessage, what: &str) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
-        match self.socket().dump(message, what) {
+        self.dump_each(message, what, |all: &mut Vec<_>, reply| {
+            all.push(reply.decode(what)?);
+            Ok(())
+        })
+    }
+
+    /// The results of `take` for everything of one family, as [`Socket::dump`].
+    fn dump_each<T: Default>(
+        &self,
+        message: &RouteNetlinkMessage,
+        what: &str,
+        take: impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
+    ) -> Result<T, LinkError> {
+        match self.socket().dump(message, what, take) {
             Err(error) if matches!(error.errno(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {
-                Ok(Vec::new())
+                Ok(T::default())
             }
             other => other,
         }

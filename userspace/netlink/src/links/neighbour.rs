@@ -78,7 +78,7 @@ fn message(index: u32, family: AddressFamily) -> NeighbourMessage {
     message
 }
 
-/// What the kernel says of one neighbour, if it is a permanent one.
+/// Reads the kernel's message about one neighbour, if it is a permanent one.
 fn parsed(message: &RouteNetlinkMessage) -> Option<Neighbour> {
     let RouteNetlinkMessage::NewNeighbour(message) = message else {
         return None;

@@ -1,5 +1,5 @@
-//! What the kernel does with the packets of each device (`RTM_GETNETCONF`): one answer for all devices, where files below
-//! `/proc/sys/net` would be two a device. Layout from `linux/netconf.h`.
+//! The kernel's settings for the packets of each device (`RTM_GETNETCONF`): one answer for all devices, where files
+//! below `/proc/sys/net` would be two for each device. Layout from `linux/netconf.h`.
 
 use super::{LinkError, Links, reply::Reply};
 use crate::message::{find, u32_at};
@@ -16,7 +16,7 @@ const NETCONFA_RP_FILTER: u16 = 3;
 const ALL: u32 = u32::MAX;
 const DEFAULT: u32 = u32::MAX - 1;
 
-/// Which devices an answer is about; in the order in which the kernel's own changes go from one to the other.
+/// The devices that an answer concerns, in the order in which the kernel's own changes go from one to the other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ConfOf {
     /// `all`: for IPv6 forwarding the switch of the whole machine, for `rp_filter` the least that any device has.
@@ -27,21 +27,21 @@ pub enum ConfOf {
     Device(u32),
 }
 
-/// What the kernel does with packets of one family that come in by a device.
+/// The kernel's settings for packets of one family that come in by a device.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct DeviceConf {
-    /// Whether it is about IPv4; else about IPv6.
+    /// True if it is about IPv4; else about IPv6.
     pub v4: bool,
     /// The device.
     pub of: ConfOf,
-    /// Whether they are forwarded; `None` in a notification about something else.
+    /// True if they are forwarded; `None` in a notification about something else.
     pub forwarding: Option<bool>,
     /// The reverse path filter: 0 off, 1 strict, 2 loose; IPv4 only, and `None` in a notification about something else.
     pub rp_filter: Option<u32>,
 }
 
 impl Links {
-    /// What the kernel does with the packets of every device, of both families.
+    /// The kernel's settings for the packets of every device, of both families.
     ///
     /// # Errors
     /// The kernel refuses the dump.
@@ -60,7 +60,7 @@ impl Links {
     }
 }
 
-/// What a message says of one device.
+/// Reads a message about one device.
 pub(super) fn parsed(reply: &Reply) -> Option<DeviceConf> {
     let family = i32::from(*reply.body().first()?);
     let attributes = reply.body().get(HEADER..)?;

@@ -29,7 +29,7 @@ pub struct Overlay {
 pub struct OverlayState {
     /// Interface index.
     pub index: u32,
-    /// Whether it was made anew, so that routes, neighbours and programs on it are gone.
+    /// True if it was made anew, so that routes, neighbours and programs on it are gone.
     pub created: bool,
 }
 
@@ -82,7 +82,7 @@ impl Links {
             None => Ok(false),
             Some(link) if link.kind == "vxlan" => self.removed(delete(link.index, name)),
             Some(link) => {
-                let reason = format!("a link of kind {:?}, not vxlan", link.kind);
+                let reason = format!("a link of kind \"{}\", not vxlan", link.kind);
                 Err(LinkError::Foreign { device: name.to_owned(), reason })
             }
         }
@@ -91,7 +91,11 @@ impl Links {
     /// The link of that name and, where it is a vxlan device, its options.
     fn find_overlay(&self, name: &str) -> Result<Option<(Link, Options)>, LinkError> {
         match self.ask(look(name)) {
-            Ok(answer) => Ok(answer.as_ref().and_then(|answer| Some((parsed(answer)?, options(answer))))),
+            Ok(Some(answer)) => {
+                let answer = answer.decode(name)?;
+                Ok(parsed(&answer).map(|link| (link, options(&answer))))
+            }
+            Ok(None) => Ok(None),
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
@@ -153,7 +157,7 @@ struct Options {
 }
 
 impl Options {
-    /// Whether the device serves `overlay` without being made anew.
+    /// Returns true if the device serves `overlay` without being made anew.
     fn fits(&self, overlay: &Overlay) -> bool {
         self.is_of_our_form() && self.port == overlay.port
     }

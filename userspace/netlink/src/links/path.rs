@@ -1,13 +1,30 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
     route::{RouteAttribute, RouteFlags, RouteMessage},
 };
 
-use super::{LinkError, Links, RouteList, family_of, host_len, link::Link, route::parsed, socket::Request};
+use super::{
+    LinkError, Links, family_of, host_len,
+    link::Link,
+    listed_route::ListedRoute,
+    next_hop::{Hop, NextHop},
+    socket::{Outcome, Request},
+};
 
-/// How this node reaches an address of the underlay.
+/// An address of each family that stands for all that is outside: a root name server's. The kernel is asked for the
+/// route to it; nothing is sent there. It finds halves of a default route and rules of others too, and costs the same
+/// beside a full table.
+const OUTSIDE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)),
+];
+
+/// The path from this node to an address of the underlay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnderlayPath {
     /// The outgoing interface.
@@ -16,81 +33,97 @@ pub struct UnderlayPath {
     pub device: String,
     /// MTU of the path in bytes: the smallest of the route's, where it has one, and of the devices'.
     pub mtu: u32,
-    /// The router on the way; `None` where the address is on the interface's link.
-    pub gateway: Option<IpAddr>,
+    /// The receiver of the packets: on-link only if that holds for every next hop of the route.
+    pub next: NextHop,
     /// All interfaces that packets may leave by, with their names: several for a multipath route.
     pub hops: BTreeMap<u32, String>,
-    /// Whether these are Ethernet ones.
+    /// True if these are Ethernet ones.
     pub is_ethernet: bool,
     /// The source address the kernel would take.
     pub source: Option<IpAddr>,
 }
 
 impl Links {
-    /// How the kernel would reach `ip` now.
+    /// The path by which the kernel would reach `ip` now.
     ///
     /// # Errors
     /// There is no route ([`LinkError::errno`] is `ENETUNREACH` or `EHOSTUNREACH`), or the kernel refuses.
     pub fn path_to(&self, ip: IpAddr) -> Result<UnderlayPath, LinkError> {
-        self.path(ip, true, &mut BTreeMap::new())
+        let mut answers = self.socket().exchange(questions(ip).into())?.into_iter();
+        let (chosen, matching) = (answers.next().unwrap_or(Ok(None)), answers.next().unwrap_or(Ok(None)));
+        self.path(ip, chosen, matching, &mut BTreeMap::new())
     }
 
-    /// How the kernel would reach each of the addresses now by `routes`; those it would not reach are left out.
-    #[must_use]
+    /// The paths by which the kernel would reach each of the addresses now; unreachable ones are left out.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
     pub fn paths_to(
         &self,
         ends: impl Iterator<Item = IpAddr>,
-        routes: &RouteList,
-    ) -> BTreeMap<IpAddr, UnderlayPath> {
-        let (has_multipath, mut known) = (routes.has_multipath(), BTreeMap::new());
-        ends.filter_map(|end| Some((end, self.path(end, has_multipath, &mut known).ok()?))).collect()
+    ) -> Result<BTreeMap<IpAddr, UnderlayPath>, LinkError> {
+        let ends: Vec<IpAddr> = ends.collect();
+        let asked = ends.iter().flat_map(|end| questions(*end)).collect();
+        let mut answers = self.socket().exchange(asked)?.into_iter();
+        let (mut known, mut paths) = (BTreeMap::new(), BTreeMap::new());
+        for end in ends {
+            let (Some(chosen), Some(matching)) = (answers.next(), answers.next()) else { break };
+            paths.extend(self.path(end, chosen, matching, &mut known).ok().map(|path| (end, path)));
+        }
+        Ok(paths)
     }
 
-    /// [`Links::path_to`], which looks at each interface once, and for several hops only if there may be.
+    /// The paths by which the kernel would reach the outside, by IPv4 and by IPv6; a family without such a route has
+    /// none.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn paths_outside(&self) -> Result<Vec<UnderlayPath>, LinkError> {
+        let mut paths = self.paths_to(OUTSIDE.into_iter())?;
+        Ok(OUTSIDE.iter().filter_map(|end| paths.remove(end)).collect())
+    }
+
+    /// The path by the answers to [`questions`]; each interface is looked at once.
     fn path(
         &self,
         ip: IpAddr,
-        has_multipath: bool,
+        chosen: Outcome,
+        matching: Outcome,
         known: &mut BTreeMap<u32, Link>,
     ) -> Result<UnderlayPath, LinkError> {
-        let what = || format!("route to {ip}: look");
-        let answer = self.ask(question(ip))?;
-        let route = answer.as_ref().and_then(|answer| parsed(answer, family_of(ip)));
-        let unexpected = || LinkError::Answer { what: what(), detail: "no device".to_owned() };
-        let route = route.ok_or_else(unexpected)?;
-        let index = route.devices.first().copied().ok_or_else(unexpected)?;
-        let mut hops =
-            vec![self.known(index, known)?.ok_or_else(|| LinkError::kernel(what(), libc::ENODEV))?];
-        if has_multipath {
-            for hop in self.hops(ip).into_iter().filter(|hop| *hop != index) {
-                hops.extend(self.known(hop, known)?);
-            }
+        let what = format!("route to {ip}: look");
+        let unexpected = || LinkError::Answer { what: what.clone(), detail: "no device".to_owned() };
+        let route = listed(chosen, &what)?.ok_or_else(unexpected)?;
+        let first = route.hops.first().copied().ok_or_else(unexpected)?;
+        let mut hops = vec![first];
+        hops.extend(self.hops(matching, &what).into_iter().filter(|hop| hop.index != first.index));
+        let mut links = Vec::new();
+        for hop in &hops {
+            links.extend(self.known(hop.index, known)?);
         }
-        let device = hops.iter().map(|link| link.mtu).min().unwrap_or_default();
-        let mtu = if answer.as_ref().is_some_and(is_learnt) { None } else { route.mtu };
+        let gone = || LinkError::kernel(&what, libc::ENODEV);
+        let device = links.first().filter(|link| link.index == first.index).ok_or_else(gone)?.name.clone();
+        let narrowest = links.iter().map(|link| link.mtu).min().unwrap_or_default();
+        let mtu = route.mtu.filter(|mtu| *mtu > 0 && !route.is_learnt);
         Ok(UnderlayPath {
-            index,
-            device: hops.first().map(|link| link.name.clone()).unwrap_or_default(),
-            mtu: mtu.filter(|mtu| *mtu > 0).map_or(device, |mtu| mtu.min(device)),
-            gateway: route.gateway,
-            is_ethernet: hops.iter().all(|link| link.mac.is_some_and(|mac| mac.0 != [0; 6])),
-            hops: hops.into_iter().map(|link| (link.index, link.name)).collect(),
+            index: first.index,
+            device,
+            mtu: mtu.map_or(narrowest, |mtu| mtu.min(narrowest)),
+            next: next(&hops),
+            is_ethernet: links.iter().all(Link::is_ethernet),
+            hops: links.into_iter().map(|link| (link.index, link.name)).collect(),
             source: route.source,
         })
     }
 
-    /// The interfaces of the route that matches, of which the kernel's answer to [`question`] names the one that it would
-    /// take for a packet like that. None where the kernel does not tell.
-    fn hops(&self, ip: IpAddr) -> Vec<u32> {
-        let mut question = question(ip);
-        if let RouteNetlinkMessage::GetRoute(message) = &mut question.message {
-            message.header.flags |= RouteFlags::FibMatch;
+    /// The hops of the route that matches, of which the kernel's other answer names the one that it would take for a
+    /// packet like that. None where the kernel does not tell.
+    fn hops(&self, matching: Outcome, what: &str) -> Vec<Hop> {
+        let Ok(Some(route)) = listed(matching, what) else { return Vec::new() };
+        match route.object.filter(|_| route.hops.is_empty()) {
+            Some(object) => self.hops_of_object(object).unwrap_or_default(),
+            None => route.hops,
         }
-        let answer = self.ask(question).ok().flatten();
-        answer
-            .and_then(|answer| parsed(&answer, family_of(ip)))
-            .map(|route| route.devices)
-            .unwrap_or_default()
     }
 
     fn known(&self, index: u32, known: &mut BTreeMap<u32, Link>) -> Result<Option<Link>, LinkError> {
@@ -103,20 +136,26 @@ impl Links {
     }
 }
 
-/// The question which way the kernel would send a packet to `ip`.
-fn question(ip: IpAddr) -> Request {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family_of(ip);
-    message.header.destination_prefix_length = host_len(ip);
-    message.attributes = vec![RouteAttribute::Destination(ip.into())];
-    Request::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))
+/// The receiver of packets that may take any of the next hops.
+fn next(hops: &[Hop]) -> NextHop {
+    let first = hops.first().map_or(NextHop::Unknown, |hop| hop.next);
+    let is_alike = |hop: &Hop| hop.next == first || (hop.next.router().is_some() && first.router().is_some());
+    if hops.iter().all(is_alike) { first } else { NextHop::Unknown }
 }
 
-/// Whether the answer has an expiry: its MTU was learnt from ICMP and will pass.
-fn is_learnt(answer: &RouteNetlinkMessage) -> bool {
-    let RouteNetlinkMessage::NewRoute(message) = answer else { return false };
-    message
-        .attributes
-        .iter()
-        .any(|attribute| matches!(attribute, RouteAttribute::CacheInfo(info) if info.expires != 0))
+/// The questions which way the kernel would send a packet to `ip`, and by which route.
+fn questions(ip: IpAddr) -> [Request; 2] {
+    [RouteFlags::empty(), RouteFlags::FibMatch].map(|flags| {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family_of(ip);
+        message.header.destination_prefix_length = host_len(ip);
+        message.header.flags = flags;
+        message.attributes = vec![RouteAttribute::Destination(ip.into())];
+        Request::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))
+    })
+}
+
+/// The route of an answer.
+fn listed(answer: Outcome, what: &str) -> Result<Option<ListedRoute>, LinkError> {
+    answer?.map_or(Ok(None), |answer| ListedRoute::of(&answer, what))
 }

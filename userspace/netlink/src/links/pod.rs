@@ -9,7 +9,9 @@ use netlink_packet_route::{
 };
 
 use super::{
-    LinkError, Links, Mac, Neighbour, address, family_of, link, neighbour,
+    LinkError, Links, Mac, Neighbour, address, family_of, link,
+    listed_route::ListedRoute,
+    neighbour,
     route::{MAIN, metric},
     socket::{Outcome, Request},
 };
@@ -18,6 +20,9 @@ use crate::{
     netns::{NetnsError, in_netns},
     sysctl,
 };
+
+/// Metric of a second interface's own route to the gateway, less its index.
+const GATEWAY_METRIC: u32 = 1 << 16;
 
 /// A route inside a pod.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,8 +67,9 @@ pub struct PodSide<'a> {
     pub subnets: &'a [IpNet],
 }
 
-/// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes. Repeating it changes nothing.
-/// Returns the routes it has then, those of [`settled_routes`]: first come, first served, as by the reference plugins.
+/// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes. Repeating it changes
+/// nothing. Returns the routes it has then, those of [`settled_routes`]: first come, first served, as by the
+/// reference plugins.
 ///
 /// # Errors
 /// The kernel refuses one of them; what was done before stays and goes with the pair.
@@ -83,7 +89,7 @@ pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>, marks: Marks) -> Resu
         let mut outcomes = links.socket().exchange(requests)?;
         let all_new = are_new(outcomes.split_off(others))?;
         outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))?;
-        let routes = if all_new { side.routes.to_vec() } else { links.route_beside(found, side)? };
+        let routes = if all_new { side.routes.to_vec() } else { links.settle_beside(found, side)? };
         side.addresses.iter().try_for_each(|ip| match ip {
             IpAddr::V4(_) => Ok(()),
             IpAddr::V6(ip) => links.await_local(*ip).map(drop),
@@ -93,7 +99,7 @@ pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>, marks: Marks) -> Resu
 }
 
 /// The routes that the pod would have by [`wire_pod`]: those that no other interface of it has. In place of a default
-/// route that one has, those to the network's own subnets.
+/// route that one has, those to the network's own subnets, unless the other is in them.
 ///
 /// # Errors
 /// There is no such interface, the namespace cannot be entered, or the kernel refuses.
@@ -110,7 +116,7 @@ fn index_of(links: &Links, name: &str) -> Result<u32, LinkError> {
     found.ok_or_else(|| LinkError::kernel(format!("{name}: look"), libc::ENODEV))
 }
 
-/// Whether all that was added was not there before.
+/// Returns true if all that was added was not there before.
 fn are_new(outcomes: Vec<Outcome>) -> Result<bool, LinkError> {
     let mut all = true;
     for outcome in outcomes {
@@ -123,18 +129,31 @@ fn are_new(outcomes: Vec<Outcome>) -> Result<bool, LinkError> {
 }
 
 impl Links {
-    /// Adds what [`Links::settled`] says; returns it.
-    fn route_beside(&self, index: u32, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
+    /// Settles beside other interfaces of the pod: adds what [`Links::settled`] says, a route to the gateway by this
+    /// interface too, and what makes each address answer by its own interface. Returns the routes.
+    fn settle_beside(&self, index: u32, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
         let routes = self.settled(index, side)?;
+        let own = self.marks().gateways;
+        // What is there may be what an earlier call made.
+        let is_alone = !self.has_other_interfaces(index)?;
+        if !is_alone {
+            self.answer_by_source(index, side.addresses)?;
+        }
+        let on_link = gateways(side, own).into_iter().filter(|_| !is_alone).map(|gateway| {
+            // Beside that of another interface, by its metric. Who routes by source (sbr) relies on one by each.
+            let priority = Some(GATEWAY_METRIC + index);
+            route(index, side.name, &PodRoute { priority, ..PodRoute::new(IpNet::from(gateway), None) }, None)
+        });
         let requests =
-            routes.iter().map(|wanted| wanted.request(index, side.name, self.marks().gateways)).collect();
+            on_link.chain(routes.iter().map(|wanted| wanted.request(index, side.name, own))).collect();
         are_new(self.socket().exchange(requests)?)?;
         Ok(routes)
     }
 
     fn settled(&self, index: u32, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
-        let mut beside = self.kernel_routes(RouteProtocol::Unspec)?;
-        beside.retain(|route| route.table == MAIN && !route.devices.contains(&index));
+        let is_beside =
+            |route: &ListedRoute| route.table == MAIN && !route.devices().any(|device| device == index);
+        let beside = self.listed(None, Some(MAIN), |route| Some(route).filter(is_beside))?;
         let is_taken = |wanted: &PodRoute| {
             beside.iter().any(|one| {
                 one.destination == wanted.destination
@@ -143,9 +162,12 @@ impl Links {
         };
         let (taken, mut routes): (Vec<PodRoute>, Vec<PodRoute>) =
             side.routes.iter().partition(|one| is_taken(one));
+        let others = self.siblings(index)?;
         for default in taken.iter().filter(|route| route.destination.prefix_len() == 0) {
             let is_alike = |net: &&IpNet| net.addr().is_ipv4() == default.destination.addr().is_ipv4();
-            let own = side.subnets.iter().filter(is_alike);
+            // Of two interfaces in one network the first goes on leading there.
+            let is_new = |net: &&IpNet| !others.iter().any(|other| net.contains(&other.ip));
+            let own = side.subnets.iter().filter(is_alike).filter(is_new);
             routes.extend(
                 own.map(|net| PodRoute { destination: *net, ..*default }).filter(|one| !is_taken(one)),
             );
@@ -180,22 +202,23 @@ fn refused(error: &NetnsError) -> LinkError {
 }
 
 /// The sysctls of the pod's interface: a change of its MAC announces itself; IPv6 is on, takes no router's word, and
-/// its addresses are usable at once.
-const SYSCTLS: [(&str, &str, bool); 5] = [
-    ("ipv4", "arp_notify=1", false),
-    ("ipv6", "accept_dad=0", true),
-    ("ipv6", "accept_ra=0", true),
-    ("ipv6", "ndisc_notify=1", true),
-    ("ipv6", "disable_ipv6=0", true),
+/// its addresses are usable at once, also from inside, by way of `lo`, where IPv6 is off by default.
+const SYSCTLS: [(&str, Option<&str>, &str, bool); 6] = [
+    ("ipv4", None, "arp_notify=1", false),
+    ("ipv6", None, "accept_dad=0", true),
+    ("ipv6", None, "accept_ra=0", true),
+    ("ipv6", None, "ndisc_notify=1", true),
+    ("ipv6", None, "disable_ipv6=0", true),
+    ("ipv6", Some("lo"), "disable_ipv6=0", true),
 ];
 
 /// Sets the sysctls of the families the pod has addresses of.
 fn prepare(side: &PodSide<'_>) -> Result<(), LinkError> {
     let serves = |v6: bool| side.addresses.iter().any(|ip| ip.is_ipv6() == v6);
-    for (family, setting, v6) in SYSCTLS {
+    for (family, device, setting, v6) in SYSCTLS {
         if serves(v6) {
             let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
-            let name = format!("net/{family}/conf/{}/{key}", side.name);
+            let name = format!("net/{family}/conf/{}/{key}", device.unwrap_or(side.name));
             sysctl::set(&name, value).map_err(|error| {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 LinkError::kernel(format!("{name}: write {value}"), errno)

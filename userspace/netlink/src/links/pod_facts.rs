@@ -2,12 +2,9 @@ use std::{net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
 
-use netlink_packet_route::route::{RouteProtocol, RouteType};
-
 use super::{
-    Link, LinkError, Links, Neighbour, NodeAddress,
-    pod::inside,
-    route::{KernelRoute, MAIN},
+    Link, LinkError, Links, Neighbour, NodeAddress, listed_route::ListedRoute, pod::inside,
+    pod_sources::is_link_local,
 };
 use crate::Marks;
 
@@ -22,14 +19,14 @@ pub struct PodRouteFact {
     pub mtu: Option<u32>,
 }
 
-/// What a pod's namespace shows of one interface.
+/// The state of one interface in a pod's namespace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PodFacts {
     /// The interface itself: MAC, MTU, up, peer.
     pub link: Link,
     /// Its addresses of global scope.
     pub addresses: Vec<NodeAddress>,
-    /// Routes of the main table through it.
+    /// Routes through it, of all tables.
     pub routes: Vec<PodRouteFact>,
     /// Its permanent neighbours.
     pub neighbours: Vec<Neighbour>,
@@ -46,26 +43,21 @@ pub fn pod_facts(netns: BorrowedFd<'_>, name: &str, marks: Marks) -> Result<Opti
     })
 }
 
-/// What the namespace shows of the link.
+/// The state of the link in the namespace.
 fn facts(links: &Links, link: Link) -> Result<PodFacts, LinkError> {
     let mut addresses = links.addresses()?;
     addresses.retain(|address| address.index == link.index && !is_link_local(address.ip));
-    let routes = links.kernel_routes(RouteProtocol::Unspec)?;
-    let ours = |route: &&KernelRoute| {
-        route.table == MAIN && route.kind == RouteType::Unicast && route.devices.contains(&link.index)
+    // Of any table: another plugin (sbr) may have moved them to one of its own.
+    let own = |route: &ListedRoute| {
+        route.kind == libc::RTN_UNICAST && route.devices().any(|index| index == link.index)
     };
-    let mut routes: Vec<PodRouteFact> = routes.iter().filter(ours).map(fact).collect();
+    let mut routes = links.listed(None, None, |route| own(&route).then(|| fact(&route)))?;
     routes.sort_unstable();
     let neighbours = links.neighbours(link.index)?;
     Ok(PodFacts { link, addresses, routes, neighbours })
 }
 
 /// The route as facts tell it.
-fn fact(route: &KernelRoute) -> PodRouteFact {
-    PodRouteFact { destination: route.destination, gateway: route.gateway, mtu: route.mtu }
-}
-
-/// Whether the address is an IPv6 link-local one, which the kernel makes by itself.
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+fn fact(route: &ListedRoute) -> PodRouteFact {
+    PodRouteFact { destination: route.destination, gateway: route.gateway(), mtu: route.mtu }
 }

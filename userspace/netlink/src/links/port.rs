@@ -1,4 +1,4 @@
-//! Who has a UDP port: for the one error that an administrator can only cure knowing that.
+//! The holder of a UDP port, for the one error that an administrator can only repair by knowing it.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use netlink_packet_route::{
 use super::{Links, link, overlay};
 
 impl Links {
-    /// Who has the UDP port, in words: another tunnel device that is up, or a process of this machine.
+    /// The holder of the UDP port, in words: another tunnel device that is up, or a process of this machine.
     pub(super) fn port_holder(&self, port: u16) -> Option<String> {
         self.vxlan_on(port).map(|name| format!("device {name}")).or_else(|| socket_on(port))
     }

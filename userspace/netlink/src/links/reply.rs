@@ -13,6 +13,7 @@ const HAS_ATTRIBUTES: u16 = 0x200;
 const REASON: u16 = 1;
 
 /// One message from the kernel.
+#[derive(Clone)]
 pub struct Reply {
     /// Type of the message, `NLMSG_*` or `RTM_*`.
     pub kind: u16,
@@ -26,6 +27,7 @@ pub struct Reply {
 }
 
 /// The end of an answer.
+#[derive(Clone)]
 pub struct End {
     /// 0 for success.
     pub errno: i32,
@@ -45,7 +47,7 @@ impl End {
 }
 
 impl Reply {
-    /// What follows the header.
+    /// The bytes behind the header.
     pub fn body(&self) -> &[u8] {
         self.bytes.get(HEADER..).unwrap_or_default()
     }

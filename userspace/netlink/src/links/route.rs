@@ -1,24 +1,25 @@
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
-    route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHopFlags,
-        RouteProtocol, RouteScope, RouteType,
-    },
+    RouteNetlinkMessage,
+    route::{RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType},
 };
 
 use super::{
     FAMILIES, LinkError, Links, family_of,
+    listed_route::ListedRoute,
     socket::{Outcome, Request},
 };
 
 /// Metric of the unreachable routes of own blocks: any other route to the same prefix wins.
 pub const UNREACHABLE_METRIC: u32 = 1 << 30;
 
-/// Where a route leads.
+/// Metric of the spare beneath a route that names a source ([`Route::spare`]).
+pub const SPARE_METRIC: u32 = 1 << 29;
+
+/// The target of a route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RouteTarget {
     /// Straight to the neighbour on an interface, link scope.
@@ -30,10 +31,10 @@ pub enum RouteTarget {
     Gateway {
         /// The interface.
         index: u32,
-        /// The next hop.
+        /// The next hop's address.
         via: IpAddr,
     },
-    /// Nowhere: the sender is told.
+    /// None: the sender gets an ICMP error.
     Unreachable,
 }
 
@@ -44,7 +45,7 @@ pub struct Route {
     pub destination: IpNet,
     /// Table; 254 is the main one.
     pub table: u32,
-    /// Where it leads.
+    /// The next hop.
     pub target: RouteTarget,
     /// Preferred source of the node's own packets.
     pub source: Option<IpAddr>,
@@ -56,8 +57,8 @@ pub struct Route {
 
 /// The main routing table (`RT_TABLE_MAIN`).
 pub const MAIN: u32 = 254;
-/// What the header says of a table whose number does not fit it (`RT_TABLE_COMPAT`).
-const COMPAT: u8 = 252;
+/// The table number in the header if the real one does not fit it (`RT_TABLE_COMPAT`).
+pub const COMPAT: u8 = 252;
 
 impl Route {
     /// A route with the metric that ours have.
@@ -73,6 +74,19 @@ impl Route {
         Self { destination, table, target, source, mtu, metric }
     }
 
+    /// The route beneath this one that names no source: with a source's address the kernel takes the routes away that
+    /// name it, and what they lead to is to be reached all the same.
+    #[must_use]
+    pub const fn spare(self) -> Self {
+        Self { source: None, metric: SPARE_METRIC, ..self }
+    }
+
+    /// Returns true if it is a spare.
+    #[must_use]
+    pub const fn is_spare(&self) -> bool {
+        self.metric == SPARE_METRIC
+    }
+
     /// The route to a local pod's address.
     #[must_use]
     pub fn to_pod(ip: IpAddr, index: u32, source: Option<IpAddr>, mtu: u32) -> Self {
@@ -80,27 +94,24 @@ impl Route {
         Self::new(IpNet::from(ip), MAIN, target, source, Some(mtu))
     }
 
-    /// Whether its metric is another than ours have.
+    /// Returns true if its metric is another than ours have.
     #[must_use]
     pub fn is_beside_ours(&self) -> bool {
-        self.metric != own_metric(self.destination, self.target)
+        !self.is_spare() && self.metric != own_metric(self.destination, self.target)
     }
 }
 
 impl Links {
     /// Every route of our protocol, in all tables and both families; of several to one destination those with
-    /// our metric come first, and of these the one that the kernel takes.
+    /// our metric come first, the spare after the one above it, and of equal ones the one that the kernel takes.
     ///
     /// # Errors
     /// The kernel refuses the dump.
     pub fn routes(&self) -> Result<Vec<Route>, LinkError> {
-        let mut list = Vec::new();
-        for answer in self.kernel_routes(self.protocol())? {
-            if answer.protocol == self.protocol() {
-                list.extend(answer.as_route());
-            }
-        }
-        list.sort_by_key(|route: &Route| (route.destination, route.table, route.is_beside_ours()));
+        let mut list = self.own_listed(ListedRoute::as_route)?;
+        list.sort_by_key(|route: &Route| {
+            (route.destination, route.table, route.is_beside_ours(), route.is_spare())
+        });
         Ok(list)
     }
 
@@ -115,8 +126,7 @@ impl Links {
         self.settle_routes(routes, outcomes)
     }
 
-    /// What is left to do after [`add`]: where there was a route already, one of ours is replaced. The kernel would
-    /// replace anybody's.
+    /// Finishes [`add`]: if there was a route already, one of ours is replaced. The kernel would replace anybody's.
     pub(super) fn settle_routes(&self, routes: &[Route], outcomes: Vec<Outcome>) -> Result<(), LinkError> {
         let (mut present, mut refusals) = (Vec::new(), Vec::new());
         for (route, outcome) in routes.iter().zip(outcomes) {
@@ -126,10 +136,10 @@ impl Links {
             }
         }
         if !present.is_empty() {
-            let known = self.kernel_routes(RouteProtocol::Unspec)?;
-            let (foreign, ours): (Vec<_>, Vec<_>) = present.into_iter().partition(|route| {
-                known.iter().any(|one| one.protocol != self.protocol() && one.is_where(route))
-            });
+            let place = |one: &ListedRoute| Some((one.table, one.destination, one.metric));
+            let known: BTreeSet<_> = self.own_listed(place)?.into_iter().collect();
+            let is_ours = |route: &&Route| known.contains(&(route.table, route.destination, route.metric));
+            let (ours, foreign): (Vec<_>, Vec<_>) = present.into_iter().partition(is_ours);
             refusals.extend(foreign.into_iter().map(taken));
             let outcomes = self
                 .socket()
@@ -150,15 +160,33 @@ impl Links {
         refusals.next().map_or(Ok(()), Err)
     }
 
-    /// The routes of both families, of one protocol where the kernel filters them.
-    pub(super) fn kernel_routes(&self, protocol: RouteProtocol) -> Result<Vec<KernelRoute>, LinkError> {
+    /// The results of `take` for the routes of naru's protocol, of all tables and both families. The kernel leaves
+    /// the others out.
+    fn own_listed<T>(&self, take: impl Fn(&ListedRoute) -> Option<T>) -> Result<Vec<T>, LinkError> {
+        let own = self.marks().protocol;
+        self.listed(Some(own), None, |route| if route.protocol == own { take(&route) } else { None })
+    }
+
+    /// The results of `take` for the routes of both families, of one protocol and table if they are given. Nothing is
+    /// kept of the others, however many there are.
+    pub(super) fn listed<T>(
+        &self,
+        protocol: Option<u8>,
+        table: Option<u32>,
+        take: impl Fn(ListedRoute) -> Option<T>,
+    ) -> Result<Vec<T>, LinkError> {
+        let what = "routes: list";
         let mut list = Vec::new();
         for family in FAMILIES {
             let mut question = RouteMessage::default();
             question.header.address_family = family;
-            question.header.protocol = protocol;
-            let answers = self.dump(&RouteNetlinkMessage::GetRoute(question), "routes: list")?;
-            list.extend(answers.iter().filter_map(|answer| parsed(answer, family)));
+            question.header.protocol = protocol.map_or(RouteProtocol::Unspec, RouteProtocol::from);
+            question.attributes.extend(table.map(RouteAttribute::Table));
+            let question = RouteNetlinkMessage::GetRoute(question);
+            list.append(&mut self.dump_each(&question, what, |all: &mut Vec<T>, reply| {
+                all.extend(ListedRoute::of(reply, what)?.and_then(&take));
+                Ok(())
+            })?);
         }
         Ok(list)
     }
@@ -199,7 +227,7 @@ fn taken(route: &Route) -> LinkError {
 fn delete(route: &Route, protocol: RouteProtocol) -> Request {
     let what = format!("route {}: delete", route.destination);
     let mut message = message(route, protocol);
-    // Without one the kernel takes the first.
+    // Without one the kernel takes the first; ours with a metric of its own says it already.
     message.attributes.extend(route.is_beside_ours().then_some(RouteAttribute::Priority(route.metric)));
     Request::new(RouteNetlinkMessage::DelRoute(message), what)
 }
@@ -217,6 +245,7 @@ fn message(route: &Route, protocol: RouteProtocol) -> RouteMessage {
         RouteAttribute::Destination(route.destination.network().into()),
         RouteAttribute::Table(route.table),
     ];
+    message.attributes.extend(route.is_spare().then_some(RouteAttribute::Priority(SPARE_METRIC)));
     match route.target {
         RouteTarget::Device { index } => {
             message.header.scope = RouteScope::Link;
@@ -232,97 +261,4 @@ fn message(route: &Route, protocol: RouteProtocol) -> RouteMessage {
         }
     }
     message
-}
-
-/// A route as the kernel lists it, with what any of our questions needs.
-pub(super) struct KernelRoute {
-    /// Destination.
-    pub destination: IpNet,
-    /// Table.
-    pub table: u32,
-    /// Who added it.
-    pub protocol: RouteProtocol,
-    /// What becomes of packets.
-    pub kind: RouteType,
-    /// Outgoing interfaces, several for a multipath route; those that are down are left out.
-    pub devices: Vec<u32>,
-    /// Next hop.
-    pub gateway: Option<IpAddr>,
-    /// Preferred source.
-    pub source: Option<IpAddr>,
-    /// Path MTU in bytes.
-    pub mtu: Option<u32>,
-    /// Metric, 0 where the kernel tells none.
-    pub metric: u32,
-}
-
-impl KernelRoute {
-    /// Whether it is where the route would be.
-    fn is_where(&self, route: &Route) -> bool {
-        (self.table, self.destination, self.metric) == (route.table, route.destination, route.metric)
-    }
-
-    /// As one of the forms we make; `None` for any other.
-    fn as_route(&self) -> Option<Route> {
-        let target = match (&self.kind, self.gateway, self.devices.as_slice()) {
-            (RouteType::Unreachable, _, _) => RouteTarget::Unreachable,
-            (RouteType::Unicast, Some(via), &[index]) => RouteTarget::Gateway { index, via },
-            (RouteType::Unicast, None, &[index]) => RouteTarget::Device { index },
-            _ => return None,
-        };
-        let Self { destination, table, source, mtu, metric, .. } = *self;
-        Some(Route { destination, table, target, source, mtu, metric })
-    }
-}
-
-/// What the kernel says of one route of the family.
-pub(super) fn parsed(message: &RouteNetlinkMessage, family: AddressFamily) -> Option<KernelRoute> {
-    let RouteNetlinkMessage::NewRoute(RouteMessage { header, attributes, .. }) = message else {
-        return None;
-    };
-    let nowhere = if family == AddressFamily::Inet { [0; 4].into() } else { IpAddr::from([0u8; 16]) };
-    let mut destination = nowhere;
-    let mut route = KernelRoute {
-        destination: IpNet::new(nowhere, 0).ok()?,
-        table: u32::from(header.table),
-        protocol: header.protocol,
-        kind: header.kind,
-        devices: Vec::new(),
-        gateway: None,
-        source: None,
-        mtu: None,
-        metric: 0,
-    };
-    for attribute in attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => destination = ip(address)?,
-            RouteAttribute::Table(table) => route.table = *table,
-            RouteAttribute::Oif(index) => route.devices.push(*index),
-            RouteAttribute::MultiPath(hops) => {
-                let alive = hops.iter().filter(|hop| !hop.flags.contains(RouteNextHopFlags::Dead));
-                route.devices.extend(alive.map(|hop| hop.interface_index));
-            }
-            RouteAttribute::Gateway(address) => route.gateway = ip(address),
-            RouteAttribute::PrefSource(address) => route.source = ip(address),
-            RouteAttribute::Metrics(metrics) => route.mtu = mtu(metrics),
-            RouteAttribute::Priority(metric) => route.metric = *metric,
-            _ => {}
-        }
-    }
-    route.destination = IpNet::new(destination, header.destination_prefix_length).ok()?;
-    (header.address_family == family).then_some(route)
-}
-
-/// The address, if it is of a family of ours.
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
-        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
-        _ => None,
-    }
-}
-
-/// The MTU among the metrics.
-fn mtu(metrics: &[RouteMetric]) -> Option<u32> {
-    metrics.iter().find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None })
 }

@@ -15,7 +15,7 @@ const MAIN_PREFERENCE: u32 = 32766;
 /// The table of local addresses (`RT_TABLE_LOCAL`).
 const LOCAL: u32 = 255;
 
-/// Which packets a rule is for.
+/// The packets that a rule selects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Selector {
     /// Packets from the prefix.
@@ -37,7 +37,7 @@ impl Selector {
 /// `from|to <prefix> lookup <table> pref <preference>`, of the protocol of the caller's [`crate::Marks`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Rule {
-    /// Which packets.
+    /// The selected packets.
     pub selector: Selector,
     /// The table they are looked up in.
     pub table: u32,
@@ -52,7 +52,7 @@ pub struct Rule {
 pub struct ForeignRule {
     /// Its place among the rules.
     pub preference: u32,
-    /// Whether it is about IPv4.
+    /// True if it is about IPv4.
     pub v4: bool,
     /// The table it looks up; `None` where it ends or skips the look-up.
     pub table: Option<u32>,
@@ -98,9 +98,7 @@ impl Links {
     /// # Errors
     /// The kernel refuses.
     pub fn ensure_rule(&self, rule: Rule) -> Result<(), LinkError> {
-        let request =
-            Request::new(RouteNetlinkMessage::NewRule(message(rule, self.protocol())), what(rule, "add"));
-        match self.ask(request.with(NLM_F_CREATE | NLM_F_EXCL)) {
+        match self.ask(add(rule, self.protocol())) {
             Err(error) if !error.is_present() => Err(error),
             _ => Ok(()),
         }
@@ -123,6 +121,12 @@ fn what(rule: Rule, action: &str) -> String {
         Selector::From(prefix) => format!("rule from {prefix}: {action}"),
         Selector::To(prefix) => format!("rule to {prefix}: {action}"),
     }
+}
+
+/// The request that adds the rule, unless it is there.
+pub fn add(rule: Rule, protocol: RouteProtocol) -> Request {
+    Request::new(RouteNetlinkMessage::NewRule(message(rule, protocol)), what(rule, "add"))
+        .with(NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// The rule as the kernel takes it.
@@ -174,8 +178,8 @@ fn parsed(message: &RuleMessage) -> Option<Rule> {
     Some(Rule { selector, table, preference, suppress })
 }
 
-/// A rule of others, if packets meet it before the main table's and it may lead them elsewhere. That of VRF devices is for
-/// packets of those alone, which must not reach pods by a rule of ours.
+/// A rule of others, if packets meet it before the main table's and it may lead them elsewhere. That of VRF devices
+/// is for packets of those alone, which must not reach pods by a rule of ours.
 fn foreign(message: &RuleMessage, family: AddressFamily) -> Option<ForeignRule> {
     let mut table =
         Some(u32::from(message.header.table)).filter(|_| message.header.action == RuleAction::ToTable);

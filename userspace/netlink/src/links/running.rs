@@ -3,14 +3,14 @@ use std::{net::Ipv6Addr, thread::sleep, time::Duration};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{LinkAttribute, State},
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+    route::{RouteAddress, RouteAttribute, RouteMessage},
 };
 
-use super::{LinkError, Links, link::question, socket::Request};
+use super::{LinkError, Links, link::question, listed_route::ListedRoute, socket::Request};
 
 /// The pause after the first answer; each later one is half as long again. A work queue that is idle is done by then.
 const FIRST_PAUSE: Duration = Duration::from_micros(30);
-/// How long is waited in all.
+/// Total time to wait.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Links {
@@ -41,7 +41,8 @@ impl Links {
         let mut message = question();
         message.header.index = index;
         let request = Request::new(RouteNetlinkMessage::GetLink(message), format!("link {index}: look"));
-        let Some(RouteNetlinkMessage::NewLink(answer)) = self.ask(request)? else { return Ok(false) };
+        let Some(answer) = self.ask(request)? else { return Ok(false) };
+        let RouteNetlinkMessage::NewLink(answer) = answer.decode("link: look")? else { return Ok(false) };
         Ok(answer.attributes.contains(&LinkAttribute::OperState(State::Up)))
     }
 
@@ -50,8 +51,11 @@ impl Links {
         message.header.address_family = AddressFamily::Inet6;
         message.header.destination_prefix_length = 128;
         message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet6(ip)));
-        match self.ask(Request::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))) {
-            Ok(Some(RouteNetlinkMessage::NewRoute(answer))) => Ok(answer.header.kind == RouteType::Local),
+        let what = format!("route to {ip}: look");
+        match self.ask(Request::new(RouteNetlinkMessage::GetRoute(message), what.as_str())) {
+            Ok(Some(answer)) => {
+                Ok(ListedRoute::of(&answer, &what)?.is_some_and(|route| route.kind == libc::RTN_LOCAL))
+            }
             Err(error) if error.errno() != Some(libc::ENETUNREACH) => Err(error),
             _ => Ok(false),
         }

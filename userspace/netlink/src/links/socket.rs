@@ -19,13 +19,20 @@ use crate::message;
 const BATCH: usize = 64;
 /// The kernel's largest answer to a dump (`NLMSG_GOODSIZE` grows to what the reader offers, up to 32 KiB).
 const BUFFER: usize = 32 * 1024;
-/// How often a dump that changed while it was read is read again.
+/// Number of times that a dump is read again if it changed while it was read.
 const DUMP_ATTEMPTS: usize = 10;
+
+/// A message as it is made.
+enum Body {
+    Typed(RouteNetlinkMessage),
+    /// Type and content of one that the library has no type for.
+    Raw(u16, Vec<u8>),
+}
 
 /// One change or question, with the words that name it in an error.
 pub struct Request {
     /// The message.
-    pub message: RouteNetlinkMessage,
+    body: Body,
     /// `NLM_F_*` beyond request and acknowledgement.
     pub flags: u16,
     /// Object and action.
@@ -35,7 +42,12 @@ pub struct Request {
 impl Request {
     /// A request without further flags.
     pub fn new(message: RouteNetlinkMessage, what: impl Into<String>) -> Self {
-        Self { message, flags: 0, what: what.into() }
+        Self { body: Body::Typed(message), flags: 0, what: what.into() }
+    }
+
+    /// A request of that type with this content.
+    pub fn raw(kind: u16, content: Vec<u8>, what: impl Into<String>) -> Self {
+        Self { body: Body::Raw(kind, content), flags: 0, what: what.into() }
     }
 
     /// The same with `flags` added.
@@ -45,8 +57,8 @@ impl Request {
     }
 }
 
-/// What the kernel said to one request: its answer where it was a question.
-pub type Outcome = Result<Option<RouteNetlinkMessage>, LinkError>;
+/// The kernel's answer to one request, if the request was a question.
+pub type Outcome = Result<Option<Reply>, LinkError>;
 
 /// A blocking rtnetlink socket.
 #[derive(Debug)]
@@ -77,8 +89,8 @@ impl Socket {
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends the requests, as few system calls as they fit in, and returns what the kernel said to each, in their order.
-    /// A refused request does not stop the later ones.
+    /// Sends the requests, as few system calls as they fit in, and returns what the kernel said to each, in their
+    /// order. A refused request does not stop the later ones.
     pub fn exchange(&mut self, requests: Vec<Request>) -> Result<Vec<Outcome>, LinkError> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter().peekable();
@@ -99,41 +111,53 @@ impl Socket {
         self.exchange(requests)?.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
-    /// Everything the kernel lists for `message`.
-    pub fn dump(
+    /// The results of `take` for everything that the kernel lists for `message`, one after the other: of a long list
+    /// nothing else is kept. A list that changed while it was read is read again, starting from `T`'s default.
+    pub fn dump<T: Default>(
         &mut self,
         message: &RouteNetlinkMessage,
         what: &str,
-    ) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
-        let encoded = |sequence| encode(message.clone(), NLM_F_REQUEST | NLM_F_DUMP, sequence);
-        self.dump_whole(encoded, what)?.iter().map(|reply| reply.decode(what)).collect()
+        take: impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
+    ) -> Result<T, LinkError> {
+        let encoded = |sequence| encode(Body::Typed(message.clone()), NLM_F_REQUEST | NLM_F_DUMP, sequence);
+        self.dump_whole(encoded, what, take)
     }
 
     /// [`Socket::dump`] of a family that the decoder does not know: a question of that type with this body.
     pub fn dump_bytes(&mut self, kind: u16, body: &[u8], what: &str) -> Result<Vec<Reply>, LinkError> {
         let encoded = |sequence| message::message(kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, body);
-        self.dump_whole(encoded, what)
+        self.dump_whole(encoded, what, |all: &mut Vec<Reply>, reply| {
+            all.push(reply.clone());
+            Ok(())
+        })
     }
 
     /// Dumps again until nobody changed the list meanwhile.
-    fn dump_whole(&mut self, encoded: impl Fn(u32) -> Vec<u8>, what: &str) -> Result<Vec<Reply>, LinkError> {
+    fn dump_whole<T: Default>(
+        &mut self,
+        encoded: impl Fn(u32) -> Vec<u8>,
+        what: &str,
+        mut take: impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
+    ) -> Result<T, LinkError> {
         for _ in 0..DUMP_ATTEMPTS {
-            if let Some(list) = self.dump_once(&encoded, what)? {
-                return Ok(list);
+            if let Some(all) = self.dump_once(&encoded, what, &mut take)? {
+                return Ok(all);
             }
         }
         Err(LinkError::kernel(what, libc::EINTR))
     }
 
     /// One pass of a dump; `None` when the list changed under it.
-    fn dump_once(
+    fn dump_once<T: Default>(
         &mut self,
         encoded: impl Fn(u32) -> Vec<u8>,
         what: &str,
-    ) -> Result<Option<Vec<Reply>>, LinkError> {
+        take: &mut impl FnMut(&mut T, &Reply) -> Result<(), LinkError>,
+    ) -> Result<Option<T>, LinkError> {
         let sequence = self.next_sequence();
         self.send(&encoded(sequence), what)?;
-        let (mut list, mut torn) = (Vec::new(), false);
+        // What cannot be read does not end it: the kernel starts no other dump on this socket before the last word.
+        let (mut all, mut torn, mut failed) = (T::default(), false, Ok(()));
         loop {
             for reply in self.receive(what)? {
                 if reply.sequence != sequence {
@@ -141,9 +165,10 @@ impl Socket {
                 }
                 torn |= reply.flags & NLM_F_DUMP_INTR != 0;
                 match reply.end {
-                    Some(end) if end.errno == 0 => return Ok((!torn).then_some(list)),
+                    Some(end) if end.errno == 0 => return failed.map(|()| (!torn).then_some(all)),
                     Some(end) => return Err(end.error(what)),
-                    None => list.push(reply),
+                    None if failed.is_ok() => failed = take(&mut all, &reply),
+                    None => {}
                 }
             }
         }
@@ -154,9 +179,9 @@ impl Socket {
         let first = self.sequence.wrapping_add(1);
         let mut names = Vec::with_capacity(batch.len());
         let mut bytes = Vec::new();
-        for Request { message, flags, what } in batch {
+        for Request { body, flags, what } in batch {
             let sequence = self.next_sequence();
-            bytes.append(&mut encode(message, NLM_F_REQUEST | NLM_F_ACK | flags, sequence));
+            bytes.append(&mut encode(body, NLM_F_REQUEST | NLM_F_ACK | flags, sequence));
             names.push(what);
         }
         self.send(&bytes, names.first().map_or("netlink", String::as_str))?;
@@ -175,7 +200,7 @@ impl Socket {
                     continue;
                 };
                 match reply.end {
-                    None => drop(answers.insert(position, reply.decode(what)?)),
+                    None => drop(answers.insert(position, reply)),
                     Some(end) if end.errno == 0 => {
                         open -= usize::from(outcome.replace(Ok(answers.remove(&position))).is_none());
                     }
@@ -195,9 +220,14 @@ impl Socket {
 
     /// The messages of the next datagram.
     pub fn receive(&mut self, what: &str) -> Result<Vec<Reply>, LinkError> {
+        self.receive_with(what, RecvFlags::empty())
+    }
+
+    /// The same with `MSG_*` flags.
+    pub fn receive_with(&mut self, what: &str, flags: RecvFlags) -> Result<Vec<Reply>, LinkError> {
         let refused = |errno: i32| LinkError::kernel(format!("{what}: receive"), errno);
         let (_, length) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC)
+            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), flags | RecvFlags::TRUNC)
         })
         .map_err(|errno| refused(errno.raw_os_error()))?;
         let bytes = self.buffer.get(..length).ok_or_else(|| refused(libc::EMSGSIZE))?;
@@ -218,7 +248,11 @@ impl AsFd for Socket {
 }
 
 /// The message as bytes, padded to the next message.
-fn encode(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+fn encode(body: Body, flags: u16, sequence: u32) -> Vec<u8> {
+    let message = match body {
+        Body::Typed(message) => message,
+        Body::Raw(kind, content) => return message::message(kind, flags, sequence, &content),
+    };
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     header.sequence_number = sequence;

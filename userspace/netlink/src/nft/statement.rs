@@ -41,7 +41,7 @@ pub enum Address {
 pub enum Statement {
     /// The device's name begins with `prefix`, or does not.
     Device {
-        /// Which device.
+        /// The device.
         device: Device,
         /// True if the name must begin so.
         is: bool,
@@ -52,7 +52,7 @@ pub enum Statement {
     InSet {
         /// The version.
         version: IpVersion,
-        /// Which address.
+        /// The address.
         address: Address,
         /// True if it must be in the set.
         is: bool,

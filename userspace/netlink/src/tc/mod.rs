@@ -1,6 +1,6 @@
-//! Traffic control: clsact qdiscs and eBPF filters. aya attaches filters too, but probes the kernel's features first, at
-//! 5 ms a process, and does not list them. Layouts from `linux/netlink.h`,
-//! `linux/rtnetlink.h`, `linux/pkt_sched.h` and `linux/pkt_cls.h`.
+//! Traffic control: clsact qdiscs and eBPF filters. aya attaches filters too, but probes the kernel's features first,
+//! at 5 ms a process, and does not list them. Layouts from `linux/netlink.h`, `linux/rtnetlink.h`,
+//! `linux/pkt_sched.h` and `linux/pkt_cls.h`.
 
 mod attach;
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use naru_netlink::links::{
-    ForeignRule, Links, MAIN, Neighbour, PairSpec, Route, RouteTarget, Rule, Selector,
+    ForeignRule, Links, MAIN, Neighbour, NextHop, PairSpec, Route, RouteTarget, Rule, Selector,
 };
 
 use super::scene::{HOST_MAC, NODE, Netns, POD, POD_MAC, ip, node, overlay, spec};
@@ -42,9 +42,10 @@ fn every_form_of_route_comes_back_as_it_was_made_and_goes_again() {
             routes.push(to_block(parts[0].parse().unwrap(), index, Some(ip(NODE[number])), 1450));
             routes.push(unreachable(parts[1].parse().unwrap()));
             routes.push(to_node(ip(parts[2]), index, 1450));
-            routes.push(Route::to_pod(ip(POD[number]), index, Some(ip(NODE[number])), 1400));
+            let pod = Route::to_pod(ip(POD[number]), index, Some(ip(NODE[number])), 1400);
+            routes.extend([pod, pod.spare()]);
         }
-        routes.sort_unstable();
+        routes.sort_unstable_by_key(|route| (route.destination, route.table, route.metric));
         links.ensure_routes(&routes).unwrap();
         assert_eq!(links.routes().unwrap(), routes);
         links.ensure_routes(&routes).unwrap();
@@ -172,7 +173,8 @@ fn the_path_to_an_address_has_the_devices_or_the_routes_mtu() {
         Links::open(MARKS).unwrap().create_pair(&PairSpec { mtu: 1400, ..spec("under") }, peer.fd()).unwrap()
     });
     peer.sh("ip link set eth0 up");
-    node.sh("ip link set under up; ip addr add 198.51.100.1/24 dev under; ip addr add 2001:db8:5::1/64 dev under nodad");
+    node.sh("ip link set under up; ip addr add 198.51.100.1/24 dev under");
+    node.sh("ip addr add 2001:db8:5::1/64 dev under nodad");
     node.sh("ip route add 203.0.113.0/24 via 198.51.100.2 mtu 1300");
     node.sh("ip route add default via 198.51.100.2; ip -6 route add default via 2001:db8:5::2 proto ra");
     node.run(|| {
@@ -189,14 +191,17 @@ fn the_path_to_an_address_has_the_devices_or_the_routes_mtu() {
                 "{to}"
             );
         }
-        let routes = links.route_list().unwrap();
-        let defaults: Vec<_> =
-            routes.defaults().iter().map(|route| (route.v6, route.from_router_advertisement)).collect();
-        assert_eq!(defaults, [(false, false), (true, true)]);
-        let foreign = routes.foreign();
-        let expected =
-            ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:5::/64"].map(|prefix| prefix.parse().unwrap());
-        assert_eq!(foreign, expected);
+        let outside: Vec<_> =
+            links.paths_outside().unwrap().into_iter().map(|path| (path.device, path.next)).collect();
+        let router = |ip: &str| ("under".to_owned(), NextHop::Router(ip.parse().unwrap()));
+        assert_eq!(outside, [router("198.51.100.2"), router("2001:db8:5::2")]);
+        let all = links.foreign_routes(|_| true).unwrap();
+        let foreign: Vec<_> =
+            all.iter().map(|route| (route.destination.to_string(), route.is_links_own)).collect();
+        let expected = [("198.51.100.0/24", true), ("203.0.113.0/24", false), ("2001:db8:5::/64", true)];
+        assert_eq!(foreign, expected.map(|(net, own)| (net.to_owned(), own)));
+        assert!(all.iter().all(|route| route.device.is_some()));
+        assert_eq!(links.foreign_routes(|net| net.prefix_len() > 64).unwrap(), []);
         let held: Vec<IpAddr> = links.addresses().unwrap().iter().map(|address| address.ip).collect();
         assert!(held.contains(&ip("198.51.100.1")) && held.contains(&ip("2001:db8:5::1")), "{held:?}");
     });
@@ -231,7 +236,7 @@ fn a_path_of_several_hops_has_all_their_devices_and_the_smallest_mtu() {
             (vec!["u0".into(), "u1".into()], 1400),
             "{to}"
         );
-        assert!(path.gateway.is_some() && path.is_ethernet, "{to}");
+        assert!(path.next.router().is_some() && path.is_ethernet, "{to}");
     }
     node.sh("ip link set u1 down");
     for to in ["203.0.113.1", "2001:db8:ff::1"] {

@@ -11,13 +11,13 @@ pub use run::{Run, RunError, Said};
 
 use crate::{machine::MachineError, paths::Paths};
 
-/// How long a plugin may take unless the configuration says otherwise; below what runtimes wait for us.
+/// Time that a plugin may take unless the configuration sets another; it is less than runtimes wait for naru.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long a DEL on nobody's request may take: init and the runtime wait for it.
+/// Time that a DEL on nobody's request may take: init and the runtime wait for it.
 const UNASKED: Duration = Duration::from_secs(10);
 
-/// Why a lease was not given back.
+/// The reasons for which a lease was not given back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
     /// The plugin did not run.

@@ -9,7 +9,7 @@ use std::{
 
 use crate::host::process::{Process, ProcessError, find};
 
-/// Why a plugin gave no answer at all.
+/// The reasons for which a plugin gave no answer at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// `CNI_PATH` does not have it.
@@ -27,19 +27,19 @@ pub enum RunError {
     /// It could not be run.
     #[error("{action}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What a plugin said.
+/// The output of a plugin.
 #[derive(Debug)]
 pub struct Said {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ pub struct Run<'a> {
     pub variables: &'a [(&'a str, &'a str)],
     /// Standard input, whole.
     pub stdin: &'a [u8],
-    /// How long it may take.
+    /// Time that it may take.
     pub deadline: Duration,
 }
 

@@ -9,8 +9,8 @@ use crate::{
     paths::Paths,
 };
 
-/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device's MTU, the programs' configuration
-/// and where they are attached. `overlay` is the tunnel device.
+/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device's MTU, the programs'
+/// configuration and where they are attached. `overlay` is the tunnel device.
 pub fn readjust(
     paths: &Paths,
     links: &Links,
@@ -25,10 +25,9 @@ pub fn readjust(
     {
         overlay::ensure(links, &pins, settings, survey)?;
     }
-    if forwarding::is_off(links, settings, overlay.map(|link| link.index))? {
-        let journal = &mut NodeStore::open(&paths.node_store())?;
-        sysctl::forward_packets(overlay::families(settings), &survey.advertised, journal)?;
-        forwarding::ensure(links, settings, journal)?;
+    let is_deaf = settings.families().v6 && sysctl::is_deaf_to_routers()?;
+    if is_deaf || forwarding::is_off(links, settings, overlay.map(|link| link.index))? {
+        forwarding::ensure(links, settings, &mut NodeStore::open(&paths.node_store())?)?;
     }
     config::ensure(links, &pins, settings, survey, overlay.map_or(0, |link| link.index))?;
     adapt(paths, &pins, settings, survey)?;

@@ -46,8 +46,8 @@ fn features(settings: &Settings) -> u32 {
     features
 }
 
-/// Where the device has another port than the tunnel, a rule writes the tunnel's into what it sends, and cannot tell how
-/// far a checksum has come by then.
+/// The feature for a device that has another port than the tunnel, else 0. A rule then writes the tunnel's port into
+/// sent packets; at that point nobody can tell how far a checksum has been computed.
 fn substitute(links: &Links, settings: &Settings) -> Result<u32, MachineError> {
     let own = links.overlay_port(DEVICE)?;
     Ok(if own.is_some_and(|port| port != settings.cluster.tunnel.port) { features::SHARED_PORT } else { 0 })

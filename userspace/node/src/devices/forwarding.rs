@@ -1,6 +1,7 @@
 use naru_netlink::links::Links;
 
-use super::families;
+use naru_store::NodeStore;
+
 use crate::{
     host::{
         Journal,
@@ -10,22 +11,24 @@ use crate::{
     readiness,
 };
 
-/// Whether a device, or what new ones begin with, does not forward what pods' packets need, or the tunnel device, which
-/// has that index, is strict about where packets come from.
+/// Returns true if a device, or what new ones begin with, does not forward what pods' packets need, or the tunnel
+/// device, which has that index, is strict about where packets come from.
 pub(crate) fn is_off(links: &Links, settings: &Settings, tunnel: Option<u32>) -> Result<bool, MachineError> {
-    let (confs, families) = (links.device_confs()?, families(settings));
+    let (confs, families) = (links.device_confs()?, settings.families());
     let is_strict = || readiness::strict(&confs, families).any(|index| Some(index) == tunnel);
     Ok(!readiness::not_forwarding(&confs, families).is_empty() || is_strict())
 }
 
-/// Switches forwarding on for every device where somebody switched it off for one, or for those to come. `all` is
-/// [`sysctl::forward_packets`]'s, which comes first.
+/// Switches forwarding on, first for all, then for every device where somebody switched it off for one, or for those to
+/// come.
 pub(crate) fn ensure(
     links: &Links,
     settings: &Settings,
-    journal: &mut dyn Journal,
+    journal: &mut NodeStore,
 ) -> Result<(), MachineError> {
-    let families = families(settings);
+    let was_own = journal.journal_get(&sysctl::forwarding_key())?.is_some();
+    sysctl::forward_packets(settings.families(), was_own, journal)?;
+    let families = settings.families();
     for conf in readiness::not_forwarding(&links.device_confs()?, families) {
         // One that went meanwhile needs nothing.
         if let Some(device) = readiness::name(links, conf.of)? {

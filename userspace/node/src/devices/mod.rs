@@ -12,7 +12,7 @@ pub use overlay::overlay_mac;
 
 pub(crate) use adjust::{adapt, publish, readjust};
 pub(crate) use forwarding::ensure as ensure_forwarding;
-pub(crate) use overlay::{ensure as ensure_overlay, families};
+pub(crate) use overlay::ensure as ensure_overlay;
 pub(crate) use tunnel::Tunnel;
 pub(crate) use uplinks::{ensure as ensure_uplinks, loose, loosen as loosen_uplinks};
 
@@ -37,7 +37,7 @@ pub(crate) fn configure(
     config::ensure(links, pins, settings, survey, overlay.map_or(0, |link| link.index))
 }
 
-/// What attachments of pods need to know of the node.
+/// The facts of the node that attachments of pods need.
 pub(crate) fn facts(links: &Links, settings: &Settings, survey: &Survey) -> Result<NodeFacts, MachineError> {
     let own = settings.cluster.node(&settings.node);
     let is_here = |address: &IpAddr| survey.addresses.contains(address);

@@ -1,19 +1,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use naru_core::desired::IPV6_MIN_MTU;
+use naru_core::{desired::carried, ids::fnv1a};
 use naru_netlink::links::{LinkError, Links, Mac, Neighbour, Overlay};
 
-use crate::{
-    host::sysctl::{Families, prepare_device},
-    machine::GATEWAYS,
-};
+use crate::{host::sysctl::prepare_device, machine::GATEWAYS};
 use naru_bpf::{AttachMode, Pins, Side, attach, detach_others};
 
 use super::config;
 use crate::machine::{DEVICE, MachineError, Settings, Survey};
 
-/// The tunnel device's IPv4 address. The kernel's loose reverse path filter is a strict one on a device without any, and
-/// would drop what a node sends through the tunnel that is answered directly.
+/// The tunnel device's IPv4 address. The kernel's loose reverse path filter is a strict one on a device without any,
+/// and would drop what a node sends through the tunnel that is answered directly.
 pub(super) const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 2));
 
 /// Makes the tunnel device, what leads through it and the programs on it be as they should; a single machine has none.
@@ -29,7 +26,7 @@ pub(crate) fn ensure(
         return Ok(None);
     }
     let index = device(links, settings, device_mtu(settings, survey))?;
-    prepare_device(DEVICE, families(settings))?;
+    prepare_device(DEVICE, settings.families())?;
     for ip in GATEWAYS.both() {
         links.ensure_neighbour(&Neighbour { index, ip, mac: peer_mac() })?;
     }
@@ -62,11 +59,7 @@ fn device(links: &Links, settings: &Settings, mtu: u32) -> Result<u32, MachineEr
 /// vxlan drops frames whose source is its own address.
 #[must_use]
 pub fn overlay_mac(node: &str) -> Mac {
-    // FNV-1a, 64 bits: http://www.isthe.com/chongo/tech/comp/fnv/
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in node.bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
+    let hash = fnv1a(node);
     let [a, b, c, d, e, f, ..] = hash.to_be_bytes();
     Mac([a, b, c, d, e, f]).local()
 }
@@ -76,19 +69,11 @@ pub(super) fn peer_mac() -> Mac {
     overlay_mac("any node")
 }
 
-/// Which families pods of this node have, its remote nodes' included.
-pub(crate) fn families(settings: &Settings) -> Families {
-    let ranges = [settings.ranges(), settings.delegated_subnets(|_| true)].concat();
-    let has = |v4: bool| ranges.iter().any(|range| range.addr().is_ipv4() == v4);
-    Families { v4: has(true), v6: has(false) }
-}
-
-/// What fits the widest path: narrower ones are kept to by their routes. With IPv6 pods never less than every link has to
-/// carry, or the kernel takes IPv6 off the device; the underlay then carries such packets in fragments.
+/// The MTU of the widest path: routes hold the MTUs of narrower ones. With IPv6 pods it is never less than every link
+/// must carry, or the kernel would take IPv6 off the device; the underlay then carries such packets in fragments.
 pub(crate) fn device_mtu(settings: &Settings, survey: &Survey) -> u32 {
-    let tunnels = survey.ways(settings).remotes().map(|remote| remote.tunnel_mtu());
-    let widest = tunnels.max().unwrap_or_else(|| survey.pod_mtu(settings));
-    if families(settings).v6 { widest.max(IPV6_MIN_MTU) } else { widest }
+    let tunnels = survey.ways(settings).remotes().map(|remote| remote.whole_mtu());
+    carried(tunnels.max().unwrap_or_else(|| survey.pod_mtu(settings)), settings.families().v6)
 }
 
 #[cfg(test)]

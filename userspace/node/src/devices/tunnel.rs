@@ -34,7 +34,7 @@ impl Tunnel {
         }))
     }
 
-    /// What of the device, its address and neighbours and its settings is not as it should be.
+    /// The fault of the device, of its address, its neighbours or its settings.
     pub(crate) fn fault(&self, links: &Links) -> Result<Option<String>, MachineError> {
         let fault = |what: &str| Ok(Some(format!("{DEVICE}: {what}")));
         let Some((link, port)) = links.overlay(DEVICE)? else { return fault("the tunnel device is gone") };

@@ -28,8 +28,8 @@ pub(crate) fn ensure(
     Ok(())
 }
 
-/// Whether packets of pods may leave for other nodes without the tunnel: because the node may choose so, or because rules
-/// lead only those from its own ranges into it, not those from addresses that another IPAM plugin gave.
+/// Returns true if packets of pods may leave for other nodes without the tunnel: because the node may choose so, or
+/// because rules lead only those from its own ranges into it, not those from addresses that another IPAM plugin gave.
 pub(crate) fn sends_around(settings: &Settings) -> bool {
     settings.cluster.routing_of(&settings.node) != Routing::Tunnel || settings.delegated.is_some()
 }
@@ -39,7 +39,7 @@ pub(crate) fn wanted(settings: &Settings, survey: &Survey) -> BTreeSet<String> {
     if is_needed(settings) { survey.uplinks.values().cloned().collect() } else { BTreeSet::new() }
 }
 
-/// Whether anything of this node goes around the tunnel device.
+/// Returns true if anything of this node goes around the tunnel device.
 pub(crate) fn is_needed(settings: &Settings) -> bool {
     let (cluster, node) = (&settings.cluster, &settings.node);
     settings.is_clustered()

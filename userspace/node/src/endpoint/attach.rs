@@ -17,7 +17,11 @@ use super::{
     namespaces,
     plan::{self, Failure, Step, nothing},
 };
-use crate::{machine::NodeFacts, symmetry};
+use crate::{
+    host::sysctl::{Families, prepare_device},
+    machine::NodeFacts,
+    symmetry,
+};
 
 /// An attachment under way.
 struct Work<'a> {
@@ -347,6 +351,8 @@ fn attach_filters(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn activate(work: &mut Work<'_>) -> Result<(), Cause> {
+    let has = |v4: bool| work.assignment.addresses.iter().any(|ip| ip.is_ipv4() == v4);
+    prepare_device(&work.attached.host_name, Families { v4: has(true), v6: has(false) })?;
     let address = |ip: &_| PodAddress { ip: *ip, source: work.node.source_for(*ip) };
     let addresses: Vec<PodAddress> = work.assignment.addresses.iter().map(address).collect();
     let side = HostSide {

@@ -11,7 +11,7 @@ use naru_netlink::links::{self, Link, Mac, PodFacts, RouteTarget};
 
 use super::{Attached, Cause, Tools, namespaces};
 
-/// What the caller knows an attachment to have; routes that are not named are other people's business.
+/// The properties that the caller expects of an attachment; other routes belong to other people.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Expected {
     /// The pod's addresses; empty: those the store says.
@@ -23,7 +23,7 @@ pub struct Expected {
 /// The first thing that is not as it should be.
 #[derive(Debug)]
 pub enum Difference {
-    /// What is missing or other than expected.
+    /// A property is missing or differs.
     Found(String),
     /// It could not be looked at.
     Unknown(Cause),
@@ -78,7 +78,7 @@ pub fn check(
     Ok(attached)
 }
 
-/// Whether the routes count: a rule of others may come before the table that they are in.
+/// Returns true if the routes count: a rule of others may come before the table that they are in.
 fn led_here(tools: &Tools, attached: &Attached, index: u32) -> Result<(), Difference> {
     for ip in &attached.addresses {
         let path = tools.links.path_to(*ip)?;
@@ -122,7 +122,7 @@ fn host_end(tools: &Tools, id: &AttachmentId) -> Result<(Link, Generation), Diff
     };
     let label: Option<Label> = link.alias.parse().ok();
     match label.map(|label| label.alias).filter(|alias| alias.belongs_to(id)) {
-        None => Err(Difference::Found(format!("{name}: belongs to {:?}", link.alias))),
+        None => Err(Difference::Found(format!("{name}: not ours, its alias is \"{}\"", link.alias))),
         Some(_) if !link.up => Err(Difference::Found(format!("{name}: down"))),
         Some(alias) => Ok((link, alias.generation())),
     }

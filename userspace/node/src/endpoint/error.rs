@@ -8,7 +8,7 @@ use naru_store::{ReserveError, StoreError};
 
 use crate::{host::HostError, symmetry::SymmetryError};
 
-/// What one adapter said.
+/// An error of one adapter.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// About a namespace.
@@ -52,14 +52,14 @@ impl From<Cause> for MachineError {
     }
 }
 
-/// Why an attachment was not made; nothing of it is left, but for what `undo` tells.
+/// The reason for which an attachment was not made; nothing of it is left but for `undo`.
 #[derive(Debug)]
 pub struct AttachError {
-    /// Whose it was: `pod default/web-0`.
+    /// The subject: `pod default/web-0`.
     pub subject: String,
-    /// What failed.
+    /// The cause.
     pub cause: Box<Cause>,
-    /// What could not be taken back.
+    /// The steps that could not be undone.
     pub undo: Vec<Cause>,
 }
 

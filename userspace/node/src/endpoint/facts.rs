@@ -56,7 +56,10 @@ pub(super) fn pod_routes(links: &Links) -> Result<Vec<HostRoute>, Cause> {
         }
         _ => None,
     };
-    Ok(links.routes()?.into_iter().filter_map(to_pod).collect())
+    let mut routes: Vec<HostRoute> = links.routes()?.into_iter().filter_map(to_pod).collect();
+    // A route and its spare are one way to the pod.
+    routes.dedup();
+    Ok(routes)
 }
 
 /// Our host veths with the addresses that `routes` lead over them.

@@ -13,7 +13,7 @@ use naru_store::{StateStore, StoreError};
 
 use super::{Cause, namespaces};
 
-/// What became of one file.
+/// The result for one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Imported {
     /// The address is the container's in our store now.
@@ -94,7 +94,7 @@ fn adopt(
     }
 }
 
-/// Which live namespaces have which address at which of the files' interfaces.
+/// The live namespaces, with the addresses at the files' interfaces.
 fn live_addresses(files: &[HostLocalFile]) -> BTreeMap<(IpAddr, String), Vec<NetnsId>> {
     let mut names: Vec<&str> = files.iter().map(|file| file.ifname.as_str()).collect();
     names.sort_unstable();

@@ -27,6 +27,6 @@ pub use facts::observe;
 pub use import::{Imported, host_local_files, import};
 pub use namespaces::alive as live_namespaces;
 pub(crate) use namespaces::id as netns_id;
-pub use restore::restore_programs;
+pub use restore::{Reattached, restore_programs};
 pub use spec::{Attached, Spec};
 pub use tools::{Maps, Tools};

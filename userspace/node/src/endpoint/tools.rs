@@ -5,7 +5,7 @@ use naru_bpf::{Flows, Interfaces, Pins, Pods};
 
 /// The maps that attachments are entered in.
 pub struct Maps {
-    /// Where they are pinned; the filters' programs too.
+    /// The directory of the pins, also of the filters' programs.
     pub pins: Pins,
     /// Addresses.
     pub pods: Pods,
@@ -26,11 +26,11 @@ impl Maps {
     }
 }
 
-/// What a process works on attachments with; one of each.
+/// The tools with which a process works on attachments; one of each.
 pub struct Tools {
     /// The node's links.
     pub links: Links,
-    /// Who holds which address.
+    /// The store, which knows the holders of addresses.
     pub store: StateStore,
     /// The datapath's maps.
     pub maps: Maps,

@@ -4,7 +4,7 @@ use naru_netlink::{Errno, nft::NftError};
 
 use super::JournalError;
 
-/// Why a fact of the machine could not be read or a change not be made.
+/// The reasons for which a fact of the machine could not be read, or a change not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// A file could not be read, written or renamed.
@@ -12,9 +12,9 @@ pub enum HostError {
     File {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried, as `write 1`.
+        /// The action that was tried, such as `write 1`.
         action: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A system call failed.
@@ -22,7 +22,7 @@ pub enum HostError {
     System {
         /// Object and action.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A tool failed.
@@ -30,7 +30,7 @@ pub enum HostError {
     Tool {
         /// The command as called.
         tool: String,
-        /// What it wrote to its error output, or why it could not be run.
+        /// The tool's standard error, or the reason for which it could not be run.
         reason: String,
     },
     /// A tool that is needed is not installed.
@@ -44,7 +44,7 @@ pub enum HostError {
     Journal {
         /// The key in the journal.
         key: String,
-        /// What the journal said.
+        /// The journal's error.
         source: JournalError,
     },
     /// The journal holds a key this version cannot undo.

@@ -4,7 +4,7 @@ use naru_store::NodeStore;
 
 use super::HostError;
 
-/// What a journal said when it could not keep an entry.
+/// The error of a journal that could not keep an entry.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The record of what was before naru, for `naru uninstall`; survives reboots.

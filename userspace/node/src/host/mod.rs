@@ -1,7 +1,8 @@
-//! What a node's machine is and what naru changes on it outside of links and maps: identity of boot and namespaces,
-//! sysctls, the nftables table, exceptions in foreign FORWARD chains, the bpffs mount, installed files.
+//! The node's machine, and naru's changes of it other than links and maps: identity of boot and namespaces, sysctls,
+//! the nftables table, exceptions in foreign FORWARD chains, the bpffs mount, installed files.
 //!
-//! Everything acts on the calling thread's network namespace. Each change that is not ours alone is remembered first ([`Journal`]) and has an exact inverse ([`undo`]).
+//! Everything acts on the calling thread's network namespace. Each change that is not ours alone is remembered first
+//! ([`Journal`]) and has an exact inverse ([`undo`]).
 
 pub mod firewall;
 pub mod forward;

@@ -8,11 +8,12 @@ use crate::{
     paths::{GivenPaths, Paths},
 };
 
-/// Where the node's store keeps the content that init wrote last.
+/// The key under which the node's store keeps the content that init wrote last.
 const KEY: &str = "conflist";
 
 /// Installs the runtime's network configuration, if there is a directory for it: the last thing init does, because a
-/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not touched.
+/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not
+/// touched.
 pub(super) fn ensure(paths: &Paths, settings: &Settings, store: &mut NodeStore) -> Result<(), MachineError> {
     if !settings.conflist {
         return remove(paths, Some(settings), store);
@@ -41,7 +42,7 @@ pub(crate) fn remove(
     Ok(())
 }
 
-/// Whether the file is what init wrote last, or was writing when it was killed.
+/// Returns true if the file is what init wrote last, or was writing when it was killed.
 fn is_ours(paths: &Paths, settings: Option<&Settings>, store: &NodeStore) -> Result<bool, MachineError> {
     let Ok(found) = std::fs::read_to_string(paths.conflist()) else { return Ok(false) };
     Ok(store.value(KEY)?.as_ref() == Some(&found)
@@ -132,6 +133,7 @@ mod tests {
             attach: "auto".into(),
             conflist: true,
             max_flows: None,
+            allow_overlap: false,
         }
     }
 

@@ -13,11 +13,11 @@ use crate::{
 /// First word of a directory's key in the journal: init made it, so uninstall removes it when it is empty.
 pub(crate) const DIRECTORY: &str = "directory";
 
-/// Name of the list, in the state directory, of directories that init made but that no journal has: because there is none
-/// yet, or none any more.
+/// Name of the list, in the state directory, of directories that init made but that no journal has: because there is
+/// none yet, or none any more.
 const MARK: &str = "directories.made";
 
-/// Where that list is.
+/// The path of that list.
 pub(crate) fn mark(paths: &Paths) -> PathBuf {
     paths.state.join(MARK)
 }
@@ -28,8 +28,8 @@ pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), Machine
     std::fs::write(mark(paths), list.join("\n")).map_err(MachineError::file(mark(paths), "write"))
 }
 
-/// Makes the state directory, in which the journal will be. It is moved into place with the list in it, so that a kill at
-/// any moment leaves no directory that nobody knows for ours.
+/// Makes the state directory, in which the journal will be. It is moved into place with the list in it, so that a
+/// kill at any moment leaves no directory that nobody knows for ours.
 pub(super) fn make_state(paths: &Paths) -> Result<(), MachineError> {
     remove_draft(paths)?;
     let made = missing(&paths.state);
@@ -48,8 +48,8 @@ pub(super) fn make_state(paths: &Paths) -> Result<(), MachineError> {
     }
 }
 
-/// Removes what a killed [`make_state`] left beside the state directory, or beside its outermost parent; whether there was
-/// anything.
+/// Removes what a killed [`make_state`] left beside the state directory, or beside its outermost parent; whether
+/// there was anything.
 pub(crate) fn remove_draft(paths: &Paths) -> Result<bool, MachineError> {
     let mut found = false;
     for parent in paths.state.ancestors().filter(|path| path.file_name().is_some()) {
@@ -65,9 +65,9 @@ pub(crate) fn remove_draft(paths: &Paths) -> Result<bool, MachineError> {
     Ok(found)
 }
 
-/// Removes the state directory, and the parents that init made with it, where nothing but the list is in them: the whole
-/// in one step, so that a kill at any moment leaves either the list or nothing of these names. `false`: somebody else's
-/// file is there, and nothing was changed.
+/// Removes the state directory, and the parents that init made with it, where nothing but the list is in them: the
+/// whole in one step, so that a kill at any moment leaves either the list or nothing of these names. `false`:
+/// somebody else's file is there, and nothing was changed.
 pub(crate) fn retire_state(paths: &Paths, made: &[&PathBuf]) -> Result<bool, MachineError> {
     let Some(outermost) = made.iter().min_by_key(|path| path.components().count()) else { return Ok(false) };
     if !holds_only(outermost, &mark(paths)) {
@@ -78,7 +78,7 @@ pub(crate) fn retire_state(paths: &Paths, made: &[&PathBuf]) -> Result<bool, Mac
     remove_draft(paths)
 }
 
-/// Whether `file` is the only file below the directory.
+/// Returns true if `file` is the only file below the directory.
 fn holds_only(directory: &Path, file: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return false };
     entries.flatten().all(|entry| match entry.file_type() {

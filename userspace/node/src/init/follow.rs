@@ -12,9 +12,9 @@ use crate::{
     sync::{self, Changes},
 };
 
-/// Goes over to a cluster in which only other nodes, or what is masqueraded, changed: maps, routes, rules, firewall, the
-/// tunnel device's MTU, and the settings of it all. `None` where more than that changed, or the node is not initialised:
-/// then it is init's business.
+/// Goes over to a cluster in which only other nodes, or what is masqueraded, changed: maps, routes, rules, firewall,
+/// the tunnel device's MTU, and the settings of it all. `None` where more than that changed, or the node is not
+/// initialised: then it is init's business.
 ///
 /// # Errors
 /// As [`super::run`].
@@ -35,12 +35,13 @@ pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, Ma
     adapt(paths, &pins, &settings, &survey)?;
     let changes = sync::apply(&links, &pins, &settings, &survey)?;
     Record::note(paths, (&links, &pins), (&settings, &survey), changes.mirrored)?;
+    // Kept although single changes may have been refused, or the next look would take the others back.
     settings.save(paths)?;
     publish(paths, &links, &settings, &survey)?;
     Ok(Some(changes))
 }
 
-/// Whether the cluster asks of this node itself what it asked before.
+/// Returns true if the cluster asks of this node itself what it asked before.
 fn is_same_here(before: &Settings, after: &Settings) -> bool {
     let own = |settings: &Settings| settings.cluster.node(&settings.node).cloned();
     before.cluster.ranges == after.cluster.ranges

@@ -33,9 +33,9 @@ pub fn ensure_delegated(paths: &Paths, delegated: &Delegated) -> Result<NodeFact
     ready(paths, &request, |facts| facts.knows(delegated))
 }
 
-/// What the plugin calls before every ADD and STATUS: returns soon when the node is initialised in this boot, as init
-/// left it, and serves the network as it is asked for (reads two files, looks at pins and kernel); else initialises it under
-/// the lock, with what the init before was told (`<state>/init.json`).
+/// The plugin calls this before every ADD and STATUS. It returns soon if the node is initialised in this boot, as
+/// init left it, and serves the network as requested (it reads two files, and checks pins and kernel); else it
+/// initialises the node under the lock, with the settings of the init before (`<state>/init.json`).
 ///
 /// The store's pools (domain `naru`, named by [`crate::machine::pool_name`]) have their ranges when it returns.
 ///

@@ -146,8 +146,8 @@ mod tests {
         let standalone = Standalone {
             network: "net".into(),
             subnets: vec![subnet.parse().unwrap()],
-            reserved: Vec::new(),
             masquerade: Some(true),
+            ..Standalone::default()
         };
         Settings::merge(None, &Request { standalone: Some(standalone), ..Request::default() }).unwrap()
     }

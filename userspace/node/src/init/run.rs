@@ -13,34 +13,34 @@ use super::{conflist, directories, migrate, pools};
 use crate::{
     delegate,
     endpoint::{Maps, Tools, namespaces, reconcile},
-    host::{self, forward, sysctl},
+    host::{self, forward},
     paths::Paths,
     readiness::{self, Record},
     sync::{self, Changes},
 };
 use crate::{
-    devices::{self, ensure_overlay, ensure_uplinks, families, loosen_uplinks},
-    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current},
+    devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
+    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps},
 };
 use naru_bpf::{AttachMode, Installed, Pins};
 
 /// A node as init leaves it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ready {
-    /// What attachments need.
+    /// Facts that attachments need.
     pub facts: NodeFacts,
-    /// What was told.
+    /// The settings.
     pub settings: Settings,
-    /// How the programs are attached to the tunnel device; `None` without one.
+    /// The mode in which the programs are attached to the tunnel device; `None` if there is none.
     pub attach: Option<AttachMode>,
-    /// What of maps and programs was new.
+    /// The maps and programs that are new.
     pub installed: Installed,
-    /// What of maps, routes and rules was changed.
+    /// The changes of maps, routes and rules.
     pub changes: Changes,
 }
 
 impl Ready {
-    /// What the node is, in a few lines.
+    /// A description of the node in a few lines.
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
         let facts = &self.facts;
@@ -60,7 +60,7 @@ impl Ready {
             ));
         }
         let (maps, programs) = (self.installed.maps_created.len(), self.installed.programs_replaced.len());
-        let changes = self.changes.commands.len();
+        let changes = self.changes.made();
         lines.push(format!(
             "{maps} maps created, {programs} programs loaded, {changes} entries and routes changed"
         ));
@@ -68,7 +68,8 @@ impl Ready {
     }
 }
 
-/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so.
+/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so. Single map
+/// entries and routes that are refused hold up nothing else: they are told in [`Changes::refused`].
 ///
 /// # Errors
 /// [`MachineError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
@@ -103,7 +104,8 @@ pub fn run_as_agent(
     locked(paths, request, links, &mut node)
 }
 
-/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it returns.
+/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it
+/// returns.
 pub(super) fn run_unless(
     paths: &Paths,
     request: &Request,
@@ -125,8 +127,8 @@ pub(super) fn run_unless(
     }
 }
 
-/// Maps and programs that are of a network namespace which is no more (a container that was this node started again) know
-/// interfaces of it by numbers that mean others here.
+/// Maps and programs that are of a network namespace which is no more (a container that was this node started again)
+/// know interfaces of it by numbers that mean others here.
 fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(()) };
     if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
@@ -144,7 +146,7 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     }
 }
 
-/// Who makes this machine a node.
+/// The caller that makes this machine a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
     Agent,
@@ -184,12 +186,16 @@ fn locked(
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let (ready, links) = prepare(paths, settings, &survey, links, node)?;
-    // Traffic first: what follows waits for the disk.
+    // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
+    // nothing else.
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
     if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
         node.set_last_boot(&ready.facts.boot_id)?;
         release_stale(paths, &ready.facts, node)?;
+    }
+    if ready.changes.unprotected.is_some() {
+        ready.changes.complete()?;
     }
     forward::open(node)?;
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
@@ -209,12 +215,12 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
     Ok(())
 }
 
-/// What shall be, and what the machine is like; refuses what cannot be.
+/// Reads the machine's state and computes the settings; refuses settings that are impossible.
 fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
     let before = Settings::load(paths)?;
     let settings = Settings::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &settings)?;
-    refuse_overlap(before.as_ref(), &settings, &survey)?;
+    refuse_overlap(links, before.as_ref(), &settings)?;
     if before.is_none() {
         refuse_other_machine(&settings, &survey)?;
     }
@@ -233,9 +239,10 @@ fn prepare(
     let pins = paths.pins();
     let installed = naru_bpf::install(&pins, settings.sizes())?;
     migrate::run(&links, &pins, &settings, survey)?;
-    sysctl::forward_packets(families(&settings), &survey.advertised, node)?;
+    ensure_forwarding(&links, &settings, node)?;
     let attach = ensure_overlay(&links, &pins, &settings, survey)?;
-    devices::ensure_forwarding(&links, &settings, node)?;
+    // The tunnel device may be new.
+    ensure_forwarding(&links, &settings, node)?;
     loosen_uplinks(&settings, survey, node)?;
     ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
     let mut facts = devices::facts(&links, &settings, survey)?;
@@ -271,13 +278,9 @@ fn restore_pods(
 }
 
 /// Ranges that are new must be nobody else's; those accepted before are only warned about, by status.
-fn refuse_overlap(
-    before: Option<&Settings>,
-    settings: &Settings,
-    survey: &Survey,
-) -> Result<(), MachineError> {
+fn refuse_overlap(links: &Links, before: Option<&Settings>, settings: &Settings) -> Result<(), MachineError> {
     let accepted = before.map(Settings::ranges).unwrap_or_default();
-    let clashes = survey.overlaps(settings, |range| !accepted.contains(range));
+    let clashes = overlaps(links, settings, |range| !accepted.contains(range))?;
     if clashes.is_empty() { Ok(()) } else { Err(MachineError::Overlap(clashes)) }
 }
 

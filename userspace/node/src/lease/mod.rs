@@ -20,10 +20,10 @@ use crate::{
     paths::Paths,
 };
 
-/// What an ADD asks for.
+/// The request of an ADD.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ask {
-    /// Who asks; its network is where the addresses are unique.
+    /// The attachment that asks; the addresses are unique in its network.
     pub id: AttachmentId,
     /// The pod it asks for.
     pub pod: PodName,
@@ -65,7 +65,7 @@ pub fn del(paths: &Paths, id: &AttachmentId, now: Millis) -> Result<Vec<Row>, Ca
     }
 }
 
-/// What the attachment holds.
+/// The addresses that the attachment holds.
 ///
 /// # Errors
 /// The store.

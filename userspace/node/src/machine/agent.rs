@@ -10,8 +10,8 @@ use std::{
 use super::MachineError;
 use crate::paths::Paths;
 
-/// How often a lock that is taken is tried again, and after how long each time: whoever only looks whether an agent runs has
-/// it for a moment.
+/// Number of attempts at a lock that is taken, and the pause after each: a process that only checks if an agent runs
+/// holds it for a moment.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -58,7 +58,7 @@ impl AgentPlace {
         }
     }
 
-    /// Whether the place is held on the file that is there now: the run directory may have been wiped.
+    /// Returns true if the place is held on the file that is there now: the run directory may have been wiped.
     #[must_use]
     pub fn is_held(&self, paths: &Paths) -> bool {
         let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());

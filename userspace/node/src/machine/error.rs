@@ -6,13 +6,13 @@ use naru_store::StoreError;
 
 use crate::host::HostError;
 
-/// Why this machine could not be made a node, or a node not be what it should.
+/// The reasons for which this machine could not be made a node, or the node not be as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
     /// Neither a cluster nor a subnet is known.
     #[error(
-        "this node is not initialised: no cluster was accepted yet and the configuration names no subnet: run naru init \
-         here with a cluster file (or --subnet), or name a subnet in the configuration's ipam"
+        "this node is not initialised: no cluster was accepted yet and the configuration names no subnet: \
+         run naru init here with a cluster file (or --subnet), or name a subnet in the configuration's ipam"
     )]
     NotConfigured,
     /// Init has not run since the machine was started.
@@ -45,15 +45,15 @@ pub enum MachineError {
     Pool {
         /// The pool.
         pool: String,
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// What a network configuration asks for is another network's; nothing was changed.
+    /// A network configuration asks for addresses of another network; nothing was changed.
     #[error("network {network}: {why}")]
     Network {
         /// The network.
         network: String,
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// The network namespace that the process is in cannot be told.
@@ -69,7 +69,7 @@ pub enum MachineError {
         /// The run directory.
         run: PathBuf,
     },
-    /// What init makes is not as it should be, and making it again did not help.
+    /// An object that init makes is not as it should be, and making it again did not help.
     #[error("this node is not ready: {0}")]
     NotAsMade(String),
     /// Nobody made a pool of that name.
@@ -83,7 +83,7 @@ pub enum MachineError {
     /// Pods are attached.
     #[error("{count} pods are attached, {first} among them: remove them first, or use --force")]
     PodsAttached {
-        /// How many.
+        /// The number.
         count: usize,
         /// The first one.
         first: String,
@@ -96,11 +96,12 @@ pub enum MachineError {
     },
     /// A newer naru left something here; nothing was changed.
     #[error(
-        "{}: {what} {found} is a newer naru's, and this one knows {known}: use the newer one, or its naru uninstall first",
+        "{}: {what} {found} is a newer naru's, and this one knows {known}: \
+         use the newer one, or its naru uninstall first",
         path.display()
     )]
     Newer {
-        /// What it left.
+        /// The path that it left behind.
         path: PathBuf,
         /// `ABI` or `format`.
         what: &'static str,
@@ -114,9 +115,9 @@ pub enum MachineError {
     File {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file of ours does not say what it should.
@@ -124,7 +125,7 @@ pub enum MachineError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         source: serde_json::Error,
     },
     /// Several changes were refused; the others are made.
@@ -148,7 +149,7 @@ pub enum MachineError {
 }
 
 impl MachineError {
-    /// Whether trying again later may help without a change of this node's configuration (CNI error 11).
+    /// Returns true if trying again later may help without a change of this node's configuration (CNI error 11).
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         !matches!(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Delegated, MachineError, Pool, Standalone, versions};
 use crate::paths::Paths;
 
-/// What init found and set for this boot, as attachments of pods need it; `<run>/node.json`.
+/// Facts that init found and set for this boot, as attachments of pods need them; `<run>/node.json`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// The boot these facts hold for.
@@ -18,7 +18,8 @@ pub struct NodeFacts {
     pub abi: u32,
     /// This node's name.
     pub node: String,
-    /// Those of this node's addresses that the machine has, its underlay address first; what pods see as source of the node's own packets.
+    /// Those of this node's addresses that the machine has, its underlay address first; what pods see as source of
+    /// the node's own packets.
     pub addresses: Vec<IpAddr>,
     /// Blocks that pods without a `subnet` in their configuration take addresses from (the cluster's).
     pub blocks: Vec<IpNet>,
@@ -28,7 +29,7 @@ pub struct NodeFacts {
     /// Pools with a name.
     #[serde(default)]
     pub pools: Vec<PoolFacts>,
-    /// What other IPAM plugins give pods addresses of; `None`: the node was not told of any such network.
+    /// Subnets from which other IPAM plugins give addresses to pods; `None` if the node knows of no such network.
     #[serde(default)]
     pub delegated: Option<Vec<Delegated>>,
     /// MTU of a pod's interface unless the configuration says otherwise.
@@ -42,7 +43,7 @@ pub struct NodeFacts {
     /// Devices that our programs are attached to beside the tunnel device and pods'.
     #[serde(default)]
     pub uplinks: Vec<String>,
-    /// Whether packets of pods may leave by those for other nodes without the tunnel.
+    /// True if packets of pods may leave by those for other nodes without the tunnel.
     #[serde(default)]
     pub sends_around: bool,
 }
@@ -57,7 +58,7 @@ pub struct PoolFacts {
 }
 
 impl NodeFacts {
-    /// Whether there is a pool of that name.
+    /// Returns true if there is a pool of that name.
     #[must_use]
     pub fn has_pool(&self, name: &str) -> bool {
         self.pools.iter().any(|pool| pool.name == name)
@@ -92,7 +93,7 @@ impl NodeFacts {
         self.addresses.iter().copied().find(|own| own.is_ipv4() == pod.is_ipv4())
     }
 
-    /// Whether the node was told of what another IPAM gives addresses of.
+    /// Returns true if the node was told of what another IPAM gives addresses of.
     #[must_use]
     pub fn knows(&self, wanted: &Delegated) -> bool {
         let Some(known) = &self.delegated else { return false };
@@ -108,7 +109,7 @@ impl NodeFacts {
         wanted.subnets.iter().all(|subnet| masqueraded(subnet) == wanted.masquerade && is_served(subnet))
     }
 
-    /// Whether the node serves the network, as it is asked for now; without one pods take the node's blocks.
+    /// Returns true if the node serves the network, as it is asked for now; without one pods take the node's blocks.
     #[must_use]
     pub fn serves(&self, asked: Option<&Standalone>) -> bool {
         match asked.filter(|asked| !asked.subnets.is_empty()) {
@@ -143,6 +144,7 @@ mod tests {
             subnets: subnets.iter().map(|text| text.parse().unwrap()).collect(),
             reserved: Vec::new(),
             masquerade: Some(true),
+            allow_overlap: false,
         }
     }
 

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::{MachineError, versions};
 use crate::{host, paths::Paths};
 
-/// Holds the node's init lock until it is dropped; waits for whoever holds it now. Nobody has it on a machine that a newer
-/// naru has taken over, be that while this one waited.
+/// Holds the node's init lock until it is dropped; waits for whoever holds it now. Nobody has it on a machine that a
+/// newer naru has taken over, be that while this one waited.
 pub(crate) fn lock(paths: &Paths) -> Result<File, MachineError> {
     let path = paths.init_lock();
     let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);

@@ -3,11 +3,13 @@
 //!
 //! Plans import from here; nothing here imports a plan.
 
+mod addresses;
 mod agent;
 mod error;
 mod facts;
 mod lock;
 mod networks;
+mod overlap;
 mod pools;
 mod request;
 mod settings;
@@ -18,6 +20,7 @@ pub use agent::AgentPlace;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
 pub use networks::OWN_NETWORK;
+pub use overlap::overlaps;
 pub use pools::{NamedPool, PoolChange};
 pub use request::{Delegated, Request, Standalone};
 pub use settings::{Pool, PoolSubnets, Settings};
@@ -43,7 +46,7 @@ pub const GATEWAYS: Gateways = Gateways {
     v6: Ipv6Addr::from_octets(naru_abi::GATEWAY_V6),
 };
 
-/// What tells naru's routes, rules, filters and veths from everybody else's.
+/// The marks that distinguish naru's routes, rules, filters and veths from everybody else's.
 pub const MARKS: Marks = Marks {
     protocol: naru_abi::ROUTE_PROTOCOL,
     alias_prefix: "naru1:",
@@ -51,7 +54,7 @@ pub const MARKS: Marks = Marks {
     gateways: GATEWAYS,
 };
 
-/// What the node is, if it is initialised in this boot and its pins and its store are there.
+/// The node's facts, if it is initialised in this boot and its pins and its store are there.
 ///
 /// # Errors
 /// [`MachineError::Newer`]; the boot cannot be told, or a file is there but not readable.
@@ -71,7 +74,7 @@ pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
     Ok(None)
 }
 
-/// What tells this network namespace from every other.
+/// The identity of this network namespace.
 ///
 /// # Errors
 /// procfs is not there.

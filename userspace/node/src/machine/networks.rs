@@ -1,5 +1,6 @@
-//! What network configurations ask of this machine: each list of subnets is one pool, whatever the number of networks that
-//! name it, and so is what they say of it. A network may change its mind; it may not change another's.
+//! Requests of network configurations to this machine: each list of subnets is one pool, whatever the number of
+//! networks that name it, and so are its properties. A network may change its own request; it may not change
+//! another's.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +12,13 @@ use super::{Delegated, MachineError, Pool, Settings, Standalone};
 pub const OWN_NETWORK: &str = "naru";
 
 impl Standalone {
-    /// Whether it says nothing of the pool but that it is there: `naru init` where it is, and a list of ours from before it
-    /// told all keys.
+    /// Returns true if it says nothing of the pool but that it is there: `naru init` where it is, and a list of ours
+    /// from before it told all keys.
     fn says_nothing(&self) -> bool {
         self.network == OWN_NETWORK && self.masquerade.is_none() && self.reserved.is_empty()
     }
 
-    /// Whether the pool is what the network asks for.
+    /// Returns true if the pool is what the network asks for.
     pub(super) fn is_served_by(&self, pool: &Pool) -> bool {
         self.subnets == pool.subnets
             && pool.networks.contains(&self.network)
@@ -153,6 +154,7 @@ mod tests {
             subnets: vec![subnet.parse().unwrap()],
             reserved: Vec::new(),
             masquerade: Some(masquerade),
+            allow_overlap: false,
         }
     }
 

@@ -17,11 +17,11 @@ pub struct NamedPool {
     pub draining: Vec<IpNet>,
     /// Namespaces whose pods take their addresses from it.
     pub namespaces: Vec<String>,
-    /// Whether packets that leave the machine take its address; in a cluster the cluster says.
+    /// True if packets that leave the machine take its address; in a cluster the cluster says.
     pub masquerade: bool,
 }
 
-/// What to change about the named pools.
+/// A change of the named pools.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PoolChange {
     /// Make the pool, or add to it; a range that drains is given out from again.
@@ -36,7 +36,7 @@ pub enum PoolChange {
 }
 
 impl NamedPool {
-    /// What it gives addresses out of.
+    /// The prefixes from which it gives addresses.
     #[must_use]
     pub fn active(&self) -> Vec<IpNet> {
         let open: Vec<IpNet> =

@@ -5,10 +5,14 @@ use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
 use super::{Delegated, MachineError, NamedPool, Request, versions};
-use crate::{host, paths::Paths};
+use crate::{
+    host::{self, sysctl::Families},
+    paths::Paths,
+};
 use naru_bpf::{AttachMode, Sizes};
 
-/// What init was told, kept in `<state>/init.json`: enough to do it again after a reboot without asking anybody.
+/// The settings that init was given, kept in `<state>/init.json`: enough to repeat it after a reboot without asking
+/// anybody.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// This node's name.
@@ -17,7 +21,8 @@ pub struct Settings {
     pub cluster: ClusterSpec,
     /// Pools of subnets of this machine's own.
     pub pools: Vec<Pool>,
-    /// What other IPAM plugins give pods of this machine addresses of; `None`: there is no such network.
+    /// Subnets from which other IPAM plugins give addresses to pods of this machine; `None` if there is no such
+    /// network.
     #[serde(default)]
     pub delegated: Option<Vec<Delegated>>,
     /// Pools that an administrator made.
@@ -27,11 +32,14 @@ pub struct Settings {
     pub services: Vec<IpNet>,
     /// `auto`, `tcx` or `clsact`.
     pub attach: String,
-    /// Whether the runtime's network configuration is ours to install.
+    /// True if the runtime's network configuration is ours to install.
     pub conflist: bool,
     /// Capacity of `FLOWS`; `None`: the default.
     #[serde(default)]
     pub max_flows: Option<u32>,
+    /// True if pod ranges are taken although addresses, links or routes of this machine lie in them.
+    #[serde(default)]
+    pub allow_overlap: bool,
 }
 
 /// A pool of subnets of this machine's own, from one network configuration.
@@ -41,7 +49,7 @@ pub struct Pool {
     pub subnets: Vec<IpNet>,
     /// Addresses that no pod gets.
     pub reserved: Vec<std::net::IpAddr>,
-    /// Whether packets that leave the machine take its address.
+    /// True if packets that leave the machine take its address.
     pub masquerade: bool,
     /// The networks that ask for it, by the `name` of their configurations; none where a version that did not note them
     /// made it, or where all went over to other subnets.
@@ -68,7 +76,7 @@ pub struct PoolSubnets {
 }
 
 impl Settings {
-    /// What the init before was told; `None` when there was none.
+    /// The settings of the init before; `None` if there was none.
     ///
     /// # Errors
     /// The file cannot be read or is not ours.
@@ -86,10 +94,11 @@ impl Settings {
         }
     }
 
-    /// What `request` adds to what was known `before`.
+    /// Adds `request` to the settings known `before`.
     ///
     /// # Errors
-    /// [`MachineError::NotConfigured`], [`MachineError::UnknownNode`], [`MachineError::Network`], [`MachineError::Pool`].
+    /// [`MachineError::NotConfigured`], [`MachineError::UnknownNode`], [`MachineError::Network`],
+    /// [`MachineError::Pool`].
     pub fn merge(before: Option<&Self>, request: &Request) -> Result<Self, MachineError> {
         let mut settings = before.cloned().unwrap_or_else(Self::empty);
         if let Some(node) = &request.node {
@@ -106,7 +115,9 @@ impl Settings {
         }
         settings.conflist = request.conflist.unwrap_or(settings.conflist);
         settings.max_flows = request.max_flows.or(settings.max_flows);
+        settings.allow_overlap |= request.allow_overlap;
         if let Some(standalone) = request.standalone.as_ref().filter(|s| !s.subnets.is_empty()) {
+            settings.allow_overlap |= standalone.allow_overlap;
             settings.serve(standalone)?;
         }
         if let Some(delegated) = &request.delegated {
@@ -136,13 +147,13 @@ impl Settings {
         Sizes { flows: self.max_flows.unwrap_or(sizes.flows), ..sizes }
     }
 
-    /// How programs are attached to the tunnel device.
+    /// The mode in which programs are attached to the tunnel device.
     #[must_use]
     pub fn attach_mode(&self) -> AttachMode {
         self.attach.parse().unwrap_or_default()
     }
 
-    /// Whether this node has a tunnel: the cluster names it.
+    /// Returns true if this node has a tunnel: the cluster names it.
     #[must_use]
     pub fn is_clustered(&self) -> bool {
         !self.cluster.nodes.is_empty()
@@ -177,6 +188,14 @@ impl Settings {
         all.flat_map(|one| one.subnets.clone()).collect()
     }
 
+    /// The families that pods of this node have, including those of its remote nodes.
+    #[must_use]
+    pub fn families(&self) -> Families {
+        let ranges = [self.ranges(), self.delegated_subnets(|_| true)].concat();
+        let has = |v4: bool| ranges.iter().any(|range| range.addr().is_ipv4() == v4);
+        Families { v4: has(true), v6: has(false) }
+    }
+
     /// Every range that pods have addresses in, here or on other nodes.
     #[must_use]
     pub fn ranges(&self) -> Vec<IpNet> {
@@ -195,6 +214,7 @@ impl Settings {
             // A plugin that makes the node was called by a configuration that is there.
             conflist: false,
             max_flows: None,
+            allow_overlap: false,
         }
     }
 
@@ -236,8 +256,8 @@ mod tests {
         let standalone = Standalone {
             network: "net".into(),
             subnets: vec![subnet.parse().unwrap()],
-            reserved: Vec::new(),
             masquerade: Some(masquerade),
+            ..Standalone::default()
         };
         Request { standalone: Some(standalone), ..Request::default() }
     }

@@ -1,5 +1,5 @@
-//! Versions of everything that lasts longer than a process: pins, stores and files. They are read before anything else is,
-//! because what a newer naru left must not be changed, and what it means is not known here.
+//! Versions of everything that lasts longer than a process: pins, stores and files. They are read before anything
+//! else is, because what a newer naru left must not be changed, and what it means is not known here.
 
 use std::{
     io::ErrorKind,
@@ -17,7 +17,7 @@ use crate::{host, paths::Paths};
 /// Version of the keys of `node.json` and `init.json`, written into both; a file without one is of version 1.
 pub(crate) const FORMAT: u32 = 1;
 
-/// What every version of our files says about itself.
+/// The part that every version of naru's files has.
 #[derive(Deserialize)]
 struct Stamp {
     #[serde(default)]
@@ -52,7 +52,7 @@ pub fn refuse_newer(paths: &Paths) -> Result<(), MachineError> {
     Ok(())
 }
 
-/// Whether an older naru's node is to be migrated.
+/// Returns true if an older naru's node is to be migrated.
 pub(crate) fn is_older(paths: &Paths) -> Result<bool, MachineError> {
     let versions = Pins::versions(&paths.bpf).map_err(MachineError::file(&paths.bpf, "list"))?;
     let is_older = |opened: Result<(), StoreError>| matches!(opened, Err(StoreError::Older { .. }));
@@ -61,8 +61,8 @@ pub(crate) fn is_older(paths: &Paths) -> Result<bool, MachineError> {
         || is_older(StateStore::check_schema(&paths.lease_store())))
 }
 
-/// The part of [`refuse_newer`] that every ADD has time for: a directory is listed, and two headers are read. `node.json`
-/// is read by whoever asks.
+/// The part of [`refuse_newer`] that every ADD has time for: a directory is listed, and two headers are read.
+/// `node.json` is read by whoever asks.
 pub(super) fn glance(paths: &Paths) -> Result<(), MachineError> {
     refuse_newer_pins(paths)?;
     StateStore::glance(&paths.lease_store())?;
@@ -79,8 +79,8 @@ fn refuse_newer_pins(paths: &Paths) -> Result<(), MachineError> {
     }
 }
 
-/// Refuses the content of one of our files that a newer naru wrote. One that says nothing of itself is left to its reader,
-/// and `node.json` is void in another boot, like all that it tells about.
+/// Refuses the content of one of our files that a newer naru wrote. One that says nothing of itself is left to its
+/// reader, and `node.json` is void in another boot, like all that it tells about.
 pub(super) fn check(path: &Path, content: &[u8]) -> Result<(), MachineError> {
     let Ok(Stamp { format, abi, boot_id }) = serde_json::from_slice(content) else { return Ok(()) };
     if boot_id.is_some_and(|boot_id| host::boot_id().is_ok_and(|now| now != boot_id)) {

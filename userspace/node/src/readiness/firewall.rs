@@ -8,8 +8,9 @@ use crate::{
 
 use super::{Found, Scene};
 
-/// Our table is as it was made, and no chain of others drops what pods send and receive. While nobody changes any rule that
-/// costs two small questions to the kernel; else all of it is looked at, and the generation noted at which it was well.
+/// Our table is as it was made, and no chain of others drops what pods send and receive. While nobody changes any
+/// rule that costs two small questions to the kernel; else all of it is looked at, and the generation noted at which
+/// it was well.
 pub(super) fn look(scene: &Scene<'_>) -> Found {
     let path = scene.paths.nft_sight();
     let known: Option<Intact> =

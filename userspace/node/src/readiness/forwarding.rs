@@ -28,7 +28,7 @@ pub(super) fn look(scene: &Scene<'_>) -> Found {
     }
 }
 
-/// What does not forward and should: `all` first, then `default`, then devices.
+/// The devices that do not forward and should: `all` first, then `default`, then devices.
 pub(crate) fn off(confs: &[DeviceConf], families: Families) -> Vec<DeviceConf> {
     let is_wanted = |conf: &&DeviceConf| if conf.v4 { families.v4 } else { families.v6 };
     let is_off = |conf: &&DeviceConf| conf.forwarding == Some(false) && conf.of != ConfOf::Device(LOOPBACK);
@@ -37,8 +37,8 @@ pub(crate) fn off(confs: &[DeviceConf], families: Families) -> Vec<DeviceConf> {
     all
 }
 
-/// Devices whose reverse path filter is a strict one, where pods have the family that has such a filter: the larger value
-/// of `all` and the device counts.
+/// Devices whose reverse path filter is a strict one, where pods have the family that has such a filter: the larger
+/// value of `all` and the device counts.
 pub(crate) fn strict(confs: &[DeviceConf], families: Families) -> impl Iterator<Item = u32> {
     let of_all = confs.iter().find(|conf| conf.v4 && conf.of == ConfOf::All).and_then(|conf| conf.rp_filter);
     confs.iter().filter(move |_| families.v4).filter_map(move |conf| match conf.of {

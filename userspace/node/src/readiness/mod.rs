@@ -1,4 +1,5 @@
-//! Whether the node is still as init left it. A marker says that init ran; what it made or relies on anybody may undo.
+//! True if the node is still as init left it. A marker says that init ran; what it made or relies on anybody may
+//! undo.
 //!
 //! Each check is a look that costs microseconds: a question to the kernel whose answer is compared with what was noted
 //! when the node was made or brought up to date ([`Record`]). The repair of all of them is init. ADD, STATUS and CHECK
@@ -21,7 +22,7 @@ pub(crate) use digest::mirrored;
 pub(crate) use forwarding::{name, off as not_forwarding, strict};
 pub(crate) use record::Record;
 
-/// What the checks look at.
+/// The objects that the checks look at.
 struct Scene<'a> {
     paths: &'a Paths,
     facts: &'a NodeFacts,
@@ -29,13 +30,13 @@ struct Scene<'a> {
     links: Links,
 }
 
-/// What a look found: words for what is not as it should be.
+/// The result of a check: a description of what is not as it should be.
 type Found = Result<Option<String>, MachineError>;
 
 /// One thing that init makes or relies on.
 struct Check {
     look: fn(&Scene<'_>) -> Found,
-    /// Whether the agent hears of its changes, or sees them by a look of its own.
+    /// True if the agent hears of its changes, or sees them by a look of its own.
     announced: bool,
 }
 

@@ -13,17 +13,17 @@ use crate::{
     paths::Paths,
 };
 
-/// What init, or a pass of the agent, left in the kernel, in the form in which a look can be compared with it:
+/// The record of what init, or a pass of the agent, left in the kernel, in a form that a check can compare:
 /// `<run>/ready.json`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// Whether IPv4 is forwarded.
+    /// True if IPv4 is forwarded.
     v4: bool,
-    /// Whether IPv6 is.
+    /// True if IPv6 is.
     v6: bool,
     /// Routes and rules ([`super::mirrored`]).
     pub(super) mirrored: u64,
-    /// Where the rules of others began.
+    /// The preference at which the rules of others began.
     #[serde(with = "foreign_rules")]
     pub(super) foreign_rules: ForeignRules,
     /// The tunnel device; `None` without one.
@@ -35,7 +35,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// What was noted; `None` where nothing was, or by another version.
+    /// Reads the record; `None` if there is none, or if another version wrote it.
     pub(super) fn load(paths: &Paths) -> Result<Option<Self>, MachineError> {
         let path = paths.record();
         match std::fs::read(&path) {
@@ -45,15 +45,15 @@ impl Record {
         }
     }
 
-    /// Notes what is, after everything was made as it should be; `mirrored` is what of routes and rules was reached. The
-    /// caller holds the init lock.
+    /// Notes what is, after everything was made as it should be; `mirrored` is what of routes and rules was reached.
+    /// The caller holds the init lock.
     pub(crate) fn note(
         paths: &Paths,
         (links, pins): (&Links, &Pins),
         (settings, survey): (&Settings, &Survey),
         mirrored: u64,
     ) -> Result<(), MachineError> {
-        let families = devices::families(settings);
+        let families = settings.families();
         let record = Self {
             v4: families.v4,
             v6: families.v6,

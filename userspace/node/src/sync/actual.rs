@@ -5,15 +5,15 @@ use std::{
 };
 
 use ipnet::IpNet;
-use naru_core::desired::{KernelHop, KernelRoute, Pod, RouteKey, Rule, Selector, State};
+use naru_core::desired::{KernelHop, KernelRoute, Pod, Rank, RouteKey, Rule, Selector, State};
 use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::{DEVICE, MachineError};
 use naru_bpf::{Pins, Pods, Routes};
 
-/// What the node holds.
+/// The state that the node has.
 pub(super) struct Actual {
-    /// What mirrors the cluster, and the routes of the pods in the map.
+    /// The part that mirrors the cluster, and the routes of the pods in the map.
     pub state: State,
     /// The pods in the map.
     pub pods: Vec<Pod>,
@@ -21,8 +21,8 @@ pub(super) struct Actual {
     pub overlay: Option<u32>,
 }
 
-/// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a pod
-/// that is attached meanwhile is not taken for one without a pod.
+/// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a
+/// pod that is attached meanwhile is not taken for one without a pod.
 pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
     let routes = sole(links, links.routes()?)?;
     of(links, pins, &routes)
@@ -54,17 +54,18 @@ fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, Mac
     Ok(Actual { state, pods, overlay })
 }
 
-/// One route to each destination, with our metric, for pods over each interface: a second one over another may show a second
-/// holder. What somebody added beside ours would be taken for it, or keep it from being set: the kernel replaces the first only, and
-/// refuses to make it what another is already.
+/// One route to each destination and its spare, for pods over each interface: a second one over another may show a
+/// second holder. What somebody added beside ours would be taken for it, or keep it from being set: the kernel
+/// replaces the first only, and refuses to make it what another is already.
 fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, MachineError> {
     let mut seen = BTreeSet::new();
     let place = |route: &links::Route| {
         let is_one_of_two = !matches!(route.target, RouteTarget::Gateway { .. });
-        (route.table, route.destination, is_one_of_two.then_some(route.target))
+        (route.table, route.destination, route.is_spare(), is_one_of_two.then_some(route.target))
     };
     // By its destination alone the kernel would not find one with another metric.
-    let is_beside = |route: &links::Route| route.is_beside_ours() && !matches!(route.target, RouteTarget::Device { .. });
+    let is_beside =
+        |route: &links::Route| route.is_beside_ours() && !matches!(route.target, RouteTarget::Device { .. });
     let more: Vec<_> =
         routes.extract_if(.., |route| is_beside(route) || !seen.insert(place(route))).collect();
     if more.is_empty() {
@@ -100,8 +101,12 @@ fn core_route(route: &links::Route, overlay: Option<u32>) -> (RouteKey, KernelRo
         }
         RouteTarget::Gateway { index, via } => KernelHop::Direct { ifindex: index, via },
     };
-    let unreachable = hop == KernelHop::Unreachable;
-    let key = RouteKey { table: route.table, destination: route.destination, unreachable };
+    let rank = match hop {
+        KernelHop::Unreachable => Rank::Unreachable,
+        _ if route.is_spare() => Rank::Spare,
+        _ => Rank::First,
+    };
+    let key = RouteKey { table: route.table, destination: route.destination, rank };
     (key, KernelRoute { hop, source: route.source, mtu: route.mtu })
 }
 
@@ -123,24 +128,25 @@ mod tests {
 
     const TUNNEL: Option<u32> = Some(7);
 
-    fn hop(target: RouteTarget) -> (bool, KernelHop) {
-        let route = links::Route::new("10.32.1.0/24".parse().unwrap(), 254, target, None, None);
+    fn hop(target: RouteTarget) -> (Rank, KernelHop) {
+        let route = links::Route::new("10.32.1.0/24".parse().unwrap(), links::MAIN, target, None, None);
+        assert_eq!(core_route(&route.spare(), TUNNEL).1.hop, core_route(&route, TUNNEL).1.hop);
         let (key, route) = core_route(&route, TUNNEL);
-        (key.unreachable, route.hop)
+        (key.rank, route.hop)
     }
 
     #[test]
     fn only_our_gateway_on_our_tunnel_device_is_the_overlay() {
         let gateway = |index, via: &str| hop(RouteTarget::Gateway { index, via: via.parse().unwrap() });
-        assert_eq!(gateway(7, "169.254.1.1"), (false, KernelHop::Overlay));
+        assert_eq!(gateway(7, "169.254.1.1"), (Rank::First, KernelHop::Overlay));
         let direct = |ifindex, via: &str| KernelHop::Direct { ifindex, via: via.parse().unwrap() };
-        assert_eq!(gateway(8, "169.254.1.1"), (false, direct(8, "169.254.1.1")));
-        assert_eq!(gateway(7, "169.254.1.2"), (false, direct(7, "169.254.1.2")));
+        assert_eq!(gateway(8, "169.254.1.1"), (Rank::First, direct(8, "169.254.1.1")));
+        assert_eq!(gateway(7, "169.254.1.2"), (Rank::First, direct(7, "169.254.1.2")));
     }
 
     #[test]
     fn an_unreachable_route_stands_beside_another_to_the_same_prefix() {
-        assert_eq!(hop(RouteTarget::Unreachable), (true, KernelHop::Unreachable));
-        assert_eq!(hop(RouteTarget::Device { index: 9 }), (false, KernelHop::Pod { ifindex: 9 }));
+        assert_eq!(hop(RouteTarget::Unreachable), (Rank::Unreachable, KernelHop::Unreachable));
+        assert_eq!(hop(RouteTarget::Device { index: 9 }), (Rank::First, KernelHop::Pod { ifindex: 9 }));
     }
 }

@@ -1,10 +1,15 @@
 use crate::machine::GATEWAYS;
 use naru_abi::Prefix;
-use naru_core::desired::{Command, KernelHop, KernelRoute, RouteKey, Rule, Selector, State};
+use naru_core::desired::{
+    Command, KernelHop, KernelRoute, MAIN_TABLE, Rank, RouteKey, Rule, Selector, State,
+};
 use naru_netlink::links::{self, Links, RouteTarget};
 
 use crate::machine::MachineError;
 use naru_bpf::{Pins, Routes};
+
+/// Both ends of the plan mean the same table.
+const _: () = assert!(MAIN_TABLE == links::MAIN);
 
 /// Carries the commands out in order; returns what was refused.
 pub(super) fn all(
@@ -45,7 +50,7 @@ fn routes(links: &Links, overlay: Option<u32>, batch: &[Command]) -> Vec<String>
     failures.filter(|(route, error)| !is_leaving(route, error)).map(|(_, error)| error.to_string()).collect()
 }
 
-/// Whether the route is a pod's that is being attached or detached right now: its own plan does the rest.
+/// Returns true if the route is a pod's that is being attached or detached right now: its own plan does the rest.
 fn is_leaving(route: &links::Route, error: &links::LinkError) -> bool {
     let is_pods = matches!(route.target, RouteTarget::Device { .. });
     is_pods && (error.is_absent() || error.errno() == Some(libc::ENETDOWN))
@@ -87,5 +92,6 @@ fn kernel_route(key: RouteKey, route: KernelRoute, overlay: Option<u32>) -> Opti
         }
     };
     let KernelRoute { source, mtu, .. } = route;
-    Some(links::Route::new(key.destination, key.table, target, source, mtu))
+    let route = links::Route::new(key.destination, key.table, target, source, mtu);
+    Some(if key.rank == Rank::Spare { route.spare() } else { route })
 }

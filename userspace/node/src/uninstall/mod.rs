@@ -18,10 +18,10 @@ use crate::{
 };
 use naru_bpf::{Pins, Side};
 
-/// What an uninstall did.
+/// The results of an uninstall.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Removed {
-    /// Whether there was anything of a node.
+    /// True if there was anything of a node.
     pub was_initialised: bool,
     /// Pods that were detached, by their owners' names.
     pub pods: Vec<String>,
@@ -34,8 +34,8 @@ pub struct Removed {
 /// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
 ///
 /// # Errors
-/// [`MachineError::Newer`], [`MachineError::PodsAttached`] without `force` and [`MachineError::AgentRuns`], nothing is changed
-/// then; [`MachineError::Refused`] with all that could not be taken back.
+/// [`MachineError::Newer`], [`MachineError::PodsAttached`] without `force` and [`MachineError::AgentRuns`], nothing
+/// is changed then; [`MachineError::Refused`] with all that could not be taken back.
 pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
     machine::refuse_newer(paths)?;
     if !paths.node_store().exists() {
@@ -67,7 +67,7 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
     Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored, lost })
 }
 
-/// Who owns the veth, as its alias says.
+/// The owner of the veth, from its alias.
 fn owner(veth: &HostVeth) -> String {
     veth.alias.strip_prefix(MARKS.alias_prefix).unwrap_or(&veth.name).to_owned()
 }
@@ -146,7 +146,7 @@ impl Work<'_> {
         Ok(self.links.delete_routes(&self.links.routes()?)?)
     }
 
-    /// What the journal says was different before, newest change first.
+    /// Restores the things that the journal names, the newest change first.
     fn restore(&mut self, store: &mut NodeStore) -> Result<Vec<String>, MachineError> {
         let mut restored = Vec::new();
         for (key, former) in store.journal("")? {

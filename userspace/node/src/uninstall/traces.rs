@@ -56,8 +56,8 @@ fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), MachineError
     Ok(())
 }
 
-/// Unlinks every pin of ours, of whichever version; programs and maps go with the last of them. An empty directory of this
-/// version's is what an init left that was killed before it pinned anything.
+/// Unlinks every pin of ours, of whichever version; programs and maps go with the last of them. An empty directory of
+/// this version's is what an init left that was killed before it pinned anything.
 pub(super) fn unpin(paths: &Paths) -> Result<(), MachineError> {
     let versions = Pins::versions(&paths.bpf).map_err(MachineError::file(&paths.bpf, "list"))?;
     for pins in versions.into_iter().map(|version| paths.pins_of(version)) {
@@ -82,7 +82,7 @@ fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usiz
     Ok(ours.len())
 }
 
-/// Whether a file of the run directory is ours by its name.
+/// Returns true if a file of the run directory is ours by its name.
 fn is_of_run(paths: &Paths, name: &str) -> bool {
     let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock()];
     locks.iter().any(|lock| is_named(lock, name))
@@ -97,7 +97,7 @@ fn is_of_state(paths: &Paths, name: &str) -> bool {
     naru_store::is_file_of(&paths.node_store(), name) || is_written(&paths.settings(), name)
 }
 
-/// Whether it is the name of `file`, or of one that is about to take its place.
+/// Returns true if it is the name of `file`, or of one that is about to take its place.
 fn is_written(file: &Path, name: &str) -> bool {
     is_named(file, name) || host::is_temporary_of(file, name)
 }

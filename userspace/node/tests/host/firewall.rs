@@ -80,7 +80,8 @@ fn counters_keep_their_values_when_the_table_is_made_anew() {
     assert_eq!(netns.sh("nft list ruleset"), "");
 }
 
-/// What nft lists of the table, but for handles, and for what differs by table: mark, seal and counted packets.
+/// nft's listing of the table without handles and without the parts that differ by table: mark, seal and counted
+/// packets.
 fn listed(netns: &Netns) -> Vec<Value> {
     let text = netns.sh("nft -j list table inet naru");
     let mut document: Value = serde_json::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! What the table does to packets: a pod behind a `naru*` device, its node, and a host outside.
+//! The effects of the table on packets: a pod behind a `naru*` device, its node, and a host outside.
 
 use naru_node::machine::MARKS;
 use std::{
@@ -168,7 +168,7 @@ fn unasked_reply(to: IpAddr) {
     icmp(to).send_to(&reply, SocketAddr::new(to, 0)).unwrap();
 }
 
-/// How many such replies the socket got within 300 ms.
+/// The number of such replies that the socket got within 300 ms.
 fn replies(listener: &UdpSocket) -> usize {
     listener.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     let mut buffer = [0; 256];

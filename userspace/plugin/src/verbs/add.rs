@@ -74,7 +74,11 @@ fn add_delegated(
         let delegated = delegate::delegated(&conf.network.name, &result, masquerade);
         let node = init::ensure_delegated(&paths, &delegated).map_err(|why| cause::of_init(&why))?;
         delegate.refuse_unusable(&result, &node)?;
-        let spec = setting::delegated_spec(bare.clone(), &result)?;
+        let mut spec = setting::delegated_spec(bare.clone(), &result)?;
+        if !spec.prepared {
+            // A family that is new to the node may ask for more than it had before.
+            spec.mtu = conf.mtu.unwrap_or(node.pod_mtu);
+        }
         let request = Request { delegated: Some(delegated), ..Request::default() };
         let attached = attach_or_renew(&paths, &node, &spec, &request)?;
         let dns = if conf.dns == Dns::default() { result.dns.clone() } else { conf.dns.clone() };

@@ -10,8 +10,8 @@ use naru_node::{
 use super::{listed::Listed, tools};
 use crate::{cause, delegate::Delegate, setting};
 
-/// Says whether the target is as ADD left it and as `prevResult` has it, the other IPAM's part included, and the node as
-/// init left it. It makes nothing again: that is ADD's.
+/// Says whether the target is as ADD left it and as `prevResult` has it, the other IPAM's part included, and the node
+/// as init left it. It makes nothing again: that is ADD's.
 pub(super) fn check(
     conf: &NetworkConf,
     target: &Target,

@@ -1,5 +1,5 @@
-//! What `prevResult` lists of an attachment of ours, compared with what stands. Other plugins of the chain may have added
-//! to it; what is ours must be there, and as it is.
+//! Comparison of `prevResult` with a live attachment. Other plugins of the chain may have added to it; naru's own
+//! part must be there, unchanged.
 
 use std::{fs, net::IpAddr, os::unix::fs::MetadataExt, path::Path};
 
@@ -22,7 +22,7 @@ impl<'a> Listed<'a> {
         Self { result, netns, ifname }
     }
 
-    /// What the store and the container must have.
+    /// The properties that the store and the container must have.
     pub(super) fn expected(&self) -> Expected {
         let addresses = self.own_ips().map(|ip| ip.address.addr()).collect();
         Expected { addresses, routes: self.result.routes.iter().map(|route| route.dst).collect() }
@@ -88,7 +88,7 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// Whether two paths are of one namespace: `/var/run` leads to `/run`.
+/// Returns true if two paths are of one namespace: `/var/run` leads to `/run`.
 fn is_same_namespace(one: &Path, other: &Path) -> bool {
     let file = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
     one == other || file(one).is_some_and(|found| file(other) == Some(found))

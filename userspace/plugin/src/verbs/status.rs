@@ -15,8 +15,8 @@ use naru_store::StateStore;
 use super::tools;
 use crate::{answer, cause, clock, delegate::Delegate, setting};
 
-/// Says whether an ADD could be served now, by doing of one what leaves nothing behind: the configuration is read, the node
-/// made ready, and addresses are assigned in a transaction that is taken back.
+/// Says whether an ADD could be served now, by doing of one what leaves nothing behind: the configuration is read,
+/// the node made ready, and addresses are assigned in a transaction that is taken back.
 pub(super) fn status(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     match Delegate::of(&conf.network, stdin) {
         Some(delegate) => status_of_delegate(conf, delegate),

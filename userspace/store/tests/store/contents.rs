@@ -1,4 +1,4 @@
-//! What is written is read back, by another connection.
+//! Everything that is written is read back by another connection.
 
 use naru_core::ids::{Generation, NetnsId, PodName};
 use naru_core::ipam::{AddressRequest, Adoption, Domain, Family, IpamError, PoolSpec, State};

@@ -1,4 +1,4 @@
-//! What a reservation costs as the store fills; printed, not judged.
+//! The cost of a reservation as the store fills; it is printed and not judged.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! A file system that a program serves, this one: the least of the kernel's protocol (`include/uapi/linux/fuse.h`) that a
-//! directory needs to be mounted, looked at and found empty.
+//! A file system that a program serves, this one: the least of the kernel's protocol (`include/uapi/linux/fuse.h`)
+//! that a directory needs to be mounted, looked at and found empty.
 
 use std::ffi::CString;
 use std::fs::File;

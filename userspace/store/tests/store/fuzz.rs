@@ -1,4 +1,5 @@
-//! Whatever stands in any column: it is an error that is told, or put right; never a panic, and never an address for two.
+//! Whatever stands in any column: it is an error that is told, or put right; never a panic, and never an address for
+//! two.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -98,7 +99,8 @@ fn apply(path: &Path, tables: &[(&str, &str, &[&str]); 4], spoils: &[Spoil]) {
             connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         let offset = i64::from(*row) % rows.max(1);
         let sql = format!(
-            "UPDATE OR IGNORE {table} SET {column} = ?1 WHERE {key} = (SELECT {key} FROM {table} LIMIT 1 OFFSET {offset})"
+            "UPDATE OR IGNORE {table} SET {column} = ?1 \
+             WHERE {key} = (SELECT {key} FROM {table} LIMIT 1 OFFSET {offset})"
         );
         let _ = connection.execute(&sql, [value]);
     }
@@ -176,7 +178,8 @@ proptest! {
         drop(store);
         apply(&scene.path, &STATE, &spoils);
         let still_held = |store: &StateStore| -> BTreeSet<IpAddr> {
-            store.rows().unwrap_or_default().into_iter().filter(|row| row.domain == Domain::naru()).map(|row| row.address).collect()
+            let rows = store.rows().unwrap_or_default().into_iter();
+            rows.filter(|row| row.domain == Domain::naru()).map(|row| row.address).collect()
         };
         if let Ok(mut store) = StateStore::open(&scene.path, BOOT) {
             let held = still_held(&store);
@@ -211,7 +214,8 @@ proptest! {
         apply(&path, &NODE, &spoils);
         if let Ok(mut store) = NodeStore::open(&path) {
             let _ = (store.blocks(), store.last_boot(), store.delegated(), store.delegated_of(&id("c1")));
-            let _ = (store.identity("n2"), store.set_blocks(&[]), store.forget_delegated(&id("c1")), store.put_delegated(&lease));
+            let _ = (store.identity("n2"), store.set_blocks(&[]));
+            let _ = (store.forget_delegated(&id("c1")), store.put_delegated(&lease));
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What survives a reboot.
+//! State that survives a reboot.
 
 use naru_store::{NodeStore, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-/// What turns today's store back into one of schema 1.
+/// Statements that turn today's store back into one of schema 1.
 const BACK: &str = "DROP TABLE delegated; PRAGMA user_version = 1";
 
 #[test]

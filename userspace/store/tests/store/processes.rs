@@ -66,7 +66,7 @@ fn crowd(crowd: &Crowd) {
     assert_settled(&mut store, &live);
 }
 
-/// What is alive is exactly what is assigned, and every other address can be had.
+/// Checks that exactly the live attachments hold addresses, and that every other address can be had.
 fn assert_settled(store: &mut StateStore, live: &Path) {
     let held: BTreeMap<IpAddr, AttachmentId> =
         live_pods(live).into_iter().map(|(address, id, _)| (address, id)).collect();
@@ -251,8 +251,9 @@ fn one_that_stays_in_a_transaction() {
         .execute_batch("PRAGMA cache_size = 5; BEGIN IMMEDIATE; DELETE FROM chunks; DELETE FROM ranges")
         .unwrap();
     for number in 0..500_i64 {
-        let sql = "INSERT INTO addresses SELECT domain, randomblob(16), state, owner, pod_namespace, pod_name, pod_uid, \
-                   note || ?1, netns, ifindex, generation, since, confirmed FROM addresses WHERE state = 0 LIMIT 1";
+        let sql = "INSERT INTO addresses SELECT domain, randomblob(16), state, owner, \
+                   pod_namespace, pod_name, pod_uid, note || ?1, netns, ifindex, generation, since, confirmed \
+                   FROM addresses WHERE state = 0 LIMIT 1";
         connection.execute(sql, [number]).unwrap();
     }
     println!("in the middle");

@@ -1,4 +1,4 @@
-//! What the tests of the store share: a store in a directory of its own, and short names.
+//! A store in a directory of its own, and short names, for the tests of the store.
 
 use std::path::PathBuf;
 

@@ -132,8 +132,8 @@ impl Abscissa {
     }
 }
 
-/// The values 1, 2 and 5 times a power of ten around `first` and `last`, which are the first and last but one of them at
-/// least.
+/// The values 1, 2 and 5 times a power of ten around `first` and `last`, which are the first and last but one of them
+/// at least.
 fn rounds(first: f64, last: f64) -> Vec<f64> {
     let decade = first.log10().floor() as i32;
     let all = (decade..decade + 40).flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{CheckArgs, view};
 use crate::report::{Table, print_json};
 
-/// How long after the first look the second one is: an ADD or DEL under way takes less.
+/// Time from the first look to the second one: an ADD or DEL under way takes less.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 
 /// One line of `naru ipam check`; with `--json` a list of these.
@@ -24,7 +24,7 @@ struct Line {
     address: Option<IpAddr>,
     /// The difference in words.
     finding: String,
-    /// Whether it is gone since; always false without `--repair`.
+    /// True if it is gone since; always false without `--repair`.
     repaired: bool,
 }
 
@@ -43,7 +43,7 @@ pub fn run(paths: &Paths, args: &CheckArgs) -> anyhow::Result<bool> {
     Ok(left.is_empty())
 }
 
-/// What two looks both show: pods come and go meanwhile.
+/// The differences that two looks both show: pods come and go in between.
 fn lasting(tools: &Tools) -> anyhow::Result<Vec<Finding>> {
     let mut found = look(tools)?;
     if !found.is_empty() {

@@ -24,7 +24,7 @@ struct Line {
     ifname: String,
     /// `adopted`, `known`, `stale` (no live namespace has it; left out) or `refused`.
     result: &'static str,
-    /// Why it was refused; null otherwise.
+    /// The reason for a refusal; else null.
     why: Option<String>,
 }
 

@@ -20,7 +20,7 @@ struct Line {
     pod: Option<String>,
     /// `network/container/interface`; null for free and reserved addresses.
     attachment: Option<String>,
-    /// Why it is reserved; empty otherwise.
+    /// The reason for which it is reserved; else empty.
     note: String,
 }
 

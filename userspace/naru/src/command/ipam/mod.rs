@@ -28,19 +28,21 @@ const FAILED: u8 = 2;
 /// Options of `ipam`.
 #[derive(Args, Debug)]
 pub struct IpamArgs {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: IpamCommand,
 }
 
-/// What to do with addresses.
+/// A command about addresses.
 #[derive(Subcommand, Debug)]
 pub enum IpamCommand {
     /// `IP STATUS POD`: ASSIGNED, COOLING, RESERVED and, collapsed to ranges, FREE.
     List(OutputArgs),
-    /// Everything about one address: state, owner, pool, and what the kernel shows. Exit status 1: in no pool, held by nobody.
+    /// Everything about one address: state, owner, pool, and what the kernel shows. Exit status 1: in no pool, held
+    /// by nobody.
     Show(ShowArgs),
-    /// Compare the store with veths, namespaces, map entries and routes. Exit status 0: clean, 1: findings (that remain).
+    /// Compare the store with veths, namespaces, map entries and routes. Exit status 0: clean, 1: findings (that
+    /// remain).
     Check(CheckArgs),
     /// Keep an address from everybody, or for one pod, over re-creation and reboot. Exit status 1: somebody has it, or
     /// it is in no pool.
@@ -62,7 +64,7 @@ pub enum IpamCommand {
 pub struct ShowArgs {
     /// The address.
     pub address: IpAddr,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -74,7 +76,7 @@ pub struct CheckArgs {
     /// ten seconds later.
     #[arg(long)]
     pub repair: bool,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -87,10 +89,10 @@ pub struct ReserveArgs {
     /// The pod that gets it, every time it is created: `namespace/name`. Without: nobody gets it.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub pod: Option<String>,
-    /// Why, for `ipam list`.
+    /// The reason, for `ipam list`.
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -100,7 +102,7 @@ pub struct ReserveArgs {
 pub struct UnreserveArgs {
     /// The address.
     pub address: IpAddr,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -108,18 +110,18 @@ pub struct UnreserveArgs {
 /// Options of `ipam pool`.
 #[derive(Args, Debug)]
 pub struct PoolArgs {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: PoolCommand,
 }
 
-/// What to do with pools.
+/// A command about pools.
 #[derive(Subcommand, Debug)]
 pub enum PoolCommand {
     /// Every range of every pool, and what its addresses are used for. Exit status 1: there is no such pool.
     Show(PoolShowArgs),
-    /// Make a pool, or add ranges, exclusions and namespaces to it; a range that drains is opened again. In a cluster its
-    /// ranges are taken out of this node's own blocks. Exit status 1: refused (overlap, unknown block).
+    /// Make a pool, or add ranges, exclusions and namespaces to it; a range that drains is opened again. In a cluster
+    /// its ranges are taken out of this node's own blocks. Exit status 1: refused (overlap, unknown block).
     Add(PoolAddArgs),
     /// Give nothing out any more from a pool or one of its ranges; it is gone when its last address was given back.
     Drain(PoolDrainArgs),
@@ -130,7 +132,7 @@ pub enum PoolCommand {
 pub struct PoolShowArgs {
     /// The pool; without: all.
     pub name: Option<String>,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -149,10 +151,10 @@ pub struct PoolAddArgs {
     /// A namespace whose pods take their addresses from it; may be repeated.
     #[arg(long)]
     pub namespace: Vec<String>,
-    /// Whether packets that leave the machine take its address [default: true]. In a cluster the cluster says.
+    /// True if packets that leave the machine take its address [default: true]. In a cluster the cluster says.
     #[arg(long, value_name = "BOOL")]
     pub masquerade: Option<bool>,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -163,7 +165,7 @@ pub struct PoolDrainArgs {
     /// The pool's name, or one of its ranges.
     #[arg(value_name = "NAME|CIDR")]
     pub pool: String,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -180,7 +182,7 @@ pub struct ImportArgs {
     /// For naru-ipam behind the same main plugin, in place of naru-cni.
     #[arg(long)]
     pub ipam: bool,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -193,7 +195,7 @@ pub struct SplitArgs {
     /// Between how many nodes.
     #[arg(long)]
     pub nodes: u32,
-    /// How to print.
+    /// The form of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -19,7 +19,7 @@ struct Line {
     domain: String,
     /// The range; what is excluded from a named pool's ranges is left out.
     range: IpNet,
-    /// Whether nothing is given out from it any more.
+    /// True if nothing is given out from it any more.
     draining: bool,
     /// Addresses.
     total: u64,
@@ -77,7 +77,10 @@ fn refuse(why: &str) -> bool {
 fn change(paths: &Paths, change: PoolChange, output: OutputArgs) -> anyhow::Result<bool> {
     let request = Request { pool: Some(change), ..Request::default() };
     match init::run(paths, &request) {
-        Ok(_) => show(paths, &PoolShowArgs { name: None, output }),
+        Ok(ready) => {
+            ready.changes.complete()?;
+            show(paths, &PoolShowArgs { name: None, output })
+        }
         Err(error @ (MachineError::Pool { .. } | MachineError::NoPool { .. } | MachineError::Overlap(_))) => {
             Ok(refuse(&error.to_string()))
         }

@@ -11,18 +11,18 @@ use serde::Serialize;
 use super::{ReserveArgs, UnreserveArgs};
 use crate::report::{OutputArgs, print_json};
 
-/// What `naru ipam reserve` and `unreserve` say; with `--json` this object.
+/// The output of `naru ipam reserve` and `unreserve`; with `--json` this object.
 #[derive(Serialize)]
 struct Answer {
     /// The address.
     address: IpAddr,
-    /// Whether it is reserved now.
+    /// True if it is reserved now.
     reserved: bool,
     /// `default/web-0`: who gets it all the same; null for nobody.
     pod: Option<String>,
-    /// Why it is reserved.
+    /// The reason for which it is reserved.
     note: Option<String>,
-    /// Why nothing was done; null when it was.
+    /// The reason for which nothing was done; null if something was.
     refused: Option<String>,
 }
 

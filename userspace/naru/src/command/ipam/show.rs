@@ -16,12 +16,13 @@ use serde::Serialize;
 use super::{ShowArgs, view};
 use crate::report::print_json;
 
-/// `naru ipam show`: one of these for each domain that knows the address, with `--json` as a list. Absent things are null.
+/// `naru ipam show`: one of these for each domain that knows the address, with `--json` as a list. Absent things are
+/// null.
 #[derive(Serialize)]
 struct Shown {
     /// The address.
     address: IpAddr,
-    /// Where it is unique: `naru`, or `ipam/<network>` for another main plugin's network.
+    /// The domain in which it is unique: `naru`, or `ipam/<network>` for another main plugin's network.
     domain: String,
     /// `ASSIGNED`, `COOLING`, `RESERVED`, `FREE`, or `DRAINING` for a free one that is not given out any more.
     status: &'static str,
@@ -33,17 +34,17 @@ struct Shown {
     attachment: Option<String>,
     /// `default/web-0`
     pod: Option<String>,
-    /// Why it is reserved.
+    /// The reason for which it is reserved.
     note: Option<String>,
     /// Number of the assignment.
     generation: Option<u64>,
-    /// When it came into this state, in milliseconds since 1970.
+    /// Time at which it came into this state, in milliseconds since 1970.
     since_ms: Option<Millis>,
-    /// Whether the attachment was wired.
+    /// True if the attachment was wired.
     confirmed: Option<bool>,
     /// The holder's namespace.
     netns: Option<Netns>,
-    /// What the kernel shows; null in domains that naru's datapath does not carry.
+    /// The kernel's state; null in domains that naru's datapath does not carry.
     kernel: Option<Kernel>,
 }
 
@@ -56,7 +57,7 @@ struct Netns {
     path: Option<String>,
 }
 
-/// What the kernel shows of an address.
+/// The kernel's state of an address.
 #[derive(Serialize)]
 struct Kernel {
     /// Name of the veth that the host's route leads to.

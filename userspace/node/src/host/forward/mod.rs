@@ -2,9 +2,9 @@
 //! so each chain that would drop pods' packets gets an accept for `naru*` devices at its head, marked with the comment
 //! `naru`: over netlink in the form of the tool that owns the chain, and with the host's own tool in legacy tables.
 //!
-//! What counts as dropping: a drop policy, or a drop or reject without a condition in the base chain or in a chain it
-//! jumps to without a condition. A conditional drop is the administrator's own decision about certain packets and
-//! stays.
+//! A chain counts as dropping if it has a drop policy, or a drop or reject without a condition in the base chain or
+//! in a chain that it jumps to without a condition. A conditional drop is the administrator's own decision about
+//! certain packets and stays.
 
 mod legacy;
 mod nft;
@@ -79,8 +79,8 @@ pub fn dropping() -> Result<Vec<Chain>, HostError> {
     Ok(chains)
 }
 
-/// The first chain that would drop pods' packets and has no exception for them; looks only. `is_nft_known`: nobody changed
-/// nftables since the last look, and the tables that have no such mark alone are looked at.
+/// The first chain that would drop pods' packets and has no exception for them; looks only. `is_nft_known`: nobody
+/// changed nftables since the last look, and the tables that have no such mark alone are looked at.
 ///
 /// # Errors
 /// As [`open`].

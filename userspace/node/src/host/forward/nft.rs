@@ -126,7 +126,7 @@ const fn form_of(chain: &Chain) -> Form {
     if matches!(chain, Chain::Iptables { .. }) { Form::Iptables } else { Form::Nft }
 }
 
-/// Whether the first of these rules are ours, and no other is.
+/// Returns true if the first of these rules are ours, and no other is.
 fn is_open_in(rules: &[ListedRule], form: Form) -> bool {
     let ours: Vec<_> = rules.iter().map(own).take_while(Option::is_some).flatten().collect();
     let count = rules.iter().filter(|rule| own(rule).is_some()).count();

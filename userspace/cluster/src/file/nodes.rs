@@ -9,14 +9,14 @@ use ipnet::IpNet;
 use naru_core::cluster::NodeSpec;
 use toml::Spanned;
 
-use crate::{
+use super::{
     convert::Misfit,
-    error::Problem,
     networks::{self, Taken},
     raw::Node,
 };
+use crate::error::Problem;
 
-/// What the nodes before have taken.
+/// The names, addresses and blocks of the nodes before.
 #[derive(Default)]
 struct Before<'a> {
     names: BTreeSet<&'a str>,
@@ -112,7 +112,7 @@ fn address(entry: &Spanned<String>, ranges: &[IpNet]) -> Result<IpAddr, Misfit> 
     }
 }
 
-/// Whether a node may have this address towards others.
+/// Returns true if a node may have this address towards others.
 fn is_usable(address: IpAddr) -> bool {
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 use toml::Spanned;
 
-use crate::{convert::Misfit, error::Problem, raw::List};
+use super::{convert::Misfit, raw::List};
+use crate::error::Problem;
 
 /// The networks of a list; no two of them share an address.
 pub fn list(raw: &Spanned<List>) -> Result<Vec<IpNet>, Misfit> {
@@ -58,7 +59,7 @@ impl<T> Taken<T> {
     }
 }
 
-/// Whether two networks share an address.
+/// Returns true if two networks share an address.
 fn overlap(a: IpNet, b: IpNet) -> bool {
     a.contains(&b) || b.contains(&a)
 }

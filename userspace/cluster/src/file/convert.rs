@@ -3,10 +3,8 @@ use std::path::Path;
 use naru_core::cluster::{ClusterSpec, TunnelSpec};
 use toml::Spanned;
 
-use crate::{
-    error::{ClusterError, Problem},
-    networks, nodes, position, raw,
-};
+use super::{networks, nodes, position, raw};
+use crate::error::{ClusterError, Problem};
 
 /// A [`Problem`] and the byte of the file where it is.
 pub struct Misfit {
@@ -26,14 +24,12 @@ impl Misfit {
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
 pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, ClusterError> {
     let invalid = |Misfit { at, problem }| ClusterError::Invalid {
-        file: file.to_owned(),
-        line: position::line(text, at),
-        key: position::key(text, at),
+        place: format!("{}:{}: {}", file.display(), position::line(text, at), position::key(text, at)),
         problem,
     };
     let raw: raw::Cluster = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        invalid(Misfit { at, problem: Problem::Syntax(error.message().to_owned()) })
+        invalid(Misfit { at, problem: Problem::Malformed(error.message().to_owned()) })
     })?;
     convert(&raw).map_err(invalid)
 }
