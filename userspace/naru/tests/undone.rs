@@ -68,7 +68,10 @@ fn made() -> (Machine, impl Fn(&Machine) -> Vec<String>) {
             routes.join("\n"),
             ip("rule show") + &ip("-6 rule show"),
             // Without the device's index, which is another of a device that was made anew.
-            ip("-o addr show dev naru-vx").split_once(": ").map(|(_, rest)| rest.to_owned()).unwrap_or_default(),
+            ip("-o addr show dev naru-vx")
+                .split_once(": ")
+                .map(|(_, rest)| rest.to_owned())
+                .unwrap_or_default(),
             ip("neigh show dev naru-vx nud permanent"),
             ip("link show naru-vx")
                 .split(": ")

@@ -26,8 +26,8 @@ pub enum SymmetryError {
     Conntrack(#[from] LinkError),
 }
 
-/// Forgets everything about addresses that were given up: no packet is translated, and none sent to the stack, on behalf
-/// of who held them. Nothing may lead to them any more, or it is remembered again. Then sweeps [`FEW`].
+/// Forgets everything about addresses that were given up: no packet is translated, and none sent to the stack, on
+/// behalf of who held them. Nothing may lead to them any more, or it is remembered again. Then sweeps [`FEW`].
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -38,8 +38,8 @@ pub fn purge(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryErro
     sweep_among(flows, &mut conntrack, &rest, FEW).map(drop)
 }
 
-/// The same for addresses that get a new holder, as far as it costs an ADD little: they were purged when they were given
-/// up, unless that failed.
+/// The same for addresses that get a new holder, as far as it costs an ADD little: they were purged when they were
+/// given up, unless that failed.
 ///
 /// # Errors
 /// [`SymmetryError`].

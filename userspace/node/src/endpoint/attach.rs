@@ -67,9 +67,9 @@ const fn prepared_pair<'a>() -> Step<Work<'a>, Cause> {
     Step { name: "take-pair", act: take_pair, undo: nothing }
 }
 
-/// Makes the pair before there is an address, up at both ends, for an IPAM that asks for the address over it (DHCP). What
-/// there was of the attachment is taken down. [`attach`] goes on from here where [`Spec::prepared`] says so; whoever
-/// does not get as far calls [`detach`].
+/// Makes the pair before there is an address, up at both ends, for an IPAM that asks for the address over it (DHCP).
+/// What there was of the attachment is taken down. [`attach`] goes on from here where [`Spec::prepared`] says so;
+/// whoever does not get as far calls [`detach`].
 ///
 /// # Errors
 /// [`AttachError`]; what was done is taken back.

@@ -184,8 +184,8 @@ fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32)
     Ok(tools.links.ensure_routes(if source.is_some() { &all } else { &all[..1] })?)
 }
 
-/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod; takes off
-/// what is of ours beside them.
+/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod; takes
+/// off what is of ours beside them.
 fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
     if tools.maps.interfaces.get(link.ifindex)?.is_none()
         && let Some(found) = tools.links.link_at(link.ifindex)?
