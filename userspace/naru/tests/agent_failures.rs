@@ -116,7 +116,6 @@ fn has_route(machine: &Machine, beginning: &str) -> bool {
     machine.kernel_routes().iter().any(|route| route.starts_with(beginning))
 }
 
-#[expect(clippy::too_many_lines, reason = "one failure from its beginning to its end")]
 fn lasts(failure: &Failure) {
     println!("{}", failure.name);
     let machine = Machine::clustered();
