@@ -11,7 +11,7 @@ const TABLE: [(&[&str], [&str; 2]); 8] = [
     (&["addr add 198.51.100.0/32 dev up0"], ["198.51.100.1", "2001:db8::1"]),
     (&["addr add 10.0.0.1/32 dev lo", "addr add 2001:db8::/128 dev lo"], ["198.51.100.1", "2001:db8::1"]),
     (
-        &["link add vip type dummy", "link set vip up", "addr add 10.96.0.1/32 dev vip"],
+        &["link add vip type bridge", "link set vip up", "addr add 10.96.0.1/32 dev vip"],
         ["198.51.100.1", "2001:db8::1"],
     ),
     (
