@@ -8,9 +8,12 @@ use aya_ebpf::{
 use naru_abi::{Addr, Counter, DropReason, Hook, OUTCOMES, Outcome, StackReason, Verdict};
 
 use crate::{
-    encapsulate::{BY_DEVICE, encapsulate},
+    maps::stats,
     packet::{Note, Packet},
-    stats, tunnel,
+    tunnel::{
+        encap::{BY_DEVICE, encapsulate},
+        key,
+    },
 };
 
 /// How a packet goes on.
@@ -135,7 +138,7 @@ fn leave(packet: &Packet, ending: &mut Ending) {
     };
     let (outcome, action) = match sent {
         TC_ACT_REDIRECT => (Verdict::Encapsulated.into(), Action::Sent),
-        BY_DEVICE if tunnel::address(packet.raw(), &ending.node) => (Verdict::Tunnel.into(), Action::Tunnel),
+        BY_DEVICE if key::address(packet.raw(), &ending.node) => (Verdict::Tunnel.into(), Action::Tunnel),
         _ => (Outcome::Drop(DropReason::HelperFailed), Action::Drop),
     };
     (ending.outcome, ending.action) = (outcome.index() as u32, action);

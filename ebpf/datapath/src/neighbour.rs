@@ -6,9 +6,9 @@ use naru_packet::{Content, Discovery, Ip, Mac, Parsed, answer, discovery, is_lin
 
 use crate::{
     exit::{Decision, Next},
-    interfaces,
+    maps::interfaces,
     packet::Packet,
-    source,
+    sender,
 };
 
 /// Answers a question for the gateway, takes note of what the pod says of its own address, drops anything else.
@@ -47,7 +47,7 @@ fn reply(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
 fn question(packet: &Packet, parsed: &Parsed) -> Result<(), DropReason> {
     let mac = parsed.source;
     let Discovery { own, asked } = discovery(packet, header(parsed)).map_err(|_| DropReason::Malformed)?;
-    let is_own = source::own(packet, mac, &own)?.is_some();
+    let is_own = sender::own(packet, mac, &own)?.is_some();
     if own == asked {
         return Err(match is_own {
             true => DropReason::NeighbourAnnouncement,
@@ -68,8 +68,8 @@ fn header(parsed: &Parsed) -> Option<&Ip> {
 
 #[inline(always)]
 fn is_permitted(packet: &Packet, mac: Mac) -> Result<bool, DropReason> {
-    match source::foreign(packet, mac) {
-        Some(source) => source.map(|_| true),
+    match sender::foreign(packet, mac) {
+        Some(sender) => sender.map(|_| true),
         None => Ok(false),
     }
 }

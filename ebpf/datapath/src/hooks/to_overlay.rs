@@ -4,11 +4,11 @@ use naru_abi::{DropReason, RouteKind, Verdict};
 use naru_packet::{Parsed, is_link_local, is_multicast};
 
 use crate::{
-    config,
     exit::{Decision, Next},
-    flows,
+    flow_records,
+    maps::{config, routes},
     packet::Packet,
-    routes, tunnel,
+    tunnel::key,
 };
 
 /// What becomes of a packet at egress of the vxlan device: it gets the tunnel key of the node that its destination is
@@ -28,8 +28,8 @@ pub fn decide(packet: &mut Packet) -> Decision {
         Some(route) if matches!(route.kind, RouteKind::Tunnel | RouteKind::RemoteNode) => &route.value.node,
         _ => return Err(DropReason::NoTunnelRoute.into()),
     };
-    flows::leaves_node(packet, ip)?;
-    if !tunnel::address(packet.raw(), node) {
+    flow_records::leaves_node(packet, ip)?;
+    if !key::address(packet.raw(), node) {
         return Err(DropReason::HelperFailed.into());
     }
     packet.clear_mark();

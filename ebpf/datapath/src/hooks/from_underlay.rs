@@ -4,12 +4,15 @@ use naru_abi::{Addr, Config, Outcome, StackReason, features};
 use naru_packet::{Content, Family, Ip, Parsed, enclosed, tunnel_overhead};
 
 use crate::{
-    arrival, config,
-    decapsulate::{Around, decapsulate},
     exit::Decision,
+    fastpath,
+    maps::{config, pods, routes},
     packet::Packet,
-    pods, routes, shortcut,
-    tunnel::Origin,
+    tunnel::{
+        arrival,
+        decap::{Around, decapsulate},
+        key::Origin,
+    },
 };
 
 /// What becomes of a packet at ingress of an uplink. What is not the cluster's passes, whatever it is.
@@ -47,10 +50,10 @@ fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: 
     let inner = packet.inner(tunnel_overhead(around.family));
     let ip = inner.parse_ip(parsed)?;
     let pod = arrival::pod(config, &origin, ip)?;
-    shortcut::permitted(&inner, ip, (shortcut::REMOTE, pod.flags), pod.mtu)?;
+    fastpath::permitted(&inner, ip, (fastpath::REMOTE, pod.flags), pod.mtu)?;
     decapsulate(packet, ip, around)?;
     packet.claim()?;
-    shortcut::deliver(packet, ip, pod)
+    fastpath::deliver(packet, ip, pod)
 }
 
 /// As it is, by the underlay's routing: for a pod, from another node or its pods.
@@ -61,9 +64,9 @@ fn direct(packet: &mut Packet, ip: &Ip) -> Decision {
         Some(route) if arrival::is_remote(route.kind) => {}
         _ => return Err(StackReason::NotOurs.into()),
     }
-    shortcut::permitted(packet, ip, (shortcut::REMOTE, pod.flags), pod.mtu)?;
+    fastpath::permitted(packet, ip, (fastpath::REMOTE, pod.flags), pod.mtu)?;
     packet.claim()?;
-    shortcut::deliver(packet, ip, pod)
+    fastpath::deliver(packet, ip, pod)
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use naru_packet::{Ip, Macs, hop, packet_size, readdress};
 
 use crate::{
     exit::{Decision, Next},
-    flows,
+    flow_records,
     packet::Packet,
 };
 
@@ -51,7 +51,7 @@ pub fn permitted(
         return Err(StackReason::TtlExpired);
     }
     let may_be_answer = sender & MAY_SEND_ANSWERS | receiver & MAY_RECEIVE_ANSWERS != 0;
-    if may_be_answer && flows::is_recorded(packet, ip) {
+    if may_be_answer && flow_records::is_recorded(packet, ip) {
         return Err(StackReason::RecordedFlow);
     }
     match packet_size(packet, ip) {

@@ -8,14 +8,16 @@ use naru_packet::{
 };
 
 use crate::{
-    config, direct,
     exit::{Decision, Next, Tunnelled},
-    interfaces, neighbour,
+    fastpath,
+    maps::{
+        config, interfaces, pods,
+        routes::{self, Route},
+    },
+    neighbour,
     packet::Packet,
-    pods,
-    routes::{self, Route},
-    shortcut,
-    source::{self, Source},
+    route::direct,
+    sender::{self, Sender},
 };
 
 /// What [`udp_destination`] answers where there is no port, and where the packet ends before it.
@@ -37,12 +39,12 @@ pub fn decide(packet: &mut Packet) -> Decision {
     if is_link {
         return neighbour::decide(packet, &parsed);
     }
-    let source = source::check(packet, parsed.source, ip).map_err(|why| refused(packet, ip, why))?;
+    let sender = sender::check(packet, parsed.source, ip).map_err(|why| refused(packet, ip, why))?;
     reaches_beyond_link(&ip.destination)?;
     packet.claim()?;
     match pods::get(&ip.destination) {
-        Some(pod) => shortcut::to_pod(packet, ip, source.flags, pod),
-        None => to_prefix(packet, ip, source, config),
+        Some(pod) => fastpath::to_pod(packet, ip, sender.flags, pod),
+        None => to_prefix(packet, ip, sender, config),
     }
 }
 
@@ -71,25 +73,25 @@ fn reaches_beyond_link(destination: &Addr) -> Result<(), Outcome> {
 }
 
 #[inline(always)]
-fn to_prefix(packet: &mut Packet, ip: &Ip, source: Source, config: &Config) -> Decision {
+fn to_prefix(packet: &mut Packet, ip: &Ip, sender: Sender, config: &Config) -> Decision {
     let Some(route) = routes::get(&ip.destination) else { return Err(StackReason::Outside.into()) };
     if is_node(route.kind) {
         spares_tunnel_port(packet, ip, config)?;
     }
     match route.kind {
-        RouteKind::Tunnel | RouteKind::RemoteNode => to_tunnel(packet, ip, source, route, config),
+        RouteKind::Tunnel | RouteKind::RemoteNode => to_tunnel(packet, ip, sender, route, config),
         RouteKind::LocalNode => Err(StackReason::LocalNode.into()),
         RouteKind::LocalBlock => Err(StackReason::Unassigned.into()),
-        RouteKind::Direct | RouteKind::DirectNode => to_direct(packet, ip, source, route, config),
+        RouteKind::Direct | RouteKind::DirectNode => to_direct(packet, ip, sender, route, config),
         RouteKind::NoMasquerade => Err(StackReason::Outside.into()),
     }
 }
 
 #[inline(always)]
-fn to_tunnel(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config: &Config) -> Decision {
-    let length = shortcut::permitted(packet, ip, (source.flags, shortcut::REMOTE), route.value.mtu)?;
+fn to_tunnel(packet: &mut Packet, ip: &Ip, sender: Sender, route: Route, config: &Config) -> Decision {
+    let length = fastpath::permitted(packet, ip, (sender.flags, fastpath::REMOTE), route.value.mtu)?;
     // The receiver looks at neither, but its device drops what claims to come from itself.
-    shortcut::hand_over(packet, ip, Macs { destination: source.host_mac, source: source.host_mac })?;
+    fastpath::hand_over(packet, ip, Macs { destination: sender.host_mac, source: sender.host_mac })?;
     let by_program = by_program(config, features::OWN_ENCAPSULATION, route).into();
     match config.overlay_ifindex {
         0 => Err(DropReason::NotReady.into()),
@@ -98,8 +100,8 @@ fn to_tunnel(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config:
 }
 
 #[inline(always)]
-fn to_direct(packet: &mut Packet, ip: &Ip, source: Source, route: Route, config: &Config) -> Decision {
-    let length = shortcut::permitted(packet, ip, (source.flags, shortcut::REMOTE), route.value.mtu)?;
+fn to_direct(packet: &mut Packet, ip: &Ip, sender: Sender, route: Route, config: &Config) -> Decision {
+    let length = fastpath::permitted(packet, ip, (sender.flags, fastpath::REMOTE), route.value.mtu)?;
     if !by_program(config, features::DIRECT, route) {
         return Err(StackReason::DirectByStack.into());
     }

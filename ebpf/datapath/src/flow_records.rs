@@ -4,23 +4,18 @@
 //! take the fast path, which would not restore the address. What the pod itself sent there, and only went by the stack
 //! because the fast path does not take it, has not been rewritten and leaves no record ([`Packet::is_as_sent`]).
 
-use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_NO_PREALLOC},
-    btf_maps::HashMap,
-    helpers::bpf_ktime_get_ns,
-    macros::btf_map,
-};
-use naru_abi::{Addr, DropReason, FlowKey, FlowValue, MAX_FLOWS, PodValue, pod_flags};
+use aya_ebpf::bindings::__sk_buff;
+use naru_abi::{Addr, DropReason, FlowKey, PodValue, pod_flags};
 use naru_packet::{Ip, answered, answering, protocol, reported};
 
-use crate::{arrival::is_remote, packet::Packet, pods, routes};
-
-#[btf_map]
-static FLOWS: HashMap<FlowKey, FlowValue, { MAX_FLOWS as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
-
-/// How far `last_seen` may lag behind, in nanoseconds: a flow writes its entry once a second at most.
-const LAG: u64 = 1_000_000_000;
+use crate::{
+    maps::{
+        flows::{Entry, insert, touch},
+        pods, routes,
+    },
+    packet::Packet,
+    tunnel::arrival::is_remote,
+};
 
 /// Whether the packet belongs to a recorded flow, or is an ICMP error about one: then the stack must see it.
 #[inline(always)]
@@ -121,36 +116,4 @@ fn record(skb: *mut __sk_buff, ip: &Ip) -> bool {
     // User space may have taken the entry for fragments for an orphan just when this flow came.
     answers.strip_ports();
     insert(&answers)
-}
-
-#[inline(always)]
-fn insert(key: &FlowKey) -> bool {
-    // SAFETY: reads a clock.
-    let last_seen = unsafe { bpf_ktime_get_ns() };
-    FLOWS.insert(key, FlowValue { last_seen }, 0).is_ok()
-}
-
-/// What was found of a flow.
-#[derive(PartialEq, Eq)]
-enum Entry {
-    Absent,
-    Current,
-    /// Its `last_seen` was behind, and is now.
-    Renewed,
-}
-
-/// Looks for the flow, which is seen now.
-#[inline(always)]
-fn touch(key: &FlowKey) -> Entry {
-    let Some(flow) = FLOWS.get_ptr_mut(key) else { return Entry::Absent };
-    // SAFETY: the kernel keeps an element until the program ends; the one field is written as a whole. The helper reads a
-    // clock.
-    unsafe {
-        let now = bpf_ktime_get_ns();
-        if now.wrapping_sub((*flow).last_seen) <= LAG {
-            return Entry::Current;
-        }
-        (*flow).last_seen = now;
-    }
-    Entry::Renewed
 }

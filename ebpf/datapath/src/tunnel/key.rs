@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use naru_abi::{Addr, DropReason, features};
 
-use crate::{config, packet::Packet};
+use crate::{maps::config, packet::Packet};
 
 /// The part of `struct bpf_tunnel_key` (`include/uapi/linux/bpf.h`) that every kernel since 5.10 knows. Later kernels
 /// add the local address, and take this as what it is by its size.

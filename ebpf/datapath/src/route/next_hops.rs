@@ -3,18 +3,13 @@
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    btf_maps::PerCpuArray,
     helpers::{bpf_get_prandom_u32, bpf_jiffies64},
-    macros::btf_map,
 };
-use naru_abi::{Addr, MAX_WAYS, WayValue};
+use naru_abi::{Addr, WayValue};
 use naru_packet::{Ip, protocol};
 
-use crate::uplink::Lookup;
-
-/// Each pair of addresses has its place, and shares it with others.
-#[btf_map]
-static WAYS: PerCpuArray<WayValue, { MAX_WAYS as usize }> = PerCpuArray::new();
+use super::fib::Lookup;
+use crate::maps::next_hops::place;
 
 /// How long a way is good, in jiffies: a quarter of a second or less. Neighbours are asked for each packet.
 const FRESH: u64 = 25;
@@ -61,16 +56,6 @@ pub fn on(skb: *mut __sk_buff, ip: &Ip, length: u32, ifindex: u32) -> Option<&'s
     // Without a neighbour the kernel does not tell the MTU, which then still is the length: good for this packet alone.
     way.asked = if way.mtu == length { now().wrapping_sub(FRESH) } else { now() };
     Some(way)
-}
-
-#[inline(always)]
-fn place(source: &Addr, destination: &Addr) -> Option<&'static mut WayValue> {
-    let fold = |addr: &Addr| addr.words().into_iter().fold(0, |all, word| all ^ word);
-    // Neighbouring addresses at both ends must not meet in one place.
-    let mixed = fold(source).rotate_left(3) ^ fold(destination);
-    let place = (mixed ^ mixed >> 8 ^ mixed >> 16 ^ mixed >> 24) & (MAX_WAYS - 1);
-    // SAFETY: this CPU's own entry, and no program of ours interrupts another on it.
-    WAYS.get_ptr_mut(place).map(|way| unsafe { &mut *way })
 }
 
 #[inline(always)]

@@ -3,7 +3,8 @@
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use naru_packet::Ip;
 
-use crate::{packet::Packet, shortcut::take_hop, uplink, ways};
+use super::{fib, next_hops};
+use crate::{fastpath::take_hop, packet::Packet};
 
 /// Answered where the stack must do it; nothing is changed then.
 pub const BY_STACK: i32 = -2;
@@ -13,9 +14,9 @@ pub const BY_STACK: i32 = -2;
 #[inline(never)]
 pub fn route(skb: *mut __sk_buff, ip: &Ip, length: u32) -> i32 {
     let packet = &mut Packet::new(skb);
-    let Some(way) = ways::on(skb, ip, length, packet.ifindex()) else { return BY_STACK };
+    let Some(way) = next_hops::on(skb, ip, length, packet.ifindex()) else { return BY_STACK };
     match take_hop(packet, ip) {
-        Ok(()) => uplink::send(way),
+        Ok(()) => fib::send(way),
         Err(_) => TC_ACT_SHOT,
     }
 }

@@ -5,9 +5,9 @@ use naru_packet::{Content, Macs, Parsed, readdress};
 
 use crate::{
     exit::{Decision, Next},
-    flows,
+    flow_records,
+    maps::pods,
     packet::Packet,
-    pods,
 };
 
 /// What becomes of a packet at egress of a pod's host veth: it is delivered, to the MAC address the pod has now.
@@ -18,7 +18,7 @@ pub fn decide(packet: &mut Packet) -> Decision {
     let ip = &parsed.ip;
     if parsed.content == Content::Ip {
         let pod = pods::get(&ip.destination).filter(|pod| pod.ifindex == packet.ifindex());
-        flows::came_to_pod(packet, ip, pod)?;
+        flow_records::came_to_pod(packet, ip, pod)?;
         if let Some(pod) = pod.filter(|pod| pod.pod_mac != parsed.destination) {
             let macs = Macs { destination: pod.pod_mac, source: pod.host_mac };
             readdress(packet, macs).map_err(|_| DropReason::Malformed)?;

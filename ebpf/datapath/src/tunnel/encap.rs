@@ -11,7 +11,11 @@ use aya_ebpf::{
 use naru_abi::{Addr, Config};
 use naru_packet::{Bytes, ETHERNET, Family, Outer, enclose, outer_class, tunnel_overhead};
 
-use crate::{config, packet::Packet, uplink, ways};
+use crate::{
+    maps::config,
+    packet::Packet,
+    route::{fib, next_hops},
+};
 
 /// Answered where the tunnel device must do it; nothing is changed then.
 pub const BY_DEVICE: i32 = -2;
@@ -42,7 +46,7 @@ fn try_encapsulate(packet: &mut Packet, config: &Config, node: &Addr, length: u3
     if source.is_unspecified() {
         return None;
     }
-    let way = ways::to(packet.raw(), source, node)?;
+    let way = next_hops::to(packet.raw(), source, node)?;
     if length + overhead as u32 > way.mtu {
         return None;
     }
@@ -64,7 +68,7 @@ fn try_encapsulate(packet: &mut Packet, config: &Config, node: &Addr, length: u3
     };
     way.id = way.id.wrapping_add(1);
     match enclose(packet, &outer, class, inner) {
-        Ok(()) => Some(uplink::send(way)),
+        Ok(()) => Some(fib::send(way)),
         Err(_) => Some(TC_ACT_SHOT),
     }
 }

@@ -3,7 +3,8 @@
 use naru_abi::{Addr, Config, DropReason, Outcome, PodValue, RouteKind, StackReason};
 use naru_packet::Ip;
 
-use crate::{pods, routes, tunnel::Origin};
+use super::key::Origin;
+use crate::maps::{pods, routes};
 
 /// The pod that a tunnel packet is for. What the stack is to do with it does not depend on whether it is decapsulated yet.
 ///

@@ -4,11 +4,11 @@ use naru_abi::{DropReason, Verdict};
 use naru_packet::{Content, Parsed};
 
 use crate::{
-    arrival::is_remote,
     exit::{Decision, Next},
-    flows,
+    flow_records,
+    maps::routes,
     packet::Packet,
-    routes,
+    tunnel::arrival::is_remote,
 };
 
 /// What becomes of a packet at egress of an uplink: it passes, whatever it is. What the stack routes from a pod to
@@ -28,7 +28,7 @@ fn record(packet: &Packet) -> Result<(), DropReason> {
         return Ok(());
     }
     match routes::get(&parsed.ip.destination) {
-        Some(route) if is_remote(route.kind) => flows::leaves_node(packet, &parsed.ip),
+        Some(route) if is_remote(route.kind) => flow_records::leaves_node(packet, &parsed.ip),
         _ => Ok(()),
     }
 }
