@@ -5,16 +5,16 @@
 //! because the fast path does not take it, has not been rewritten and leaves no record ([`Packet::is_as_sent`]).
 
 use aya_ebpf::bindings::__sk_buff;
-use naru_abi::{Addr, DropReason, FlowKey, PodValue, pod_flags};
+use naru_abi::{DropReason, FlowKey, pod_flags};
 use naru_packet::{Ip, answered, answering, protocol, reported};
 
 use crate::{
     maps::{
-        flows::{Entry, insert, touch},
-        pods, routes,
+        flows::{self, Entry},
+        pods::{self, Pod},
+        routes,
     },
     packet::Packet,
-    tunnel::arrival::is_remote,
 };
 
 /// Whether the packet belongs to a recorded flow, or is an ICMP error about one: then the stack must see it.
@@ -33,7 +33,7 @@ fn is_icmp(protocol: u8) -> bool {
 #[inline(never)]
 fn is_answer(skb: *mut __sk_buff, base: usize, ip: &Ip) -> bool {
     let packet = &Packet::new(skb).inner(base);
-    touch(&answering(packet, ip)) != Entry::Absent
+    flows::touch(&answering(packet, ip)) != Entry::Absent
 }
 
 /// As [`is_answer`].
@@ -41,25 +41,26 @@ fn is_answer(skb: *mut __sk_buff, base: usize, ip: &Ip) -> bool {
 fn is_error(skb: *mut __sk_buff, base: usize, ip: &Ip) -> bool {
     let packet = &Packet::new(skb).inner(base);
     let mut key = FlowKey::NONE;
-    reported(packet, ip, &mut key).is_some() && touch(&key) != Entry::Absent
+    reported(packet, ip, &mut key).is_some() && flows::touch(&key) != Entry::Absent
 }
 
-/// The stack sends the packet to a pod of this node, `pod` where it is known by this address.
+/// The stack sends the packet to a pod of this node, `pod` where it is known by this address. Where an entry is used
+/// for another pod right then, this one or the sender was given up, and nobody waits for the answer.
 #[inline(always)]
-pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<&PodValue>) -> Result<(), DropReason> {
-    if packet.is_as_sent() || pod.is_some_and(takes_stack) {
+pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<Pod>) -> Result<(), DropReason> {
+    if packet.is_as_sent() || pod.is_some_and(|pod| takes_stack(pod.flags())) {
         return Ok(());
     }
     let would_miss_stack = match pods::get(&ip.source) {
-        Some(sender) => !takes_stack(sender),
-        None => routes::get(&ip.source).is_some_and(|route| is_remote(route.kind)),
+        Some(sender) => !takes_stack(sender.flags()),
+        None => routes::get(&ip.source).is_some_and(naru_abi::RouteValue::is_remote),
     };
     if !would_miss_stack {
         return Ok(());
     }
-    remember(packet, ip)?;
-    if let Some(pod) = pod {
-        mark(&ip.destination, pod, pod_flags::SENDS_ANSWERS);
+    let noted = remember(packet, ip)?;
+    if pod.is_some() && noted == Noted::Now {
+        pods::mark_sender(&ip.destination);
     }
     Ok(())
 }
@@ -71,49 +72,67 @@ pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
         return Ok(());
     }
     match pods::get(&ip.source) {
-        Some(sender) if !takes_stack(sender) => {
-            remember(packet, ip)?;
-            mark(&ip.source, sender, pod_flags::RECEIVES_ANSWERS);
+        Some(sender) if !takes_stack(sender.flags()) => {
+            if remember(packet, ip)? == Noted::Now {
+                pods::mark_receiver(&ip.source);
+            }
             Ok(())
         }
         _ => Ok(()),
     }
 }
 
-/// Makes packets of the pod be looked for from now on. After the entry is there: user space, which looks for entries also
-/// when it has made the pod's value again, misses none.
+/// Whether all that a pod with these flags sends and receives takes the stack anyway.
 #[inline(always)]
-fn mark(addr: &Addr, pod: &PodValue, flag: u32) {
-    if pod.flags & flag == 0 {
-        pods::note_flows(addr, flag);
-    }
+fn takes_stack(flags: u32) -> bool {
+    flags & pod_flags::NO_SHORTCUT != 0
 }
 
-/// Whether all that the pod sends and receives takes the stack anyway.
-#[inline(always)]
-fn takes_stack(pod: &PodValue) -> bool {
-    pod.flags & pod_flags::NO_SHORTCUT != 0
+/// What became of a record.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    /// It was there, and up to date.
+    Before,
+    /// It was made or renewed. The pod is marked after that: user space, which looks for records when it has written
+    /// a pod's entry again, misses none.
+    Now,
+    /// There was no room.
+    Refused,
 }
 
 /// Remembers the packets that answer this one.
 #[inline(always)]
-fn remember(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
-    if record(packet.raw(), ip) { Ok(()) } else { Err(DropReason::FlowTableFull) }
+fn remember(packet: &Packet, ip: &Ip) -> Result<Noted, DropReason> {
+    match record(packet.raw(), ip) {
+        Noted::Refused => Err(DropReason::FlowTableFull),
+        noted => Ok(noted),
+    }
 }
 
-/// Whether that could be done. As [`is_answer`].
+/// As [`is_answer`].
 #[inline(never)]
-fn record(skb: *mut __sk_buff, ip: &Ip) -> bool {
+fn record(skb: *mut __sk_buff, ip: &Ip) -> Noted {
     let packet = &Packet::new(skb);
-    let Some(mut answers) = answered(packet, ip) else { return true };
-    let found = touch(&answers);
+    let Some(mut answers) = answered(packet, ip) else { return Noted::Before };
+    let found = flows::touch(&answers);
     if found == Entry::Current {
-        return true;
+        return Noted::Before;
     }
-    if found == Entry::Absent && answers.has_ports() && !insert(&answers) {
-        return false;
+    let is_new = found == Entry::Absent && answers.has_ports();
+    if is_new && !flows::insert(&answers) {
+        return Noted::Refused;
     }
     // User space may have taken the entry for fragments for an orphan just when this flow came.
+    let (source_port, destination_port) = (answers.source_port, answers.destination_port);
     answers.strip_ports();
-    insert(&answers)
+    if flows::insert(&answers) || found == Entry::Renewed {
+        return Noted::Now;
+    }
+    // Not half of a record: the flow's next packet would pass, and its answers in fragments miss the stack.
+    if is_new {
+        (answers.source_port, answers.destination_port) = (source_port, destination_port);
+        flows::remove(&answers);
+    }
+    Noted::Refused
 }

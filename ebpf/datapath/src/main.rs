@@ -2,6 +2,7 @@
 //! a decision (`Result<Next, Outcome>`) handed to the one exit.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(missing_docs, reason = "functions that a macro of aya generates carry none")]
 
 mod exit;

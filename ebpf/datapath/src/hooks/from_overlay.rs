@@ -5,7 +5,7 @@ use naru_packet::Parsed;
 
 use crate::{
     exit::Decision,
-    fastpath,
+    fastpath::{self, Ends},
     maps::config,
     packet::Packet,
     tunnel::{arrival, key},
@@ -22,5 +22,6 @@ pub fn decide(packet: &mut Packet) -> Decision {
     if !matches!(found, Err(Outcome::Drop(_))) {
         packet.claim()?;
     }
-    fastpath::to_pod(packet, ip, fastpath::REMOTE, found?)
+    let pod = found?;
+    fastpath::to_pod(packet, ip, Ends::to_pod(pod), pod)
 }

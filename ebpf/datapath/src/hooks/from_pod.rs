@@ -1,30 +1,31 @@
 //! A pod sent a packet.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
-use naru_abi::{Addr, Config, DropReason, Outcome, RouteKind, StackReason, features, pod_flags, route_flags};
+use naru_abi::{
+    Config, Destination, DropReason, LinkReason, Outcome, RouteValue, StackReason, Transport, Verdict,
+    features, pod_flags, route_flags,
+};
 use naru_packet::{
-    Content, Ip, Macs, Malformed, Parsed, is_dhcp_request, is_discovery, is_link_local, is_link_multicast,
-    is_multicast, protocol, udp_port,
+    Content, Ip, LinkMessage, Macs, Malformed, Parsed, is_dhcp_request, is_discovery, is_link_local,
+    is_link_multicast, is_multicast, link_message, protocol, udp_port,
 };
 
 use crate::{
-    exit::{Decision, Next, Tunnelled},
-    fastpath,
-    maps::{
-        config, interfaces, pods,
-        routes::{self, Route},
-    },
+    exit::{Decision, Next},
+    fastpath::{self, Ends},
+    maps::{config, interfaces, pods, routes},
     neighbour,
     packet::Packet,
     route::direct,
     sender::{self, Sender},
+    tunnel::encap,
 };
 
 /// What [`udp_destination`] answers where there is no port, and where the packet ends before it.
 const NO_PORT: u32 = 1 << 16;
 const UNREADABLE: u32 = NO_PORT + 1;
 
-/// What becomes of a packet at ingress of a pod's host veth.
+/// What becomes of a packet at ingress of a pod's host veth: sender, look-up, delivery or encapsulation.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;
@@ -39,32 +40,33 @@ pub fn decide(packet: &mut Packet) -> Decision {
     if is_link {
         return neighbour::decide(packet, &parsed);
     }
-    let sender = sender::check(packet, parsed.source, ip).map_err(|why| refused(packet, ip, why))?;
-    reaches_beyond_link(&ip.destination)?;
+    let mut sender = Sender::NONE;
+    let sender = &mut sender;
+    sender::check(packet, &parsed.source, ip, sender).map_err(|why| refused(packet, ip, why))?;
+    reaches_beyond_link(packet, ip)?;
     packet.claim()?;
     match pods::get(&ip.destination) {
-        Some(pod) => fastpath::to_pod(packet, ip, sender.flags, pod),
+        Some(pod) => fastpath::to_pod(packet, ip, Ends::between(sender, pod), pod),
         None => to_prefix(packet, ip, sender, config),
     }
 }
 
-/// The end of a packet from nobody's address. A DHCP client has none yet: where the pod may be one, its broadcast is the
-/// stack's, and a server's that listens there.
+/// The end of a packet from nobody's address.
 #[inline(always)]
 fn refused(packet: &Packet, ip: &Ip, why: DropReason) -> Outcome {
-    let may_ask = || interfaces::get(packet.ifindex()).is_some_and(|it| it.flags & pod_flags::DHCP != 0);
-    if matches!(why, DropReason::LinkLocal) && is_dhcp_request(packet, ip) && may_ask() {
-        return StackReason::Multicast.into();
+    match why {
+        DropReason::LinkLocal => of_link(packet, ip),
+        why => why.into(),
     }
-    why.into()
 }
 
 /// Link-local destinations end here, multicast is the stack's.
 #[inline(always)]
-fn reaches_beyond_link(destination: &Addr) -> Result<(), Outcome> {
+fn reaches_beyond_link(packet: &Packet, ip: &Ip) -> Result<(), Outcome> {
+    let destination = &ip.destination;
     let is_local_v6 = destination.as_v4().is_none() && is_link_local(*destination);
     if is_link_multicast(*destination) || is_local_v6 {
-        return Err(DropReason::LinkLocal.into());
+        return Err(of_link(packet, ip));
     }
     if is_multicast(*destination) {
         return Err(StackReason::Multicast.into());
@@ -72,41 +74,85 @@ fn reaches_beyond_link(destination: &Addr) -> Result<(), Outcome> {
     Ok(())
 }
 
+/// The end of what goes no farther than the link.
 #[inline(always)]
-fn to_prefix(packet: &mut Packet, ip: &Ip, sender: Sender, config: &Config) -> Decision {
+fn of_link(packet: &Packet, ip: &Ip) -> Outcome {
+    match on_link(packet.raw(), ip) {
+        SOLICITATION => LinkReason::RouterSolicitation.into(),
+        MEMBERSHIP => LinkReason::GroupMembership.into(),
+        REQUEST => StackReason::Multicast.into(),
+        _ => DropReason::LinkLocal.into(),
+    }
+}
+
+/// What [`on_link`] answers: messages that any host sends, and a DHCP client's that the stack may answer.
+const OTHER: u32 = 0;
+const SOLICITATION: u32 = 1;
+const MEMBERSHIP: u32 = 2;
+const REQUEST: u32 = 3;
+
+/// Tells what is said on the link apart. A DHCP client has no address yet: where the pod may be one, its broadcast is
+/// the stack's, and a server's that listens there. A function of its own, as few packets need it.
+#[inline(never)]
+fn on_link(skb: *mut __sk_buff, ip: &Ip) -> u32 {
+    let packet = &Packet::new(skb);
+    let may_ask = || {
+        let Some(interface) = interfaces::get(packet.ifindex()) else { return false };
+        interface.flags() & pod_flags::DHCP != 0 && interface.is_of(packet.ifindex())
+    };
+    if is_dhcp_request(packet, ip) {
+        return if may_ask() { REQUEST } else { OTHER };
+    }
+    match link_message(packet, ip) {
+        Some(LinkMessage::RouterSolicitation) if is_link_multicast(ip.destination) => SOLICITATION,
+        Some(LinkMessage::GroupMembership) if is_link_multicast(ip.destination) => MEMBERSHIP,
+        _ => OTHER,
+    }
+}
+
+#[inline(always)]
+fn to_prefix(packet: &mut Packet, ip: &Ip, sender: &Sender, config: &Config) -> Decision {
     let Some(route) = routes::get(&ip.destination) else { return Err(StackReason::Outside.into()) };
-    if is_node(route.kind) {
+    if route.is(Destination::Node) || route.is(Destination::OwnNode) {
         spares_tunnel_port(packet, ip, config)?;
     }
-    match route.kind {
-        RouteKind::Tunnel | RouteKind::RemoteNode => to_tunnel(packet, ip, sender, route, config),
-        RouteKind::LocalNode => Err(StackReason::LocalNode.into()),
-        RouteKind::LocalBlock => Err(StackReason::Unassigned.into()),
-        RouteKind::Direct | RouteKind::DirectNode => to_direct(packet, ip, sender, route, config),
-        RouteKind::NoMasquerade => Err(StackReason::Outside.into()),
+    if route.goes_by(Transport::Tunnel) {
+        return to_tunnel(packet, ip, sender, route, config);
     }
+    if route.goes_by(Transport::Direct) {
+        return to_direct(packet, ip, sender, route, config);
+    }
+    Err(match route.destination {
+        OWN_NODE => StackReason::LocalNode,
+        OWN_BLOCK => StackReason::Unassigned,
+        _ => StackReason::Outside,
+    }
+    .into())
 }
 
+const OWN_NODE: u32 = Destination::OwnNode as u32;
+const OWN_BLOCK: u32 = Destination::OwnBlock as u32;
+
 #[inline(always)]
-fn to_tunnel(packet: &mut Packet, ip: &Ip, sender: Sender, route: Route, config: &Config) -> Decision {
-    let length = fastpath::permitted(packet, ip, (sender.flags, fastpath::REMOTE), route.value.mtu)?;
+fn to_tunnel(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, config: &Config) -> Decision {
+    let length = fastpath::permitted(packet, ip, Ends::from_pod(sender), route.mtu)?;
+    if config.overlay_ifindex == 0 {
+        return Err(DropReason::NotReady.into());
+    }
     // The receiver looks at neither, but its device drops what claims to come from itself.
-    fastpath::hand_over(packet, ip, Macs { destination: sender.host_mac, source: sender.host_mac })?;
-    let by_program = by_program(config, features::OWN_ENCAPSULATION, route).into();
-    match config.overlay_ifindex {
-        0 => Err(DropReason::NotReady.into()),
-        device => Ok(Next::Tunnel(Tunnelled { device, node: &route.value.node, length, by_program })),
-    }
+    let mac = *sender.host_mac.ok_or(DropReason::HelperFailed)?;
+    fastpath::hand_over(packet, ip, Macs { destination: mac, source: mac })?;
+    encap::send(packet, config, &route.node, length, by_program(config, features::OWN_ENCAPSULATION, route))
 }
 
 #[inline(always)]
-fn to_direct(packet: &mut Packet, ip: &Ip, sender: Sender, route: Route, config: &Config) -> Decision {
-    let length = fastpath::permitted(packet, ip, (sender.flags, fastpath::REMOTE), route.value.mtu)?;
+fn to_direct(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, config: &Config) -> Decision {
+    let length = fastpath::permitted(packet, ip, Ends::from_pod(sender), route.mtu)?;
     if !by_program(config, features::DIRECT, route) {
         return Err(StackReason::DirectByStack.into());
     }
-    match direct::route(packet.raw(), ip, length) {
-        TC_ACT_REDIRECT => Ok(Next::Direct),
+    match direct::route(packet.raw(), ip, length, config.features) {
+        TC_ACT_REDIRECT => Ok(Next::Uplink(Verdict::Direct)),
         direct::BY_STACK => Err(StackReason::DirectByStack.into()),
         _ => Err(DropReason::HelperFailed.into()),
     }
@@ -114,13 +160,8 @@ fn to_direct(packet: &mut Packet, ip: &Ip, sender: Sender, route: Route, config:
 
 /// Whether this node's programs do that themselves, and towards that node.
 #[inline(always)]
-fn by_program(config: &Config, feature: u32, route: Route) -> bool {
-    config.features & feature != 0 && route.value.flags & route_flags::DEVICE_PATH == 0
-}
-
-#[inline(always)]
-fn is_node(kind: RouteKind) -> bool {
-    matches!(kind, RouteKind::RemoteNode | RouteKind::DirectNode | RouteKind::LocalNode)
+fn by_program(config: &Config, feature: u32, route: &RouteValue) -> bool {
+    config.features & feature != 0 && route.flags & route_flags::DEVICE_PATH == 0
 }
 
 /// A pod must not speak to the tunnel itself. Other protocols and ports of a node are open to it.

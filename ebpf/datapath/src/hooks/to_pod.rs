@@ -1,7 +1,7 @@
 //! The stack sends a packet to a pod.
 
 use naru_abi::{DropReason, Verdict};
-use naru_packet::{Content, Macs, Parsed, readdress};
+use naru_packet::{Content, Parsed, readdress};
 
 use crate::{
     exit::{Decision, Next},
@@ -17,11 +17,14 @@ pub fn decide(packet: &mut Packet) -> Decision {
     packet.parse(&mut parsed)?;
     let ip = &parsed.ip;
     if parsed.content == Content::Ip {
-        let pod = pods::get(&ip.destination).filter(|pod| pod.ifindex == packet.ifindex());
-        flow_records::came_to_pod(packet, ip, pod)?;
-        if let Some(pod) = pod.filter(|pod| pod.pod_mac != parsed.destination) {
-            let macs = Macs { destination: pod.pod_mac, source: pod.host_mac };
-            readdress(packet, macs).map_err(|_| DropReason::Malformed)?;
+        let Some(pod) = pods::get(&ip.destination).filter(|pod| pod.is_behind(packet.ifindex())) else {
+            // The pod may have an address that is not in the map.
+            flow_records::came_to_pod(packet, ip, None)?;
+            return Ok(Next::Pass(Verdict::Deliver));
+        };
+        flow_records::came_to_pod(packet, ip, Some(pod))?;
+        if pod.mac() != parsed.destination && pod.is_behind(packet.ifindex()) {
+            readdress(packet, pod.macs()).map_err(|_| DropReason::Malformed)?;
         }
     }
     Ok(Next::Pass(Verdict::Deliver))

@@ -8,7 +8,6 @@ use crate::{
     flow_records,
     maps::routes,
     packet::Packet,
-    tunnel::arrival::is_remote,
 };
 
 /// What becomes of a packet at egress of an uplink: it passes, whatever it is. What the stack routes from a pod to
@@ -28,7 +27,7 @@ fn record(packet: &Packet) -> Result<(), DropReason> {
         return Ok(());
     }
     match routes::get(&parsed.ip.destination) {
-        Some(route) if is_remote(route.kind) => flow_records::leaves_node(packet, &parsed.ip),
+        Some(route) if route.is_remote() => flow_records::leaves_node(packet, &parsed.ip),
         _ => Ok(()),
     }
 }

@@ -16,6 +16,13 @@ pub fn insert(key: &FlowKey) -> bool {
     FLOWS.insert(key, FlowValue { last_seen }, 0).is_ok()
 }
 
+/// Forgets the flow.
+#[inline(always)]
+pub fn remove(key: &FlowKey) {
+    // One that is gone is what is wanted.
+    let _ = FLOWS.remove(key);
+}
+
 /// What was found of a flow.
 #[derive(PartialEq, Eq)]
 pub enum Entry {
@@ -31,7 +38,8 @@ pub enum Entry {
 #[inline(always)]
 pub fn touch(key: &FlowKey) -> Entry {
     let Some(flow) = FLOWS.get_ptr_mut(key) else { return Entry::Absent };
-    // SAFETY: the kernel keeps an element until the program ends; the one field is written as a whole. The helper reads a
+    // SAFETY: the element's memory stays that of one while the program runs, and its one field is written as a whole.
+    // Used for another flow right then, that one counts as seen, a sweep longer than it was. The helper reads a
     // clock.
     unsafe {
         let now = bpf_ktime_get_ns();

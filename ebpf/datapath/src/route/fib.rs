@@ -1,4 +1,4 @@
-//! Packets out of an uplink: where the kernel would send them, and there they go.
+//! The kernel's routing: where it would send a packet, and there it goes.
 
 use aya_ebpf::{
     bindings::{
@@ -6,111 +6,103 @@ use aya_ebpf::{
     },
     helpers,
 };
-use naru_abi::{Addr, WayValue};
+use naru_abi::{Addr, FibLookup, NextHopValue};
 
-/// Of `bpf_fib_lookup` (6.3), by number: bindings older than the kernel do not have it.
-const BPF_FIB_LOOKUP_SKIP_NEIGH: u32 = 4;
+/// Of `bpf_fib_lookup` (6.3), by number: bindings older than the kernel do not have it. The neighbour is not looked
+/// for, and the path's MTU always told.
+pub const SKIP_NEIGH: u32 = 4;
 /// Address families of this kernel interface.
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// `struct bpf_fib_lookup` (`include/uapi/linux/bpf.h`), its unions as what they are used for here.
-#[repr(C)]
-pub struct Lookup {
-    family: u8,
-    protocol: u8,
-    ports: [u16; 2],
-    /// The length that must fit the path; afterwards the path's MTU.
-    length: u16,
-    /// The interface the packet came by; afterwards that by which it leaves.
-    ifindex: u32,
-    /// Traffic class of IPv4 in the first byte, class and flow label of IPv6 in network order.
-    class: [u8; 4],
-    source: [u32; 4],
-    /// The destination; afterwards the next hop.
-    destination: [u32; 4],
-    vlan: [u16; 2],
-    macs: [u16; 6],
-}
+const LOOKUP_SIZE: i32 = size_of::<FibLookup>() as i32;
+const _: () = assert!(size_of::<FibLookup>() == size_of::<bpf_fib_lookup>());
 
-const LOOKUP_SIZE: i32 = size_of::<Lookup>() as i32;
-const _: () = assert!(size_of::<Lookup>() == size_of::<bpf_fib_lookup>());
-
-/// `struct bpf_redir_neigh`.
+/// `struct bpf_redir_neigh`: a next hop by its address.
 #[repr(C)]
-struct NextHop {
+#[derive(Clone, Copy)]
+struct Neighbour {
     family: u32,
     address: [u32; 4],
 }
 
-const NEXT_HOP_SIZE: i32 = size_of::<NextHop>() as i32;
-const _: () = assert!(size_of::<NextHop>() == size_of::<bpf_redir_neigh>());
+const NEIGHBOUR_SIZE: i32 = size_of::<Neighbour>() as i32;
+const _: () = assert!(size_of::<Neighbour>() == size_of::<bpf_redir_neigh>());
 
-impl Lookup {
-    /// The way from one address to another of the same family, for a packet of `length` bytes that came by `ifindex`.
+/// Where a packet goes on the underlay.
+#[derive(Clone, Copy)]
+pub struct NextHop {
+    ifindex: u32,
+    neighbour: Neighbour,
+}
+
+impl NextHop {
+    /// Nowhere.
+    pub const NONE: Self = Self { ifindex: 0, neighbour: Neighbour { family: 0, address: [0; 4] } };
+
+    /// Becomes the one that an answer names. In place, as a copy would be kept word by word, each in eight bytes of
+    /// stack.
     #[inline(always)]
-    pub fn new(ends: (&Addr, &Addr), protocol: u8, class: u8, length: u32, ifindex: u32) -> Self {
-        let (family, source, destination, class) = match (ends.0.as_v4(), ends.1.as_v4()) {
-            (Some(source), Some(destination)) => {
-                (AF_INET, first(source), first(destination), [class, 0, 0, 0])
-            }
-            _ => (AF_INET6, ends.0.words(), ends.1.words(), [class >> 4, class << 4, 0, 0]),
-        };
-        let length = if length > u32::from(u16::MAX) { u16::MAX } else { length as u16 };
-        Self {
-            family,
-            protocol,
-            ports: [0; 2],
-            length,
-            ifindex,
-            class,
-            source,
-            destination,
-            vlan: [0; 2],
-            macs: [0; 6],
-        }
+    pub fn fill(&mut self, place: &NextHopValue) {
+        let FibLookup { ifindex, family, next_hop, .. } = &place.lookup;
+        self.ifindex = *ifindex;
+        self.neighbour.family = (*family).into();
+        self.neighbour.address = *next_hop;
     }
 
-    /// Asks the kernel, and answers whether it forwards such a packet. A next hop whose MAC address is not known is one:
-    /// the kernel asks for it.
+    /// Sends the packet there, by the next hop's neighbour entry: with the MAC address that is current when it
+    /// leaves, asked for where it is not known and confirmed where it is old. Returns the TC action.
     #[inline(always)]
-    pub fn leads_on(&mut self, skb: *mut __sk_buff) -> bool {
-        self.found(skb, 0)
-    }
-
-    /// The same for kernels from 6.3 on, which then do not look for the neighbour and always tell the path's MTU.
-    #[inline(always)]
-    pub fn leads_far(&mut self, skb: *mut __sk_buff) -> bool {
-        self.found(skb, BPF_FIB_LOOKUP_SKIP_NEIGH)
-    }
-
-    #[inline(always)]
-    fn found(&mut self, skb: *mut __sk_buff, flags: u32) -> bool {
-        let lookup = core::ptr::from_mut(self).cast::<bpf_fib_lookup>();
-        // SAFETY: the helper reads and writes no more than the size it is told.
-        let found = unsafe { helpers::bpf_fib_lookup(skb.cast(), lookup, LOOKUP_SIZE, flags) };
-        found == i64::from(BPF_FIB_LKUP_RET_SUCCESS) || found == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH)
-    }
-
-    /// Writes down what was found; the path's MTU where a length was asked for.
-    #[inline(always)]
-    pub fn note(&self, way: &mut WayValue) {
-        (way.family, way.ifindex, way.mtu) = (self.family.into(), self.ifindex, self.length.into());
-        way.hop = Addr::from_words(self.destination);
+    pub fn send(&mut self) -> i32 {
+        let neighbour = core::ptr::from_mut(&mut self.neighbour).cast::<bpf_redir_neigh>();
+        // SAFETY: the helper only notes where the packet goes, and reads no more than the size it is told.
+        unsafe { helpers::bpf_redirect_neigh(self.ifindex, neighbour, NEIGHBOUR_SIZE, 0) as i32 }
     }
 }
 
-/// Sends the packet out of an uplink to a next hop, by its neighbour entry: with the MAC address that is current when it
-/// leaves, asked for where it is not known and confirmed where it is old. Returns the TC action.
-#[inline(always)]
-pub fn send(way: &WayValue) -> i32 {
-    let mut hop = NextHop { family: way.family.into(), address: way.hop.words() };
-    let hop = core::ptr::from_mut(&mut hop).cast::<bpf_redir_neigh>();
-    // SAFETY: the helper only notes where the packet goes, and reads no more than the size it is told.
-    unsafe { helpers::bpf_redirect_neigh(way.ifindex, hop, NEXT_HOP_SIZE, 0) as i32 }
+/// What [`ask`] answers.
+pub enum Answer {
+    /// There is no next hop, or the packet does not fit the path.
+    Unknown,
+    /// The neighbour is not known, which the kernel asks for then: the packet fits the path, but its MTU is not told.
+    KnownOnce,
+    /// All is known.
+    Known,
 }
 
+/// Asks the kernel where it forwards packets of `length` bytes that `place` is about and that came by `ifindex`, and
+/// lets it write that into it.
 #[inline(always)]
-fn first(v4: [u8; 4]) -> [u32; 4] {
-    [u32::from_ne_bytes(v4), 0, 0, 0]
+pub fn ask(skb: *mut __sk_buff, place: &mut NextHopValue, length: u32, ifindex: u32, flags: u32) -> Answer {
+    let [traffic_class, protocol, ..] = place.selector.to_le_bytes();
+    let is_v4 = place.source.is_v4();
+    let lookup = &mut place.lookup;
+    lookup.family = if is_v4 { AF_INET } else { AF_INET6 };
+    lookup.protocol = protocol;
+    lookup.ports = place.ports.map(u16::to_be);
+    lookup.length = if length > u32::from(u16::MAX) { u16::MAX } else { length as u16 };
+    lookup.ifindex = ifindex;
+    lookup.traffic_class = match is_v4 {
+        true => [traffic_class, 0, 0, 0],
+        false => [traffic_class >> 4, traffic_class << 4, 0, 0],
+    };
+    lookup.source = words(&place.source, is_v4);
+    lookup.next_hop = words(&place.destination, is_v4);
+    // SAFETY: the helper reads and writes no more than the size it is told.
+    let found = unsafe {
+        let lookup = core::ptr::from_mut(lookup).cast::<bpf_fib_lookup>();
+        helpers::bpf_fib_lookup(skb.cast(), lookup, LOOKUP_SIZE, flags)
+    };
+    match found {
+        _ if found == i64::from(BPF_FIB_LKUP_RET_SUCCESS) => Answer::Known,
+        _ if found == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) => Answer::KnownOnce,
+        _ => Answer::Unknown,
+    }
+}
+
+/// The address as the kernel's interface has it: of IPv4 in the first word.
+#[inline(always)]
+fn words(addr: &Addr, is_v4: bool) -> [u32; 4] {
+    let [first, second, third, last] = *addr.as_words();
+    if is_v4 { [last, 0, 0, 0] } else { [first, second, third, last] }
 }

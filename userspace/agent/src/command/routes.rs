@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
-use naru_abi::{RouteKind, RouteValue};
+use naru_abi::RouteValue;
 use naru_node::{
     datapath::{Pins, Routes},
     links::{Links, Route, RouteTarget},
@@ -72,7 +72,7 @@ fn entry(
 ) -> Option<Entry> {
     let (address, length) = prefix.parts();
     let prefix = IpNet::new(address, length).ok()?;
-    let kind = RouteKind::try_from(value.kind);
+    let kind = value.kind();
     Some(Entry {
         prefix,
         kind: kind.map_or_else(|error| error.to_string(), |kind| kind.label().to_owned()),

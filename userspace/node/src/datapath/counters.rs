@@ -15,7 +15,7 @@ use super::{
 /// The counters of the pods: each in the slot of its ifindex, or, where that is another's, by ifindex.
 pub struct Counters {
     slots: PerCpuArray<MapData, Raw<PodSlot>>,
-    others: PerCpuHashMap<MapData, u32, Raw<PodCounters>>,
+    others: PerCpuHashMap<MapData, u32, Raw<PodSlot>>,
     pins: PathBuf,
 }
 
@@ -46,7 +46,7 @@ impl Counters {
                 self.fill(pod_slot(ifindex), PodSlot { ifindex, ..NOBODYS })
             }
             _ => {
-                let zero = on_each_cpu(PodCounters::ZERO, maps::POD_STATS)?;
+                let zero = on_each_cpu(PodSlot { ifindex, ..NOBODYS }, maps::POD_STATS)?;
                 self.others.insert(ifindex, zero, 0).map_err(failed(maps::POD_STATS, "insert"))
             }
         }
@@ -58,7 +58,7 @@ impl Counters {
             return Ok(Some(totals(slot.iter().map(|Raw(slot)| &slot.counters))));
         }
         let values = present(self.others.get(&ifindex, 0)).map_err(failed(maps::POD_STATS, "read"))?;
-        Ok(values.map(|values| totals(values.iter().map(|Raw(one)| one))))
+        Ok(values.map(|values| totals(values.iter().map(|Raw(one)| &one.counters))))
     }
 
     /// Every ifindex that is counted for, in no order.

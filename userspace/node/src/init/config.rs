@@ -6,6 +6,7 @@ use naru_core::cluster::Encapsulation;
 use super::{DEVICE, InitError, Memory, Survey, uplinks};
 use crate::{
     datapath::{self, ConfigMap, Pins},
+    host::sysctl,
     links::Links,
 };
 
@@ -20,7 +21,7 @@ pub(super) fn ensure(
     let mut map = ConfigMap::open(pins)?;
     let config = Config {
         abi: ABI_VERSION,
-        features: features(memory) | substitute(links, memory)?,
+        features: features(memory, datapath::can_encapsulate) | substitute(links, memory)? | by_ports(links)?,
         overlay_ifindex,
         tunnel_port: memory.cluster.tunnel.port.into(),
         vni: memory.cluster.tunnel.vni,
@@ -34,21 +35,34 @@ pub(super) fn ensure(
     Ok(())
 }
 
-fn features(memory: &Memory) -> u32 {
+fn features(memory: &Memory, can_encapsulate: fn() -> bool) -> u32 {
     let mut features = features::REDIRECT_PEER;
     if !uplinks::is_needed(memory) {
         return features;
     }
-    features |= features::DIRECT;
+    // What comes without the tunnel in the name of a remote pod is taken only where a node may send so.
+    if memory.cluster.may_send_directly() {
+        features |= features::DIRECT;
+    }
     let wants_own = memory.cluster.encapsulation_of(&memory.node) == Encapsulation::Auto;
-    if wants_own && datapath::can_encapsulate() {
+    if wants_own && can_encapsulate() {
         features |= features::OWN_ENCAPSULATION;
     }
     features
 }
 
-/// Where the device has another port than the tunnel, a rule writes the tunnel's into what it sends, and cannot tell how
-/// far a checksum has come by then.
+/// Whether ports may decide where a packet is routed: by a rule, or by the choice among paths of equal cost. The
+/// programs then ask the kernel for each pair of ports.
+fn by_ports(links: &Links) -> Result<u32, InitError> {
+    let mut asks = links.rules_ask_for_ports()?;
+    for policy in ["net/ipv4/fib_multipath_hash_policy", "net/ipv6/fib_multipath_hash_policy"] {
+        asks |= sysctl::read(policy)?.is_some_and(|policy| policy != "0");
+    }
+    Ok(if asks { features::ROUTES_BY_PORTS } else { 0 })
+}
+
+/// Where the device has another port than the tunnel, a rule writes the tunnel's into what it sends, and cannot tell
+/// how far a checksum has come by then.
 fn substitute(links: &Links, memory: &Memory) -> Result<u32, InitError> {
     let own = links.overlay_port(DEVICE)?;
     Ok(if own.is_some_and(|port| port != memory.cluster.tunnel.port) { features::SHARED_PORT } else { 0 })
@@ -59,4 +73,34 @@ fn source(memory: &Memory, survey: &Survey, is_of_family: fn(&IpAddr) -> bool) -
     let own = memory.cluster.node(&memory.node).map_or(&[][..], |own| &own.addresses);
     let found = own.iter().find(|address| is_of_family(address) && survey.addresses.contains(address));
     found.map_or(Addr::UNSPECIFIED, |address| Addr::from(*address))
+}
+
+#[cfg(test)]
+mod tests {
+    use naru_core::cluster::{ClusterSpec, NodeSpec, Routing};
+
+    use super::*;
+    use crate::init::Request;
+
+    fn node(name: &str, routing: Option<Routing>) -> NodeSpec {
+        NodeSpec { name: name.to_owned(), routing, ..NodeSpec::default() }
+    }
+
+    #[test]
+    fn packets_without_the_tunnel_are_taken_only_where_a_node_may_send_them() {
+        use Routing::{Auto, Direct, Tunnel};
+        let taken = |routing, own, other| {
+            let nodes = vec![node("own", own), node("other", other)];
+            let cluster = ClusterSpec { routing, nodes, ..ClusterSpec::default() };
+            let request = Request { node: Some("own".into()), cluster: Some(cluster), ..Request::default() };
+            let memory = Memory::merge(None, &request).unwrap();
+            assert!(uplinks::is_needed(&memory), "the programs encapsulate");
+            features(&memory, || true) & features::DIRECT != 0
+        };
+        assert!(taken(Auto, None, None) && taken(Direct, None, None));
+        assert!(!taken(Tunnel, None, None));
+        assert!(taken(Tunnel, None, Some(Auto)), "the other node chooses for itself");
+        assert!(taken(Tunnel, Some(Direct), None));
+        assert!(!taken(Auto, Some(Tunnel), Some(Tunnel)));
+    }
 }

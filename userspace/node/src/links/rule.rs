@@ -42,6 +42,22 @@ impl Links {
         Ok(list)
     }
 
+    /// Whether any rule, whoever made it, asks for the ports of a packet.
+    ///
+    /// # Errors
+    /// The kernel refuses the dump.
+    pub fn rules_ask_for_ports(&self) -> Result<bool, LinkError> {
+        for family in FAMILIES {
+            let mut question = RuleMessage::default();
+            question.header.family = family;
+            let answers = self.dump(&RouteNetlinkMessage::GetRule(question), "rules: list")?;
+            if answers.iter().any(asks_for_ports) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Adds the rule unless it is there.
     ///
     /// # Errors
@@ -81,6 +97,13 @@ fn message(rule: Rule) -> RuleMessage {
         RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)),
     ];
     message
+}
+
+fn asks_for_ports(message: &RouteNetlinkMessage) -> bool {
+    let RouteNetlinkMessage::NewRule(RuleMessage { attributes, .. }) = message else { return false };
+    attributes.iter().any(|attribute| {
+        matches!(attribute, RuleAttribute::SourcePortRange(_) | RuleAttribute::DestinationPortRange(_))
+    })
 }
 
 /// What the kernel says of one rule, if it is ours.
