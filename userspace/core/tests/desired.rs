@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use naru_abi::{Addr, RouteKind, RouteValue, route_flags};
+use naru_abi::{Addr, Destination, RouteKind, RouteValue, Transport, route_flags};
 use naru_core::{
     cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing},
     desired::{
@@ -105,7 +105,7 @@ fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_sou
     let (cluster, mtu) = (cluster([1, 2]), routed(&[("198.51.100.2", 9000)]));
     let state = desired(&inputs(&cluster, &mtu, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
-    let value = RouteValue { kind: RouteKind::Tunnel as u32, mtu: 8950, node, flags: 0 };
+    let value = RouteValue::remote(RouteKind::pods(Transport::Tunnel), node, 8950);
     assert_eq!(state.entries[&net("10.32.2.0/24")], value);
     assert_eq!(state.entries[&net("fd10:32::2:0/112")], value);
     let v4 = KernelRoute { hop: KernelHop::Overlay, source: Some(ip("198.51.100.1")), mtu: Some(8950) };
@@ -127,11 +127,11 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
     let (cluster, paths) = (cluster([1, 2]), on_link(1500));
     let state = desired(&inputs(&cluster, &paths, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
-    let value = |kind, mtu| RouteValue { kind: kind as u32, mtu, node, flags: 0 };
+    let value = |kind, mtu| RouteValue::remote(kind, node, mtu);
     for (block, via) in [("10.32.2.0/24", "198.51.100.2"), ("fd10:32::2:0/112", "2001:db8::2")] {
         assert_eq!(
             state.entries[&net(block)],
-            value(RouteKind::Direct, 1450),
+            value(RouteKind::pods(Transport::Direct), 1450),
             "the node is known by its first address"
         );
         let hop = KernelHop::Direct { ifindex: 3, via: ip(via) };
@@ -139,7 +139,7 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
         assert_eq!((found.hop, found.mtu), (hop, Some(1450)));
     }
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
-        assert_eq!(state.entries[&net(host)], value(RouteKind::DirectNode, 1500));
+        assert_eq!(state.entries[&net(host)], value(RouteKind::node(Transport::Direct), 1500));
         assert!(state.routes.keys().all(|key| key.destination != net(host)), "{host} is on the link");
     }
     let nat = desired(&inputs(&cluster, &paths, &[])).nat;
@@ -162,7 +162,11 @@ fn only_the_device_encapsulates_for_a_node_that_says_so_and_beyond_other_than_et
     assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
     paths.values_mut().for_each(|path| path.via = Via::Link);
     let entry = desired(&inputs(&cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")];
-    assert_eq!(entry.kind, RouteKind::Tunnel as u32, "WireGuard would not take pods' addresses by itself");
+    assert_eq!(
+        entry.kind(),
+        Ok(RouteKind::pods(Transport::Tunnel)),
+        "WireGuard would not take pods' addresses by itself"
+    );
 }
 
 #[test]
@@ -182,8 +186,8 @@ fn a_family_without_an_address_on_the_link_takes_the_tunnel() {
     let (cluster, mut paths) = (cluster([1, 2]), on_link(1500));
     paths.remove(&ip("2001:db8::2"));
     let state = desired(&inputs(&cluster, &paths, &[])).state;
-    assert_eq!(state.entries[&net("10.32.2.0/24")].kind, RouteKind::Direct as u32);
-    assert_eq!(state.entries[&net("fd10:32::2:0/112")].kind, RouteKind::Tunnel as u32);
+    assert!(state.entries[&net("10.32.2.0/24")].goes_by(Transport::Direct));
+    assert!(state.entries[&net("fd10:32::2:0/112")].goes_by(Transport::Tunnel));
     assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].hop, KernelHop::Overlay);
     assert_eq!(pod_mtu(&cluster, &paths, None), 1450, "what fits both ways");
 }
@@ -194,11 +198,12 @@ fn routing_is_the_nodes_own_choice_and_else_the_clusters() {
         let mut cluster = ClusterSpec { routing, ..cluster([1, 2]) };
         cluster.nodes[0].routing = own;
         let state = desired(&inputs(&cluster, paths, &[])).state;
-        (state.entries[&net("10.32.2.0/24")].kind, state.routes[&main_route("10.32.2.0/24")].hop)
+        (state.entries[&net("10.32.2.0/24")].kind(), state.routes[&main_route("10.32.2.0/24")].hop)
     };
     let (near, far) = (on_link(1500), routed(&[("198.51.100.2", 1500)]));
-    let tunnel = (RouteKind::Tunnel as u32, KernelHop::Overlay);
-    let direct = |via| (RouteKind::Direct as u32, KernelHop::Direct { ifindex: 3, via: ip(via) });
+    let tunnel = (Ok(RouteKind::pods(Transport::Tunnel)), KernelHop::Overlay);
+    let direct =
+        |via| (Ok(RouteKind::pods(Transport::Direct)), KernelHop::Direct { ifindex: 3, via: ip(via) });
     assert_eq!(kind(Routing::Auto, None, &far), tunnel);
     assert_eq!(kind(Routing::Tunnel, None, &near), tunnel);
     assert_eq!(kind(Routing::Direct, Some(Routing::Tunnel), &near), tunnel);
@@ -212,7 +217,7 @@ fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
     let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
     let state = desired(&inputs(&cluster, &mtu, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
-    let value = RouteValue { kind: RouteKind::RemoteNode as u32, mtu: 1450, node, flags: 0 };
+    let value = RouteValue::remote(RouteKind::node(Transport::Tunnel), node, 1450);
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
         assert_eq!(state.entries[&net(host)], value);
         let key = RouteKey { table: NODE_TABLE, destination: net(host), rank: Rank::First };
@@ -278,7 +283,7 @@ fn what_no_pod_holds_is_unreachable() {
         state.routes.iter().map(|(key, route)| format!("{} {:?}", key.destination, route.hop)).collect();
     let expected = ["10.32.0.0/12", "10.32.1.0/24", "fd10:32::/48", "fd10:32::1:0/112"];
     assert_eq!(unreachable, expected.map(|net| format!("{net} Unreachable")));
-    assert_eq!(state.entries[&net("10.32.1.0/24")].kind, RouteKind::LocalBlock as u32);
+    assert!(state.entries[&net("10.32.1.0/24")].is(Destination::OwnBlock));
     assert!(state.rules.is_empty(), "alone, no rule is needed");
 }
 
@@ -313,8 +318,8 @@ fn a_single_machine_needs_nothing_but_its_subnet() {
         ..inputs(&cluster, &mtu, &[])
     };
     let desired = desired(&alone);
-    let kinds: Vec<u32> = desired.state.entries.values().map(|value| value.kind).collect();
-    assert_eq!(kinds, [RouteKind::LocalBlock as u32, RouteKind::LocalNode as u32]);
+    let kinds: Vec<u32> = desired.state.entries.values().map(|value| value.destination).collect();
+    assert_eq!(kinds, [Destination::OwnBlock as u32, Destination::OwnNode as u32]);
     assert_eq!(desired.nat.sources, BTreeSet::from(subnets));
     assert_eq!(desired.state.routes.len(), 1);
 }
@@ -350,12 +355,10 @@ fn states() -> impl Strategy<Value = State> {
         (0u8..6).prop_map(|n| net(&format!("10.32.{n}.0/24"))),
         (0u8..6).prop_map(|n| net(&format!("fd10::{n}:0/112"))),
     ];
-    let value = (1u32..=7, 1400u32..1403, 0u32..2).prop_map(|(kind, mtu, flags)| RouteValue {
-        kind,
-        mtu,
-        node: Addr::UNSPECIFIED,
-        flags,
-    });
+    let value =
+        (1u32..=5, 0u32..=2, 1400u32..1403, 0u32..2).prop_map(|(destination, transport, mtu, flags)| {
+            RouteValue { destination, transport, mtu, node: Addr::UNSPECIFIED, flags, class: 0 }
+        });
     let hop = prop_oneof![
         (1u32..4).prop_map(|ifindex| KernelHop::Pod { ifindex }),
         Just(KernelHop::Overlay),
@@ -433,8 +436,7 @@ proptest! {
                 .filter(|(key, route)| key.destination == *prefix && route.hop == KernelHop::Overlay)
                 .map(|(_, route)| route)
                 .collect();
-            let is_remote = [RouteKind::Tunnel as u32, RouteKind::RemoteNode as u32].contains(&value.kind);
-            prop_assert_eq!(found.len(), usize::from(is_remote));
+            prop_assert_eq!(found.len(), usize::from(value.goes_by(Transport::Tunnel)));
             prop_assert!(found.iter().all(|route| route.mtu == Some(value.mtu)));
         }
     }

@@ -195,6 +195,7 @@ impl<'a> Work<'a> {
             mtu: self.spec.mtu,
             pod_mac: self.attached.pod_mac.0,
             host_mac: self.attached.host_mac.0,
+            ..PodValue::EMPTY
         }
     }
 }
@@ -326,7 +327,13 @@ fn enter_maps(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
-    let interface = InterfaceValue { flags: value.flags, host_mac: value.host_mac, pod_mac: value.pod_mac };
+    let interface = InterfaceValue {
+        ifindex: value.ifindex,
+        flags: value.flags,
+        subject: value.subject,
+        host_mac: value.host_mac,
+        pod_mac: value.pod_mac,
+    };
     work.tools.maps.interfaces.add(value.ifindex, interface)?;
     for address in &work.assignment.addresses {
         work.tools.maps.pods.insert(*address, value)?;

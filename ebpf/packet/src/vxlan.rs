@@ -4,16 +4,16 @@ use naru_abi::Addr;
 
 use crate::{
     Bytes, ETHERNET, Family, Ip, Malformed,
-    wire::{Ipv4, Ipv6, UdpVxlan, protocol},
+    wire::{Ipv4, Ipv6, Ipv6Head, UdpVxlan, protocol},
 };
 
 /// What the outer headers say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outer {
+pub struct Outer<'a> {
     /// This node's underlay address.
-    pub source: Addr,
+    pub source: &'a Addr,
     /// The other node's, of the same family.
-    pub destination: Addr,
+    pub destination: &'a Addr,
     /// UDP source port: the same for all packets of a flow, so that they keep their order.
     pub source_port: u16,
     /// UDP port of the tunnel.
@@ -24,8 +24,8 @@ pub struct Outer {
     pub id: u16,
 }
 
-/// Hops of the outer packet.
-pub const OUTER_HOPS: u8 = 64;
+/// TTL of the outer packet.
+pub const OUTER_TTL: u8 = 64;
 /// The VXLAN flags of a frame with a network identifier; no other is sent or understood.
 const VXLAN_FLAGS: [u8; 4] = [0x08, 0, 0, 0];
 /// The parts of a traffic class.
@@ -33,6 +33,8 @@ const ECN: u8 = 3;
 const CONGESTION: u8 = 3;
 const CAPABLE: u8 = 2;
 
+/// Where the addresses of an IPv6 header begin.
+const V6_SOURCE: usize = ETHERNET + size_of::<Ipv6Head>();
 /// Where what follows an IPv4 header without options begins.
 const BEHIND_IPV4: usize = ETHERNET + size_of::<Ipv4>();
 
@@ -53,20 +55,20 @@ const _: () = assert!(
         && tunnel_overhead(Family::V6) == naru_abi::TUNNEL_OVERHEAD_V6 as usize
 );
 
-/// Traffic class of the packet around one of class `inner`: as the kernel's device does without one given, DSCP 0, and the
-/// congestion bits of RFC 6040 in its normal mode, a mark that was made before not repeated.
+/// Traffic class of the packet around one of class `inner`: as the kernel's device does without one given, DSCP 0,
+/// and the congestion bits of RFC 6040 in its normal mode, a mark that was made before not repeated.
 #[inline(always)]
 #[must_use]
-pub const fn outer_class(inner: u8) -> u8 {
+pub const fn outer_traffic_class(inner: u8) -> u8 {
     match inner & ECN {
         CONGESTION => CAPABLE,
         ecn => ecn,
     }
 }
 
-/// What a packet to the tunnel's port holds.
+/// What the VXLAN header of a packet says, and the UDP header before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Enclosed {
+pub struct VxlanHeader {
     /// VXLAN network identifier.
     pub vni: u32,
     /// Whether a UDP checksum is to be verified.
@@ -77,40 +79,35 @@ pub struct Enclosed {
 
 /// The VXLAN header of a packet to UDP port `port`, `None` for any other.
 #[inline(always)]
-pub fn enclosed(bytes: &impl Bytes, ip: &Ip, port: u32) -> Option<Enclosed> {
+pub fn vxlan_header(bytes: &impl Bytes, ip: &Ip, port: u32) -> Option<VxlanHeader> {
     if ip.protocol != protocol::UDP || ip.extended || ip.later_fragment {
         return None;
     }
     // In place where it can be: right behind an IPv4 header it is in the linear part as a rule.
-    let in_place = if ip.payload == BEHIND_IPV4 { bytes.read(BEHIND_IPV4) } else { None };
-    let udp: UdpVxlan = in_place.or_else(|| bytes.load(ip.payload))?;
+    let in_place = if usize::from(ip.payload) == BEHIND_IPV4 { bytes.read(BEHIND_IPV4) } else { None };
+    let udp: UdpVxlan = in_place.or_else(|| bytes.load(ip.payload.into()))?;
     if u32::from(u16::from_be_bytes(udp.destination_port)) != port {
         return None;
     }
     let [high, middle, low, reserved] = udp.vni;
-    let after = ip.payload - ETHERNET;
+    let after = usize::from(ip.payload) - ETHERNET;
     let is_whole = ip.length == bytes.frame_len() - ETHERNET as u32
         && u32::from(u16::from_be_bytes(udp.length)) == ip.length - after as u32;
-    Some(Enclosed {
+    Some(VxlanHeader {
         vni: u32::from_be_bytes([0, high, middle, low]),
         has_checksum: udp.checksum != [0; 2],
         is_plain: is_whole && udp.flags == VXLAN_FLAGS && reserved == 0,
     })
 }
 
-/// Writes the outer headers and the inner Ethernet header `inner` into the [`tunnel_overhead`] bytes that were made for
-/// them after the frame's Ethernet header; `class` is [`outer_class`] of what is inside. The UDP checksum is zero
-/// (RFC 7348, RFC 6935): what is inside has its own.
+/// Writes the outer headers, and the frame's Ethernet header once more as the inner one, into the [`tunnel_overhead`]
+/// bytes that were made for them after it; `class` is [`outer_traffic_class`] of what is inside. The UDP checksum is
+/// zero (RFC 7348, RFC 6935): what is inside has its own.
 ///
 /// # Errors
 /// The frame is shorter than that.
 #[inline(always)]
-pub fn enclose(
-    bytes: &mut impl Bytes,
-    outer: &Outer,
-    class: u8,
-    inner: [u16; ETHERNET / 2],
-) -> Result<(), Malformed> {
+pub fn write_outer(bytes: &mut impl Bytes, outer: &Outer<'_>, class: u8) -> Result<(), Malformed> {
     let length = bytes.frame_len() - ETHERNET as u32;
     let after = match (outer.source.as_v4(), outer.destination.as_v4()) {
         (Some(source), Some(destination)) => {
@@ -120,7 +117,7 @@ pub fn enclose(
                 total_length: (length as u16).to_be_bytes(),
                 id: outer.id.to_be_bytes(),
                 fragment: [0; 2],
-                ttl: OUTER_HOPS,
+                ttl: OUTER_TTL,
                 protocol: protocol::UDP,
                 checksum: [0; 2],
                 source,
@@ -131,15 +128,15 @@ pub fn enclose(
             size_of::<Ipv4>()
         }
         _ => {
-            let ip = Ipv6 {
+            let head = Ipv6Head {
                 version_class_flow: [0x60 | class >> 4, class << 4, 0, 0],
                 payload_length: (length as u16 - size_of::<Ipv6>() as u16).to_be_bytes(),
                 next_header: protocol::UDP,
-                hop_limit: OUTER_HOPS,
-                source: outer.source.octets,
-                destination: outer.destination.octets,
+                hop_limit: OUTER_TTL,
             };
-            bytes.write(ETHERNET, ip).ok_or(Malformed)?;
+            bytes.write(ETHERNET, head).ok_or(Malformed)?;
+            bytes.write(V6_SOURCE, *outer.source).ok_or(Malformed)?;
+            bytes.write(V6_SOURCE + size_of::<Addr>(), *outer.destination).ok_or(Malformed)?;
             size_of::<Ipv6>()
         }
     };
@@ -153,6 +150,7 @@ pub fn enclose(
         vni: [high, middle, low, 0],
     };
     bytes.write(ETHERNET + after, udp).ok_or(Malformed)?;
+    let inner: [u16; ETHERNET / 2] = bytes.read(0).ok_or(Malformed)?;
     bytes.write(ETHERNET + after + size_of::<UdpVxlan>(), inner).ok_or(Malformed)
 }
 

@@ -4,9 +4,9 @@ use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key},
     helpers::{bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
 };
-use naru_abi::{Addr, DropReason, features};
+use naru_abi::{Addr, Config, DropReason, features};
 
-use crate::{config, packet::Packet};
+use crate::packet::Packet;
 
 /// The part of `struct bpf_tunnel_key` (`include/uapi/linux/bpf.h`) that every kernel since 5.10 knows. Later kernels
 /// add the local address, and take this as what it is by its size.
@@ -23,7 +23,7 @@ struct Key {
 
 const KEY_SIZE: u32 = size_of::<Key>() as u32;
 const IPV6: u64 = BPF_F_TUNINFO_IPV6 as u64;
-/// Hops of the outer packet.
+/// TTL of the outer packet.
 const OUTER_TTL: u8 = 64;
 
 /// Where a packet came from by the tunnel.
@@ -54,11 +54,10 @@ fn read(packet: &Packet, key: &mut Key, flags: u64) -> bool {
     unsafe { bpf_skb_get_tunnel_key(packet.raw(), key, KEY_SIZE, flags) == 0 }
 }
 
-/// Addresses the packet to `node` for the device to encapsulate; whether that worked. A function of its own, for a stack of
-/// its own.
+/// Addresses the packet to `node` for the device to encapsulate; whether that worked. A function of its own, for a
+/// stack of its own.
 #[inline(never)]
-pub fn address(skb: *mut __sk_buff, node: &Addr) -> bool {
-    let Ok(config) = config::current() else { return false };
+pub fn address(skb: *mut __sk_buff, config: &Config, node: &Addr) -> bool {
     let (remote, flags) = match node.as_v4() {
         Some(v4) => ([u32::from_be_bytes(v4), 0, 0, 0], 0),
         None => (words(node), IPV6),

@@ -14,7 +14,7 @@ static STATS: PerCpuArray<Counter, { STATS_ENTRIES as usize }> = PerCpuArray::ne
 static POD_SLOTS: PerCpuArray<PodSlot, { SLOTS as usize }> = PerCpuArray::new();
 
 #[btf_map]
-static POD_STATS: PerCpuHashMap<u32, PodCounters, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+static POD_STATS: PerCpuHashMap<u32, PodSlot, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     PerCpuHashMap::new();
 
 /// Counts what came to the outcome of this [`naru_abi::Outcome::index`] at `hook`.
@@ -50,8 +50,9 @@ fn of(ifindex: u32) -> Option<&'static mut PodCounters> {
     if slot.ifindex == ifindex {
         return Some(&mut slot.counters);
     }
-    // SAFETY: as above.
-    POD_STATS.get_ptr_mut(ifindex).map(|counters| unsafe { &mut *counters })
+    // SAFETY: as above. The kernel may have used the element for another interface meanwhile.
+    let slot = unsafe { &mut *POD_STATS.get_ptr_mut(ifindex)? };
+    (slot.ifindex == ifindex).then_some(&mut slot.counters)
 }
 
 #[inline(always)]

@@ -1,21 +1,21 @@
 //! A packet is about to be encapsulated: sent by the stack, or by `from_pod`, which has done all of this.
 
-use naru_abi::{DropReason, RouteKind, Verdict};
+use naru_abi::{DropReason, Transport, Verdict};
 use naru_packet::{Parsed, is_link_local, is_multicast};
 
 use crate::{
-    config,
     exit::{Decision, Next},
-    flows,
+    flow_records,
+    maps::{config, routes},
     packet::Packet,
-    routes, tunnel,
+    tunnel::key,
 };
 
 /// What becomes of a packet at egress of the vxlan device: it gets the tunnel key of the node that its destination is
 /// routed to. Its mark means something to the inner packet only, so the outer one does not get it.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
-    config::current()?;
+    let config = config::current()?;
     if packet.is_addressed() {
         return Ok(Next::Pass(Verdict::Tunnel));
     }
@@ -25,11 +25,11 @@ pub fn decide(packet: &mut Packet) -> Decision {
         return Err(DropReason::LinkLocal.into());
     }
     let node = match routes::get(&ip.destination) {
-        Some(route) if matches!(route.kind, RouteKind::Tunnel | RouteKind::RemoteNode) => &route.value.node,
+        Some(route) if route.goes_by(Transport::Tunnel) => &route.node,
         _ => return Err(DropReason::NoTunnelRoute.into()),
     };
-    flows::leaves_node(packet, ip)?;
-    if !tunnel::address(packet.raw(), node) {
+    flow_records::leaves_node(packet, ip)?;
+    if !key::address(packet.raw(), config, node) {
         return Err(DropReason::HelperFailed.into());
     }
     packet.clear_mark();

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use naru_abi::{DropReason, Outcome, StackReason};
 use naru_packet::{
-    Bytes, ETHERTYPE, Enclosed, Family, Ip, ethertype, outer_class, protocol, tunnel_overhead,
+    Bytes, ETHERTYPE, Family, Ip, VxlanHeader, ethertype, outer_traffic_class, protocol, tunnel_overhead,
 };
 
 use crate::packet::Packet;
@@ -20,21 +20,22 @@ pub struct Around {
     /// The outer family.
     pub family: Family,
     /// The outer traffic class.
-    pub class: u8,
-    /// The tunnel's headers.
-    pub enclosed: Enclosed,
+    pub traffic_class: u8,
+    /// The tunnel's header.
+    pub vxlan: VxlanHeader,
 }
 
 /// Takes the outer headers off the packet around `ip`, or leaves it untouched to the tunnel device:
 /// - The kernel keeps a packet's tunnel for its segments, and would take that of UDP segments off once more.
 /// - A congestion mark made on the way has to be carried over.
 /// - An outer checksum that the hardware has not verified has to be. Where it has, it counts as one level of
-///   CHECKSUM_UNNECESSARY, and so does a zero one (`include/linux/skbuff.h`): that level must not vouch for what is inside.
+/// CHECKSUM_UNNECESSARY, and so does a zero one (`include/linux/skbuff.h`): that level must not vouch for what is
+/// inside.
 #[inline(always)]
 pub fn decapsulate(packet: &mut Packet, ip: &Ip, around: &Around) -> Result<(), Outcome> {
-    let is_known = around.class & 3 == outer_class(ip.class)
+    let is_known = around.traffic_class & 3 == outer_traffic_class(ip.traffic_class)
         && (packet.gso_size() == 0 || ip.protocol == protocol::TCP)
-        && (!around.enclosed.has_checksum || checksum_level(packet, BPF_CSUM_LEVEL_QUERY) >= 0);
+        && (!around.vxlan.has_checksum || checksum_level(packet, BPF_CSUM_LEVEL_QUERY) >= 0);
     if !is_known || !shrink(packet, around.family, ip.family) {
         return Err(StackReason::TunnelDevice.into());
     }

@@ -4,11 +4,10 @@ use naru_abi::{DropReason, Verdict};
 use naru_packet::{Content, Parsed};
 
 use crate::{
-    arrival::is_remote,
     exit::{Decision, Next},
-    flows,
+    flow_records,
+    maps::routes,
     packet::Packet,
-    routes,
 };
 
 /// What becomes of a packet at egress of an uplink: it passes, whatever it is. What the stack routes from a pod to
@@ -28,7 +27,7 @@ fn record(packet: &Packet) -> Result<(), DropReason> {
         return Ok(());
     }
     match routes::get(&parsed.ip.destination) {
-        Some(route) if is_remote(route.kind) => flows::leaves_node(packet, &parsed.ip),
+        Some(route) if route.is_remote() => flow_records::leaves_node(packet, &parsed.ip),
         _ => Ok(()),
     }
 }

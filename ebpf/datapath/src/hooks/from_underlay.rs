@@ -1,15 +1,18 @@
 //! A packet came by the underlay.
 
 use naru_abi::{Addr, Config, Outcome, StackReason, features};
-use naru_packet::{Content, Family, Ip, Parsed, enclosed, tunnel_overhead};
+use naru_packet::{Content, Family, Ip, Parsed, tunnel_overhead, vxlan_header};
 
 use crate::{
-    arrival, config,
-    decapsulate::{Around, decapsulate},
     exit::Decision,
+    fastpath::{self, Ends},
+    maps::{config, pods, routes},
     packet::Packet,
-    pods, routes, shortcut,
-    tunnel::Origin,
+    tunnel::{
+        arrival,
+        decap::{Around, decapsulate},
+        key::Origin,
+    },
 };
 
 /// What becomes of a packet at ingress of an uplink. What is not the cluster's passes, whatever it is.
@@ -22,9 +25,9 @@ pub fn decide(packet: &mut Packet) -> Decision {
     }
     if config.features & features::OWN_ENCAPSULATION != 0
         && parsed.ip.destination == own_address(config, parsed.ip.family)
-        && let Some(enclosed) = enclosed(packet, &parsed.ip, config.tunnel_port)
+        && let Some(vxlan) = vxlan_header(packet, &parsed.ip, config.tunnel_port)
     {
-        let around = Around { family: parsed.ip.family, class: parsed.ip.class, enclosed };
+        let around = Around { family: parsed.ip.family, traffic_class: parsed.ip.traffic_class, vxlan };
         return by_tunnel(packet, config, &mut parsed, &around);
     }
     match config.features & features::DIRECT {
@@ -37,20 +40,20 @@ pub fn decide(packet: &mut Packet) -> Decision {
 /// and `from_overlay` can do it in our place.
 #[inline(always)]
 fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: &Around) -> Decision {
-    if !around.enclosed.is_plain {
+    if !around.vxlan.is_plain {
         return Err(StackReason::TunnelDevice.into());
     }
-    if around.enclosed.vni != config.vni && config.features & features::SHARED_PORT != 0 {
+    if around.vxlan.vni != config.vni && config.features & features::SHARED_PORT != 0 {
         return Err(StackReason::NotOurs.into());
     }
-    let origin = Origin { vni: around.enclosed.vni, address: parsed.ip.source };
+    let origin = Origin { vni: around.vxlan.vni, address: parsed.ip.source };
     let inner = packet.inner(tunnel_overhead(around.family));
     let ip = inner.parse_ip(parsed)?;
     let pod = arrival::pod(config, &origin, ip)?;
-    shortcut::permitted(&inner, ip, (shortcut::REMOTE, pod.flags), pod.mtu)?;
+    fastpath::permitted(&inner, ip, Ends::to_pod(pod), pod.mtu())?;
     decapsulate(packet, ip, around)?;
     packet.claim()?;
-    shortcut::deliver(packet, ip, pod)
+    fastpath::deliver(packet, ip, pod)
 }
 
 /// As it is, by the underlay's routing: for a pod, from another node or its pods.
@@ -58,12 +61,12 @@ fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: 
 fn direct(packet: &mut Packet, ip: &Ip) -> Decision {
     let pod = pods::get(&ip.destination).ok_or(StackReason::NotOurs)?;
     match routes::get(&ip.source) {
-        Some(route) if arrival::is_remote(route.kind) => {}
+        Some(route) if route.is_remote() => {}
         _ => return Err(StackReason::NotOurs.into()),
     }
-    shortcut::permitted(packet, ip, (shortcut::REMOTE, pod.flags), pod.mtu)?;
+    fastpath::permitted(packet, ip, Ends::to_pod(pod), pod.mtu())?;
     packet.claim()?;
-    shortcut::deliver(packet, ip, pod)
+    fastpath::deliver(packet, ip, pod)
 }
 
 #[inline(always)]
