@@ -30,7 +30,7 @@ impl Call<'_> {
     /// Runs the plugin for `verb` and returns its stdout.
     ///
     /// # Errors
-    /// It fails: with its error object.
+    /// The plugin fails; the error has its error object.
     pub fn run(&self, verb: &str) -> anyhow::Result<String> {
         let mut command = Command::new(dist::binary("naru-cni")?);
         command
@@ -50,7 +50,7 @@ impl Call<'_> {
     }
 }
 
-/// The plugin configuration that `naru init` left on `node`, with the keys of `changes` in it (objects are merged).
+/// The plugin configuration that `naru init` left on `node`, with the keys of `changes` merged into it.
 ///
 /// # Errors
 /// There is none.
@@ -93,7 +93,7 @@ pub struct TestPod {
 }
 
 impl TestPod {
-    /// Attaches a pod to `node`, its configuration changed by `changes`. `name` is letters and digits.
+    /// Attaches a pod to `node`, with `changes` merged into its configuration. `name` is letters and digits.
     ///
     /// # Errors
     /// ADD fails.
@@ -130,10 +130,10 @@ impl TestPod {
         self.scratch.netns()
     }
 
-    /// It with its address of one family.
+    /// The pod as a host, with its address of one family.
     ///
     /// # Errors
-    /// It has none.
+    /// The pod has no address of the family.
     pub fn host(&self, v6: bool) -> anyhow::Result<Host> {
         let address = self.addresses.iter().copied().find(|address| address.is_ipv6() == v6);
         let address = address.with_context(|| format!("{}: no address of the family", self.container))?;

@@ -1,4 +1,4 @@
-//! What the datapath counted, by hook and outcome, as `naru stats --json` tells it.
+//! Counters of the datapath by hook and outcome, read from `naru stats --json`.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::lab::Node;
 
-/// Where and how packets ended: hook, class (`verdict`, `stack`, `drop`) and label.
+/// The key of a counter: hook, class (`verdict`, `stack`, `drop`) and label.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Key {
     /// The hook's label.
@@ -76,7 +76,7 @@ impl Counters {
         Ok(sum)
     }
 
-    /// What was counted after `earlier`.
+    /// The packets that were counted after `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let difference = |(key, now): (&Key, &Count)| {
@@ -88,7 +88,7 @@ impl Counters {
         Self(self.0.iter().filter_map(difference).collect())
     }
 
-    /// What `class` and `label` counted at `hook`.
+    /// The count of `class` and `label` at `hook`.
     #[must_use]
     pub fn at(&self, hook: &str, class: &str, label: &str) -> Count {
         let key = Key { hook: hook.to_owned(), class: class.to_owned(), label: label.to_owned() };
@@ -105,7 +105,7 @@ impl Counters {
         })
     }
 
-    /// Packets that `class` and `label` counted at any hook.
+    /// The packets that `class` and `label` counted at any hook.
     #[must_use]
     pub fn packets(&self, class: &str, label: &str) -> u64 {
         let matching = self.0.iter().filter(|(key, _)| key.class == class && key.label == label);
@@ -113,7 +113,7 @@ impl Counters {
     }
 }
 
-/// The outcomes that carried the traffic, most packets first, rare ones left out: `from_pod peer, ..`.
+/// The outcomes that carried the traffic, the most frequent first, without rare ones: `from_pod peer, ..`.
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut all: Vec<_> = self.0.iter().filter(|(key, _)| !is_noise(key)).collect();
@@ -132,7 +132,7 @@ impl fmt::Display for Counters {
     }
 }
 
-/// Background of IPv6 and ARP that no probe asks for.
+/// Returns true for background traffic of IPv6 and ARP, for which no probe asks.
 fn is_noise(key: &Key) -> bool {
     matches!(key.label.as_str(), "answer" | "link-local" | "multicast" | "neighbour-announcement")
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 /// The binary `name` in `$NARU_DIST`, by default `target/dist` of the workspace.
 ///
 /// # Errors
-/// It is not there.
+/// There is no such file.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let path = directory()?.join(name);
     if !path.is_file() {
@@ -22,7 +22,7 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
 /// The eBPF object `name` of the same build.
 ///
 /// # Errors
-/// It is not there.
+/// There is no such file.
 pub fn object(name: &str) -> anyhow::Result<PathBuf> {
     let dist = directory()?;
     let path = dist.parent().context("NARU_DIST has no parent")?.join("bpf").join(name);

@@ -1,5 +1,5 @@
-//! What kube-proxy writes: the same tables, chains and rules, for Services of a test's own. Layout after its
-//! documentation and what `iptables-save` and `nft list ruleset` show on a node that runs it.
+//! kube-proxy's tables, chains and rules for Services of a test's own. The layout follows its documentation and the
+//! output of `iptables-save` and `nft list ruleset` on a node that runs it.
 
 use std::{
     fmt::Write as _,
@@ -14,7 +14,7 @@ use crate::{netns::Netns, tool};
 /// The bit of the packet mark that asks for masquerade.
 const MASQUERADE: &str = "0x4000";
 
-/// Whose rules are written.
+/// The mode whose rules are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proxy {
     /// kube-proxy's mode `iptables`.
@@ -31,7 +31,7 @@ impl Proxy {
 /// One port of a Service.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Tells it from others: upper-case letters and digits.
+    /// A name to tell it from others: upper-case letters and digits.
     pub name: &'static str,
     /// `tcp` or `udp`.
     pub protocol: &'static str,
@@ -46,18 +46,18 @@ pub struct Service {
 /// A node's kube-proxy for one family.
 #[derive(Clone, Debug)]
 pub struct KubeProxy {
-    /// Whose rules.
+    /// The mode.
     pub proxy: Proxy,
     /// The node.
     pub netns: Netns,
-    /// Addresses of the node that node ports are served at.
+    /// Addresses of the node at which node ports are served.
     pub addresses: Vec<IpAddr>,
     /// The pods' range, from which Services are reached without masquerade.
     pub pods: IpNet,
 }
 
 impl KubeProxy {
-    /// Makes the node serve exactly these, at once.
+    /// Makes the node serve exactly these Services, in one step.
     ///
     /// # Errors
     /// The tools refuse the rules.
@@ -78,7 +78,8 @@ impl KubeProxy {
 
     fn iptables(&self, services: &[Service]) -> String {
         let mut chains = String::from(
-            "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n",
+            "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n\
+             :KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n",
         );
         let mut rules = String::from(
             "-D PREROUTING -j KUBE-SERVICES\n-D OUTPUT -j KUBE-SERVICES\n-D POSTROUTING -j KUBE-POSTROUTING\n",
@@ -102,7 +103,7 @@ impl KubeProxy {
         format!("{chains}{rules}{forward}{hook}COMMIT\n")
     }
 
-    /// Whether the chains are there already.
+    /// Returns true if the chains exist already.
     fn is_there(&self) -> bool {
         let program = if self.is_v6() { "ip6tables-nft" } else { "iptables-nft" };
         tool::run(&self.netns, &format!("{program} -t nat -S KUBE-SERVICES")).is_ok()
@@ -164,7 +165,8 @@ impl KubeProxy {
         let _ = writeln!(text, "chain mark-for-masquerade {{ mark set mark or {MASQUERADE}; }}");
         let _ = writeln!(
             text,
-            "chain masquerading {{ mark and {MASQUERADE} == 0 return; mark set mark xor {MASQUERADE}; masquerade fully-random; }}"
+            "chain masquerading {{ mark and {MASQUERADE} == 0 return; \
+             mark set mark xor {MASQUERADE}; masquerade fully-random; }}"
         );
         services.iter().for_each(|service| self.nftables_service(service, ip, &mut text));
         let _ = write!(
@@ -197,7 +199,8 @@ impl KubeProxy {
         };
         let _ = writeln!(
             text,
-            "chain service-{name} {{ {ip} daddr {} {protocol} dport {} {ip} saddr != {} jump mark-for-masquerade; {choose} }}\n\
+            "chain service-{name} {{ \
+             {ip} daddr {} {protocol} dport {} {ip} saddr != {} jump mark-for-masquerade; {choose} }}\n\
              chain external-{name} {{ jump mark-for-masquerade; goto service-{name}; }}",
             at.ip(),
             at.port(),

@@ -1,7 +1,7 @@
 //! Tools of the end-to-end tests: clusters of network namespaces, traffic probes, the traffic matrix.
 //!
-//! Nothing here knows how naru works inside. Labs are made with the `naru` binary, pods with the `naru-cni` binary;
-//! packets are built, sent and judged by code of this crate alone.
+//! Nothing here knows the inside of naru. Labs are made with the `naru` binary, pods with the `naru-cni` binary;
+//! packets are built, sent and checked by code of this crate alone.
 
 pub mod cni;
 pub mod counters;

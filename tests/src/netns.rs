@@ -1,4 +1,5 @@
-//! Network namespaces by name, entered by a thread: the mount namespace, and with it bpffs, stays in sight.
+//! Network namespaces by name, entered by a thread. The mount namespace stays the same, and with it the bpffs stays
+//! visible.
 
 use std::{
     fs::{self, File},
@@ -27,7 +28,7 @@ impl Netns {
     /// Opens the namespace that `ip netns` would call `name`.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such namespace.
     pub fn open(name: &str) -> anyhow::Result<Self> {
         let path = Path::new(DIRECTORY).join(name);
         let file = File::open(&path).with_context(|| format!("namespace {name}: open {}", path.display()))?;
@@ -49,7 +50,7 @@ impl Netns {
     /// Runs `work` inside, on a thread of its own; processes started there are inside too.
     ///
     /// # Errors
-    /// Those of `work`, or the namespace cannot be entered.
+    /// `work` fails, or the namespace cannot be entered.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
         thread::scope(|scope| join(&self.name, scope.spawn(|| self.enter().and_then(|()| work())).join()))
     }
@@ -81,7 +82,7 @@ impl<T> Task<T> {
     /// Waits for the end of the work.
     ///
     /// # Errors
-    /// Those of the work.
+    /// The work failed.
     pub fn join(self) -> anyhow::Result<T> {
         join(&self.name, self.handle.join())
     }

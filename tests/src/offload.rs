@@ -1,4 +1,4 @@
-//! What a network device does for its sender and receiver, switched by ioctl.
+//! The offloads of a network device, switched by ioctl.
 
 use std::{io, os::fd::AsRawFd};
 
@@ -7,17 +7,17 @@ use rustix::net::{AddressFamily, SocketType, socket};
 
 use crate::netns::Netns;
 
-/// An offload, by its command (`include/uapi/linux/ethtool.h`).
+/// An offload, with its command (`include/uapi/linux/ethtool.h`).
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Offload {
-    /// Checksums of what is sent.
+    /// Checksums of sent packets.
     SendChecksums = 0x17,
     /// Segments of TCP streams.
     SendTcpSegments = 0x1f,
-    /// Segments in software, whoever asks for them.
+    /// Segmentation in software, for all protocols.
     SendSegments = 0x24,
-    /// Segments received are put together.
+    /// Merging of received segments.
     Receive = 0x2c,
 }
 
@@ -33,7 +33,7 @@ const SIOCETHTOOL: libc::Ioctl = 0x8946;
 /// Switches an offload of a device of `netns`.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel refuses.
 pub fn switch(netns: &Netns, device: &str, offload: Offload, on: bool) -> anyhow::Result<()> {
     netns.run(|| {
         let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).context("socket")?;

@@ -1,4 +1,4 @@
-//! Running programs inside namespaces, and waiting for something to become true.
+//! Programs that run inside namespaces, and waiting for a condition.
 
 use std::{
     io::Write,
@@ -11,15 +11,15 @@ use anyhow::{Context, bail};
 
 use crate::netns::Netns;
 
-/// Runs `line`, split at blanks, inside `netns`, and returns what it prints.
+/// Runs `line`, split at blanks, inside `netns`, and returns its output.
 ///
 /// # Errors
-/// It cannot be run, or fails: with what it said.
+/// It cannot be run, or fails; the error has its output.
 pub fn run(netns: &Netns, line: &str) -> anyhow::Result<String> {
     with_input(netns, line, "")
 }
 
-/// [`run`] with `input` on stdin.
+/// As [`run`], with `input` on stdin.
 ///
 /// # Errors
 /// As [`run`].
@@ -34,23 +34,23 @@ pub fn with_input(netns: &Netns, line: &str, input: &str) -> anyhow::Result<Stri
 /// Runs `command` inside `netns` with `input` on stdin, to its end.
 ///
 /// # Errors
-/// It cannot be run.
+/// The command cannot be run.
 pub fn output(netns: &Netns, command: &mut Command, input: &str) -> anyhow::Result<Output> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     netns.run(|| {
         let mut child = command.spawn().context("run")?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A program that reads nothing closes the pipe; its status tells.
+            // A program that reads nothing closes the pipe; its status shows the result.
             let _ = stdin.write_all(input.as_bytes());
         }
         child.wait_with_output().context("wait")
     })
 }
 
-/// What a successful program printed.
+/// The output of a successful program.
 ///
 /// # Errors
-/// It failed: with what it said.
+/// The program failed; the error has its output.
 pub fn text(output: Output) -> anyhow::Result<String> {
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
@@ -59,7 +59,7 @@ pub fn text(output: Output) -> anyhow::Result<String> {
     Ok(stdout)
 }
 
-/// Asks every 20 ms until `claim` holds, `limit` at most; whether it held in the end.
+/// Checks every 20 ms, for `limit` at most, until `claim` holds; returns true if it held in the end.
 pub fn holds_within(limit: Duration, mut claim: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     while Instant::now() < end {

@@ -48,8 +48,11 @@ fn figure<'a>(run: &'a Value, group: &str, name: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("no figure {name}"))
 }
 
-fn median(run: &Value, group: &str, name: &str) -> f64 {
-    figure(run, group, name)["spread"]["median"].as_f64().unwrap()
+/// Asserts that the figure was measured. How large it is says more of the machine's load than of naru: that is for
+/// gates.
+fn must_be_measured(run: &Value, group: &str, name: &str) {
+    let median = figure(run, group, name)["spread"]["median"].as_f64().unwrap();
+    assert!(median.is_finite() && median > 0.0, "{name}: {median}");
 }
 
 #[test]
@@ -77,34 +80,40 @@ fn every_cell_carries_traffic_and_nothing_stays() {
         "naru, own encapsulation",
         "naru, direct",
     ] {
-        for load in ["TCP_RR", "UDP_RR", "TCP_CRR"] {
-            assert!(median(&run, "traffic", &format!("{lane}: {load}")) > 100.0, "{lane}: {load}");
+        for load in ["TCP_RR", "UDP_RR", "TCP_CRR", "stream"] {
+            must_be_measured(&run, "traffic", &format!("{lane}: {load}"));
         }
-        assert!(median(&run, "traffic", &format!("{lane}: stream")) > 1e6, "{lane}: stream");
     }
     for wire in ["flannel, wire", "naru, device, wire", "naru, own encapsulation, wire without GRO"] {
-        assert!(median(&run, "traffic", &format!("{wire}: stream")) > 1e6, "{wire}");
+        must_be_measured(&run, "traffic", &format!("{wire}: stream"));
     }
-    assert!(median(&run, "traffic", "naru, same node / veth: TCP_RR") > 0.5);
     for ratio in [
+        "naru, same node / veth: TCP_RR",
         "naru, same node, IPv6 / veth, IPv6: TCP_RR",
         "naru, own encapsulation, IPv6 / flannel, IPv6: TCP_RR",
         "naru, direct, IPv6 / host-gw, IPv6: TCP_RR",
     ] {
-        assert!(median(&run, "traffic", ratio) > 0.1, "{ratio}");
+        must_be_measured(&run, "traffic", ratio);
     }
     let cpus = std::thread::available_parallelism().unwrap().get();
     for load in ["stream on two CPUs", "packets on two CPUs"].into_iter().filter(|_| cpus > 1) {
         for pair in ["naru, same node / veth", "naru, own encapsulation / flannel", "naru, direct / host-gw"]
         {
-            let figure = figure(&run, "traffic", &format!("{pair}: {load}"));
-            assert!(figure["spread"]["median"].as_f64().unwrap() > 0.1, "{figure}");
+            let name = format!("{pair}: {load}");
+            must_be_measured(&run, "traffic", &name);
+            let figure = figure(&run, "traffic", &name);
             assert!(figure["limit"].is_null(), "too noisy for a gate: {figure}");
         }
     }
-    assert!(table.contains("naru, same node / veth: TCP_RR"), "{table}");
-    let chart = fs::read_to_string(directory.path().join("charts/ratios.svg")).unwrap();
-    assert!(chart.starts_with("<svg ") && chart.ends_with("</svg>\n"));
+    assert!(table.contains("\n  naru, same node / veth  "), "{table}");
+    // A saved run is told and drawn as it was when it was measured.
+    let charts = directory.path().join("again");
+    let again = format!("--saved {} --svg {}", file.display(), charts.display());
+    assert_eq!(succeed(&bench(&site, &again).output().unwrap()), table);
+    for place in ["charts", "again"] {
+        let chart = fs::read_to_string(directory.path().join(place).join("ratios.svg")).unwrap();
+        assert!(chart.starts_with("<svg ") && chart.ends_with("</svg>\n"), "{place}");
+    }
 }
 
 #[test]
@@ -125,11 +134,11 @@ fn plugins_programs_and_memory_have_figures_and_a_saved_run_is_compared() {
         ("cni", "bridge + host-local: ADD, 16 at once, p99"),
         ("ipam", "naru-ipam / host-local, 10000 in use"),
     ] {
-        assert!(median(&run, group, name) > 0.0, "{name}");
+        must_be_measured(&run, group, name);
     }
     for path in ["from_pod encapsulating", "from_underlay decapsulating"] {
-        if naru_node::datapath::can_encapsulate() {
-            assert!(median(&run, "programs", &format!("{path}, 10000 prefixes")) > 0.0, "{path}");
+        if naru_bpf::can_encapsulate() {
+            must_be_measured(&run, "programs", &format!("{path}, 10000 prefixes"));
         }
     }
     let again = format!("--short --only memory --against {}", file.display());

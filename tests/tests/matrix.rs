@@ -3,7 +3,7 @@
 
 use naru_e2e::{
     lab::Lab,
-    matrix::{self, Outcome, Path, Plan, Row},
+    matrix::{self, CellResult, Path, Plan, Row},
     offload::{self, Offload},
     tool,
 };
@@ -20,7 +20,7 @@ fn full(options: &str) -> Vec<Row> {
 fn passed(rows: &[Row], v6: bool) -> usize {
     rows.iter()
         .map(|row| if v6 { &row.v6 } else { &row.v4 })
-        .filter(|cell| cell.outcome == Outcome::Passed)
+        .filter(|cell| cell.result == CellResult::Passed)
         .count()
 }
 

@@ -39,7 +39,7 @@ fn addresses<'a>(pods: &[&'a Pod]) -> Vec<&'a [IpAddr]> {
 /// The node's leases, map entries, routes and veths are those of `pods`. Veths go a moment after their namespaces.
 fn holds_exactly(node: &Node, pods: &[&Pod]) {
     let agrees = || Inventory::of(node)?.must_be_of(addresses(pods));
-    tool::holds_within(Duration::from_secs(3), || agrees().is_ok());
+    tool::holds_within(Duration::from_secs(20), || agrees().is_ok());
     agrees().unwrap();
 }
 
@@ -51,7 +51,7 @@ fn kill(pod: &Pod) {
 fn must_see_end(containerd: &Containerd, pod: &Pod) {
     let ended = || containerd.sandboxes().is_ok_and(|(_, ended)| ended.contains(&pod.id));
     assert!(
-        tool::holds_within(Duration::from_secs(10), ended),
+        tool::holds_within(Duration::from_secs(30), ended),
         "containerd does not see that {} ended",
         pod.name
     );
@@ -178,7 +178,7 @@ fn at_once<T: Send, R: Send>(
     })
 }
 
-/// Whether a client at `from` that connects to `to` talks to a server in `pod` at `port`.
+/// Returns true if a client at `from` that connects to `to` talks to a server in `pod` at `port`.
 fn reaches(from: &Host, to: SocketAddr, pod: &Host, port: u16) -> anyhow::Result<()> {
     let listener = pod.netns.run(|| Ok(TcpListener::bind((pod.address, port))?))?;
     let serving = thread::spawn(move || listener.accept()?.0.write_all(b"pod"));

@@ -5,12 +5,14 @@ use std::{fs, path::Path, process::Command};
 
 use naru_e2e::{dist, tool};
 
-/// Runs inside the new namespaces: hides the machine's units and directories, makes an uplink, and becomes systemd, which
-/// has the unit as it is delivered, where the administrator would put it, and a script that looks at it.
+/// Runs inside the new namespaces: hides the machine's units and directories, makes an uplink, and becomes systemd,
+/// which has the unit as it is delivered, where the administrator would put it, and a script that looks at it.
 const MACHINE: &str = r#"
 set -e
 mount --make-rprivate /
-for place in /run /etc/systemd/system /usr/local/bin /lib/systemd/system/*.target.wants; do mount -t tmpfs tmpfs $place; done
+for place in /run /etc/systemd/system /usr/local/bin /lib/systemd/system/*.target.wants; do
+    mount -t tmpfs tmpfs $place
+done
 # systemd raises limits of the whole machine where it may.
 mount --bind /proc/sys /proc/sys; mount --bind /proc/sys/net /proc/sys/net; mount -o remount,bind,ro /proc/sys
 mount -t sysfs sysfs /sys; mount -t cgroup2 none /sys/fs/cgroup; mount -t bpf bpf /sys/fs/bpf
@@ -20,7 +22,8 @@ cp "$SCRATCH/cluster.toml" /run/config/
 cp "$UNIT" /etc/systemd/system/naru.service
 cat > /etc/systemd/system/naru.service.d/place.conf <<END
 [Service]
-Environment=NARU_NODE=node1 NARU_STATE_DIR=/run/state NARU_CONFIG_DIR=/run/config NARU_CNI_CONF_DIR=/run/cni NARU_CNI_BIN_DIR=/run/cni
+Environment=NARU_NODE=node1 NARU_STATE_DIR=/run/state NARU_CONFIG_DIR=/run/config
+Environment=NARU_CNI_CONF_DIR=/run/cni NARU_CNI_BIN_DIR=/run/cni
 StandardError=append:$SCRATCH/agent.log
 END
 cat > /etc/systemd/system/look.service <<END
@@ -28,7 +31,8 @@ cat > /etc/systemd/system/look.service <<END
 DefaultDependencies=no
 [Service]
 Type=oneshot
-Environment=SCRATCH=$SCRATCH NARU_STATE_DIR=/run/state NARU_CONFIG_DIR=/run/config NARU_CNI_CONF_DIR=/run/cni NARU_CNI_BIN_DIR=/run/cni
+Environment=SCRATCH=$SCRATCH NARU_STATE_DIR=/run/state NARU_CONFIG_DIR=/run/config
+Environment=NARU_CNI_CONF_DIR=/run/cni NARU_CNI_BIN_DIR=/run/cni
 StandardOutput=file:$SCRATCH/seen
 StandardError=file:$SCRATCH/errors
 ExecStart=/bin/sh $SCRATCH/look
@@ -39,7 +43,7 @@ ip address add 198.51.100.1/24 dev up0
 container=test exec /lib/systemd/systemd --system --unit=goal.target --log-target=null --show-status=false
 "#;
 
-/// What is looked at, step by step.
+/// The script that looks at the state, step by step.
 const LOOK: &str = r#"
 until_says() { for i in $(seq 100); do eval "$1" | grep -q "$2" && return; sleep .1; done; echo "never: $1: $2"; }
 until_says "cat $SCRATCH/agent.log" following
@@ -49,7 +53,8 @@ until_says "systemctl show naru -p NRestarts" =1
 until_says "grep -c following $SCRATCH/agent.log" 2
 echo "killed: $(systemctl is-active naru)"
 systemctl stop naru
-echo "stopped: $(systemctl show naru -p Result --value) $(naru status | grep -c '^node  *node1') $(ip -o link show naru-vx | wc -l)"
+nodes=$(naru status | grep -c '^node  *node1')
+echo "stopped: $(systemctl show naru -p Result --value) $nodes $(ip -o link show naru-vx | wc -l)"
 naru uninstall --force > /dev/null
 echo "uninstalled: $(ls /run/naru 2>&1 | grep -c 'No such')"
 kill -RTMIN+4 1

@@ -1,4 +1,4 @@
-//! What the underlay sees of the tunnel, and what others' rules there see.
+//! The tunnel's packets on the underlay, and in the rules of others there.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, their helpers too")]
 
 use std::{
@@ -89,10 +89,26 @@ table inet witness {
     counter inner {}
     counter outer {}
     counter marked {}
-    chain mark_output { type filter hook output priority mangle; ip daddr 10.32.0.0/12 meta mark set 0x4000 counter name inner; ip6 daddr fd10:32::/48 meta mark set 0x4000 counter name inner; }
-    chain mark_forward { type filter hook forward priority mangle; ip daddr 10.32.0.0/12 meta mark set 0x4000; ip6 daddr fd10:32::/48 meta mark set 0x4000; }
-    chain leaves { type filter hook postrouting priority 300; udp dport 8472 counter name outer; udp dport 8472 meta mark != 0 counter name marked; }
-    chain nat { type nat hook postrouting priority 200; meta mark 0x4000 oifname "eth0" masquerade fully-random; udp dport 8472 masquerade fully-random; }
+    chain mark_output {
+        type filter hook output priority mangle
+        ip daddr 10.32.0.0/12 meta mark set 0x4000 counter name inner
+        ip6 daddr fd10:32::/48 meta mark set 0x4000 counter name inner
+    }
+    chain mark_forward {
+        type filter hook forward priority mangle
+        ip daddr 10.32.0.0/12 meta mark set 0x4000
+        ip6 daddr fd10:32::/48 meta mark set 0x4000
+    }
+    chain leaves {
+        type filter hook postrouting priority 300
+        udp dport 8472 counter name outer
+        udp dport 8472 meta mark != 0 counter name marked
+    }
+    chain nat {
+        type nat hook postrouting priority 200
+        meta mark 0x4000 oifname "eth0" masquerade fully-random
+        udp dport 8472 masquerade fully-random
+    }
 }
 table netdev witness {
     chain egress { type filter hook egress device "eth0" priority 0; udp dport 8472 meta mark != 0 drop; }
@@ -190,18 +206,13 @@ fn a_gateway_with_a_new_mac_costs_one_packet_at_most_without_any_agent() {
             let host = |name: &str| lab.must_host(name, v6).unwrap();
             let (from, to) = (host("p1-1"), host("p2-1"));
             ping::all_return(&from, &to, 56, 3).unwrap();
-            let lost = thread::scope(|scope| {
-                let pings = scope.spawn(|| {
-                    let pace = Duration::from_millis(100);
-                    ping::lost(&from.netns, to.address, Ping::default(), 20, pace).unwrap()
-                });
-                thread::sleep(Duration::from_millis(650));
-                tool::run(&out, &format!("ip link set eth0 address 02:5e:00:00:02:{round:02x}")).unwrap();
-                for node in &lab.nodes {
-                    tool::run(&node.open().unwrap(), "ip neigh flush dev eth0").unwrap();
-                }
-                pings.join().unwrap()
-            });
+            // No ping is under way meanwhile: those lost between two tools would be the test's own.
+            tool::run(&out, &format!("ip link set eth0 address 02:5e:00:00:02:{round:02x}")).unwrap();
+            for node in &lab.nodes {
+                tool::run(&node.open().unwrap(), "ip neigh flush dev eth0").unwrap();
+            }
+            let pace = Duration::from_millis(50);
+            let lost = ping::lost(&from.netns, to.address, Ping::default(), 20, pace).unwrap();
             assert!(lost <= 1, "{mode}, IPv6 {v6}: {lost} of 20 lost");
         }
     }
@@ -212,7 +223,11 @@ const GATEWAYS: &str = r#"
 table inet witness {
     counter first {}
     counter second {}
-    chain forward { type filter hook forward priority 0; iifname "eth0" udp dport 8472 counter name first; iifname "second" udp dport 8472 counter name second; }
+    chain forward {
+        type filter hook forward priority 0
+        iifname "eth0" udp dport 8472 counter name first
+        iifname "second" udp dport 8472 counter name second
+    }
 }
 "#;
 

@@ -1,6 +1,6 @@
 //! The project's own tool: `cargo xtask setup | build | check | test | lab | bench`.
 //!
-//! Needs nothing but cargo to start; each command installs what it needs and is missing.
+//! It needs nothing but cargo to start; each command installs what it needs.
 
 mod bench;
 mod build;
@@ -26,17 +26,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what building and testing need (Debian packages, bpf-linker, cargo-deny); nothing when all is there
+    /// Install what building and testing need (Debian packages, bpf-linker, cargo-deny), where it is missing
     Setup(setup::SetupArgs),
     /// Build the eBPF object and the static binaries in target/dist
     Build(build::BuildArgs),
-    /// Format, lints, dependency direction, house rules, licences and sources of dependencies
+    /// Check house rules, dependency direction, format, licences and sources of dependencies, and lints
     Check,
     /// Run the tests: ring 0, then ring 1 as root on network namespaces
     Test(test::TestArgs),
     /// Bring up two nodes with pods, run the traffic matrix, show addresses and maps, take everything down
     Lab(lab::LabArgs),
-    /// Build, then `naru bench`: traffic, programs, plugins and memory beside others
+    /// Build, then run `naru bench`: traffic, programs, plugins and memory beside others
     Bench(bench::BenchArgs),
 }
 

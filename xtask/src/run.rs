@@ -1,4 +1,4 @@
-//! Running programs: announced, timed, and with the command line in the error.
+//! Runs programs: announces and times them, and names the command line in errors.
 
 use std::{
     env,
@@ -9,16 +9,16 @@ use std::{
 
 use anyhow::{Context, bail};
 
-/// The cargo that runs us.
+/// The cargo that runs this program.
 #[must_use]
 pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Announces `what`, runs `command` with our own output and says how long it took.
+/// Announces `what`, runs `command`, whose output goes to this program's, and says how long it took.
 ///
 /// # Errors
-/// It cannot be run, or fails.
+/// The command cannot be run, or fails.
 pub fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     say(what);
     let start = Instant::now();
@@ -30,10 +30,10 @@ pub fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a successful `command` prints.
+/// Runs `command` and returns its standard output.
 ///
 /// # Errors
-/// It cannot be run, or fails: with what it said.
+/// The command cannot be run, or fails; the error has its standard error.
 pub fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| line(command))?;
     if !output.status.success() {
@@ -42,18 +42,18 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether `command` runs and succeeds; its output is not shown.
+/// True if `command` runs and succeeds; its output is not shown.
 pub fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// One line of progress.
+/// Prints a line of progress.
 pub fn say(text: &str) {
     println!("xtask: {text}");
 }
 
-/// Whether we are root.
+/// True if the caller is root.
 ///
 /// # Errors
 /// `id` cannot be run.

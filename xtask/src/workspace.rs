@@ -1,4 +1,4 @@
-//! Where things are, and what the workspace consists of, as cargo tells it.
+//! The workspace's directories and crates, as cargo describes them.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::run;
 
-/// The workspace.
+/// Directories of the workspace.
 pub struct Workspace {
     /// Directory of the virtual manifest.
     pub root: PathBuf,
@@ -22,7 +22,7 @@ impl Workspace {
     /// The workspace around the current directory.
     ///
     /// # Errors
-    /// There is none, or cargo cannot read it.
+    /// There is no workspace, or cargo cannot read it.
     pub fn find() -> anyhow::Result<Self> {
         let metadata = metadata(&env::current_dir()?, &["--no-deps"])?;
         let path = |key: &str| {
@@ -39,13 +39,13 @@ impl Workspace {
         metadata(&self.root, &[])
     }
 
-    /// Where the binaries to install are left.
+    /// The directory that gets the binaries to install.
     #[must_use]
     pub fn dist(&self) -> PathBuf {
         self.dist_of(Kind::Normal)
     }
 
-    /// Where the binaries of one kind are left.
+    /// The directory that gets the binaries of a kind.
     #[must_use]
     pub fn dist_of(&self, kind: Kind) -> PathBuf {
         self.target.join(match kind {
@@ -54,7 +54,8 @@ impl Workspace {
         })
     }
 
-    /// The eBPF object that the binaries embed. In the workspace itself, as `userspace/node/build.rs` looks there.
+    /// The eBPF object that the binaries embed. It is below the workspace's own directory, where
+    /// `userspace/bpf/build.rs` looks for it.
     #[must_use]
     pub fn object(&self, kind: Kind) -> PathBuf {
         self.root.join(match kind {
@@ -64,17 +65,17 @@ impl Workspace {
     }
 }
 
-/// What is built.
+/// The kind of a build.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// What is installed and measured: logs no packet.
+    /// The build to install and to measure; it logs no packet.
     Normal,
-    /// The programs log every packet, the agent prints it.
+    /// The programs log every packet and the agent prints the log.
     Debug,
 }
 
 impl Kind {
-    /// Cargo's options of this kind: the feature `debug` of `package`.
+    /// Cargo's options for this kind: the feature `debug` of `package`, or none.
     #[must_use]
     pub fn features(self, package: &str) -> Vec<String> {
         match self {
@@ -84,7 +85,7 @@ impl Kind {
     }
 }
 
-/// Where project tools (bpf-linker, cargo-deny) are installed: outside the target directory, so that `cargo clean`
+/// The directory of project tools (bpf-linker, cargo-deny). It is outside the target directory, so that `cargo clean`
 /// and further clones keep them.
 ///
 /// # Errors
@@ -97,7 +98,7 @@ pub fn tools() -> anyhow::Result<PathBuf> {
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     match cache {
         Some(cache) => Ok(cache.join("naru-tools")),
-        None => bail!("no place for tools: set HOME or NARU_TOOLS"),
+        None => bail!("no directory for tools; set HOME or NARU_TOOLS"),
     }
 }
 

@@ -21,7 +21,7 @@ pub use config::{CONFIG_SLOTS, Config, ConfigSlots, features};
 pub use flows::{FlowKey, FlowValue};
 pub use names::{
     ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_FLOWS, MAX_NEXT_HOPS,
-    MAX_PODS, MAX_ROUTES, POD_SLOTS, ROUTE_PROTOCOL, maps, programs,
+    MAX_PODS, MAX_ROUTES, POD_SLOTS, ROUTE_PROTOCOL, TUNNEL_OVERHEAD_V4, TUNNEL_OVERHEAD_V6, maps, programs,
 };
 pub use next_hops::{FibLookup, NextHopValue};
 pub use outcome::{DropReason, Hook, LinkReason, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};

@@ -18,6 +18,11 @@ pub const GATEWAY_V4: [u8; 4] = [169, 254, 1, 1];
 /// The IPv6 form of [`GATEWAY_V4`]: `fe80::1`.
 pub const GATEWAY_V6: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
+/// Bytes that the tunnel adds to a pod's IP packet over IPv4: outer IP header, UDP, VXLAN, inner Ethernet header (RFC 7348).
+pub const TUNNEL_OVERHEAD_V4: u32 = 20 + 8 + 8 + 14;
+/// The same over IPv6.
+pub const TUNNEL_OVERHEAD_V6: u32 = 40 + 8 + 8 + 14;
+
 /// Default capacity of `PODS`, `INTERFACES` and `POD_STATS`; settable at first init.
 pub const MAX_PODS: u32 = 65_536;
 /// Default capacity of `ROUTES`; settable at first init.

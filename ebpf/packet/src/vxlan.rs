@@ -49,6 +49,12 @@ pub const fn tunnel_overhead(outer: Family) -> usize {
     ip + size_of::<UdpVxlan>() + ETHERNET
 }
 
+/// Nodes tell pods of an MTU that is less by as much.
+const _: () = assert!(
+    tunnel_overhead(Family::V4) == naru_abi::TUNNEL_OVERHEAD_V4 as usize
+        && tunnel_overhead(Family::V6) == naru_abi::TUNNEL_OVERHEAD_V6 as usize
+);
+
 /// Traffic class of the packet around one of class `inner`: as the kernel's device does without one given, DSCP 0,
 /// and the congestion bits of RFC 6040 in its normal mode, a mark that was made before not repeated.
 #[inline(always)]

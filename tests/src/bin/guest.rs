@@ -1,7 +1,8 @@
-//! First process of the virtual machine that `cargo xtask test --vm` starts: makes the host's files the root of the
-//! guest, writable in memory only, runs one script, says how it ended and switches the machine off.
+//! First process of the virtual machine that `cargo xtask test --vm` starts. It makes the host's files the root of
+//! the guest, writable in memory only, runs one script, reports its exit status and switches the machine off.
 //!
-//! Linked statically, as nothing else is there yet. What to do comes as environment from the kernel's command line.
+//! It is linked statically, because nothing else is there yet. Its arguments come as environment variables from the
+//! kernel's command line.
 
 use std::{
     env,
@@ -22,7 +23,7 @@ use rustix::{
 
 /// Paths of the modules that the root file system needs, in order; put here by xtask.
 const MODULES: &str = "/modules.list";
-/// Where the guest's root is put together.
+/// Directory in which the guest's root is assembled.
 const ROOT: &str = "/root";
 
 fn main() {
@@ -54,7 +55,7 @@ fn run() -> anyhow::Result<i32> {
 fn load(path: &str) -> anyhow::Result<()> {
     let file = File::open(path)?;
     match finit_module(file.as_fd(), c"", 0) {
-        // In the kernel already, or wanted by two.
+        // The module is in the kernel already, or two modules need it.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => bail!("{error}"),
     }
@@ -74,7 +75,7 @@ fn root() -> anyhow::Result<()> {
     on("sys", "/root/sys", c"sysfs", MountFlags::empty(), c"")?;
     on("dev", "/root/dev", c"devtmpfs", MountFlags::empty(), c"")?;
     on("run", "/root/run", c"tmpfs", MountFlags::empty(), c"mode=755")?;
-    // Moved and not only entered, so that the kernel's own calls of modprobe find it as well.
+    // The root is moved and not only entered, so that the kernel's own calls of modprobe find it too.
     chdir(ROOT)?;
     mount_move(".", "/")?;
     chroot(".")?;

@@ -21,14 +21,14 @@ use crate::{dist, netns::Netns, probe::Host, tool};
 #[derive(Debug)]
 pub struct Lab {
     model: Model,
-    /// How long `up` took; zero for a lab that was there before.
+    /// Time that `up` took; zero for a lab that existed before.
     pub took: Duration,
     owned: bool,
 }
 
 impl Lab {
-    /// Brings up a lab with `options` (as `naru lab up` takes them) under a name of its own, packets in the tunnel and
-    /// encapsulated by its device unless the options say otherwise.
+    /// Brings up a lab with `options` (as for `naru lab up`) under a name of its own. Unless the options say
+    /// otherwise, packets go through the tunnel and its device encapsulates them.
     ///
     /// # Errors
     /// The binaries are missing or `up` fails.
@@ -54,18 +54,18 @@ impl Lab {
         }
     }
 
-    /// The lab `name`, which stays up.
+    /// Opens the lab `name`, which stays up.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such lab.
     pub fn existing(name: &str) -> anyhow::Result<Self> {
         Ok(Self { model: load(name)?, took: Duration::ZERO, owned: false })
     }
 
-    /// Looks at it again.
+    /// Reads its state again.
     ///
     /// # Errors
-    /// It is gone.
+    /// The lab is gone.
     pub fn reload(&mut self) -> anyhow::Result<()> {
         self.model = load(&self.model.name)?;
         Ok(())
@@ -74,7 +74,7 @@ impl Lab {
     /// The node `name`.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such node.
     pub fn node(&self, name: &str) -> anyhow::Result<&Node> {
         self.nodes.iter().find(|node| node.name == name).with_context(|| format!("no node {name}"))
     }
@@ -82,16 +82,15 @@ impl Lab {
     /// The pod `name`.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such pod.
     pub fn pod(&self, name: &str) -> anyhow::Result<&Pod> {
         self.pods.iter().find(|pod| pod.name == name).with_context(|| format!("no pod {name}"))
     }
 
-    /// The pod, node (by its name) or outside host (`out`, `listed`) `name` with its address of one family;
-    /// `None` if it has none.
+    /// The pod, node or outside host (`out`, `listed`) `name` with its address of one family; `None` if it has none.
     ///
     /// # Errors
-    /// There is no such place.
+    /// There is no such host.
     pub fn host(&self, name: &str, v6: bool) -> anyhow::Result<Option<Host>> {
         let (netns, addresses) = match name {
             "out" => (&self.outside.netns, &self.outside.addresses),
@@ -104,10 +103,10 @@ impl Lab {
         Ok(address.map(|address| Host { name: name.to_owned(), netns, address }))
     }
 
-    /// [`Lab::host`] of a place that must have an address of the family.
+    /// As [`Lab::host`], for a host that must have an address of the family.
     ///
     /// # Errors
-    /// It has none.
+    /// The host has none.
     pub fn must_host(&self, name: &str, v6: bool) -> anyhow::Result<Host> {
         self.host(name, v6)?.with_context(|| format!("{name}: no address of the family"))
     }
@@ -163,7 +162,7 @@ impl Node {
     /// Its namespace.
     ///
     /// # Errors
-    /// It is gone.
+    /// The namespace is gone.
     pub fn open(&self) -> anyhow::Result<Netns> {
         Netns::open(&self.netns)
     }
@@ -187,7 +186,7 @@ impl Node {
     /// Runs `naru` with the arguments of `line` on this node and returns what it prints.
     ///
     /// # Errors
-    /// It fails.
+    /// The command fails.
     pub fn naru(&self, line: &str) -> anyhow::Result<String> {
         let mut command = Command::new(dist::binary("naru")?);
         command.args(line.split_ascii_whitespace()).envs(self.environment());
@@ -208,10 +207,10 @@ impl Node {
         found.with_context(|| format!("node {}: no free address", self.name))
     }
 
-    /// [`Node::naru`] with `--json`, read.
+    /// As [`Node::naru`] with `--json`, parsed.
     ///
     /// # Errors
-    /// It fails or prints no JSON.
+    /// The command fails or prints no JSON.
     pub fn naru_json(&self, line: &str) -> anyhow::Result<Value> {
         let text = self.naru(&format!("{line} --json"))?;
         serde_json::from_str(&text).with_context(|| format!("node {}: naru {line} --json: {text}", self.name))
@@ -223,7 +222,7 @@ impl Node {
     /// There are none, or of several versions.
     pub fn pins(&self) -> anyhow::Result<std::path::PathBuf> {
         let entries = std::fs::read_dir(self.root.join("bpf")).context("read the pin directory")?;
-        // The kernel's own `*.debug` files lie beside them.
+        // The kernel's own `*.debug` files are in the same directory.
         let pins = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("abi"));
         let found: Vec<_> = pins.map(|entry| entry.path()).collect();
         match found.as_slice() {

@@ -1,4 +1,4 @@
-//! What `naru lab status --json` prints.
+//! The output of `naru lab status --json`.
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub struct Model {
     /// Its name.
     pub name: String,
-    /// Whether `up` has finished.
+    /// True if `up` has finished.
     pub complete: bool,
     /// MTU of the uplinks, bytes.
     pub mtu: u32,
@@ -35,9 +35,9 @@ pub struct Outside {
     pub netns: String,
     /// Its addresses on the nodes' network.
     pub underlay: Vec<IpAddr>,
-    /// Addresses that pods reach with their node's address.
+    /// Addresses that see pods' packets with the node's address.
     pub addresses: Vec<IpAddr>,
-    /// Addresses that pods reach with their own.
+    /// Addresses that see pods' packets with the pod's own address.
     pub listed: Vec<IpAddr>,
 }
 
@@ -57,7 +57,7 @@ pub struct Node {
     pub root: PathBuf,
     /// Process of its agent, if one runs.
     pub agent_pid: Option<i32>,
-    /// What its binaries take for the kernel's boot id; the kernel's own if `None`.
+    /// The boot id that its binaries are given; the kernel's own if `None`.
     #[serde(skip)]
     pub boot_id: Option<String>,
 }

@@ -6,12 +6,12 @@ use super::{
 };
 use crate::{cni::TestPod, counters::Counters, lab::Lab};
 
-/// What a cell came to.
+/// The result of a cell.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// As it must be.
+pub enum CellResult {
+    /// The traffic behaved as it must.
     Passed,
-    /// Not so, and why.
+    /// It did not, for this reason.
     Failed(String),
     /// The lab has no addresses of the family on this path.
     Absent,
@@ -20,11 +20,11 @@ pub enum Outcome {
 /// A filled cell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cell {
-    /// What it came to.
-    pub outcome: Outcome,
+    /// The result.
+    pub result: CellResult,
     /// Bytes carried.
     pub bytes: u64,
-    /// Which decisions the datapath took, by its counters.
+    /// The decisions of the datapath, by its counters.
     pub decision: String,
 }
 
@@ -45,8 +45,8 @@ impl Row {
     /// A line for each failed cell.
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
-        let line = |(family, cell): (&str, &Cell)| match &cell.outcome {
-            Outcome::Failed(why) => Some(format!(
+        let line = |(family, cell): (&str, &Cell)| match &cell.result {
+            CellResult::Failed(why) => Some(format!(
                 "{}, {}, {family}: {why} [{}]",
                 self.path.label(),
                 self.check.label(),
@@ -62,7 +62,7 @@ impl Row {
 pub fn run(lab: &Lab, plan: &Plan, path: Path, check: Check, v6: bool, big: Option<&TestPod>) -> Cell {
     match question(lab, plan, path, v6, big) {
         Ok(Some(question)) => ask(&question, check),
-        Ok(None) => Cell { outcome: Outcome::Absent, bytes: 0, decision: String::new() },
+        Ok(None) => Cell { result: CellResult::Absent, bytes: 0, decision: String::new() },
         Err(error) => failed(&error, String::new()),
     }
 }
@@ -75,7 +75,7 @@ fn question<'a>(
     big: Option<&'a TestPod>,
 ) -> anyhow::Result<Option<Question<'a>>> {
     let (from, to) = path.ends();
-    // Routers without an address of the family cannot sign what they answer.
+    // Routers without an address of the family cannot send ICMP errors of it.
     for router in path.routers() {
         if lab.host(router, v6)?.is_none() {
             return Ok(None);
@@ -94,12 +94,12 @@ fn ask(question: &Question<'_>, check: Check) -> Cell {
         Ok((made.and_then(|bytes| carried.map(|()| bytes)), moved.to_string()))
     });
     match result {
-        Ok((Ok(bytes), decision)) => Cell { outcome: Outcome::Passed, bytes, decision },
+        Ok((Ok(bytes), decision)) => Cell { result: CellResult::Passed, bytes, decision },
         Ok((Err(error), decision)) => failed(&error, decision),
         Err(error) => failed(&error, String::new()),
     }
 }
 
 fn failed(error: &anyhow::Error, decision: String) -> Cell {
-    Cell { outcome: Outcome::Failed(format!("{error:#}")), bytes: 0, decision }
+    Cell { result: CellResult::Failed(format!("{error:#}")), bytes: 0, decision }
 }

@@ -56,7 +56,7 @@ pub struct Question<'a> {
     pub from: Host,
     /// Server.
     pub to: Host,
-    /// A pod beside the client whose link takes more than any path.
+    /// A pod beside the client whose interface has a larger MTU than any path.
     pub big: Option<&'a TestPod>,
 }
 
@@ -75,7 +75,7 @@ impl Check {
         Self::Trace,
     ];
 
-    /// What the table calls it.
+    /// The label in the table.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -92,16 +92,28 @@ impl Check {
         }
     }
 
-    /// Whether it must be carried by the outcomes that the path names.
+    /// The protocol that it is about, where tables tell no more.
+    #[must_use]
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Ping | Self::BigPing | Self::Shuffled | Self::Ttl | Self::TooBig | Self::Trace => "icmp",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+            Self::Gre => "gre",
+        }
+    }
+
+    /// Returns true if the check must be carried by the outcomes that the path names.
     #[must_use]
     pub const fn is_bulk(self) -> bool {
         matches!(self, Self::Tcp)
     }
 
-    /// Makes the check; the bytes it carried.
+    /// Makes the check; returns the bytes that it carried.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The reason for a failure.
     pub fn make(self, question: &Question<'_>) -> anyhow::Result<u64> {
         let Question { from, to, .. } = question;
         match self {
@@ -125,8 +137,8 @@ impl Check {
     }
 }
 
-/// No IPv6 router fragments: the first large answer from beyond the cluster, cut for the wider link there, is spent
-/// on telling its sender the pod's MTU. All after it must arrive.
+/// No IPv6 router fragments packets: the first large answer from beyond the cluster, which is cut for the wider link
+/// there, only teaches its sender the pod's MTU. All later ones must arrive.
 fn teach_path_mtu(question: &Question<'_>) -> anyhow::Result<()> {
     if question.v6 && question.path.is_outward() {
         ping::once(&question.from.netns, question.to.address, Ping { data: 20_000, ..Ping::default() })?;
@@ -147,7 +159,7 @@ fn fidelity(path: Path) -> Fidelity {
     if path == Path::PodToOutside { Fidelity::Ports } else { Fidelity::Exact }
 }
 
-/// Addresses on the way, the server's last.
+/// Addresses of the routers on the path, and the server's last.
 fn expected_hops(question: &Question<'_>) -> anyhow::Result<Vec<IpAddr>> {
     let routers = question.path.routers().iter();
     let mut hops: Vec<IpAddr> = routers
@@ -177,8 +189,8 @@ fn traced(question: &Question<'_>) -> anyhow::Result<u64> {
     Ok(56 * hops.len() as u64)
 }
 
-/// A packet of [`BIG_MTU`] bytes with DF: the node answers with the path's MTU until what is sent arrives, or the client's
-/// kernel knows it.
+/// Sends packets of [`BIG_MTU`] bytes with DF: the node answers with the path's MTU until a packet arrives, or until
+/// the client's kernel knows the MTU.
 fn too_big(question: &Question<'_>) -> anyhow::Result<u64> {
     let Some(big) = question.big.filter(|_| question.path.is_from_pod()) else {
         let (data, mtu) = (BIG_MTU as usize - headers(question), question.path.mtu(question.lab));
@@ -209,7 +221,7 @@ const fn headers(question: &Question<'_>) -> usize {
     if question.v6 { 48 } else { 28 }
 }
 
-/// A bulk check must be counted under every outcome that the path names.
+/// Checks that a bulk check was counted under every outcome that the path names.
 pub fn is_carried(path: Path, mode: Mode, moved: &Counters) -> anyhow::Result<()> {
     for (hook, class, label) in path.carried_by(mode) {
         ensure!(

@@ -3,22 +3,24 @@
 mod cell;
 mod check;
 mod path;
+mod saved;
 mod table;
 
 use anyhow::Context;
 use serde_json::json;
 
-pub use cell::{Cell, Outcome, Row};
+pub use cell::{Cell, CellResult, Row};
 pub use check::Check;
 pub use path::{Mode, Path};
+pub use saved::json;
 pub use table::{print_failures, print_header, print_row};
 
 use crate::{cni::TestPod, lab::Lab};
 
-/// MTU of the pod that sends what no path takes, bytes.
+/// MTU of the pod that sends packets too big for any path, in bytes.
 const BIG_MTU: u32 = 1600;
 
-/// How much a run carries, and which checks it makes.
+/// The amount of traffic of a run, and its checks.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Bytes of each TCP stream from client to server; a quarter of it comes back.
@@ -42,7 +44,7 @@ impl Plan {
         Self { stream: bytes, checks: vec![Check::Ping, Check::Tcp], paths: Path::ALL.to_vec() }
     }
 
-    /// What a variant of the set-up has to carry: 64 MiB a path; with `NARU_SOAK` set, everything with 1 GiB.
+    /// The traffic for a variant of the set-up: 64 MiB a path; with `NARU_SOAK` set, every check with 1 GiB.
     #[must_use]
     pub fn variant() -> Self {
         if std::env::var_os("NARU_SOAK").is_some_and(|value| !value.is_empty() && value != "0") {
@@ -53,7 +55,7 @@ impl Plan {
     }
 }
 
-/// Runs `plan` over `lab`, telling each row as it is done.
+/// Runs `plan` over `lab` and reports each row as it is done.
 ///
 /// # Errors
 /// The matrix cannot be run; a failed cell is part of the rows.
@@ -86,7 +88,7 @@ pub fn must_pass(lab: &Lab, plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let failures: Vec<String> = rows.iter().flat_map(Row::failures).collect();
     anyhow::ensure!(failures.is_empty(), "{} cells failed:\n{}", failures.len(), failures.join("\n"));
     let passed =
-        rows.iter().flat_map(|row| [&row.v4, &row.v6]).filter(|cell| cell.outcome == Outcome::Passed);
+        rows.iter().flat_map(|row| [&row.v4, &row.v6]).filter(|cell| cell.result == CellResult::Passed);
     anyhow::ensure!(passed.count() >= plan.checks.len(), "hardly a cell of the matrix was run");
     Ok(rows)
 }

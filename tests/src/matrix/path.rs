@@ -1,4 +1,5 @@
-//! The paths of the matrix: who talks to whom, what it crosses, what must carry it.
+//! The paths of the matrix: client and server, the devices between them, and the outcomes that must carry the
+//! traffic.
 
 use std::net::IpAddr;
 
@@ -6,7 +7,7 @@ use anyhow::Context;
 
 use crate::lab::Lab;
 
-/// From whom to whom.
+/// A path from a client to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Path {
     /// Between two pods of one node.
@@ -43,7 +44,7 @@ impl Path {
         Self::PodToListed,
     ];
 
-    /// What the table calls it.
+    /// The label in the table.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -73,25 +74,25 @@ impl Path {
         }
     }
 
-    /// Whether both ends are pods.
+    /// Returns true if both ends are pods.
     #[must_use]
     pub const fn is_between_pods(self) -> bool {
         matches!(self, Self::PodToPod | Self::PodToRemotePod)
     }
 
-    /// Whether it leaves the cluster.
+    /// Returns true if the path leaves the cluster.
     #[must_use]
     pub const fn is_outward(self) -> bool {
         matches!(self, Self::PodToOutside | Self::PodToListed)
     }
 
-    /// Whether a pod is the client.
+    /// Returns true if a pod is the client.
     #[must_use]
     pub fn is_from_pod(self) -> bool {
         self.ends().0.starts_with('p')
     }
 
-    /// Routers on the way, in order.
+    /// Routers on the path, in order.
     #[must_use]
     pub const fn routers(self) -> &'static [&'static str] {
         match self {
@@ -102,22 +103,23 @@ impl Path {
         }
     }
 
-    /// Largest packet the path takes, bytes; `None` where nothing is below what the client's link takes.
+    /// Largest packet that the path takes, in bytes; `None` if no link takes less than the client's.
     #[must_use]
     pub fn mtu(self, lab: &Lab) -> Option<u32> {
         match self {
             Self::PodToNode => None,
             _ if self.is_outward() => Some(lab.mtu),
-            // A node takes what its device does; pods everywhere take what fits the tunnel, if any node may use that.
+            // A node keeps to its device's MTU; all pods keep to the tunnel's, if any node may use the tunnel.
             Self::PodToRemoteNode if Mode::of(lab) == Mode::Direct => Some(lab.mtu),
             _ => Some(lab.mtu - overhead(lab)),
         }
     }
 
-    /// What a pod's node tells it that would fit, answer for answer, until a packet of that size arrives.
+    /// MTUs that a pod's node reports, answer for answer, until a packet of that size arrives.
     #[must_use]
     pub fn told(self, lab: &Lab, v6: bool) -> Vec<u32> {
-        // Forwarding IPv6 looks at the device's MTU, whatever the route says; only what it then sends, at the route's.
+        // When the kernel forwards IPv6 it checks the device's MTU, whatever the route says; the route's MTU counts
+        // when it sends.
         let is_direct = v6 && self == Self::PodToRemotePod && Mode::of(lab) == Mode::Direct;
         let mut told: Vec<u32> = is_direct.then_some(lab.mtu).into_iter().chain(self.mtu(lab)).collect();
         told.dedup();
@@ -133,7 +135,7 @@ impl Path {
         Ok(lab.host(seen, v6)?.with_context(|| format!("{seen} has no such address"))?.address)
     }
 
-    /// Outcomes that a stream over this path must be counted under.
+    /// Outcomes under which a stream over this path must be counted.
     #[must_use]
     pub const fn carried_by(self, mode: Mode) -> &'static [Decision] {
         const PEER: Decision = ("from_pod", "verdict", "peer");
@@ -148,24 +150,24 @@ impl Path {
     }
 }
 
-/// What `from_pod` does with packets to other nodes, by mode.
+/// The outcomes of `from_pod` for packets to other nodes, by mode.
 const BY_DEVICE: Decision = ("from_pod", "verdict", "tunnel");
 const BY_PROGRAM: Decision = ("from_pod", "verdict", "encapsulated");
 const BY_ROUTE: Decision = ("from_pod", "verdict", "direct");
 
-/// How packets go from node to node.
+/// The mode in which packets go from node to node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// Into the tunnel and out of it by its device.
+    /// The tunnel device encapsulates and decapsulates.
     Device,
-    /// By the programs on the uplinks.
+    /// The programs on the uplinks encapsulate and decapsulate.
     Own,
-    /// Without the tunnel.
+    /// Packets go without the tunnel.
     Direct,
 }
 
 impl Mode {
-    /// That of the lab, whose nodes are all on one link.
+    /// The mode of the lab, whose nodes are all on one link.
     #[must_use]
     pub fn of(lab: &Lab) -> Self {
         match (lab.routing.as_str(), lab.encapsulation.as_str()) {
@@ -183,7 +185,7 @@ impl Mode {
         }
     }
 
-    /// A node's own packets take the stack, and with it the device where there is a tunnel.
+    /// A node's own packets take the stack, and so the tunnel device, if there is a tunnel.
     const fn with_a_node(self) -> &'static [Decision] {
         const ENCAPSULATED: Decision = ("to_overlay", "verdict", "tunnel");
         const UP: Decision = ("from_overlay", "stack", "local-node");
@@ -194,7 +196,7 @@ impl Mode {
         }
     }
 
-    /// What packets between pods of two nodes must not come to: the stack, or another way than the one of the mode.
+    /// Outcomes that packets between pods of two nodes must not have: the stack, or the outcome of another mode.
     #[must_use]
     pub const fn not_between_pods(self) -> &'static [Decision] {
         const OUTSIDE: Decision = ("from_pod", "stack", "outside");
@@ -208,7 +210,7 @@ impl Mode {
     }
 }
 
-/// Bytes that the tunnel adds, where there is one: Ethernet, VXLAN, UDP and the outer IP header.
+/// Bytes that the tunnel adds, if there is one: Ethernet, VXLAN, UDP and the outer IP header.
 fn overhead(lab: &Lab) -> u32 {
     if lab.routing == "direct" {
         return 0;

@@ -1,13 +1,13 @@
 //! The matrix as a table.
 
-use super::{Cell, Outcome, Row};
+use super::{Cell, CellResult, Row};
 
 /// Prints the heading.
 pub fn print_header() {
     line("PATH", "TRAFFIC", ["V4", "V6", "RESULT"], "BYTES", "DECISION");
 }
 
-/// Prints a row; the path only where it differs from the row before.
+/// Prints a row; the path only if it differs from that of the row before.
 pub fn print_row(row: &Row, first_of_path: bool) {
     let path = if first_of_path { row.path.label() } else { "" };
     let result = match row.failures().len() {
@@ -18,7 +18,7 @@ pub fn print_row(row: &Row, first_of_path: bool) {
     line(path, row.check.label(), [word(&row.v4), word(&row.v6), result], &bytes, &decision(row));
 }
 
-/// Prints what failed, and returns how many cells did.
+/// Prints the failed cells and returns their number.
 pub fn print_failures(rows: &[Row]) -> usize {
     let failures: Vec<String> = rows.iter().flat_map(Row::failures).collect();
     for failure in &failures {
@@ -32,14 +32,14 @@ fn line(path: &str, check: &str, [v4, v6, result]: [&str; 3], bytes: &str, decis
 }
 
 fn word(cell: &Cell) -> &'static str {
-    match cell.outcome {
-        Outcome::Passed => "ok",
-        Outcome::Failed(_) => "FAILED",
-        Outcome::Absent => "-",
+    match cell.result {
+        CellResult::Passed => "ok",
+        CellResult::Failed(_) => "FAILED",
+        CellResult::Absent => "-",
     }
 }
 
-/// What both families were decided by; each on its own where they differ.
+/// The decisions of both families; of each on its own if they differ.
 fn decision(row: &Row) -> String {
     match (row.v4.decision.as_str(), row.v6.decision.as_str()) {
         (v4, v6) if v4 == v6 => v4.to_owned(),

@@ -1,4 +1,4 @@
-//! What a hostile pod sends, and a listener that tells whether any of it arrives.
+//! Packets of a hostile pod, and a listener that tells if any of them arrives.
 
 use std::{
     sync::{
@@ -44,7 +44,7 @@ impl Listener {
         Ok(Self { stop, task })
     }
 
-    /// Waits a moment for stragglers and returns how many frames came.
+    /// Waits a moment for late frames and returns the number of frames.
     ///
     /// # Errors
     /// The socket failed.

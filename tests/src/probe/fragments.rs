@@ -22,10 +22,10 @@ const ID: u16 = 0x4e41;
 const DATA: usize = 4500;
 const PIECE: usize = 1000;
 
-/// An echo request in fragments, last one first, must be replied to with its data.
+/// Sends an echo request in fragments, the last one first; the reply must have its data.
 ///
 /// # Errors
-/// It is not.
+/// There is no such reply.
 pub fn echo_shuffled(from: &Host, to: &Host) -> anyhow::Result<u64> {
     from.netns
         .run(|| {

@@ -18,10 +18,10 @@ use std::{
 
 use crate::netns::Netns;
 
-/// An address and the namespace it lives in.
+/// An address and its namespace.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// What messages call it.
+    /// The name for messages.
     pub name: String,
     /// Its namespace.
     pub netns: Netns,
@@ -29,8 +29,8 @@ pub struct Host {
     pub address: IpAddr,
 }
 
-/// Tries for a second: a socket that was closed is still open in a child of this process that has not become another
-/// program yet, and so its port is taken.
+/// Tries for a second. A socket that was closed may still be open in a child of this process that has not become
+/// another program yet, and then its port is in use.
 fn patiently<T>(open: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let end = Instant::now() + Duration::from_secs(1);
     loop {

@@ -1,4 +1,4 @@
-//! What the sender's own kernel knows about the path.
+//! The path MTU in the sender's own kernel.
 
 use std::{io, net::UdpSocket};
 
@@ -9,10 +9,10 @@ use super::{
     socket::{option, set_option},
 };
 
-/// The path MTU that the kernel of `from` refuses a datagram of `size` bytes with; `None` if it sends it.
+/// The path MTU with which the kernel of `from` refuses a datagram of `size` bytes; `None` if it sends it.
 ///
 /// # Errors
-/// The socket fails otherwise.
+/// The socket fails in another way.
 pub fn refusing(from: &Host, to: &Host, size: usize) -> anyhow::Result<Option<u32>> {
     from.netns.run(|| {
         let v6 = to.address.is_ipv6();

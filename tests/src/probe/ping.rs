@@ -30,9 +30,9 @@ pub struct Ping {
     pub data: usize,
     /// TTL or hop limit; the kernel's default if `None`.
     pub hops: Option<u8>,
-    /// Whether it must not be fragmented.
+    /// True if it must not be fragmented.
     pub dont_fragment: bool,
-    /// How long an answer may take.
+    /// Time to wait for an answer.
     pub timeout: Duration,
 }
 
@@ -42,31 +42,31 @@ impl Default for Ping {
     }
 }
 
-/// What came back for one echo request.
+/// The answer to one echo request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// The reply with the data that was sent.
     Reply {
-        /// Who replied.
+        /// The sender of the reply.
         from: IpAddr,
     },
     /// A reply with other data.
     Corrupt,
     /// Time exceeded in transit.
     TimeExceeded {
-        /// Who says so.
+        /// The sender of the error.
         from: IpAddr,
     },
     /// Too big for the path.
     TooBig {
-        /// Who says so.
+        /// The sender of the error.
         from: IpAddr,
-        /// The MTU told, bytes.
+        /// The reported MTU, in bytes.
         mtu: u32,
     },
     /// Destination unreachable.
     Unreachable {
-        /// Who says so.
+        /// The sender of the error.
         from: IpAddr,
         /// The code.
         code: u8,
@@ -76,7 +76,7 @@ pub enum Answer {
         /// The error number.
         errno: i32,
     },
-    /// Nothing.
+    /// There was no answer.
     Silence,
 }
 
@@ -103,7 +103,7 @@ impl Pinger {
         if let Some(hops) = ping.hops {
             set_hops(&socket, v6, hops).context("set TTL")?;
         }
-        // The identifier tells apart concurrent pingers of one process and of several.
+        // The identifier distinguishes concurrent pingers of one process and of several.
         let id = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(257) ^ std::process::id() as u16;
         let data = (0..ping.data).map(|position| (position % 251) as u8).collect();
         Ok(Self { socket, to, ping, id, sequence: 0, data })
@@ -112,7 +112,7 @@ impl Pinger {
     /// Sends one request and waits for its answer.
     ///
     /// # Errors
-    /// The socket fails; what the network does is an [`Answer`].
+    /// The socket fails; faults of the network are an [`Answer`].
     pub fn ask(&mut self) -> anyhow::Result<Answer> {
         self.sequence = self.sequence.wrapping_add(1);
         let request = icmp::echo_request(self.to.is_ipv6(), self.id, self.sequence, &self.data, None);
@@ -162,7 +162,7 @@ pub fn once(from: &Netns, to: IpAddr, ping: Ping) -> anyhow::Result<Answer> {
     from.run(|| Pinger::new(to, ping)?.ask())
 }
 
-/// Sends `count` echo requests, `pace` apart, and returns how many were not replied to.
+/// Sends `count` echo requests, `pace` apart, and returns the number without reply.
 ///
 /// # Errors
 /// The namespace or the socket fails.
@@ -180,10 +180,10 @@ pub fn lost(from: &Netns, to: IpAddr, ping: Ping, count: u32, pace: Duration) ->
     })
 }
 
-/// `count` echo requests of `data` bytes must all be replied to.
+/// Sends `count` echo requests of `data` bytes, all of which must be replied to.
 ///
 /// # Errors
-/// One is not.
+/// A reply is missing.
 pub fn all_return(from: &Host, to: &Host, data: usize, count: u32) -> anyhow::Result<()> {
     let ping = Ping { data, timeout: Duration::from_secs(2), ..Ping::default() };
     from.netns.run(|| {

@@ -1,4 +1,4 @@
-//! Layer 4 protocols the datapath has never heard of.
+//! Layer 4 protocols that the datapath does not know.
 
 use std::{
     net::IpAddr,
@@ -12,19 +12,19 @@ use crate::wire::{ip, sctp};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How the layer 4 bytes that arrive compare with those sent.
+/// Comparison of the layer 4 bytes that arrive with those sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fidelity {
     /// Equal in every byte.
     Exact,
-    /// Equal but for ports, with a right checksum: what masquerade does.
+    /// Equal but for ports, with a correct checksum, as after masquerade.
     Ports,
 }
 
-/// An SCTP INIT and its INIT ACK; returns the bytes exchanged.
+/// Sends an SCTP INIT and returns an INIT ACK; returns the bytes exchanged.
 ///
 /// # Errors
-/// One of them does not arrive, or not as it was sent.
+/// A packet does not arrive, or is changed.
 pub fn sctp(client: &Host, server: &Host, fidelity: Fidelity) -> anyhow::Result<u64> {
     let init = sctp::init(40_000, 3868);
     let equal = |sent: &[u8], received: &[u8]| match fidelity {
@@ -37,10 +37,10 @@ pub fn sctp(client: &Host, server: &Host, fidelity: Fidelity) -> anyhow::Result<
     exchange(client, server, ip::SCTP, &init, answer, equal).context("SCTP")
 }
 
-/// A GRE packet there and another one back; returns the bytes exchanged.
+/// Sends a GRE packet there and another one back; returns the bytes exchanged.
 ///
 /// # Errors
-/// One of them does not arrive, or not as it was sent.
+/// A packet does not arrive, or is changed.
 pub fn gre(client: &Host, server: &Host) -> anyhow::Result<u64> {
     // No flags, version 0, an ethertype from the experimental range, then data.
     let packet = |data: &[u8]| [&[0, 0, 0x88, 0xb5][..], data].concat();

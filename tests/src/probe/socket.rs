@@ -1,4 +1,4 @@
-//! Sockets the standard library has no constructor for, wrapped in its types.
+//! Sockets for which the standard library has no constructor, wrapped in its types.
 
 use std::{
     io, mem,
@@ -11,7 +11,7 @@ use rustix::net::{
     AddressFamily, Protocol, RawProtocol, SocketFlags, SocketType, netdevice::name_to_index, socket_with,
 };
 
-/// How long one read waits.
+/// Time that one read waits.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A raw IP or packet socket.
@@ -70,7 +70,7 @@ impl Raw {
         self.0.send(frame).map(|_| ())
     }
 
-    /// The next packet until `end`, and where it came from.
+    /// The next packet until `end`, and its sender.
     pub fn receive<'a>(&self, buffer: &'a mut [u8], end: Instant) -> io::Result<Option<(&'a [u8], IpAddr)>> {
         loop {
             match self.0.recv_from(buffer) {
@@ -97,7 +97,7 @@ impl Raw {
     }
 }
 
-/// Lets a read that timed out, or an error that an ICMP message left on the socket, pass.
+/// Accepts a read that timed out, and an error that an ICMP message left on the socket.
 fn let_pass(error: io::Error) -> io::Result<()> {
     use io::ErrorKind as Kind;
     match error.kind() {
@@ -148,7 +148,7 @@ pub fn option(socket: &impl AsRawFd, level: i32, option: i32) -> io::Result<i32>
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether packets carry DF, whatever path MTU the kernel has learned: `true` sets it (probing), `false` never.
+/// Sets or clears DF, whatever path MTU the kernel has learned: `true` sets it (probing), `false` clears it.
 pub fn set_dont_fragment(socket: &impl AsRawFd, v6: bool, on: bool) -> io::Result<()> {
     // IP_PMTUDISC_PROBE is 3, IP_PMTUDISC_DONT 0, and the same for IPv6.
     let mode = if on { 3 } else { 0 };

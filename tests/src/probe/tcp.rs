@@ -11,32 +11,32 @@ use anyhow::{Context, bail, ensure};
 
 use super::Host;
 
-/// How long a stream may stand still.
+/// Time that a stream may stand still.
 const STALL: Duration = Duration::from_secs(15);
 const BUFFER: usize = 256 << 10;
 
-/// What a stream carried.
+/// The result of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// The client as the server saw it.
+    /// The client's address as the server saw it.
     pub peer: SocketAddr,
     /// Bytes in both directions together; every one arrived as it was sent.
     pub bytes: u64,
-    /// From connect to the end.
+    /// Time from connect to the end.
     pub took: Duration,
 }
 
 /// Sends `up` bytes from `client` to `server` and `down` bytes back; both sides compare count and digest.
 ///
 /// # Errors
-/// No connection, a stream that stands still, other bytes than were sent.
+/// There is no connection, the stream stands still, or bytes are changed.
 pub fn stream(client: &Host, server: &Host, up: u64, down: u64) -> anyhow::Result<Report> {
     let listener = server.netns.run(|| listen(server.address, 0))?;
     let port = listener.local_addr().context("read the listener's address")?.port();
     transfer(client, server, listener, SocketAddr::new(server.address, port), up, down)
 }
 
-/// [`stream`] to a server that listens at `port`, and that the client knows as `at`.
+/// As [`stream`], to a server that listens at `port` and that the client addresses as `at`.
 ///
 /// # Errors
 /// As [`stream`].
@@ -72,7 +72,7 @@ fn transfer(
 }
 
 fn listen(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
-    // The unspecified address: the same server serves whichever address of the host is asked for.
+    // The server listens on the unspecified address, and so serves every address of the host.
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let listener = TcpListener::bind((any, port)).context("listen")?;
@@ -80,7 +80,7 @@ fn listen(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Digests of what went up and what came down.
+/// Digests of the bytes in both directions.
 type Digests = (Digest, Digest);
 
 fn serve(listener: &TcpListener, up: u64, down: u64) -> anyhow::Result<(SocketAddr, Digests)> {
@@ -132,7 +132,7 @@ struct Digest {
 impl Digest {
     const EMPTY: Self = Self { bytes: 0, hash: 0xcbf2_9ce4_8422_2325 };
 
-    /// Takes in the next bytes, which begin at a multiple of 8 unless they are the last.
+    /// Adds the next bytes, which begin at a multiple of 8 unless they are the last.
     fn update(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {

@@ -9,10 +9,10 @@ use super::{
     ping::{Answer, Ping, Pinger},
 };
 
-/// Addresses on the way from `from` to `to`, the last one being who replied.
+/// Addresses of the routers from `from` to `to`, and last that of the host that replied.
 ///
 /// # Errors
-/// A hop is silent, or the destination is not reached in eight hops.
+/// A router does not answer, or the destination is not reached in eight hops.
 pub fn route(from: &Host, to: &Host) -> anyhow::Result<Vec<IpAddr>> {
     let mut hops = Vec::new();
     for ttl in 1..=8 {

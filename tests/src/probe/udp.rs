@@ -1,4 +1,4 @@
-//! Datagrams that come back as they went.
+//! Datagrams that are echoed unchanged.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -21,7 +21,7 @@ pub fn echo(client: &Host, server: &Host, sizes: &[usize]) -> anyhow::Result<u64
     exchange(client, server, &receiver, SocketAddr::new(server.address, port), sizes)
 }
 
-/// [`echo`] by a server that listens at `port`, and that the client knows as `at`.
+/// As [`echo`], by a server that listens at `port` and that the client addresses as `at`.
 ///
 /// # Errors
 /// As [`echo`].
@@ -88,7 +88,7 @@ fn ask(socket: &UdpSocket, to: SocketAddr, sizes: &[usize]) -> anyhow::Result<u6
     Ok(bytes)
 }
 
-/// The next datagram, whatever signals come meanwhile.
+/// The next datagram, even if signals arrive in between.
 fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
     loop {
         match socket.recv_from(buffer) {

@@ -13,26 +13,26 @@ use anyhow::{Context, bail};
 use super::{image, install_plugins, leftovers};
 use crate::{lab::Node, tool};
 
-/// A containerd that runs; it, its containers and its files go when this is dropped.
+/// A running containerd; it, its containers and its files are removed when this is dropped.
 #[derive(Debug)]
 pub struct Containerd {
-    /// The node it is on. A new boot id takes effect at the next start.
+    /// Its node. A new boot id takes effect at the next start.
     pub node: Node,
     directory: PathBuf,
     /// Name of the cgroup of its containers.
     pub(super) cgroup: String,
     process: Option<Child>,
-    /// Counts sandboxes: kubelet, too, tells a pod's next sandbox from its last by a number.
+    /// A counter of sandboxes: kubelet, too, numbers the sandboxes of a pod.
     pub(super) attempts: AtomicU64,
     /// Namespaces it made.
     pub(super) namespaces: Mutex<Vec<PathBuf>>,
 }
 
 impl Containerd {
-    /// Starts one on `node` of the lab `lab`, with the image in it.
+    /// Starts containerd on `node` of the lab `lab`, with the image in it.
     ///
     /// # Errors
-    /// It does not get ready.
+    /// containerd does not become ready.
     pub fn start(lab: &str, node: Node) -> anyhow::Result<Self> {
         install_plugins(&node)?;
         let name = format!("{lab}-{}-containerd", node.name);
@@ -56,16 +56,16 @@ impl Containerd {
         Ok(runtime)
     }
 
-    /// Where it listens.
+    /// The path of its socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.directory.join("sock")
     }
 
-    /// Kills it; its containers go on.
+    /// Kills it; its containers continue to run.
     ///
     /// # Errors
-    /// It was not running.
+    /// containerd was not running.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         let mut process = self.process.take().context("containerd does not run")?;
         process.kill().context("kill containerd")?;
@@ -75,7 +75,7 @@ impl Containerd {
     /// Starts it after [`Containerd::kill`] or [`Containerd::power_off`], and waits until it is ready.
     ///
     /// # Errors
-    /// It does not get ready: with its log.
+    /// It does not become ready; the error has its log.
     pub fn launch(&mut self) -> anyhow::Result<()> {
         let log = self.directory.join("log");
         let mut command = Command::new("containerd");
@@ -93,11 +93,10 @@ impl Containerd {
         bail!("containerd of {} does not get ready: {said}", self.node.name)
     }
 
-    /// Everything ends as when power is cut: containerd, its shims, containers and namespaces; of its files
-    /// those stay that are on disk.
+    /// Ends everything as a power cut does: containerd, its shims, containers and namespaces. Files on the disk stay.
     ///
     /// # Errors
-    /// It was not running.
+    /// containerd was not running.
     pub fn power_off(&mut self) -> anyhow::Result<()> {
         self.kill()?;
         self.end_containers();
@@ -116,7 +115,7 @@ impl Containerd {
         leftovers::remove_cgroups(&self.cgroup);
     }
 
-    /// Sockets of shims, which lie in a directory that no setting moves.
+    /// Sockets of shims; they are in a directory that no setting changes.
     fn shim_sockets(&self) -> Vec<PathBuf> {
         let tasks = self.directory.join("state/io.containerd.runtime.v2.task/k8s.io");
         let bundles = fs::read_dir(tasks).into_iter().flatten().flatten();
@@ -128,7 +127,7 @@ impl Containerd {
         let directory = self.directory.display();
         let cni = self.node.root.join("cni");
         let cni = cni.display();
-        // Without CAP_SYS_RESOURCE nobody's OOM score can be lowered.
+        // Without CAP_SYS_RESOURCE no OOM score can be lowered.
         format!(
             r#"version = 2
 root = "{directory}/root"
@@ -164,7 +163,7 @@ impl Drop for Containerd {
         }
         self.end_containers();
         let _ = fs::remove_dir_all(&self.directory);
-        // Directories that no setting moves; those that something else uses are not empty.
+        // Directories that no setting changes; those that something else uses are not empty.
         for shared in ["/run/containerd/s", "/run/containerd", "/var/lib/cni/results", "/var/lib/cni"] {
             let _ = fs::remove_dir(shared);
         }

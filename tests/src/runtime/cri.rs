@@ -1,4 +1,4 @@
-//! Pods through containerd's CRI, as kubelet has them.
+//! Pods through containerd's CRI, as kubelet makes them.
 
 use std::sync::{PoisonError, atomic::Ordering};
 
@@ -21,10 +21,10 @@ impl Containerd {
             .with_context(|| format!("containerd of {}", self.node.name))
     }
 
-    /// Whether runtime and network are ready.
+    /// Returns true if runtime and network are ready.
     ///
     /// # Errors
-    /// It does not answer.
+    /// containerd does not answer.
     pub fn is_ready(&self) -> anyhow::Result<bool> {
         let conditions = self.call("Status", &Message::new())?.message(1)?.messages(1)?;
         Ok(!conditions.is_empty() && conditions.iter().all(|condition| condition.number(2) == 1))
@@ -33,15 +33,15 @@ impl Containerd {
     /// Runs the pod `name`.
     ///
     /// # Errors
-    /// containerd's; what it then left of the pod is removed with the runtime.
+    /// An error of containerd; leftovers of the pod are removed with the runtime.
     pub fn run_pod(&self, name: &str) -> anyhow::Result<Pod> {
         self.run_pod_with(name, &[])
     }
 
-    /// [`Containerd::run_pod`] with TCP ports of the node (left) that lead to ports of the pod (right).
+    /// As [`Containerd::run_pod`], with TCP ports of the node (left) that lead to ports of the pod (right).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Containerd::run_pod`].
     pub fn run_pod_with(&self, name: &str, ports: &[(u16, u16)]) -> anyhow::Result<Pod> {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let mut config = self.pod_config(name, attempt);
@@ -87,10 +87,10 @@ impl Containerd {
         Ok(Told { netns: netns.into(), pid, addresses: addresses.collect::<Result<_, _>>()? })
     }
 
-    /// Runs `line` in the pod's container by its shell and returns what it prints.
+    /// Runs `line` in the pod's container by its shell and returns its output.
     ///
     /// # Errors
-    /// It fails: with what it said.
+    /// The command fails; the error has its output.
     pub fn exec(&self, pod: &Pod, line: &str) -> anyhow::Result<String> {
         let request =
             Message::new().text(1, &pod.container).text(2, "sh").text(2, "-c").text(2, line).number(3, 30);
@@ -103,7 +103,7 @@ impl Containerd {
     /// Ids of the sandboxes that are ready, and of all others.
     ///
     /// # Errors
-    /// containerd's.
+    /// An error of containerd.
     pub fn sandboxes(&self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         let items = self.call("ListPodSandbox", &Message::new())?.messages(1)?;
         let (ready, other): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.number(3) == READY);
@@ -114,14 +114,14 @@ impl Containerd {
     /// Stops the sandbox, which is the first DEL, and removes it, which is the second.
     ///
     /// # Errors
-    /// containerd's.
+    /// An error of containerd.
     pub fn remove_pod(&self, sandbox: &str) -> anyhow::Result<()> {
         let request = Message::new().text(1, sandbox);
         self.call("StopPodSandbox", &request)?;
         self.call("RemovePodSandbox", &request).map(drop)
     }
 
-    /// Removes what is left, for the end of a test.
+    /// Removes the pods that are left at the end of a test.
     pub(super) fn remove_all_pods(&self) {
         let (ready, other) = self.sandboxes().unwrap_or_default();
         for sandbox in ready.iter().chain(&other) {

@@ -13,7 +13,7 @@ use crate::tool;
 /// Calls `method` (`package.Service/Method`) of the server behind `socket`.
 ///
 /// # Errors
-/// No connection, or the server's error.
+/// There is no connection, or the server reports an error.
 pub fn call(socket: &Path, method: &str, request: &Message) -> anyhow::Result<Fields> {
     let mut command = Command::new("curl");
     command.args([
@@ -51,7 +51,7 @@ fn frame(message: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(framed)
 }
 
-/// Reads what curl printed: headers, an empty line, the framed message if all went well, trailers.
+/// Reads curl's output: headers, an empty line, the framed message if all went well, trailers.
 fn answer(printed: &[u8]) -> anyhow::Result<Fields> {
     let end = printed.windows(4).position(|window| window == b"\r\n\r\n").context("no end of the headers")?;
     let (headers, body) = (&printed[..end], &printed[end + 4..]);

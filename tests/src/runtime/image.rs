@@ -1,4 +1,4 @@
-//! A container image made on the spot from busybox, as no registry is asked for one.
+//! A container image made from busybox, so that no registry is needed.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::tool;
 
-/// What the image is called.
+/// The name of the image.
 pub const NAME: &str = "localhost/naru-e2e:1";
 const BUSYBOX: &str = "/bin/busybox";
 /// Programs of the image, all of them busybox.
@@ -46,7 +46,7 @@ pub fn archive(directory: &Path) -> anyhow::Result<PathBuf> {
     Ok(archive)
 }
 
-/// As images call it.
+/// The architecture's name in images.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

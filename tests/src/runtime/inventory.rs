@@ -1,4 +1,4 @@
-//! What a node holds of pods, looked at from three sides that must agree.
+//! A node's state of pods from three sources, which must agree.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -12,7 +12,7 @@ use crate::{lab::Node, tool};
 pub struct Inventory {
     /// Addresses that naru has assigned, each to one pod.
     pub assigned: BTreeSet<IpAddr>,
-    /// Addresses the datapath delivers to pods.
+    /// Addresses that the datapath delivers to pods.
     pub delivered: BTreeSet<IpAddr>,
     /// Host ends of pods' veths.
     pub veths: BTreeSet<String>,
@@ -21,10 +21,10 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Looks at `node`.
+    /// Reads the state of `node`.
     ///
     /// # Errors
-    /// Something cannot be read, or one address is there twice.
+    /// Something cannot be read, or an address occurs twice.
     pub fn of(node: &Node) -> anyhow::Result<Self> {
         let leases = node.naru_json("ipam list")?;
         let assigned = leases.as_array().into_iter().flatten().filter(|line| line["status"] == "ASSIGNED");
@@ -48,10 +48,10 @@ impl Inventory {
         })
     }
 
-    /// Whether it is exactly that of `pods`, given by their addresses.
+    /// Checks that the state is exactly that of `pods`, given by their addresses.
     ///
     /// # Errors
-    /// It is not: with what is held instead.
+    /// It is not; the error has the state.
     pub fn must_be_of<'a>(&self, pods: impl IntoIterator<Item = &'a [IpAddr]>) -> anyhow::Result<()> {
         let pods: Vec<_> = pods.into_iter().collect();
         let wanted = once_each("pods", pods.iter().flat_map(|addresses| addresses.iter().copied()))?;
@@ -63,7 +63,7 @@ impl Inventory {
     }
 }
 
-/// Whether an interface's name is that of a pod's host end: `naru` and 11 hexadecimal digits.
+/// Returns true if an interface's name is that of a pod's host end: `naru` and 11 hexadecimal digits.
 fn is_ours(name: &str) -> bool {
     name.strip_prefix("naru")
         .is_some_and(|rest| rest.len() == 11 && rest.chars().all(|digit| digit.is_ascii_hexdigit()))
@@ -79,7 +79,7 @@ fn address(value: &Value) -> Option<IpAddr> {
 
 fn ip(node: &Node, line: &str) -> anyhow::Result<Vec<Value>> {
     let text = tool::run(&node.open()?, &format!("ip -j {line}"))?;
-    // It prints nothing at all where there is nothing.
+    // `ip` prints nothing at all if there is no route.
     let text = if text.trim().is_empty() { "[]" } else { &text };
     serde_json::from_str(text).with_context(|| format!("node {}: ip -j {line}: {text}", node.name))
 }

@@ -1,4 +1,4 @@
-//! What a runtime that is killed leaves behind: processes, mounts, cgroups.
+//! Leftovers of a runtime that was killed: processes, mounts, cgroups.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use rustix::{
 use crate::tool;
 
 /// Kills every process that names a file below `directory` in its command line, and the children of each: the
-/// runtime's shims and monitors, and with them the containers. `directory` is this test's alone.
+/// runtime's shims and monitors, and with them the containers. `directory` belongs to this test alone.
 pub fn kill_processes(directory: &Path) {
     let found = processes(directory);
     let children = found.iter().flat_map(|pid| children(*pid));
@@ -49,7 +49,7 @@ pub fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// Whether it is there and more than a zombie.
+/// Returns true if the process exists and is not a zombie.
 fn runs(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
@@ -84,7 +84,7 @@ fn remove_cgroup(path: &Path) {
     for inner in entries.map(|entry| entry.path()).filter(|inner| inner.is_dir()) {
         remove_cgroup(&inner);
     }
-    // Its processes may be on their way out.
+    // Its processes may be ending just now.
     for _ in 0..50 {
         if !path.exists() || fs::remove_dir(path).is_ok() {
             return;

@@ -1,7 +1,7 @@
 //! Container runtimes as Debian ships them, on nodes of a lab.
 //!
-//! Each runs in its node's network namespace only, so that mounts, cgroups and bpffs stay in sight, with directories,
-//! sockets and cgroups of its own; whatever it started or mounted goes when it is dropped.
+//! Each runs in its node's network namespace only, so that mounts, cgroups and bpffs stay visible, with directories,
+//! sockets and cgroups of its own. Everything that it started or mounted is removed when it is dropped.
 
 pub mod containerd;
 pub mod cri;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::{cni, dist, lab::Node};
 
-/// Puts naru's plugins where `node`'s runtime looks for them.
+/// Installs naru's plugins in the directory in which `node`'s runtime looks for them.
 fn install_plugins(node: &Node) -> anyhow::Result<()> {
     let directory = node.root.join("cni/bin");
     for name in ["naru-cni", "naru-ipam", "loopback"] {
@@ -36,7 +36,7 @@ fn install_plugins(node: &Node) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has pods of `node` attached by naru and then by `plugin`, a reference plugin with this configuration.
+/// Configures pods of `node` to be attached by naru and then by `plugin`, a reference plugin with this configuration.
 ///
 /// # Errors
 /// naru's own list or the reference plugin is missing.
@@ -47,7 +47,7 @@ pub fn chain(node: &Node, plugin: &Value) -> anyhow::Result<()> {
     let mut first = cni::conf(node, &json!({}))?;
     let version = first.as_object_mut().and_then(|first| first.remove("cniVersion"));
     let list = json!({"cniVersion": version, "name": "chain", "plugins": [first, plugin]});
-    // Ahead of naru's own list.
+    // The name sorts before that of naru's own list.
     fs::write(node.root.join("cni/conf/00-chain.conflist"), list.to_string()).context("write the chain")
 }
 

@@ -1,4 +1,4 @@
-//! A pod as its runtime tells of it.
+//! A pod as its runtime describes it.
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -11,19 +11,19 @@ use crate::{netns::Netns, probe::Host};
 pub struct Pod {
     /// Its name.
     pub name: String,
-    /// `CNI_CONTAINERID`: of containerd the sandbox, of podman the container.
+    /// `CNI_CONTAINERID`: with containerd the sandbox, with podman the container.
     pub id: String,
     /// Its container.
     pub(super) container: String,
-    /// The file of its network namespace; not held open, which would keep the namespace when the pod is gone.
+    /// The file of its network namespace. It is not held open, which would keep the namespace alive after the pod.
     pub netns: PathBuf,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// The process with which it ends.
+    /// The process whose end is the pod's end.
     pub pid: i32,
 }
 
-/// What a runtime tells of a running pod.
+/// The runtime's description of a running pod.
 #[derive(Debug)]
 pub(super) struct Told {
     pub netns: PathBuf,
@@ -43,10 +43,10 @@ impl Pod {
         }
     }
 
-    /// It with its address of one family.
+    /// The pod as a host, with its address of one family.
     ///
     /// # Errors
-    /// It has none, or its namespace is gone.
+    /// The pod has none, or its namespace is gone.
     pub fn host(&self, v6: bool) -> anyhow::Result<Host> {
         let address = self.addresses.iter().copied().find(|address| address.is_ipv6() == v6);
         let address = address.with_context(|| format!("{}: no address of the family", self.name))?;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{cni, lab::Node, tool};
 
-/// podman's files and settings on a node; with its containers they go when this is dropped.
+/// podman's files and settings on a node; they and its containers are removed when this is dropped.
 #[derive(Debug)]
 pub struct Podman {
     node: Node,
@@ -29,7 +29,7 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// Sets one up on `node` of the lab `lab`, with the image in it.
+    /// Sets podman up on `node` of the lab `lab`, with the image in it.
     ///
     /// # Errors
     /// podman fails.
@@ -52,7 +52,7 @@ impl Podman {
     /// Runs a container.
     ///
     /// # Errors
-    /// podman's.
+    /// An error of podman.
     pub fn run_pod(&mut self, name: &str) -> anyhow::Result<Pod> {
         let parent = format!("/{}", self.cgroup);
         let id = self.run(&[
@@ -90,18 +90,18 @@ impl Podman {
         })
     }
 
-    /// Runs `line` in the pod's container by its shell and returns what it prints.
+    /// Runs `line` in the pod's container by its shell and returns its output.
     ///
     /// # Errors
-    /// It fails: with what it said.
+    /// The command fails; the error has its output.
     pub fn exec(&self, pod: &Pod, line: &str) -> anyhow::Result<String> {
         self.run(&["exec", &pod.container, "sh", "-c", line])
     }
 
-    /// `podman rm -f`.
+    /// Calls `podman rm -f`.
     ///
     /// # Errors
-    /// podman's.
+    /// An error of podman.
     pub fn remove_pod(&self, pod: &Pod) -> anyhow::Result<()> {
         self.run(&["rm", "--force", "--time", "0", &pod.container]).map(drop)
     }
@@ -164,7 +164,7 @@ impl Drop for Podman {
         leftovers::remove_cgroups(&self.cgroup);
         leftovers::remove_cgroups("libpod_parent");
         let _ = fs::remove_dir_all(&self.directory);
-        // Directories that no setting moves; those that something else uses are not empty.
+        // Directories that no setting changes; those that something else uses are not empty.
         for shared in ["/run/runc", "/var/lib/cni/results", "/var/lib/cni"] {
             let _ = fs::remove_dir(shared);
         }

@@ -1,4 +1,4 @@
-//! The few kinds of protobuf field that a container runtime's interface has, written and read without a schema.
+//! The few kinds of protobuf fields that a container runtime's interface uses, written and read without a schema.
 
 use anyhow::{Context, bail};
 
@@ -38,7 +38,7 @@ impl Message {
         self.bytes(field, &value.0)
     }
 
-    /// What goes over the wire.
+    /// The encoded message.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -74,7 +74,7 @@ impl Fields {
     /// Reads a message.
     ///
     /// # Errors
-    /// The bytes are none.
+    /// The bytes are not a message.
     pub fn read(mut bytes: &[u8]) -> anyhow::Result<Self> {
         let mut fields = Vec::new();
         while !bytes.is_empty() {
@@ -114,7 +114,7 @@ impl Fields {
     /// A message field; empty if it was left out.
     ///
     /// # Errors
-    /// It is no message.
+    /// The field is not a message.
     pub fn message(&self, field: u64) -> anyhow::Result<Self> {
         Ok(self.messages(field)?.pop().unwrap_or_default())
     }
@@ -122,7 +122,7 @@ impl Fields {
     /// A repeated message field.
     ///
     /// # Errors
-    /// One of them is no message.
+    /// A field is not a message.
     pub fn messages(&self, field: u64) -> anyhow::Result<Vec<Self>> {
         self.all_bytes(field).map(Self::read).collect()
     }

@@ -1,4 +1,4 @@
-//! Echo requests, and what comes back: replies and errors about them.
+//! Echo requests, their replies, and errors about them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,14 +11,14 @@ pub enum Message<'a> {
     Reply(&'a [u8]),
     /// Time exceeded in transit.
     TimeExceeded,
-    /// Fragmentation needed, or packet too big, with the MTU told.
+    /// Fragmentation needed, or packet too big, with the reported MTU.
     TooBig(u32),
     /// Destination unreachable for another reason, by code.
     Unreachable(u8),
 }
 
-/// An echo request without regard for its checksum if `addresses` is `None` (the kernel fills it in for ICMPv6
-/// on raw sockets); with it for a packet built wholly by hand.
+/// An echo request. If `addresses` is `None` it has no valid checksum (the kernel fills it in for ICMPv6 on raw
+/// sockets); else the packet is built wholly by hand, with its checksum.
 #[must_use]
 pub fn echo_request(
     v6: bool,
@@ -43,7 +43,7 @@ pub fn echo_request(
     message
 }
 
-/// Reads a message that concerns the echo request `id`: its sequence number and what is said about it.
+/// Reads a message that concerns the echo request `id`: returns its sequence number and the message.
 #[must_use]
 pub fn parse(v6: bool, message: &[u8], id: u16) -> Option<(u16, Message<'_>)> {
     let (kind, code) = (*message.first()?, *message.get(1)?);

@@ -1,4 +1,4 @@
-//! Packets as bytes, built by hand: an independent witness of what the datapath reads.
+//! Packets as bytes, built by hand: an independent witness of the datapath's parsing.
 
 pub mod checksum;
 pub mod ethernet;

@@ -2,7 +2,7 @@
 
 use super::checksum::crc32c;
 
-/// Where the checksum lies in the common header.
+/// Position of the checksum in the common header.
 const CHECKSUM: std::ops::Range<usize> = 8..12;
 const TAG: u32 = 0x6e61_7275;
 
@@ -41,7 +41,7 @@ fn sealed(source_port: u16, destination_port: u16, tag: u32, chunk: &[u8]) -> Ve
     packet
 }
 
-/// Whether the checksum of `packet` is right.
+/// Returns true if the checksum of `packet` is correct.
 #[must_use]
 pub fn is_valid(packet: &[u8]) -> bool {
     let mut cleared = packet.to_vec();
@@ -50,7 +50,7 @@ pub fn is_valid(packet: &[u8]) -> bool {
     crc32c(&cleared).to_le_bytes() == packet[CHECKSUM]
 }
 
-/// `packet` without what masquerade changes: ports and checksum.
+/// `packet` without the parts that masquerade changes: ports and checksum.
 #[must_use]
 pub fn beyond_ports(packet: &[u8]) -> Vec<u8> {
     [packet.get(4..8), packet.get(12..)].into_iter().flatten().flatten().copied().collect()

@@ -2,11 +2,11 @@ use std::{fs, process::Command};
 
 use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, tc::TcAttachOptions};
 use naru_abi::programs::{self, FROM_OVERLAY, FROM_POD, FROM_UNDERLAY, TO_OVERLAY, TO_POD};
-use naru_e2e::tool;
-use naru_node::datapath::{
+use naru_bpf::{
     AttachMode, Attachment, Error, Pins, PodFilters, Side, Sizes, attach, attach_pod, attachment, chains,
     detach, detach_others, has_strays, install, pod_filters, restore_pod,
 };
+use naru_e2e::tool;
 
 use crate::{foreign, kernel::has_tcx, node::Node};
 
@@ -350,7 +350,7 @@ fn several_uplinks_have_programs_beside_the_overlay_and_lose_them_one_by_one() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn the_chain_names_who_comes_before_ours_and_who_after() {
-    let names = |members: &[naru_node::datapath::Member]| -> Vec<String> {
+    let names = |members: &[naru_bpf::Member]| -> Vec<String> {
         members.iter().map(|member| member.name.clone()).collect()
     };
     let node = with_device();

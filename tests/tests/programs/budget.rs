@@ -9,7 +9,7 @@ use std::{
 use aya::maps::MapData;
 use aya_obj::{Object, generated::bpf_insn};
 use naru_abi::{maps, programs};
-use naru_node::datapath::object;
+use naru_bpf::object;
 
 use crate::{node::Node, verifier};
 

@@ -5,10 +5,8 @@ use aya::{
     programs::{ProgramInfo, SchedClassifier},
 };
 use naru_abi::{ABI_VERSION, maps, programs};
+use naru_bpf::{Datapath, Error, Pins, Sizes, install, install_object, installed_sizes, object, probe};
 use naru_e2e::tool;
-use naru_node::datapath::{
-    Datapath, Error, Pins, Sizes, install, install_object, installed_sizes, object, probe,
-};
 
 use crate::{
     node::{BpfFs, Node, unique},

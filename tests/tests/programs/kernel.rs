@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use naru_node::datapath::{ENCAPSULATION, TCX, probe};
+use naru_bpf::{ENCAPSULATION, TCX, probe};
 
 /// Whether there are tcx links (6.6).
 pub fn has_tcx() -> bool {

@@ -9,8 +9,8 @@ use aya::{maps::MapInfo, programs::ProgramInfo};
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 use naru_abi::{Hook, programs};
+use naru_bpf::{Pins, Sizes, install_object, object};
 use naru_e2e::dist;
-use naru_node::datapath::{Pins, Sizes, install_object, object};
 
 use crate::{
     node::Node,

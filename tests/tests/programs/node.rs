@@ -8,11 +8,11 @@ use std::{
 };
 
 use naru_abi::{ABI_VERSION, Config};
+use naru_bpf::{Datapath, Pins, Sizes, install};
 use naru_e2e::{
     netns::{Netns, Scratch},
     tool,
 };
-use naru_node::datapath::{Datapath, Pins, Sizes, install};
 use rustix::{
     mount::{MountFlags, UnmountFlags, mount, unmount},
     net::{AddressFamily, SocketType, netdevice::name_to_index, socket},

@@ -9,12 +9,12 @@ use naru_abi::{
     DropReason::{self, ForeignInnerSource, ForeignKey, ForeignOuterSource, NotForThisNode},
     Hook, Outcome, StackReason, Verdict,
 };
+use naru_bpf::{AttachMode, Side, attach};
 use naru_e2e::{
     netns::{Netns, Scratch},
     tool::{self, holds_within},
     wire::ethernet,
 };
-use naru_node::datapath::{AttachMode, Side, attach};
 
 use crate::{
     frames::Packet,
@@ -81,7 +81,7 @@ impl Tunnel {
         let datagram = ethernet::vxlan(vni, frame);
         let to = (self.underlay.local_node(), PORT);
         self.far().run(|| Ok(UdpSocket::bind((source, 0))?.send_to(&datagram, to)?)).unwrap();
-        holds_within(Duration::from_secs(2), || !ends().is_empty());
+        holds_within(Duration::from_secs(20), || !ends().is_empty());
         ends()
     }
 }

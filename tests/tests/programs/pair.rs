@@ -1,12 +1,12 @@
 //! Two nodes on one link, each with a pod: real packets from program to program, and from program to device.
 
 use naru_abi::{Config, Destination, Hook, Outcome, Prefix, RouteKind, RouteValue, Transport, features};
+use naru_bpf::{AttachMode, Side, attach};
 use naru_e2e::{
     offload::{Offload, switch},
     probe::Host,
     tool,
 };
-use naru_node::datapath::{AttachMode, Side, attach};
 
 use crate::{
     kernel::has_encapsulation,

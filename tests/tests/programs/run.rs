@@ -2,7 +2,7 @@
 
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use naru_abi::{Counter, Hook, Outcome, Verdict};
-use naru_node::datapath::{Stats, Total};
+use naru_bpf::{Stats, Total};
 
 use crate::node::Node;
 

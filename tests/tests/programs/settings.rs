@@ -8,7 +8,7 @@ use std::{
 
 use aya::maps::{Array, Map, MapData};
 use naru_abi::{Addr, CONFIG_SLOTS, Config, ConfigSlots, Hook::FromPod, features, maps};
-use naru_node::datapath::Pins;
+use naru_bpf::Pins;
 
 use crate::{
     kernel::has_encapsulation,

@@ -5,8 +5,8 @@ use naru_abi::{
     Verdict, features,
     pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS},
 };
+use naru_bpf::{Flows, Stats};
 use naru_e2e::wire::checksum::internet;
-use naru_node::datapath::{Flows, Stats};
 
 use crate::{
     cases::{Case, cases},

@@ -7,12 +7,12 @@ use std::{
 };
 
 use naru_abi::{Hook, Outcome, Verdict};
+use naru_bpf::{AttachMode, Datapath, attach_pod};
 use naru_e2e::{
     netns::{Netns, Scratch},
     probe::Host,
     tool,
 };
-use naru_node::datapath::{AttachMode, Datapath, attach_pod};
 
 use crate::{
     node::{Node, ip, unique},
@@ -64,7 +64,7 @@ impl LivePod {
         // The kernel makes even a NODAD address its own only later, from a work queue.
         let own = format!("local {} ", self.pod.address(Family::V6));
         let local = || tool::run(netns, "ip -6 route show table local").unwrap();
-        assert!(tool::holds_within(Duration::from_secs(5), || local().contains(&own)), "{own}: {}", local());
+        assert!(tool::holds_within(Duration::from_secs(20), || local().contains(&own)), "{own}: {}", local());
     }
 
     pub fn netns(&self) -> &Netns {

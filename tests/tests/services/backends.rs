@@ -1,6 +1,7 @@
 //! Servers that go: who keeps asking the Service gets another one.
 
 use std::{
+    cell::Cell,
     net::{SocketAddr, UdpSocket},
     panic::{self, AssertUnwindSafe},
     sync::atomic::{AtomicBool, Ordering},
@@ -13,10 +14,10 @@ use serde_json::json;
 
 use crate::world::{TARGET, Way, World, service};
 
-/// How soon the client must have another server.
+/// Time within which the client must have another server.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Answers every datagram with `word` until `done`.
+/// Answers every datagram with `word` and what it says until `done`.
 fn serve(host: &Host, word: &str, done: &AtomicBool) {
     let open = || {
         let socket = UdpSocket::bind((host.address, TARGET))?;
@@ -26,8 +27,8 @@ fn serve(host: &Host, word: &str, done: &AtomicBool) {
     let socket = host.netns.run(open).unwrap();
     let mut buffer = [0; 64];
     while !done.load(Ordering::Relaxed) {
-        if let Ok((_, from)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(word.as_bytes(), from);
+        if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&[word.as_bytes(), &buffer[..length]].concat(), from);
         }
     }
 }
@@ -36,22 +37,32 @@ fn serve(host: &Host, word: &str, done: &AtomicBool) {
 struct Client {
     socket: UdpSocket,
     to: SocketAddr,
+    /// Questions so far.
+    asked: Cell<u32>,
 }
 
 impl Client {
     fn new(host: &Host, to: SocketAddr) -> Self {
         let socket = host.netns.run(|| Ok(UdpSocket::bind((host.address, 0))?)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
-        Self { socket, to }
+        Self { socket, to, asked: Cell::new(0) }
     }
 
-    /// Who answers now; nobody if no answer comes from the address that was asked.
+    /// The server that answers now; none if no answer comes from the address that was asked. A late answer to an
+    /// earlier question does not count.
     fn ask(&self) -> Option<String> {
+        self.asked.set(self.asked.get() + 1);
+        let question = format!(" {}", self.asked.get());
         // An ICMP error about an earlier datagram may be waiting.
-        while self.socket.send_to(b"who?", self.to).is_err() {}
+        while self.socket.send_to(question.as_bytes(), self.to).is_err() {}
         let mut buffer = [0; 64];
-        let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
-        (from == self.to).then(|| String::from_utf8_lossy(&buffer[..length]).into_owned())
+        loop {
+            let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
+            let said = String::from_utf8_lossy(&buffer[..length]);
+            if let Some(word) = said.strip_suffix(&question) {
+                return (from == self.to).then(|| word.to_owned());
+            }
+        }
     }
 
     /// Keeps asking until `wanted` answers; how long that took.

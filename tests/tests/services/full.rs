@@ -7,11 +7,9 @@ use std::{
 };
 
 use naru_abi::{FlowKey, FlowValue};
+use naru_bpf::{Flows, Pins};
 use naru_e2e::{counters::Counters, kube_proxy::Proxy, probe::Host};
-use naru_node::{
-    datapath::{Flows, Pins},
-    symmetry,
-};
+use naru_node::symmetry;
 
 use crate::world::{TARGET, Way, World, service};
 

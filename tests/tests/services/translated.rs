@@ -22,7 +22,7 @@ const SIZES: [usize; 4] = [1, 1200, 4000, 8000];
 struct Case {
     client: &'static str,
     server: &'static str,
-    /// Whose address the server sees.
+    /// The client's address as the server sees it.
     seen_as: &'static str,
 }
 
@@ -70,7 +70,8 @@ fn talk(world: &World, v6: bool, case: &Case, at: SocketAddr) {
         .unwrap_or_else(|error| panic!("{}: {error:#}\n{}", about(), world.describe()));
     assert_eq!(report.peer.ip(), world.host(case.seen_as, v6).address, "{}", about());
     if case.client == "out" {
-        // Its fragments are as large as its own link; no router cuts them again, so it has to be told first (RFC 8200, 5).
+        // Its fragments are as large as its own link; no router cuts them again, so it has to be told first (RFC
+        // 8200, 5).
         let _ = udp::echo_by(&client, at, &server, TARGET, &[4000]);
     }
     udp::echo_by(&client, at, &server, TARGET, &SIZES)
@@ -92,7 +93,7 @@ fn node_ports_answer_from_outside_and_from_pods_of_either_node() {
     });
 }
 
-/// Whether a datagram to `at`, where nobody listens, comes back as refused.
+/// Returns true if a datagram to `at`, where nobody listens, comes back as refused.
 fn is_refused(world: &World, client: &str, at: SocketAddr) -> bool {
     let client = world.host(client, at.is_ipv6());
     let ask = || {

@@ -8,11 +8,11 @@ use naru_e2e::{
     probe::Host,
 };
 
-/// Where pods and nodes listen.
+/// The port on which pods and nodes listen.
 pub const TARGET: u16 = 8080;
 pub const NODE_PORT: u16 = 30_080;
 
-/// How packets go from node to node.
+/// The mode in which packets go from node to node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
     /// In the tunnel, encapsulated by its device.
@@ -90,7 +90,7 @@ impl World {
         self.serve(v6, &[of("WEB", "tcp"), of("DNS", "udp")]);
     }
 
-    /// What the nodes have recorded and counted, for the message of a failure.
+    /// The records and counters of the nodes, for the message of a failure.
     pub fn describe(&self) -> String {
         let of = |node: &Node, line| node.naru(line).unwrap_or_else(|error| format!("{error:#}"));
         let nodes = self.lab.nodes.iter();
@@ -98,7 +98,7 @@ impl World {
     }
 }
 
-/// Where clients find the Service.
+/// The address of the Service.
 pub fn service(v6: bool) -> SocketAddr {
     let ip: IpAddr = if v6 { "fd00:96::80" } else { "10.96.0.80" }.parse().unwrap();
     SocketAddr::new(ip, 80)

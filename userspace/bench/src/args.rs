@@ -33,6 +33,9 @@ pub struct BenchArgs {
     /// Compare with a run that --json has saved.
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
+    /// Measure nothing: report a run that --json has saved.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub saved: Option<PathBuf>,
     /// Report gates that are missed without failing.
     #[arg(long)]
     pub no_gates: bool,
@@ -51,19 +54,19 @@ pub struct BenchArgs {
     pub site: String,
 }
 
-/// How large stores and maps are made.
+/// The size of stores and maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Size {
     /// For two minutes in all.
     Short,
-    /// As far as gates need it.
+    /// Large enough for every gate.
     Normal,
-    /// As far as the design goes.
+    /// The largest that the design allows.
     Large,
 }
 
 impl BenchArgs {
-    /// How large stores and maps are made.
+    /// The size of stores and maps.
     #[must_use]
     pub fn size(&self) -> Size {
         match (self.large, self.short) {
@@ -79,7 +82,7 @@ impl BenchArgs {
         Duration::from_millis(self.cell.unwrap_or(if self.short { 200 } else { 400 }))
     }
 
-    /// What is sent.
+    /// The loads.
     #[must_use]
     pub fn loads(&self) -> &'static [Load] {
         if self.short { &Load::ON_ONE } else { &Load::ALL }

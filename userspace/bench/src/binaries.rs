@@ -1,4 +1,4 @@
-//! What is measured.
+//! The binaries that are measured.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Those of the running one's directory, and the reference plugins of `reference`.
+    /// Finds naru's binaries beside the running one, and the reference plugins in `reference`.
     ///
     /// # Errors
     /// One is not there.

@@ -1,10 +1,10 @@
-//! What a bench comes to: figures, each with its values and what it must reach.
+//! The results of a bench: figures, each with its values and its limit.
 
 use serde::{Deserialize, Serialize};
 
 use crate::spread::Spread;
 
-/// What a figure is about; one part of a bench makes the figures of a group.
+/// The subject of a figure; one part of a bench makes the figures of a group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum, Debug)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
@@ -37,18 +37,18 @@ impl Group {
     }
 }
 
-/// What a figure must reach.
+/// The gate and the goal of a figure.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug)]
 pub struct Limit {
-    /// Which side is good.
+    /// The good side.
     pub better: Better,
     /// Under it (over it, where less is better) the bench fails; `None` where there is a goal alone.
     pub gate: Option<f64>,
-    /// What is aimed at.
+    /// The value that is aimed at.
     pub goal: f64,
 }
 
-/// Which side is good.
+/// The good side of a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
@@ -58,7 +58,7 @@ pub enum Better {
     Less,
 }
 
-/// How a figure stands to its limit.
+/// The standing of a figure against its limit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Verdict {
     /// The gate is missed.
@@ -88,7 +88,7 @@ impl Limit {
         Self { better: Better::Less, gate: None, goal }
     }
 
-    /// How `value` stands to it.
+    /// The standing of `value` against this limit.
     #[must_use]
     pub fn verdict(&self, value: f64) -> Verdict {
         let reaches = |limit: f64| match self.better {
@@ -106,17 +106,17 @@ impl Limit {
 /// One measured thing.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
 pub struct Figure {
-    /// What it is about.
+    /// The subject.
     pub group: Group,
-    /// What it is, unique in its group.
+    /// The name, unique in its group.
     pub name: String,
-    /// What it is counted in: `ratio`, `ns`, `ms`, `transactions/s`, ...
+    /// The unit of the values: `ratio`, `ns`, `ms`, `transactions/s`, ...
     pub unit: String,
     /// Median and quartiles of the values.
     pub spread: Spread,
     /// One for each round.
     pub values: Vec<f64>,
-    /// What it must reach, if anything.
+    /// The limit, if the figure has one.
     pub limit: Option<Limit>,
 }
 
@@ -131,13 +131,13 @@ impl Figure {
         Some(Self { group, name: name.into(), unit: unit.to_owned(), spread, values, limit: None })
     }
 
-    /// The same with a limit.
+    /// This figure with a limit.
     #[must_use]
     pub fn limited(self, limit: Option<Limit>) -> Self {
         Self { limit, ..self }
     }
 
-    /// How it stands to its limit; `None` without one.
+    /// The standing of the median against the limit; `None` without one.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
         Some(self.limit?.verdict(self.spread.median))

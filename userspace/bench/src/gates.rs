@@ -1,4 +1,4 @@
-//! What must be reached, as data. The figures of traffic and programs come from the prototype's measurements (a ratio
+//! The gates, as data. The figures of traffic and programs come from the prototype's measurements (a ratio
 //! that good code reaches on any machine), those of plugins from what host-local takes.
 
 use crate::{figure::Limit, lanes, load::Load};
@@ -19,7 +19,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// What the ratio under `load` must reach.
+    /// The limit of the ratio under `load`.
     #[must_use]
     pub const fn limit(&self, load: Load) -> Option<Limit> {
         match load {
@@ -109,13 +109,13 @@ pub fn beside_host_local(used: u32) -> Option<Limit> {
 
 /// A store with many addresses in use, or with hardly any left, by an empty one.
 pub const FULL_STORE: Limit = Limit::at_most(1.5);
-/// A program with the most entries in its map by the same with the fewest: pods, then prefixes.
+/// A program with the most pods in its map by the same program with the fewest.
 pub const MORE_PODS: Limit = Limit::at_most(1.15);
-/// The same of prefixes.
+/// A program with the most prefixes by the same program with the fewest.
 pub const MORE_PREFIXES: Limit = Limit::at_most(1.6);
 /// Bytes of all maps with [`PODS`] pods.
 pub const MAPS: Limit = Limit::at_most(10e6);
-/// Resident bytes of the agent with [`PODS`] pods.
+/// Resident bytes of the agent with [`PODS`] pods, and at the peak of its start.
 pub const AGENT: Limit = Limit::at_most(20e6);
 /// Pods of the node whose memory is measured.
 pub const PODS: usize = 250;

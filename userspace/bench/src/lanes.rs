@@ -13,19 +13,19 @@ pub const VETH: &str = "veth";
 pub const BRIDGE_RULES: &str = "bridge+nf";
 /// A bridge on each node, joined by a vxlan device.
 pub const FLANNEL: &str = "flannel";
-/// The same with the rules of kube-proxy.
+/// A bridge on each node, joined by a vxlan device, with the rules of kube-proxy.
 pub const FLANNEL_RULES: &str = "flannel+nf";
 /// A bridge on each node, joined by routes.
 pub const HOST_GATEWAY: &str = "host-gw";
 /// naru between pods of one node.
 pub const SAME_NODE: &str = "naru, same node";
-/// The same with the rules of kube-proxy on the node.
+/// naru between pods of one node that has the rules of kube-proxy.
 pub const SAME_NODE_RULES: &str = "naru+nf, same node";
 /// naru between nodes, through the vxlan device.
 pub const DEVICE: &str = "naru, device";
 /// naru between nodes, in the tunnel by its own programs.
 pub const OWN: &str = "naru, own encapsulation";
-/// The same with the rules of kube-proxy on the nodes.
+/// naru's own encapsulation between nodes that have the rules of kube-proxy.
 pub const OWN_RULES: &str = "naru+nf, own encapsulation";
 /// naru between nodes, without a tunnel.
 pub const DIRECT: &str = "naru, direct";
@@ -55,7 +55,7 @@ pub const OWN_V6: &str = "naru, own encapsulation, IPv6";
 /// naru between nodes over IPv6, without a tunnel.
 pub const DIRECT_V6: &str = "naru, direct, IPv6";
 
-/// Which are also measured with two CPUs.
+/// The lanes that are also measured with two CPUs.
 const ON_TWO: [&str; 6] = [VETH, FLANNEL, HOST_GATEWAY, SAME_NODE, OWN, DIRECT];
 
 /// Two pods, and what lies between them.
@@ -67,13 +67,13 @@ pub struct Lane {
     pub pair: Pair,
     /// Namespaces of the two nodes, if there are two.
     pub nodes: Vec<String>,
-    /// What their uplinks behave as.
+    /// The wire that their uplinks imitate, if any.
     pub wire: Option<Wire>,
     loads: &'static [Load],
 }
 
 impl Lane {
-    /// Whether the lane is measured under `load`.
+    /// Returns true if the lane is measured under `load`.
     #[must_use]
     pub fn carries(&self, load: Load) -> bool {
         self.loads.contains(&load)
@@ -89,7 +89,7 @@ impl Lane {
         Self { name, wire: Some(wire), loads: &[Load::Stream], ..self.clone() }
     }
 
-    /// The same pods by their other addresses; one load shows whether the families differ.
+    /// This lane with the pods' IPv6 addresses; one load shows whether the families differ.
     fn in_v6(&self, name: &'static str) -> Option<Self> {
         let pair = Pair { address: self.pair.v6?, ..self.pair.clone() };
         Some(Self { name, pair, loads: &[Load::TcpRr], ..self.clone() })
@@ -135,7 +135,7 @@ pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) ->
     Ok(lanes)
 }
 
-/// The same nodes over a wire.
+/// Adds lanes between the same nodes over a wire.
 fn add_wires(lanes: &mut Vec<Lane>) {
     for (of, merging, plain) in [
         (FLANNEL, FLANNEL_WIRE, FLANNEL_PLAIN_WIRE),
@@ -149,7 +149,7 @@ fn add_wires(lanes: &mut Vec<Lane>) {
     }
 }
 
-/// The same pods over IPv6.
+/// Adds lanes between the same pods over IPv6.
 fn add_v6(lanes: &mut Vec<Lane>) {
     for (of, name) in [
         (VETH, VETH_V6),

@@ -1,4 +1,4 @@
-//! What a node with many pods holds: the maps in the kernel, and the agent.
+//! The memory of a node with many pods: the maps in the kernel, and the agent.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use aya::maps::MapData;
 use naru_abi::maps;
-use naru_node::datapath::Pins;
+use naru_bpf::Pins;
 use naru_sandbox::{netns, node};
 
 use crate::{
@@ -56,24 +56,26 @@ pub fn measure(site: &Site, binaries: &Binaries, progress: &mut Progress) -> any
     command.arg("agent").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let agent = netns::inside(candidate.node(), || Ok(Agent(command.spawn().context("run naru agent")?)))?;
     thread::sleep(SETTLE);
-    let resident = resident(agent.0.id())?;
-    let maps = all_maps(&Pins::new(&node::paths(&root)))?;
+    let (resident, peak) = (held_by(agent.0.id(), "VmRSS:")?, held_by(agent.0.id(), "VmHWM:")?);
+    let maps = all_maps(&node::paths(&root).pins())?;
     progress.step()?;
     let pods = gates::PODS;
     let figure = |name, value: u64, limit| {
         let figure = Figure::new(Group::Memory, format!("{name}, {pods} pods"), "bytes", vec![value as f64]);
         figure.map(|figure| figure.limited(Some(limit)))
     };
-    Ok([figure("maps", maps, gates::MAPS), figure("agent, resident", resident, gates::AGENT)]
-        .into_iter()
-        .flatten()
-        .collect())
+    let figures = [
+        figure("maps", maps, gates::MAPS),
+        figure("agent, resident", resident, gates::AGENT),
+        figure("agent, at the peak", peak, gates::AGENT),
+    ];
+    Ok(figures.into_iter().flatten().collect())
 }
 
-/// Resident bytes of a process.
-fn resident(process: u32) -> anyhow::Result<u64> {
+/// Bytes of a process that the line `key` of its status tells.
+fn held_by(process: u32, key: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).context("the agent is gone")?;
-    let kilobytes = number_after(&status, "VmRSS:").context("the agent has ended")?;
+    let kilobytes = number_after(&status, key).context("the agent has ended")?;
     Ok(kilobytes * 1024)
 }
 

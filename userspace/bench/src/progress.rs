@@ -1,4 +1,4 @@
-//! What a bench is doing, on a terminal; and whether someone wants it to end.
+//! The progress of a bench on a terminal, and the wish of a signal that it ends.
 
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -92,7 +92,7 @@ impl Drop for Progress {
     }
 }
 
-/// Whether someone wants the bench to end.
+/// Returns true if a signal has asked the bench to end.
 #[must_use]
 pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)

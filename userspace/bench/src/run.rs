@@ -22,8 +22,13 @@ use crate::{
 /// Something cannot be measured, or a file not be written.
 pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let before = args.against.as_deref().map(report::load).transpose()?;
-    // What fails when it is cut off is not the reason.
-    let run = measure(args).map_err(|error| if is_interrupted() { anyhow!("interrupted") } else { error })?;
+    let run = match &args.saved {
+        Some(file) => report::load(file)?,
+        // What fails when it is cut off is not the reason.
+        None => {
+            measure(args).map_err(|error| if is_interrupted() { anyhow!("interrupted") } else { error })?
+        }
+    };
     print!("{}", report::table(&run));
     if let Some(before) = &before {
         print!("\n{}", report::changes(&run, before));

@@ -1,4 +1,4 @@
-//! Where a bench has its namespaces and files, all found by one name: what a killed run left goes with the next.
+//! The namespaces and files of a bench, all found by one name: the next run removes what a killed one left.
 
 use std::{
     fs::{self, File},

@@ -24,7 +24,7 @@ impl Spread {
         })
     }
 
-    /// Whether neither median lies within the other's spread.
+    /// Returns true if neither median lies within the other's spread.
     #[must_use]
     pub fn is_apart_from(&self, other: &Self) -> bool {
         let within = |value: f64, spread: &Self| (spread.low..=spread.high).contains(&value);

@@ -14,18 +14,18 @@ use crate::{
     site::Site,
 };
 
-/// How traffic is measured.
+/// The plan of a measurement of traffic.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Comparisons with one of these in a name; all if there is none.
     pub lanes: Vec<String>,
-    /// What is sent; where there is one CPU only, nothing between two.
+    /// The loads; those between two CPUs are left out where there is one.
     pub loads: &'static [Load],
     /// Each lane once a round under each load.
     pub rounds: u32,
     /// Length of a cell.
     pub cell: Duration,
-    /// Where everything runs.
+    /// The CPU that everything runs on.
     pub cpu: Cpu,
 }
 
@@ -43,7 +43,7 @@ impl Plan {
     }
 }
 
-/// What came out.
+/// The results.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Ratios, then rates.
@@ -92,7 +92,7 @@ pub fn measure(
     Ok(Measured { figures, notes: notes(plan.cpu, least) })
 }
 
-/// What a reader of the figures should know.
+/// Notes for whoever reads the figures.
 fn notes(cpu: Cpu, least_share: f64) -> Vec<String> {
     let mut notes = Vec::new();
     if !hosts::has_bridge_nf() {

@@ -1,40 +1,37 @@
-use std::{net::IpAddr, path::PathBuf};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Why there is no cluster to follow.
-#[derive(Debug, thiserror::Error)]
+/// The reasons for which there is no cluster to follow. A place is text in the source's own terms:
+/// `/etc/naru/cluster.toml:3: node.blocks`.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The file is not there or not readable.
-    #[error("{}: {source}", file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+    /// The source is not there, or does not answer.
+    #[error("{place}: {reason}")]
+    Unreachable {
+        /// The source, or the part of it that was asked.
+        place: String,
+        /// The words of the system or the server.
+        reason: String,
     },
-    /// The file says something that cannot be.
-    #[error("{}:{line}: {key}: {problem}", file.display())]
+    /// The source says something that cannot be.
+    #[error("{place}: {problem}")]
     Invalid {
-        /// The file.
-        file: PathBuf,
-        /// Line of the value, from 1.
-        line: usize,
-        /// The key whose value it is, `node.blocks` for a key of a table.
-        key: String,
-        /// What is wrong with it.
+        /// The value, as a person finds it.
+        place: String,
+        /// The error in it.
         problem: Problem,
     },
 }
 
-/// What is wrong with a value.
+/// The fault of a value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Problem {
-    /// Not TOML, an unknown key, a missing key or a value of another type, in the parser's words.
+    /// Not of the source's form: an unknown key, a missing key or a value of another type, in its parser's words.
     #[error("{0}")]
-    Syntax(String),
-    /// The file names no node.
-    #[error("no [[node]] is there")]
+    Malformed(String),
+    /// The cluster has no node.
+    #[error("the cluster has no node")]
     NoNodes,
     /// A list that needs an entry has none.
     #[error("the list is empty")]
@@ -60,14 +57,14 @@ pub enum Problem {
     #[error("`{0}` is not a node name: 1 to 253 letters, digits, `.`, `-` or `_`")]
     BadName(String),
     /// Two nodes of one name.
-    #[error("node {0} is there twice")]
+    #[error("duplicate node {0}")]
     DuplicateName(String),
     /// An address is there twice.
     #[error("{address} is an address of node {owner} already")]
     DuplicateAddress {
         /// The address.
         address: IpAddr,
-        /// Whose it is.
+        /// Its owner.
         owner: String,
     },
     /// Two networks of one list share addresses.
@@ -85,7 +82,7 @@ pub enum Problem {
         block: IpNet,
         /// The earlier one.
         other: IpNet,
-        /// Whose the earlier one is.
+        /// The owner of the earlier one.
         owner: String,
     },
     /// A block lies in none of `ranges`.

@@ -1,16 +1,14 @@
-//! Where nodes and blocks are agreed. Today that is a file, `cluster.toml`; etcd and Kubernetes come behind [`Source`].
+//! The agreement on nodes and blocks. Today that is a file, `cluster.toml`; etcd and Kubernetes come behind
+//! [`Source`].
 //!
-//! A file is read as it was written (`raw`), then turned into a [`naru_core::cluster::ClusterSpec`] in one
-//! conversion with every default and every cross-check: whatever leaves this crate is consistent.
+//! A [`Source`] delivers [`View`]s; the cluster in a view is whole and consistent, whatever the source is made of.
+//! [`conformance`] holds what every source must do, for the tests of each.
 
-mod convert;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
-mod networks;
-mod nodes;
-mod position;
-mod raw;
+pub mod file;
 mod source;
 
-pub use convert::parse;
 pub use error::{ClusterError, Problem};
-pub use source::{FileSource, Source};
+pub use source::{Following, Revision, Source, View};

@@ -9,7 +9,10 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use naru_cluster::{ClusterError, FileSource, Source, parse};
+use naru_cluster::{
+    ClusterError,
+    file::{load, parse},
+};
 use naru_core::cluster::{ClusterSpec, Encapsulation, Routing, TunnelSpec};
 
 const GOOD: &str = r#"ranges = ["10.32.0.0/12", "fd10:32::/48"]
@@ -110,7 +113,7 @@ fn every_mistake_is_named_with_its_line_and_key() {
         ("[\"10.32.0.0/12\", \"fd10:32::/48\"]", "[]", "cluster.toml:1: ranges: the list is empty"),
         ("\"node2\"", "\"\"", "cluster.toml:5: node.name: `` is not a node name"),
         ("\"node2\"", "\"a b\"", "cluster.toml:5: node.name: `a b` is not a node name"),
-        ("\"node2\"", "\"node1\"", "cluster.toml:10: node.name: node node1 is there twice"),
+        ("\"node2\"", "\"node1\"", "cluster.toml:10: node.name: duplicate node node1"),
         ("name = \"node2\"\n", "", "cluster.toml:4: node: missing field `name`"),
         ("198.51.100.2", "198.51.100", "cluster.toml:6: node.addresses: `198.51.100` is not an address"),
         (
@@ -185,13 +188,12 @@ fn a_file_cut_at_any_byte_is_an_error_or_a_cluster_but_never_a_panic() {
 #[test]
 fn a_file_without_a_node_is_refused() {
     let error = read("ranges = [\"10.0.0.0/8\"]\n").unwrap_err().to_string();
-    assert!(error.ends_with("no [[node]] is there"), "{error}");
+    assert!(error.ends_with("the cluster has no node"), "{error}");
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    let source = FileSource { path: "/nonexistent/cluster.toml".into() };
-    let error = source.load().unwrap_err().to_string();
+    let error = load(Path::new("/nonexistent/cluster.toml")).unwrap_err().to_string();
     assert!(error.starts_with("/nonexistent/cluster.toml: "), "{error}");
 }
 

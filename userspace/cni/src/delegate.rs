@@ -1,4 +1,4 @@
-//! What another plugin that we ran answered.
+//! Results and errors of another plugin that naru-cni ran.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::{
     error::{Code, Error},
     result::CniResult,
-    version::Version,
+    version::{UnknownVersion, Version},
 };
 
-/// An error object; the version it comes in does not matter.
+/// An error object; its version does not matter.
 #[derive(Deserialize)]
 struct Wire {
     code: u32,
@@ -19,25 +19,25 @@ struct Wire {
     details: String,
 }
 
-/// The result of the IPAM plugin `plugin`, in whichever version it says it is; `asked` where it says none.
+/// The result of the IPAM plugin `plugin`, in the version that it names, else in `asked`.
 ///
 /// # Errors
-/// Code 6 naming the plugin, where it is no result or holds no address.
+/// Code 6 with the plugin's name, if the output is no result or holds no address.
 pub fn delegate_result(plugin: &str, asked: Version, stdout: &[u8]) -> Result<CniResult, Error> {
-    let wrong = |why: String| Error::new(Code::Decode, format!("ipam {plugin}: its result: {why}"));
+    let wrong = |why: String| Error::new(Code::Decode, format!("ipam {plugin}: invalid result: {why}"));
     let value: Value = serde_json::from_slice(stdout).map_err(|why| wrong(why.to_string()))?;
     let version = match value.get("cniVersion").and_then(Value::as_str) {
         None | Some("") => asked,
-        Some(text) => text.parse().map_err(|why: Error| wrong(why.msg))?,
+        Some(text) => text.parse().map_err(|why: UnknownVersion| wrong(why.to_string()))?,
     };
     let result = CniResult::parse(version, value).map_err(wrong)?;
     if result.ips.is_empty() {
-        return Err(wrong("it gave no address".to_owned()));
+        return Err(wrong("no address".to_owned()));
     }
     Ok(result)
 }
 
-/// The error of the IPAM plugin `plugin`, which failed: its own code and words where it gave any.
+/// The error of the IPAM plugin `plugin`, which failed: its own code and message if it gave any.
 #[must_use]
 pub fn delegate_error(plugin: &str, stdout: &[u8], status: &str) -> Error {
     match serde_json::from_slice::<Wire>(stdout) {
@@ -76,7 +76,7 @@ mod tests {
         for stdout in [&b""[..], b"{}", b"[]", br#"{"cniVersion":"9.0.0"}"#, br#"{"cniVersion":"1.0.0"}"#] {
             let error = delegate_result("host-local", Version::V1_0_0, stdout).unwrap_err();
             assert_eq!(error.code, Code::Decode);
-            assert!(error.msg.starts_with("ipam host-local: its result: "), "{}", error.msg);
+            assert!(error.msg.starts_with("ipam host-local: invalid result: "), "{}", error.msg);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
     pod_args::PodArgs,
 };
 
-/// The interface of a container that a call is about.
+/// The interface of a container that a call concerns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
     /// `CNI_CONTAINERID`.
@@ -16,28 +16,28 @@ pub struct Target {
     pub args: PodArgs,
 }
 
-/// What the runtime wants, from its environment variables.
+/// The runtime's command, from its environment variables.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {
     /// Attach the target in the namespace at the path.
     Add(Target, PathBuf),
     /// Detach the target; the namespace may be gone.
     Del(Target, Option<PathBuf>),
-    /// Say whether the target is still as ADD left it.
+    /// Check that the target is still as ADD left it.
     Check(Target, PathBuf),
-    /// Remove what the listed attachments do not need.
+    /// Remove everything that the listed attachments do not need.
     Gc,
-    /// Say whether an ADD could be served.
+    /// Tell if an ADD could be served.
     Status,
-    /// Say which versions are spoken.
+    /// List the supported versions.
     Version,
 }
 
 impl Call {
-    /// Reads and checks the variables the command needs; others may hold anything.
+    /// Reads and checks the variables that the command needs; others may hold anything.
     ///
     /// # Errors
-    /// Code 4, naming the variable.
+    /// Code 4 with the variable's name.
     pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let text = |name: &str| match variable(name).unwrap_or_default().into_string() {
             Ok(text) => Ok(text),
@@ -55,7 +55,7 @@ impl Call {
         let args = || PodArgs::parse(&text("CNI_ARGS")?);
         match text("CNI_COMMAND")?.as_str() {
             "ADD" => Ok(Self::Add(target(args()?)?, needed()?)),
-            // Whatever CNI_ARGS holds, what was attached must go.
+            // DEL must succeed whatever CNI_ARGS holds.
             "DEL" => Ok(Self::Del(target(args().unwrap_or_default())?, netns()?)),
             "CHECK" => Ok(Self::Check(target(args()?)?, needed()?)),
             "GC" => Ok(Self::Gc),
@@ -67,7 +67,8 @@ impl Call {
     }
 }
 
-/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`, as the specification demands of container ids and network names.
+/// Returns true if `text` matches `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`, as the specification demands of container ids and
+/// network names.
 pub(crate) fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())

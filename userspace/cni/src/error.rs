@@ -2,14 +2,14 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::version::Version;
+use crate::version::{UnknownVersion, Version};
 
-/// What an error means to the runtime; numbers below 100 are the specification's ("Error" section).
+/// The meaning of an error to the runtime; numbers below 100 are the specification's (section "Error").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Code {
-    /// `cniVersion` is none of ours.
+    /// The `cniVersion` is not supported.
     IncompatibleVersion,
-    /// A field that we do not support; the message holds its key and value.
+    /// A field is not supported; the message holds its key and value.
     UnsupportedField,
     /// The container is unknown or does not exist; the runtime need not clean up.
     UnknownContainer,
@@ -33,13 +33,13 @@ pub enum Code {
     Detach,
     /// CHECK: the attachment is not as ADD left it.
     NotAsAttached,
-    /// GC: part of what is stale could not be removed.
+    /// GC: some leftovers could not be removed.
     Garbage,
-    /// Another plugin's code, passed on.
+    /// The code of another plugin, passed on.
     Delegate(u32),
 }
 
-/// The codes with their numbers; those from 100 on are our own.
+/// The codes with their numbers; those from 100 on are naru's own.
 const NUMBERS: [(Code, u32); 14] = [
     (Code::IncompatibleVersion, 1),
     (Code::UnsupportedField, 2),
@@ -67,7 +67,7 @@ impl Code {
         }
     }
 
-    /// What another plugin's number means; its own codes, from 100 on, are not ours.
+    /// The meaning of another plugin's number; its own codes, from 100 on, are not ours.
     #[must_use]
     pub fn of_delegate(number: u32) -> Self {
         let known = NUMBERS.iter().find(|(_, known)| *known == number && number < 100);
@@ -75,14 +75,14 @@ impl Code {
     }
 }
 
-/// An error as the runtime reads it from standard output.
+/// An error, as the runtime reads it from standard output.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub struct Error {
-    /// What it means to the runtime.
+    /// Its meaning to the runtime.
     pub code: Code,
-    /// One line that names the thing.
+    /// One line that names the subject.
     pub msg: String,
-    /// What else helps, may be empty.
+    /// Further details; may be empty.
     pub details: String,
 }
 
@@ -90,6 +90,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.msg)?;
         if self.details.is_empty() { Ok(()) } else { write!(f, " ({})", self.details) }
+    }
+}
+
+impl From<UnknownVersion> for Error {
+    fn from(unknown: UnknownVersion) -> Self {
+        let all = Version::ALL.map(Version::as_str).join(", ");
+        Self::new(Code::IncompatibleVersion, unknown.to_string()).with_details(format!("supported: {all}"))
     }
 }
 
@@ -110,7 +117,7 @@ impl Error {
         Self { code, msg: msg.into(), details: String::new() }
     }
 
-    /// An invalid configuration.
+    /// The error for an invalid configuration.
     pub(crate) fn conf(msg: impl Into<String>) -> Self {
         Self::new(Code::InvalidConfig, msg)
     }
@@ -121,7 +128,7 @@ impl Error {
         Self { details: details.into(), ..self }
     }
 
-    /// The same error, which says of which version's configuration it complains, if it complains of one.
+    /// The same error with the version of the configuration, if the error concerns the configuration.
     #[must_use]
     pub fn in_version(self, version: Version) -> Self {
         let is_about_conf = matches!(self.code, Code::UnsupportedField | Code::InvalidConfig);
@@ -131,7 +138,7 @@ impl Error {
         }
     }
 
-    /// The JSON object that goes to standard output; `version` is the configuration's, as far as it is known.
+    /// The JSON object for standard output; `version` is the configuration's, if it is known.
     #[must_use]
     pub fn to_json(&self, version: Option<Version>) -> String {
         let wire = Wire {
@@ -155,6 +162,13 @@ mod tests {
             assert_eq!(Code::of_delegate(number).number(), number);
         }
         assert_eq!(Code::of_delegate(100), Code::Delegate(100));
+    }
+
+    #[test]
+    fn an_unknown_version_is_incompatible_and_those_supported_are_listed() {
+        let error = Error::from("9.9.9".parse::<Version>().unwrap_err());
+        assert_eq!(error.code, Code::IncompatibleVersion);
+        assert!(error.details.starts_with("supported: 0.1.0, 0.2.0"), "{}", error.details);
     }
 
     #[test]

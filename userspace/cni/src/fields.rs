@@ -1,4 +1,4 @@
-//! Reading a JSON object field by field, so that every complaint names its field.
+//! A JSON object that is read field by field, so that every error names its field.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 
-/// An object of the configuration and where it was found.
+/// An object of the configuration, with its path.
 pub(crate) struct Fields {
     path: String,
     map: Map<String, Value>,
@@ -20,7 +20,7 @@ impl Fields {
         Self { path: String::new(), map, ignore_case: false }
     }
 
-    /// The same object, matching keys as Go's decoder does when their case differs.
+    /// The same object, with keys that match in any case, as in Go's decoder.
     pub(crate) fn ignoring_case(self) -> Self {
         Self { ignore_case: true, ..self }
     }
@@ -30,7 +30,7 @@ impl Fields {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// The complaint `why` about `key`.
+    /// The error `why` about `key`.
     pub(crate) fn error(&self, key: &str, why: impl Display) -> Error {
         Error::conf(format!("{}: {why}", self.path_of(key)))
     }
@@ -47,7 +47,7 @@ impl Fields {
         self.map.get(key)
     }
 
-    /// Whether `key` holds anything but null.
+    /// Returns true if `key` holds anything but null.
     pub(crate) fn value_is_set(&self, key: &str) -> bool {
         self.map.get(key).is_some_and(|value| !value.is_null())
     }
@@ -63,13 +63,13 @@ impl Fields {
         serde_json::from_value(value).map(Some).map_err(|why| self.error(key, why))
     }
 
-    /// The object at `key` in its own type, unknown keys ignored.
+    /// The object at `key` as a type of its own; unknown keys are ignored.
     pub(crate) fn take_object<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let Some(object) = self.object(key)? else { return Ok(None) };
         serde_json::from_value(Value::Object(object.map)).map(Some).map_err(|why| self.error(key, why))
     }
 
-    /// The string at `key`, which must be non-empty where it counts, parsed.
+    /// The string at `key`, parsed; it must not be empty.
     pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let Some(text) = self.take::<String>(key)?.filter(|text| !text.is_empty()) else { return Ok(None) };
         text.parse().map(Some).map_err(|why| self.error(key, format_args!("{text:?}: {why}")))
@@ -112,7 +112,7 @@ impl Fields {
         }
     }
 
-    /// Refuses whatever was not taken.
+    /// Refuses the keys that were not taken.
     pub(crate) fn refuse_rest(self) -> Result<(), Error> {
         match self.map.iter().find(|(_, value)| !value.is_null()) {
             Some((key, value)) => Err(Error::new(
@@ -124,7 +124,7 @@ impl Fields {
     }
 }
 
-/// The field at `key`, or the complaint that it is missing.
+/// The field at `key`, or the error that it is missing.
 pub(crate) fn required<T>(fields: &Fields, key: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| fields.error(key, "missing"))
 }

@@ -1,9 +1,9 @@
-//! The Container Network Interface as data: what a runtime sends (environment and standard input) and what it
-//! reads back (results and errors), in every published version's own shape.
+//! The Container Network Interface as data: the input from a runtime (environment and standard input) and the output
+//! to it (results and errors), in the shape of every published version.
 //!
-//! Pure: no file, no environment and no process is touched here; callers hand in bytes and variables.
-//! Source: the CNI specification, <https://github.com/containernetworking/cni/blob/main/SPEC.md>, and its older
-//! versions under `spec-v<N>` tags.
+//! The crate is pure: it touches no file, no environment and no process; callers pass bytes and variables. Source:
+//! the CNI specification, <https://github.com/containernetworking/cni/blob/main/SPEC.md>, and its older versions
+//! under `spec-v<N>` tags.
 
 mod conf;
 mod delegate;
@@ -24,4 +24,4 @@ pub use error::{Code, Error};
 pub use pod_args::PodArgs;
 pub use reply::{read_stdin, version_reply};
 pub use result::{CniResult, Dns, Interface, Ip, Route};
-pub use version::Version;
+pub use version::{UnknownVersion, Version};

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use crate::error::{Code, Error};
 
-/// `CNI_ARGS`: who the pod is, as orchestrators tell it, and what it asks for.
+/// `CNI_ARGS`: the identity of the pod, as orchestrators pass it, and its requests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PodArgs {
     /// `K8S_POD_NAMESPACE`, may be empty.
@@ -11,9 +11,9 @@ pub struct PodArgs {
     pub name: String,
     /// `K8S_POD_UID`, may be empty.
     pub uid: String,
-    /// `IP`: addresses the caller asks for, without prefix length.
+    /// `IP`: requested addresses, without prefix lengths.
     pub ips: Vec<IpAddr>,
-    /// `MAC`: the hardware address the caller asks for.
+    /// `MAC`: the requested hardware address.
     pub mac: Option<[u8; 6]>,
 }
 
@@ -21,7 +21,7 @@ impl PodArgs {
     /// Reads `KEY=VALUE;KEY=VALUE`.
     ///
     /// # Errors
-    /// A pair without `=`, an unknown key where `IgnoreUnknown` is not set, an unreadable address.
+    /// A pair has no `=`, a key is unknown and `IgnoreUnknown` is not set, or an address cannot be read.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let pairs: Vec<(&str, &str)> = text
             .split(';')
@@ -53,7 +53,7 @@ impl PodArgs {
         Ok(true)
     }
 
-    /// `namespace/name`, the name alone, or nothing where the caller named no pod.
+    /// `namespace/name`, the name alone, or nothing if the caller named no pod.
     #[must_use]
     pub fn pod(&self) -> String {
         match (self.namespace.as_str(), self.name.as_str()) {
@@ -63,7 +63,7 @@ impl PodArgs {
     }
 }
 
-/// The address of `10.0.0.5` or `10.0.0.5/24`.
+/// Reads the address of `10.0.0.5` or `10.0.0.5/24`.
 pub(crate) fn address(text: &str) -> Result<IpAddr, Error> {
     let host = text.split_once('/').map_or(text, |(host, _)| host);
     host.trim().parse().map_err(|why| invalid(format!("IP {text:?}: {why}")))
@@ -76,12 +76,12 @@ pub(crate) fn mac(text: &str) -> Result<[u8; 6], String> {
     for byte in &mut bytes {
         let part = parts.next().filter(|part| part.len() == 2 && !part.starts_with('+'));
         let value = part.and_then(|part| u8::from_str_radix(part, 16).ok());
-        *byte = value.ok_or_else(|| format!("{text:?} is no hardware address of six bytes"))?;
+        *byte = value.ok_or_else(|| format!("{text:?} is not a hardware address of six bytes"))?;
     }
     match bytes {
-        _ if parts.next().is_some() => Err(format!("{text:?} is no hardware address of six bytes")),
-        [0, 0, 0, 0, 0, 0] => Err(format!("{text:?} is no unicast address")),
-        [first, ..] if first & 1 == 1 => Err(format!("{text:?} is no unicast address")),
+        _ if parts.next().is_some() => Err(format!("{text:?} is not a hardware address of six bytes")),
+        [0, 0, 0, 0, 0, 0] => Err(format!("{text:?} is not a unicast address")),
+        [first, ..] if first & 1 == 1 => Err(format!("{text:?} is not a unicast address")),
         bytes => Ok(bytes),
     }
 }

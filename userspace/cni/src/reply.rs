@@ -10,10 +10,10 @@ use crate::{
 /// Longest configuration that is read, in bytes; real ones have a few kilobytes.
 const MAX_STDIN: u64 = 16 << 20;
 
-/// Everything the runtime wrote to standard input.
+/// Reads everything that the runtime wrote to standard input.
 ///
 /// # Errors
-/// Code 5 when reading fails, code 6 when there is too much.
+/// Code 5 if reading fails, code 6 if there is too much input.
 pub fn read_stdin(stdin: impl Read) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::with_capacity(4096);
     let read = stdin.take(MAX_STDIN + 1).read_to_end(&mut bytes);
@@ -24,7 +24,7 @@ pub fn read_stdin(stdin: impl Read) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The answer to VERSION: the version that was asked with, where it is one of ours, and all we speak.
+/// The reply to VERSION: the version of the request, if it is supported, and all supported versions.
 #[must_use]
 pub fn version_reply(stdin: &[u8]) -> String {
     let asked: Option<Value> = serde_json::from_slice(stdin).ok();

@@ -1,4 +1,4 @@
-//! Whatever a caller sends: never a panic, always an error object with a code.
+//! Any input of a caller: there is never a panic, and always an error object with a code.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -8,7 +8,7 @@ use naru_cni_types::{
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value, json};
 
-/// The error as the runtime reads it.
+/// Checks that the error is an error object as the runtime expects it.
 fn is_error_object(error: &Error, version: Option<Version>) {
     let object: Value = serde_json::from_str(&error.to_json(version)).unwrap();
     assert!(object["code"].as_u64().is_some_and(|code| code > 0), "{object}");
@@ -16,7 +16,7 @@ fn is_error_object(error: &Error, version: Option<Version>) {
     assert!(object["cniVersion"].is_string(), "{object}");
 }
 
-/// Everything that reads standard input reads `bytes`.
+/// Passes `bytes` to everything that reads standard input.
 fn read(bytes: &[u8]) {
     for error in [NetworkConf::parse(bytes).err(), Network::parse(bytes).err()].into_iter().flatten() {
         is_error_object(&error.1, error.0);
@@ -35,7 +35,7 @@ fn read(bytes: &[u8]) {
     }
 }
 
-/// Keys that mean something somewhere, so that random objects reach every reader.
+/// Keys that have a meaning somewhere, so that random objects reach every reader.
 const KEYS: &[&str] = &[
     "cniVersion",
     "name",
@@ -131,11 +131,15 @@ fn object(pairs: Vec<(&str, Value)>) -> Value {
     Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
 }
 
-/// A configuration as a runtime sends it.
+const COMMANDS: [&str; 6] = ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"];
+
+/// A configuration such as a runtime sends.
 fn whole() -> Value {
     json!({
         "cniVersion": "1.0.0", "name": "n", "type": "naru-cni", "mtu": 1450, "ipMasq": true,
-        "ipam": { "ranges": [[{ "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9" }]], "routes": [{ "dst": "0.0.0.0/0" }] },
+        "ipam": {
+            "ranges": [[{ "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9" }]], "routes": [{ "dst": "0.0.0.0/0" }],
+        },
         "dns": { "nameservers": ["10.0.0.53"] }, "naru": { "antispoof": "mac", "ipamTimeout": 5 },
         "runtimeConfig": { "ips": ["10.0.0.9"], "mac": "02:00:00:00:00:01", "bandwidth": { "IngressRate": 1 } },
         "args": { "cni": { "ips": ["10.0.0.9/24"] } },
@@ -173,7 +177,7 @@ proptest! {
 
     #[test]
     fn any_variables_are_a_call_or_code_4(
-        command in prop_oneof![prop::sample::select(&["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"][..]).prop_map(str::to_owned), ".{0,8}"],
+        command in prop_oneof![prop::sample::select(&COMMANDS[..]).prop_map(str::to_owned), ".{0,8}"],
         container in ".{0,20}", ifname in ".{0,18}", netns in ".{0,20}",
         args in prop_oneof![".{0,60}", "((IP|MAC|K8S_POD_NAME|IgnoreUnknown|X)=?[0-9a-f.:;/,-]{0,20};?){0,4}"],
     ) {

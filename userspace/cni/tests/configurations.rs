@@ -1,4 +1,4 @@
-//! What runtimes really send, and every way in which a configuration can be wrong.
+//! Recorded configurations of runtimes, and every way in which a configuration can be wrong.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use naru_cni_types::{Code, Ipam, Network, NetworkConf, SourceCheck, Version};
@@ -25,7 +25,7 @@ fn own(conf: &Value) -> naru_cni_types::Addressing {
     }
 }
 
-/// What containerd and podman were recorded sending.
+/// Configurations that containerd and podman were recorded sending.
 fn recorded() -> Value {
     json!({
         "cniVersion": "1.0.0", "name": "naru", "type": "naru-cni",
@@ -33,7 +33,8 @@ fn recorded() -> Value {
         "ipMasq": true, "mtu": 1400, "someoneElses": { "key": 1 },
         "ipam": {
             "type": "naru-ipam", "subnet": "10.22.0.0/16", "rangeStart": "10.22.0.10", "gateway": "10.22.0.1",
-            "ranges": [[{ "subnet": "fd10:22::/112" }]], "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0", "mtu": 1400 }],
+            "ranges": [[{ "subnet": "fd10:22::/112" }]],
+            "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0", "mtu": 1400 }],
             "dataDir": "/run/host-local",
         },
         "naru": { "runDir": "/tmp/run", "antispoof": "mac", "sourceCheck": "off", "shortcut": "off" },
@@ -134,16 +135,19 @@ fn valid_attachments_are_read_once_each() {
     assert_eq!(parse(&with("cni.dev/valid-attachments", Value::Null)).unwrap().valid_attachments, []);
 }
 
-/// The same of what the runtime passes.
+/// Wrong values among those that the runtime passes.
 fn wrong_of_runtime() -> Vec<(&'static str, Value, &'static str)> {
     let cases = [
         (("runtimeConfig", json!({ "ips": ["ten"] })), "runtimeConfig.ips: "),
         (("args", json!({ "cni": { "ips": ["ten"] } })), "args.cni.ips: "),
         (
             ("args", json!({ "cni": { "mac": "01:00:5e:00:00:01" } })),
-            "args.cni.mac: \"01:00:5e:00:00:01\" is no unicast",
+            "args.cni.mac: \"01:00:5e:00:00:01\" is not a unicast",
         ),
-        (("runtimeConfig", json!({ "mac": "02:00" })), "runtimeConfig.mac: \"02:00\" is no hardware address"),
+        (
+            ("runtimeConfig", json!({ "mac": "02:00" })),
+            "runtimeConfig.mac: \"02:00\" is not a hardware address",
+        ),
         (
             ("runtimeConfig", json!({ "dns": { "servers": "10.0.0.10" } })),
             "runtimeConfig.dns.servers: invalid type",

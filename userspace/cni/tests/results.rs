@@ -149,6 +149,22 @@ fn an_address_of_an_interface_that_is_not_listed_is_refused() {
 }
 
 #[test]
+fn a_list_in_the_place_of_an_object_is_refused_wherever_it_is() {
+    for (version, wrong) in [
+        (Version::V1_1_0, json!([])),
+        (Version::V0_2_0, json!([])),
+        (Version::V1_1_0, json!("{}")),
+        (Version::V1_1_0, json!({ "interfaces": [["eth0"]] })),
+        (Version::V1_1_0, json!({ "ips": [[]] })),
+        (Version::V0_4_0, json!({ "routes": [["0.0.0.0/0"]] })),
+        (Version::V1_1_0, json!({ "dns": [] })),
+        (Version::V0_2_0, json!({ "ip4": ["10.0.0.1/24"] })),
+    ] {
+        assert!(CniResult::parse(version, wrong.clone()).is_err(), "{version} {wrong}");
+    }
+}
+
+#[test]
 fn the_first_versions_cannot_say_nothing() {
     assert!(CniResult::default().to_json(Version::V0_2_0).is_err());
     let empty = CniResult::default().to_json(Version::V1_0_0).unwrap();

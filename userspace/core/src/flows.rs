@@ -1,26 +1,27 @@
-//! Which entries of `FLOWS` may have outlived their flow.
+//! The choice of entries of `FLOWS` that may have outlived their flow.
 
 use std::collections::BTreeSet;
 
 use naru_abi::{FlowKey, FlowValue};
 
-/// How long a flow must not have been seen before anybody asks whether there still is one, in nanoseconds.
+/// Time without a packet after which connection tracking is asked whether the flow still exists, in nanoseconds.
 pub const IDLE: u64 = 10_000_000_000;
 
-/// Protocols whose flows are told apart by ports or an identifier: ICMP, TCP, UDP, DCCP, ICMPv6, SCTP, UDP-Lite. Their
-/// entries without ports are for the fragments of other entries.
+/// Protocols whose flows differ by ports or an identifier: ICMP, TCP, UDP, DCCP, ICMPv6, SCTP, UDP-Lite. Entries
+/// without ports serve the fragments of such flows.
 const WITH_PORTS: [u32; 7] = [1, 6, 17, 33, 58, 132, 136];
 
-/// What to do about a list of entries.
+/// The result of looking through the entries.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Review {
-    /// Idle flows that connection tracking must know, or they are over; the longest idle first.
+    /// Idle flows, the longest idle first: each is over unless connection tracking knows it.
     pub ask: Vec<FlowKey>,
-    /// Entries for fragments of flows that are gone.
+    /// Entries for fragments of flows that have no other entry any more.
     pub orphans: Vec<FlowKey>,
 }
 
-/// Looks through `entries`, and asks about `limit` of them at most. `now` is of the clock of [`FlowValue::last_seen`].
+/// Looks through `entries` and chooses at most `limit` of them to ask about. `now` is read from the clock of
+/// [`FlowValue::last_seen`].
 #[must_use]
 pub fn review(entries: &[(FlowKey, FlowValue)], now: u64, limit: usize) -> Review {
     let (flows, others): (Vec<_>, Vec<_>) = entries.iter().partition(|(key, _)| is_flow(key));
@@ -35,7 +36,7 @@ pub fn review(entries: &[(FlowKey, FlowValue)], now: u64, limit: usize) -> Revie
     }
 }
 
-/// Whether connection tracking would have an entry of its own for it.
+/// Returns true if connection tracking would have an entry of its own for this key.
 fn is_flow(key: &FlowKey) -> bool {
     key.has_ports() || !WITH_PORTS.contains(&key.protocol)
 }

@@ -1,4 +1,4 @@
-//! What a node decides, without IO, clock or environment: ids, addresses, desired state and differences.
+//! The decisions of a node, without IO, clock or environment: ids, addresses, desired state and differences.
 
 pub mod cluster;
 pub mod desired;

@@ -1,25 +1,50 @@
-//! Pod ranges against everything else that has addresses: a range that overlaps cuts the whole host off.
+//! Comparison of pod ranges with all other addresses in use: a range that overlaps would cut the whole host off.
 
 use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-/// Addresses that somebody else uses.
+/// Addresses in use by somebody else.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claim {
     /// The addresses.
     pub network: IpNet,
-    /// Who uses them.
+    /// Their user.
     pub holder: Holder,
+    /// The interface where they are, if it is one of this machine.
+    pub device: Option<String>,
 }
 
-/// Who uses addresses.
+impl Claim {
+    /// Returns true if the range and the claim cannot both be. What only leads to addresses claims none of them: a
+    /// pod's route is more specific than any that covers the whole range, be it halves of a default route, a router's
+    /// or a black hole's.
+    fn excludes(&self, range: IpNet) -> bool {
+        match self.holder {
+            Holder::Services | Holder::PodRange | Holder::Standard(_) => overlap(self.network, range),
+            Holder::NodeAddress | Holder::RemoteNode | Holder::LinkPrefix | Holder::HostRoute => {
+                range.contains(&self.network)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.network, self.holder)?;
+        self.device.iter().try_for_each(|device| write!(f, " ({device})"))
+    }
+}
+
+/// A user of addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Holder {
     /// An address of this machine.
     NodeAddress,
     /// An address of another node.
     RemoteNode,
+    /// The prefix of one of its links.
+    LinkPrefix,
     /// A route of this machine.
     HostRoute,
     /// The range of Service addresses.
@@ -35,6 +60,7 @@ impl fmt::Display for Holder {
         f.write_str(match self {
             Self::NodeAddress => "an address of this machine",
             Self::RemoteNode => "an address of another node",
+            Self::LinkPrefix => "the prefix of a link of this machine",
             Self::HostRoute => "a route of this machine",
             Self::Services => "the service range",
             Self::PodRange => "another pod range",
@@ -43,15 +69,15 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A pod range that somebody else uses addresses of.
+/// A pod range that overlaps addresses in use by somebody else.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("pod range {range} overlaps {}, {}{}", claim.network, claim.holder, Suggested(*suggestion))]
+#[error("pod range {range} overlaps {claim}{}", Suggested(*suggestion))]
 pub struct Clash {
     /// The pod range.
     pub range: IpNet,
-    /// What it overlaps.
+    /// The addresses that it overlaps.
     pub claim: Claim,
-    /// A range of the same size that nobody uses, where there is one.
+    /// A range of the same size that nobody uses, if there is one.
     pub suggestion: Option<IpNet>,
 }
 
@@ -66,7 +92,7 @@ impl fmt::Display for Suggested {
     }
 }
 
-/// The ranges that clash with claims, each with its first clash and with a range that is free.
+/// The ranges that overlap a claim, each with the first claim that it overlaps and with a free range.
 #[must_use]
 pub fn clashes(ranges: &[IpNet], claims: &[Claim]) -> Vec<Clash> {
     let mut taken: Vec<IpNet> =
@@ -84,11 +110,12 @@ pub fn clashes(ranges: &[IpNet], claims: &[Claim]) -> Vec<Clash> {
 
 fn first_claim(range: IpNet, claims: &[Claim]) -> Option<Claim> {
     let standard = standards().find(|(network, _)| overlap(*network, range));
-    let standard = standard.map(|(network, purpose)| Claim { network, holder: Holder::Standard(purpose) });
-    standard.or_else(|| claims.iter().find(|claim| overlap(claim.network, range)).cloned())
+    let standard =
+        standard.map(|(network, purpose)| Claim { network, holder: Holder::Standard(purpose), device: None });
+    standard.or_else(|| claims.iter().find(|claim| claim.excludes(range)).cloned())
 }
 
-/// Networks that no pod can have (IANA special-purpose address registries), and what for.
+/// Networks that no pod can have (IANA special-purpose address registries), each with its purpose.
 fn standards() -> impl Iterator<Item = (IpNet, &'static str)> {
     const LIST: [([u8; 4], u8, &str); 5] = [
         ([0, 0, 0, 0], 8, "this network"),
@@ -112,12 +139,18 @@ fn first_of(high: u16) -> IpAddr {
     IpAddr::from([high, 0, 0, 0, 0, 0, 0, 0])
 }
 
-/// A network of length `len` and the family of `like` in private space that nothing of `taken` touches.
+/// A network of length `len` and the family of `like` in private space that overlaps nothing of `taken`.
 fn free_range(len: u8, like: IpAddr, taken: &[IpNet]) -> Option<IpNet> {
     private(like).find_map(|space| free_in(space, len, taken))
 }
 
-/// Private space (RFC 1918, RFC 6598, RFC 4193), in the order to suggest it.
+/// Returns true if a range that clashes may be answered with a part of this network.
+#[must_use]
+pub fn is_suggestible(network: &IpNet) -> bool {
+    private(network.addr()).any(|space| overlap(space, *network))
+}
+
+/// Private space (RFC 1918, RFC 6598, RFC 4193), in the order of suggestion.
 fn private(like: IpAddr) -> impl Iterator<Item = IpNet> {
     let v4 = [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([100, 64, 0, 0], 10)];
     let v4 = v4.into_iter().map(|(ip, len)| (IpAddr::from(ip), len));
@@ -125,7 +158,7 @@ fn private(like: IpAddr) -> impl Iterator<Item = IpNet> {
     all.filter(move |(ip, _)| ip.is_ipv4() == like.is_ipv4()).filter_map(|(ip, len)| IpNet::new(ip, len).ok())
 }
 
-/// The first network of length `len` in `space` that is free: behind each taken network starts the next candidate.
+/// The first free network of length `len` in `space`: each taken network is followed by the next candidate.
 fn free_in(space: IpNet, len: u8, taken: &[IpNet]) -> Option<IpNet> {
     let mut candidate = IpNet::new(space.addr(), len).ok()?;
     while space.contains(&candidate) {
@@ -151,7 +184,7 @@ fn successor(ip: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Whether two networks share an address.
+/// Returns true if two networks share an address.
 fn overlap(a: IpNet, b: IpNet) -> bool {
     a.contains(&b) || b.contains(&a)
 }

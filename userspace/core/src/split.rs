@@ -1,38 +1,38 @@
-//! A range divided evenly between nodes: what each gets, as few blocks as hold it.
+//! Division of a range between nodes into even shares, each of as few blocks as possible.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
-/// What one node gets.
+/// The share of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Share {
     /// Its blocks, in order.
     pub blocks: Vec<IpNet>,
-    /// Addresses of the blocks that pods can have: of an IPv4 range that is longer than two addresses, all but its
-    /// network and its broadcast address.
+    /// The number of addresses that pods can have: of an IPv4 range that is longer than two addresses, all but its
+    /// network and broadcast address.
     pub assignable: u128,
 }
 
-/// Why a range was not divided.
+/// The reasons for which a range was not divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SplitError {
-    /// Nobody to divide it between.
-    #[error("cannot be divided between 0 nodes")]
+    /// There is no node to divide it between.
+    #[error("a range cannot be divided between 0 nodes")]
     NoNodes,
-    /// Fewer addresses than nodes.
-    #[error("range {range} has not as many addresses as there are nodes, {nodes}")]
+    /// There are fewer addresses than nodes.
+    #[error("range {range} has fewer than {nodes} addresses, one for each node")]
     TooSmall {
         /// The range.
         range: IpNet,
-        /// The nodes.
+        /// The number of nodes.
         nodes: u32,
     },
 }
 
-/// Divides `range` between `nodes`, in the order of its addresses, in units of 256 addresses (of IPv6: of 4096th parts
-/// of the range) where there are enough of these, else in single addresses. Shares differ by one unit at most, the
-/// larger ones come first, and together they are the whole range.
+/// Divides `range` between `nodes`, in the order of its addresses. The unit is 256 addresses (for IPv6 a 4096th part
+/// of the range) if there are enough units, else a single address. Shares differ by one unit at most, the larger ones
+/// come first, and together they are the whole range.
 ///
 /// # Errors
 /// [`SplitError`]
@@ -58,7 +58,7 @@ pub fn split(range: IpNet, nodes: u32) -> Result<Vec<Share>, SplitError> {
     Ok(shares)
 }
 
-/// Bits of the addresses of one unit.
+/// Number of address bits in a unit.
 fn unit_bits(range: IpNet, nodes: u32) -> u8 {
     let host_bits = range.max_prefix_len() - range.prefix_len();
     let wanted = match range {

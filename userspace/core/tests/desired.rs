@@ -1,4 +1,4 @@
-//! The desired state of a node by example and by property, and the way there.
+//! The desired state of a node, and the changes that lead to it, by example and by property.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -12,8 +12,8 @@ use naru_abi::{Addr, Destination, RouteKind, RouteValue, Transport, route_flags}
 use naru_core::{
     cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing},
     desired::{
-        Command, Hop, Inputs, MAIN_TABLE, NODE_TABLE, Path, Paths, Pod, Route, RouteKey, State, Ways,
-        desired, diff, path_mtu,
+        Command, ForeignRules, Inputs, KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, NextHops, Path, Paths,
+        Pod, Rank, RouteKey, Rule, Selector, State, Via, desired, diff, path_mtu,
     },
 };
 use proptest::{collection, prelude::*};
@@ -52,37 +52,47 @@ fn cluster(numbers: impl IntoIterator<Item = u8>) -> ClusterSpec {
 }
 
 fn inputs<'a>(cluster: &'a ClusterSpec, paths: &'a Paths, pods: &'a [Pod]) -> Inputs<'a> {
-    Inputs { cluster, node: "node1", subnets: &[], masqueraded: &[], host_addresses: &OWN, paths, pods }
+    Inputs {
+        cluster,
+        node: "node1",
+        subnets: &[],
+        masqueraded: &[],
+        delegated: &[],
+        foreign_rules: ForeignRules::default(),
+        host_addresses: &OWN,
+        paths,
+        pods,
+    }
 }
 
 /// Paths through a router, by their ends.
 fn routed(ends: &[(&str, u32)]) -> Paths {
-    let path = |mtu| Path { device: 3, gateway: Some(ip("198.51.100.254")), mtu, is_ethernet: true };
+    let path = |mtu| Path { device: 3, via: Via::Router(ip("198.51.100.254")), mtu, is_ethernet: true };
     ends.iter().map(|(end, mtu)| (ip(end), path(*mtu))).collect()
 }
 
 /// The path to both addresses of node 2 on the link of interface 3.
 fn on_link(mtu: u32) -> Paths {
-    let path = Path { device: 3, gateway: None, mtu, is_ethernet: true };
+    let path = Path { device: 3, via: Via::Link, mtu, is_ethernet: true };
     BTreeMap::from([(ip("198.51.100.2"), path), (ip("2001:db8::2"), path)])
 }
 
 fn pod_mtu(cluster: &ClusterSpec, paths: &Paths, uplink: Option<u32>) -> u32 {
-    Ways { cluster, node: "node1", paths }.pod_mtu(uplink)
+    NextHops { cluster, node: "node1", paths }.pod_mtu(uplink, false)
 }
 
 fn main_route(destination: &str) -> RouteKey {
-    RouteKey { table: MAIN_TABLE, destination: net(destination), unreachable: false }
+    RouteKey { table: MAIN_TABLE, destination: net(destination), rank: Rank::First }
 }
 
-/// What a kernel does with commands.
+/// Carries out the commands as a kernel would.
 fn apply(mut state: State, commands: &[Command]) -> State {
     for command in commands {
         match *command {
             Command::SetEntry(to, value) => drop(state.entries.insert(to, value)),
             Command::SetRoute(key, route) => drop(state.routes.insert(key, route)),
-            Command::AddRule(from) => assert!(state.rules.insert(from)),
-            Command::RemoveRule(from) => assert!(state.rules.remove(&from)),
+            Command::AddRule(rule) => assert!(state.rules.insert(rule)),
+            Command::RemoveRule(rule) => assert!(state.rules.remove(&rule)),
             Command::RemoveRoute(key, route) => assert_eq!(state.routes.remove(&key), Some(route)),
             Command::RemoveEntry(to) => assert!(state.entries.remove(&to).is_some()),
         }
@@ -98,8 +108,8 @@ fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_sou
     let value = RouteValue::remote(RouteKind::pods(Transport::Tunnel), node, 8950);
     assert_eq!(state.entries[&net("10.32.2.0/24")], value);
     assert_eq!(state.entries[&net("fd10:32::2:0/112")], value);
-    let v4 = Route { hop: Hop::Overlay, source: Some(ip("198.51.100.1")), mtu: Some(8950) };
-    let v6 = Route { source: Some(ip("2001:db8::1")), ..v4 };
+    let v4 = KernelRoute { hop: KernelHop::Overlay, source: Some(ip("198.51.100.1")), mtu: Some(8950) };
+    let v6 = KernelRoute { source: Some(ip("2001:db8::1")), ..v4 };
     assert_eq!(state.routes[&main_route("10.32.2.0/24")], v4);
     assert_eq!(state.routes[&main_route("fd10:32::2:0/112")], v6);
 }
@@ -124,7 +134,7 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
             value(RouteKind::pods(Transport::Direct), 1450),
             "the node is known by its first address"
         );
-        let hop = Hop::Direct { ifindex: 3, via: ip(via) };
+        let hop = KernelHop::Direct { ifindex: 3, via: ip(via) };
         let found = state.routes[&main_route(block)];
         assert_eq!((found.hop, found.mtu), (hop, Some(1450)));
     }
@@ -150,7 +160,7 @@ fn only_the_device_encapsulates_for_a_node_that_says_so_and_beyond_other_than_et
     cluster.nodes[1].encapsulation = None;
     paths.values_mut().for_each(|path| path.is_ethernet = false);
     assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
-    paths.values_mut().for_each(|path| path.gateway = None);
+    paths.values_mut().for_each(|path| path.via = Via::Link);
     let entry = desired(&inputs(&cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")];
     assert_eq!(
         entry.kind(),
@@ -178,7 +188,7 @@ fn a_family_without_an_address_on_the_link_takes_the_tunnel() {
     let state = desired(&inputs(&cluster, &paths, &[])).state;
     assert!(state.entries[&net("10.32.2.0/24")].goes_by(Transport::Direct));
     assert!(state.entries[&net("fd10:32::2:0/112")].goes_by(Transport::Tunnel));
-    assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].hop, Hop::Overlay);
+    assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].hop, KernelHop::Overlay);
     assert_eq!(pod_mtu(&cluster, &paths, None), 1450, "what fits both ways");
 }
 
@@ -191,8 +201,9 @@ fn routing_is_the_nodes_own_choice_and_else_the_clusters() {
         (state.entries[&net("10.32.2.0/24")].kind(), state.routes[&main_route("10.32.2.0/24")].hop)
     };
     let (near, far) = (on_link(1500), routed(&[("198.51.100.2", 1500)]));
-    let tunnel = (Ok(RouteKind::pods(Transport::Tunnel)), Hop::Overlay);
-    let direct = |via| (Ok(RouteKind::pods(Transport::Direct)), Hop::Direct { ifindex: 3, via: ip(via) });
+    let tunnel = (Ok(RouteKind::pods(Transport::Tunnel)), KernelHop::Overlay);
+    let direct =
+        |via| (Ok(RouteKind::pods(Transport::Direct)), KernelHop::Direct { ifindex: 3, via: ip(via) });
     assert_eq!(kind(Routing::Auto, None, &far), tunnel);
     assert_eq!(kind(Routing::Tunnel, None, &near), tunnel);
     assert_eq!(kind(Routing::Direct, Some(Routing::Tunnel), &near), tunnel);
@@ -209,11 +220,59 @@ fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
     let value = RouteValue::remote(RouteKind::node(Transport::Tunnel), node, 1450);
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
         assert_eq!(state.entries[&net(host)], value);
-        let key = RouteKey { table: NODE_TABLE, destination: net(host), unreachable: false };
-        assert_eq!(state.routes[&key], Route { hop: Hop::Overlay, source: None, mtu: Some(1450) });
+        let key = RouteKey { table: NODE_TABLE, destination: net(host), rank: Rank::First };
+        assert_eq!(
+            state.routes[&key],
+            KernelRoute { hop: KernelHop::Overlay, source: None, mtu: Some(1450) }
+        );
         assert!(!state.routes.contains_key(&main_route(host)), "the node's own packets stay on the underlay");
     }
-    assert_eq!(state.rules, BTreeSet::from([net("10.32.1.0/24"), net("fd10:32::1:0/112")]));
+    assert_eq!(
+        state.rules,
+        BTreeSet::from(["10.32.1.0/24", "fd10:32::1:0/112"].map(|from| from_pods(from, 5230)))
+    );
+}
+
+fn from_pods(prefix: &str, preference: u32) -> Rule {
+    Rule { selector: Selector::From(net(prefix)), table: NODE_TABLE, preference, suppress: None }
+}
+
+fn to_pods(prefix: &str, preference: u32) -> Rule {
+    Rule { selector: Selector::To(net(prefix)), table: MAIN_TABLE, preference, suppress: None }
+}
+
+#[test]
+fn pods_are_looked_up_before_the_rules_of_others_of_their_family() {
+    let (cluster, mtu, subnets) = (cluster([1, 2]), BTreeMap::new(), [net("10.9.0.0/24")]);
+    for (first, of_nodes, of_pods) in [
+        (32_000, 5230, 150),
+        (5230, 5229, 150),
+        (220, 219, 150),
+        (150, 149, 149),
+        (2, 1, 1),
+        (1, 1, 1),
+        (0, 1, 1),
+    ] {
+        let foreign_rules = ForeignRules { v4: Some(first), v6: None };
+        let inputs = Inputs { subnets: &subnets, foreign_rules, ..inputs(&cluster, &mtu, &[]) };
+        let expected = [
+            from_pods("10.9.0.0/24", of_nodes),
+            from_pods("10.32.1.0/24", of_nodes),
+            from_pods("fd10:32::1:0/112", 5230),
+            to_pods("10.9.0.0/24", of_pods),
+            to_pods("10.32.0.0/12", of_pods),
+        ];
+        assert_eq!(desired(&inputs).state.rules, BTreeSet::from(expected), "rules of others from {first} on");
+    }
+}
+
+#[test]
+fn in_a_network_of_another_ipam_the_pods_own_routes_alone_come_before_the_rules_of_others() {
+    let (cluster, paths, delegated) = (ClusterSpec::default(), BTreeMap::new(), [net("198.51.100.0/24")]);
+    let foreign_rules = ForeignRules { v4: Some(5270), v6: Some(5270) };
+    let inputs = Inputs { delegated: &delegated, foreign_rules, ..inputs(&cluster, &paths, &[]) };
+    let rule = Rule { suppress: Some(31), ..to_pods("198.51.100.0/24", 150) };
+    assert_eq!(desired(&inputs).state.rules, BTreeSet::from([rule]));
 }
 
 #[test]
@@ -233,7 +292,8 @@ fn a_pod_has_one_route_with_its_own_mtu() {
     let (cluster, mtu) = (cluster([1]), BTreeMap::new());
     let pods = [Pod { address: ip("10.32.1.7"), ifindex: 9, mtu: 1400 }];
     let state = desired(&inputs(&cluster, &mtu, &pods)).state;
-    let expected = Route { hop: Hop::Pod { ifindex: 9 }, source: Some(ip("198.51.100.1")), mtu: Some(1400) };
+    let expected =
+        KernelRoute { hop: KernelHop::Pod { ifindex: 9 }, source: Some(ip("198.51.100.1")), mtu: Some(1400) };
     assert_eq!(state.routes[&main_route("10.32.1.7/32")], expected);
 }
 
@@ -300,19 +360,23 @@ fn states() -> impl Strategy<Value = State> {
             RouteValue { destination, transport, mtu, node: Addr::UNSPECIFIED, flags, class: 0 }
         });
     let hop = prop_oneof![
-        (1u32..4).prop_map(|ifindex| Hop::Pod { ifindex }),
-        Just(Hop::Overlay),
-        Just(Hop::Unreachable),
-        Just(Hop::Direct { ifindex: 3, via: OWN[0] })
+        (1u32..4).prop_map(|ifindex| KernelHop::Pod { ifindex }),
+        Just(KernelHop::Overlay),
+        Just(KernelHop::Unreachable),
+        Just(KernelHop::Direct { ifindex: 3, via: OWN[0] })
     ];
-    let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], any::<bool>())
-        .prop_map(|(destination, table, unreachable)| RouteKey { table, destination, unreachable });
-    let route =
-        (hop, proptest::option::of(1400u32..1402)).prop_map(|(hop, mtu)| Route { hop, source: None, mtu });
+    let rank = prop_oneof![Just(Rank::First), Just(Rank::Spare), Just(Rank::Unreachable)];
+    let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], rank)
+        .prop_map(|(destination, table, rank)| RouteKey { table, destination, rank });
+    let route = (hop, proptest::option::of(1400u32..1402)).prop_map(|(hop, mtu)| KernelRoute {
+        hop,
+        source: None,
+        mtu,
+    });
     (
         collection::btree_map(prefix.clone(), value, 0..10),
         collection::btree_map(key, route, 0..10),
-        collection::btree_set(prefix, 0..6),
+        collection::btree_set(prefix.prop_map(|prefix| to_pods(&prefix.to_string(), 150)), 0..6),
     )
         .prop_map(|(entries, routes, rules)| State { entries, routes, rules })
 }
@@ -366,10 +430,10 @@ proptest! {
         let (cluster, mtu) = (cluster(numbers), BTreeMap::new());
         let state = desired(&inputs(&cluster, &mtu, &[])).state;
         for (prefix, value) in &state.entries {
-            let found: Vec<&Route> = state
+            let found: Vec<&KernelRoute> = state
                 .routes
                 .iter()
-                .filter(|(key, route)| key.destination == *prefix && route.hop == Hop::Overlay)
+                .filter(|(key, route)| key.destination == *prefix && route.hop == KernelHop::Overlay)
                 .map(|(_, route)| route)
                 .collect();
             prop_assert_eq!(found.len(), usize::from(value.goes_by(Transport::Tunnel)));

@@ -1,4 +1,4 @@
-//! Pod ranges against what else has addresses.
+//! Pod ranges compared with other addresses in use.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -11,7 +11,7 @@ fn net(text: &str) -> IpNet {
 }
 
 fn claim(network: &str, holder: Holder) -> Claim {
-    Claim { network: net(network), holder }
+    Claim { network: net(network), holder, device: None }
 }
 
 fn only_clash(range: &str, claims: &[Claim]) -> String {
@@ -35,13 +35,34 @@ fn a_clash_names_both_sides_and_suggests_a_free_range() {
     );
 }
 
+/// Networks in use, each with the answer if a pod range of 10.32.0.0/12 can be beside it. A covering route only leads
+/// to addresses: a pod's own is more specific.
 #[test]
-fn a_route_that_covers_the_range_is_a_clash_too() {
-    let text = only_clash("10.32.0.0/12", &[claim("10.0.0.0/8", Holder::HostRoute)]);
-    assert_eq!(
-        text,
-        "pod range 10.32.0.0/12 overlaps 10.0.0.0/8, a route of this machine; 172.16.0.0/12 is free"
-    );
+fn what_lies_in_the_range_is_a_clash_and_what_covers_it_is_one_only_where_its_addresses_are_somebodys() {
+    for (network, holder, is_clash) in [
+        ("0.0.0.0/1", Holder::HostRoute, false),
+        ("10.0.0.0/8", Holder::HostRoute, false),
+        ("10.0.0.0/8", Holder::LinkPrefix, false),
+        ("10.32.0.0/12", Holder::HostRoute, true),
+        ("10.40.0.0/16", Holder::HostRoute, true),
+        ("10.40.0.0/16", Holder::LinkPrefix, true),
+        ("10.40.0.1/32", Holder::NodeAddress, true),
+        ("10.40.0.1/32", Holder::RemoteNode, true),
+        ("10.0.0.0/8", Holder::Services, true),
+        ("10.0.0.0/8", Holder::PodRange, true),
+    ] {
+        let found = clashes(&[net("10.32.0.0/12")], &[claim(network, holder.clone())]);
+        assert_eq!(!found.is_empty(), is_clash, "{network}, {holder}");
+    }
+}
+
+#[test]
+fn the_interface_that_has_the_addresses_is_named() {
+    let claim = Claim { device: Some("cni0".into()), ..claim("10.32.0.0/16", Holder::LinkPrefix) };
+    let text = only_clash("10.32.0.0/12", &[claim]);
+    let expected =
+        "pod range 10.32.0.0/12 overlaps 10.32.0.0/16, the prefix of a link of this machine (cni0); ";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]
@@ -72,14 +93,14 @@ fn what_standards_fix_is_nobodys_pod_range() {
 #[test]
 fn without_room_no_range_is_suggested() {
     let claims = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"]
-        .map(|n| claim(n, Holder::HostRoute));
+        .map(|n| claim(n, Holder::Services));
     let text = only_clash("10.32.0.0/12", &claims);
     assert!(text.ends_with("; no private range of this size is free"), "{text}");
 }
 
 #[test]
 fn two_clashing_ranges_get_two_suggestions() {
-    let claims = [claim("10.0.0.0/9", Holder::HostRoute)];
+    let claims = [claim("10.0.0.0/9", Holder::Services)];
     let found = clashes(&[net("10.0.0.0/16"), net("10.1.0.0/16")], &claims);
     assert_eq!(found.len(), 2);
     assert_ne!(found[0].suggestion, found[1].suggestion);
@@ -104,7 +125,7 @@ proptest! {
         taken in collection::vec(networks(), 0..40),
     ) {
         let claims: Vec<Claim> =
-            taken.iter().map(|network| Claim { network: *network, holder: Holder::HostRoute }).collect();
+            taken.iter().map(|network| claim(&network.to_string(), Holder::HostRoute)).collect();
         for clash in clashes(&[range], &claims) {
             let Some(suggestion) = clash.suggestion else { continue };
             prop_assert_eq!(suggestion.prefix_len(), range.prefix_len());
@@ -114,11 +135,12 @@ proptest! {
     }
 
     #[test]
-    fn exactly_the_overlapping_ranges_clash(range in networks(), other in networks()) {
-        let claims = [Claim { network: other, holder: Holder::HostRoute }];
-        let overlap = range.contains(&other) || other.contains(&range);
+    fn exactly_the_overlapping_ranges_clash(range in networks(), other in networks(), is_route in any::<bool>()) {
+        let holder = if is_route { Holder::HostRoute } else { Holder::Services };
+        let claims = [Claim { network: other, holder: holder.clone(), device: None }];
+        let overlap = range.contains(&other) || (!is_route && other.contains(&range));
         let clashes = clashes(&[range], &claims);
-        let by_claim = clashes.iter().any(|clash| clash.claim.holder == Holder::HostRoute);
+        let by_claim = clashes.iter().any(|clash| clash.claim.holder == holder);
         let by_standard = clashes.iter().any(|clash| matches!(clash.claim.holder, Holder::Standard(_)));
         prop_assert!(by_standard || by_claim == overlap);
     }

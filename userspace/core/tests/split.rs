@@ -25,7 +25,7 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// Whether the blocks follow each other without gap from the first address of the range to its last one.
+/// Returns true if the blocks follow each other without gap from the first address of the range to its last one.
 fn covers(range: IpNet, shares: &[Share]) -> bool {
     let mut next = Some(number(range.network()));
     for block in shares.iter().flat_map(|share| &share.blocks) {
@@ -72,7 +72,7 @@ fn small_ranges_are_split_by_single_addresses_and_smaller_ones_not_at_all() {
     assert_eq!(sizes(&split(net("10.0.0.0/31"), 2).unwrap()), [1, 1]);
     assert_eq!(split(net("10.0.0.0/31"), 1).unwrap()[0].assignable, 2, "RFC 3021");
     let error = split(net("10.0.0.0/30"), 5).unwrap_err();
-    assert_eq!(error.to_string(), "range 10.0.0.0/30 has not as many addresses as there are nodes, 5");
+    assert_eq!(error.to_string(), "range 10.0.0.0/30 has fewer than 5 addresses, one for each node");
     assert_eq!(split(net("10.0.0.0/30"), 0), Err(SplitError::NoNodes));
 }
 

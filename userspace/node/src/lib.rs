@@ -1,20 +1,16 @@
-//! The node's adapters: links (netlink), datapath (aya), store (SQLite), host (sysctl, nftables), and the plans over them.
+//! The work of a node: plans over the kernel's links (`naru-netlink`), maps and programs (`naru-bpf`) and the stores
+//! (`naru-store`), and the parts of the host that they need.
 
-pub mod conntrack;
-pub mod datapath;
 pub mod delegate;
+pub mod devices;
 pub mod endpoint;
-mod errno;
-mod failpoint;
-pub mod health;
 pub mod host;
 pub mod init;
 pub mod lease;
-pub mod links;
-mod netlink;
+pub mod machine;
 pub mod paths;
+pub mod readiness;
 pub mod reservations;
-pub mod store;
 pub mod symmetry;
 pub mod sync;
 pub mod uninstall;

@@ -1,4 +1,4 @@
-//! Where this node keeps its files. Every directory is settable, so that several nodes share one machine.
+//! The node's directories and files. Every directory can be set, so that several nodes share one machine.
 
 use std::{
     ffi::OsString,
@@ -6,21 +6,22 @@ use std::{
 };
 
 use naru_abi::ABI_VERSION;
+use naru_bpf::Pins;
 
 /// The directories of one node, all absolute or relative to the working directory as they were given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Paths {
-    /// What dies with the kernel: leases and the init lock (`/run/naru`).
+    /// State that dies with the kernel: leases and the init lock (`/run/naru`).
     pub run: PathBuf,
-    /// What survives a reboot: identity, blocks, the undo journal (`/var/lib/naru`).
+    /// State that survives a reboot: identity, blocks, the undo journal (`/var/lib/naru`).
     pub state: PathBuf,
     /// A directory on a bpffs, parent of the pins (`<run>/bpf`).
     pub bpf: PathBuf,
-    /// What the administrator writes (`/etc/naru`).
+    /// The administrator's files (`/etc/naru`).
     pub config: PathBuf,
-    /// Where the container runtime looks for network configurations (`/etc/cni/net.d`).
+    /// The directory in which the container runtime looks for network configurations (`/etc/cni/net.d`).
     pub cni_conf: PathBuf,
-    /// Where the container runtime looks for plugins (`/opt/cni/bin`).
+    /// The directory in which the container runtime looks for plugins (`/opt/cni/bin`).
     pub cni_bin: PathBuf,
 }
 
@@ -96,10 +97,28 @@ impl Paths {
         self.run.join("agent.lock")
     }
 
-    /// What init found and set in this boot: `<run>/node.json`.
+    /// Held while another IPAM plugin is asked: `<run>/delegate.lock`.
+    #[must_use]
+    pub fn delegate_lock(&self) -> PathBuf {
+        self.run.join("delegate.lock")
+    }
+
+    /// Facts that init found and set in this boot: `<run>/node.json`.
     #[must_use]
     pub fn node_facts(&self) -> PathBuf {
         self.run.join("node.json")
+    }
+
+    /// The record of init's work in the kernel, for a later comparison: `<run>/ready.json`.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.run.join("ready.json")
+    }
+
+    /// The generation of nftables at which nothing was amiss: `<run>/nft.json`.
+    #[must_use]
+    pub fn nft_sight(&self) -> PathBuf {
+        self.run.join("nft.json")
     }
 
     /// Our network configuration for the container runtime: `<conf dir>/05-naru.conflist`.
@@ -120,16 +139,22 @@ impl Paths {
         self.config.join("cluster.toml")
     }
 
-    /// What the last init was told, the cluster as last accepted included: `<state>/init.json`.
+    /// The settings of the last init, including the cluster that was accepted last: `<state>/init.json`.
     #[must_use]
-    pub fn init_memory(&self) -> PathBuf {
+    pub fn settings(&self) -> PathBuf {
         self.state.join("init.json")
     }
 
-    /// The directory of this ABI's pins: `<bpf>/abi<N>`.
+    /// The pins of this ABI: `<bpf>/abi<N>`.
     #[must_use]
-    pub fn pins(&self) -> PathBuf {
-        self.bpf.join(format!("abi{ABI_VERSION}"))
+    pub fn pins(&self) -> Pins {
+        self.pins_of(ABI_VERSION)
+    }
+
+    /// The pins of another version of the ABI.
+    #[must_use]
+    pub fn pins_of(&self, version: u32) -> Pins {
+        Pins::of_version(&self.bpf, version)
     }
 }
 

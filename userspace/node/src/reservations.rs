@@ -1,24 +1,21 @@
 //! Addresses that an administrator keeps from everybody, or for one pod: remembered in `node.db`, enforced in
 //! `state.db`, which is made from it at every init.
 
+use crate::machine;
 use std::net::IpAddr;
 
 use naru_core::{
     ids::PodName,
     ipam::{Domain, IpamError, Reservation},
 };
+use naru_store::{NodeStore, ReserveError, StateStore, StoreError};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    host,
-    init::{self, InitError},
-    paths::Paths,
-    store::{NodeStore, ReserveError, StateStore, StoreError},
-};
+use crate::{host, machine::MachineError, paths::Paths};
 
 const PREFIX: &str = "reservation/";
 
-/// Why an address was not reserved, or a reservation not ended.
+/// The reasons for which an address was not reserved, or a reservation not ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ReservationError {
     /// It is in no pool of this node, so nobody could get it.
@@ -32,14 +29,14 @@ pub enum ReservationError {
     Taken(ReserveError),
     /// The node.
     #[error(transparent)]
-    Init(#[from] InitError),
+    Init(#[from] MachineError),
     /// A store.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl ReservationError {
-    /// Whether the answer is no as things stand, rather than that something failed.
+    /// Returns true if the answer is no as things stand, rather than that something failed.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Nowhere(_) | Self::NotReserved(_) | Self::Taken(_))
@@ -63,7 +60,7 @@ struct Stored {
     note: String,
 }
 
-/// What is reserved, by address as text.
+/// The reservations, by address as text.
 ///
 /// # Errors
 /// The store cannot be read. A line in it that is not ours to read is left out.
@@ -124,8 +121,8 @@ fn write(node: &mut NodeStore, reservation: &Reservation) -> Result<(), StoreErr
 
 /// Both stores, and the lock that keeps init away between their two writes.
 fn open(paths: &Paths) -> Result<(NodeStore, StateStore, std::fs::File), ReservationError> {
-    init::current(paths)?.ok_or(InitError::NotReady)?;
-    let lock = init::lock(paths)?;
-    let boot_id = host::boot_id().map_err(InitError::Host)?;
+    machine::current(paths)?.ok_or(MachineError::NotReady)?;
+    let lock = machine::lock(paths)?;
+    let boot_id = host::boot_id().map_err(MachineError::Host)?;
     Ok((NodeStore::open(&paths.node_store())?, StateStore::open(&paths.lease_store(), &boot_id)?, lock))
 }

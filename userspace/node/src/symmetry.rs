@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use naru_abi::{FlowKey, FlowValue, pod_flags};
 use naru_core::flows::{Review, review};
 
-use crate::{
-    conntrack::{Conntrack, Tracked},
-    datapath::{self, Flows},
+use naru_bpf::Flows;
+use naru_netlink::{
+    conntrack::{Conntrack, Tracked, Tuple},
     links::LinkError,
 };
 
@@ -20,7 +20,7 @@ pub const FEW: usize = 64;
 pub enum SymmetryError {
     /// About the map.
     #[error(transparent)]
-    Map(#[from] datapath::Error),
+    Map(#[from] naru_bpf::Error),
     /// About connection tracking.
     #[error(transparent)]
     Conntrack(#[from] LinkError),
@@ -46,7 +46,7 @@ pub fn purge(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryErro
 pub fn purge_again(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryError> {
     let mut conntrack = Conntrack::open()?;
     let (gone, rest) = forget(flows, addresses)?;
-    conntrack.forget_at_hand(addresses, &gone)?;
+    conntrack.forget_at_hand(addresses, &gone.iter().map(tuple).collect::<Vec<_>>())?;
     sweep_among(flows, &mut conntrack, &rest, FEW).map(drop)
 }
 
@@ -54,7 +54,7 @@ pub fn purge_again(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), Symmet
 type Record = (FlowKey, FlowValue);
 
 /// Forgets the flows of the addresses; returns them, and the entries of others.
-fn forget(flows: &mut Flows, addresses: &[IpAddr]) -> datapath::Result<(Vec<FlowKey>, Vec<Record>)> {
+fn forget(flows: &mut Flows, addresses: &[IpAddr]) -> naru_bpf::Result<(Vec<FlowKey>, Vec<Record>)> {
     let (mut gone, mut rest) = (Vec::new(), Vec::new());
     for (key, value) in flows.entries()? {
         if addresses.iter().any(|ip| concerns(&key, *ip)) {
@@ -81,7 +81,7 @@ pub fn sweep(flows: &mut Flows, limit: usize) -> Result<usize, SymmetryError> {
 ///
 /// # Errors
 /// The kernel's.
-pub fn marks(flows: &Flows, address: IpAddr) -> datapath::Result<u32> {
+pub fn marks(flows: &Flows, address: IpAddr) -> naru_bpf::Result<u32> {
     let address = address.into();
     let bit = |is_so: bool, flag: u32| if is_so { flag } else { 0 };
     Ok(flows.entries()?.iter().fold(0, |marks, (key, _)| {
@@ -110,6 +110,18 @@ pub fn enter<E>(
     }
 }
 
+/// The key as connection tracking names it.
+fn tuple(key: &FlowKey) -> Tuple {
+    Tuple {
+        source: key.source.into(),
+        destination: key.destination.into(),
+        // A protocol number has eight bits; the map keeps it in a whole word.
+        protocol: key.protocol as u8,
+        source_port: key.source_port,
+        destination_port: key.destination_port,
+    }
+}
+
 fn concerns(key: &FlowKey, address: IpAddr) -> bool {
     key.source == address.into() || key.destination == address.into()
 }
@@ -122,7 +134,7 @@ fn sweep_among(
 ) -> Result<usize, SymmetryError> {
     let now = now();
     let Review { ask, mut orphans } = review(entries, now, limit);
-    let known = conntrack.look_up(&ask)?;
+    let known = conntrack.look_up(&ask.iter().map(tuple).collect::<Vec<_>>())?;
     for (key, tracked) in ask.into_iter().zip(known) {
         match tracked {
             // Not asked about again before others.
@@ -138,11 +150,11 @@ fn sweep_among(
 }
 
 /// Writes that the flow was there at `now`, unless a packet did meanwhile, or it was forgotten.
-fn renew(flows: &mut Flows, key: &FlowKey, now: u64) -> datapath::Result<()> {
+fn renew(flows: &mut Flows, key: &FlowKey, now: u64) -> naru_bpf::Result<()> {
     if is_unseen_since(flows, key, now)? { flows.insert(key, FlowValue { last_seen: now }) } else { Ok(()) }
 }
 
-fn is_unseen_since(flows: &Flows, key: &FlowKey, now: u64) -> datapath::Result<bool> {
+fn is_unseen_since(flows: &Flows, key: &FlowKey, now: u64) -> naru_bpf::Result<bool> {
     Ok(flows.get(key)?.is_some_and(|value| value.last_seen < now))
 }
 

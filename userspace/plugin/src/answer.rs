@@ -1,17 +1,17 @@
-//! From an attachment to a result.
+//! Conversion of an attachment into a result.
 
 use std::{fs, net::IpAddr, path::Path};
 
 use ipnet::IpNet;
 use naru_cni_types::{Addressing, CniResult, Code, Dns, Error, Interface, Ip, NetworkConf, Route};
-use naru_node::{endpoint::Attached, links::gateway_for};
+use naru_node::{endpoint::Attached, machine::GATEWAYS};
 
-/// What of a result does not come from the attachment.
+/// The parts of a result that do not come from the attachment.
 pub(crate) struct Given<'a> {
     /// Name resolution.
     pub(crate) dns: Dns,
-    /// What another IPAM gave: its gateways are told as it told them, though pods send to their own, because its
-    /// CHECK compares them.
+    /// The result of another IPAM plugin. Its gateways are passed on as they are, though pods send to their own,
+    /// because the plugin's CHECK compares them.
     pub(crate) ipam: Option<&'a CniResult>,
 }
 
@@ -21,7 +21,7 @@ impl Given<'_> {
     }
 }
 
-/// What the runtime is told about `attached`.
+/// The result for the runtime about `attached`.
 pub(crate) fn result(conf: &NetworkConf, given: Given<'_>, netns: &Path, attached: &Attached) -> CniResult {
     let sandbox = netns.display().to_string();
     let interface = |name: &str, mac: String, sandbox: String| Interface {
@@ -36,13 +36,13 @@ pub(crate) fn result(conf: &NetworkConf, given: Given<'_>, netns: &Path, attache
     let ip = |ip: &_| Ip {
         interface: Some(1),
         address: IpNet::from(*ip),
-        gateway: Some(given.gateway_of(*ip).unwrap_or(gateway_for(*ip))),
+        gateway: Some(given.gateway_of(*ip).unwrap_or(GATEWAYS.of(*ip))),
     };
-    let route = |route: &naru_node::links::PodRoute| Route {
+    let route = |route: &naru_netlink::links::PodRoute| Route {
         mtu: route.mtu,
         advmss: route.advmss,
         priority: route.priority,
-        ..Route::new(route.destination, Some(route.gateway.unwrap_or(gateway_for(route.destination.addr()))))
+        ..Route::new(route.destination, Some(route.gateway.unwrap_or(GATEWAYS.of(route.destination.addr()))))
     };
     let own = CniResult {
         interfaces: vec![host, pod],
@@ -56,12 +56,12 @@ pub(crate) fn result(conf: &NetworkConf, given: Given<'_>, netns: &Path, attache
     }
 }
 
-/// The configuration's `dns`, or what its `ipam.resolvConf` names; [`check_resolv_conf`] saw that it can be read.
+/// The configuration's `dns`, or the content of its `ipam.resolvConf`, which [`check_resolv_conf`] could read.
 pub(crate) fn dns(conf: &NetworkConf, addressing: &Addressing) -> Dns {
     if conf.dns == Dns::default() { resolv_conf(addressing) } else { conf.dns.clone() }
 }
 
-/// What `ipam.resolvConf` names; nothing without it.
+/// The content of `ipam.resolvConf`; nothing if it is not set.
 pub(crate) fn resolv_conf(addressing: &Addressing) -> Dns {
     let text = addressing.resolv_conf.as_ref().and_then(|path| fs::read_to_string(path).ok());
     text.map(|text| parse(&text)).unwrap_or_default()
@@ -74,7 +74,7 @@ pub(crate) fn check_resolv_conf(addressing: &Addressing) -> Result<(), Error> {
     read.map(drop).map_err(|why| Error::new(Code::Io, format!("ipam.resolvConf: {path}: {why}")))
 }
 
-/// `resolv.conf(5)`: the last `domain` and `search` count, `nameserver` and `options` add up.
+/// Reads `resolv.conf(5)`: the last `domain` and `search` count, `nameserver` and `options` add up.
 fn parse(text: &str) -> Dns {
     let mut dns = Dns::default();
     for line in text.lines() {

@@ -1,28 +1,28 @@
-//! What an adapter's error means to the runtime.
+//! The meaning of an adapter's error to the runtime.
 
+use naru_netlink::netns::NetnsError;
 use std::io::ErrorKind;
 
 use naru_cni_types::{Code, Error};
 use naru_core::ipam::IpamError;
 use naru_node::{
     endpoint::{AttachError, Cause},
-    host::HostError,
-    init::InitError,
-    store::StoreError,
+    machine::MachineError,
 };
+use naru_store::StoreError;
 
 /// The error of an ADD.
 pub(crate) fn of_attach(error: &AttachError) -> Error {
     Error::new(code_of(&error.cause, Code::Attach), error.to_string())
 }
 
-/// The code for `cause`; `otherwise` where the specification has none.
+/// The code for `cause`; `otherwise` if the specification has none.
 pub(crate) fn code_of(cause: &Cause, otherwise: Code) -> Code {
     match cause {
-        Cause::Host(HostError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+        Cause::Namespace(NetnsError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
             Code::UnknownContainer
         }
-        Cause::Host(HostError::NotANetns { .. }) => Code::InvalidEnvironment,
+        Cause::Namespace(NetnsError::NotANetns { .. }) => Code::InvalidEnvironment,
         Cause::SmallMtu(_) => Code::InvalidConfig,
         Cause::Store(error) => code_of_store(error),
         Cause::Reserve(error) => match error {
@@ -40,22 +40,21 @@ pub(crate) fn code_of(cause: &Cause, otherwise: Code) -> Code {
     }
 }
 
-/// Whatever is wrong with the store passes: it is freed, remounted, upgraded or rebuilt.
+/// Every fault of the store is temporary: it is freed, remounted, upgraded or rebuilt.
 const fn code_of_store(_: &StoreError) -> Code {
     Code::TryAgainLater
 }
 
 /// The error of a node that could not be made ready.
-pub(crate) fn of_init(error: &InitError) -> Error {
+pub(crate) fn of_init(error: &MachineError) -> Error {
     let code = if error.is_retryable() { Code::TryAgainLater } else { Code::InvalidConfig };
     Error::new(code, error.to_string())
 }
 
-/// Whether making the node ready anew is the cure: store or pins are gone, damaged or of another boot.
+/// Returns true if making the node ready again is the remedy: the store or the pins are gone, damaged or of another
+/// boot.
 pub(crate) fn asks_for_init(cause: &Cause) -> bool {
-    let store = |error: &StoreError| {
-        matches!(error, StoreError::Missing(_) | StoreError::OtherBoot { .. } | StoreError::Corrupt { .. })
-    };
+    let store = |error: &StoreError| error.wants_creation();
     match cause {
         Cause::Store(error) | Cause::Reserve(IpamError::Store(error)) => store(error),
         // A store that naru-ipam made knows nothing of the node's pools.

@@ -1,5 +1,5 @@
-//! `naru-ipam`: addresses for other main plugins (bridge, ptp, macvlan), by host-local's configuration keys. It needs
-//! no node: neither daemon, nor eBPF, nor init.
+//! `naru-ipam`: addresses for other main plugins (bridge, ptp, macvlan), with host-local's configuration keys. It
+//! needs no node: no daemon, no eBPF, no init.
 
 use std::{net::IpAddr, path::Path};
 
@@ -63,20 +63,20 @@ fn add(conf: &NetworkConf, target: &Target, netns: &Path) -> Result<String, Erro
     result.to_json(conf.network.version).map_err(|why| Error::new(Code::InvalidConfig, why))
 }
 
-/// Refuses sets whose addresses the version's result has no room for, before any is given.
+/// Refuses sets for whose addresses the version's result has no room, before any address is given.
 fn check_expressible(version: Version, addressing: &Addressing) -> Result<(), Error> {
     let v4 = sets(addressing).iter().filter(|set| set.family() == Family::V4).count();
     if version > Version::V0_2_0 || (v4 <= 1 && addressing.sets.len() - v4 <= 1) {
         return Ok(());
     }
     let msg = format!(
-        "ipam.ranges: two sets of one family, and a result of cniVersion {version} has one address of each"
+        "ipam.ranges: two sets of one family; a result of cniVersion {version} has room for one address of each"
     );
     Err(Error::new(Code::InvalidConfig, msg))
 }
 
-/// Gives the addresses back. A store that cannot be written keeps no container from going: the namespace, once gone,
-/// tells the reconciler.
+/// Gives the addresses back. If the store cannot be written, DEL succeeds all the same: the reconciler sees that the
+/// namespace is gone.
 fn del(network: &Network, target: &Target) -> Result<String, Error> {
     let id = setting::attachment(network, target)?;
     match lease::del(&setting::paths(&network.naru), &id, clock::now()) {
@@ -87,7 +87,7 @@ fn del(network: &Network, target: &Target) -> Result<String, Error> {
     Ok(String::new())
 }
 
-/// The target holds one address of every set, and those that `prevResult` shows.
+/// Checks that the target holds one address of every set, and the addresses that `prevResult` shows.
 fn check(conf: &NetworkConf, target: &Target) -> Result<String, Error> {
     let id = setting::attachment(&conf.network, target)?;
     let held = lease::held(&setting::paths(&conf.network.naru), &id);
@@ -126,13 +126,15 @@ fn status(conf: &NetworkConf) -> Result<String, Error> {
     }
 }
 
-/// The configuration's ranges, of which there must be some: no node of ours stands behind.
+/// The configuration's ranges; there must be some, because no node's blocks stand behind them.
 fn addressing(conf: &NetworkConf) -> Result<&Addressing, Error> {
     let wrong = |msg: String| Err(Error::new(Code::InvalidConfig, msg));
     match &conf.ipam {
         Ipam::Own(addressing) if !addressing.sets.is_empty() => Ok(addressing),
-        Ipam::Own(_) => wrong("ipam.ranges: missing: other main plugins get no addresses of the node".into()),
-        Ipam::Delegate(name) => wrong(format!("ipam.type: {name:?} is another plugin than naru-ipam")),
+        Ipam::Own(_) => {
+            wrong("ipam.ranges: missing; naru-ipam gives out no addresses of the node's blocks".into())
+        }
+        Ipam::Delegate(name) => wrong(format!("ipam.type: expected naru-ipam, found {name:?}")),
     }
 }
 
@@ -150,7 +152,7 @@ fn set(set: &RangeSet) -> AddressSet {
     AddressSet { subnets: set.ranges.iter().map(subnet).collect() }
 }
 
-/// Where a bridge looks for the gateway when nobody says where it is.
+/// The address at which a bridge expects the gateway if none is configured.
 fn second(subnet: IpNet) -> Option<IpAddr> {
     let next = match subnet.network() {
         IpAddr::V4(first) => IpAddr::from(std::net::Ipv4Addr::from_bits(first.to_bits().checked_add(1)?)),
@@ -159,7 +161,7 @@ fn second(subnet: IpNet) -> Option<IpAddr> {
     subnet.contains(&next).then_some(next)
 }
 
-/// The addresses asked for: by `CNI_ARGS`, by the capability `ips`, by `args.cni`.
+/// The requested addresses: by `CNI_ARGS`, by the capability `ips`, by `args.cni`.
 fn asked(conf: &NetworkConf, target: &Target) -> Vec<IpAddr> {
     let mut asked = target.args.ips.clone();
     asked.extend(&conf.runtime.ips);
@@ -175,7 +177,7 @@ fn ip(address: IpAddr, set: &AddressSet) -> Option<Ip> {
 }
 
 fn is_busy(why: &Cause) -> bool {
-    matches!(why, Cause::Store(naru_node::store::StoreError::Busy(_)))
+    matches!(why, Cause::Store(naru_store::StoreError::Busy(_)))
 }
 
 fn failed(id: &AttachmentId, why: &Cause, otherwise: Code) -> Error {

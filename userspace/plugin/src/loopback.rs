@@ -1,10 +1,12 @@
-//! The `loopback` plugin: brings `lo` of a container up. Container runtimes run it before every other one.
+//! The `loopback` plugin sets `lo` of a container up. Container runtimes run it before every other plugin.
 
+use naru_netlink::netns;
+use naru_node::machine::MARKS;
 use std::{net::IpAddr, os::fd::AsFd, path::Path};
 
 use ipnet::IpNet;
 use naru_cni_types::{Call, CniResult, Code, Error, Interface, Ip, NetworkConf};
-use naru_node::{host, links};
+use naru_netlink::links;
 
 use crate::Answer;
 
@@ -17,7 +19,7 @@ pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
             result.to_json(version).map_err(|why| Error::new(Code::InvalidConfig, why))
         }),
         Call::Check(_, netns) => is_up(&netns).map(|()| String::new()),
-        // The namespace's end takes `lo` along.
+        // `lo` goes with its namespace.
         _ => Ok(String::new()),
     };
     answered.map_err(|error| (Some(version), error))
@@ -28,13 +30,13 @@ fn failed(netns: &Path, why: impl std::fmt::Display) -> Error {
 }
 
 fn up(netns: &Path) -> Result<(), Error> {
-    let fd = host::open_netns(netns).map_err(|why| failed(netns, why))?;
-    links::loopback_up(fd.as_fd()).map_err(|why| failed(netns, why))
+    let fd = netns::open_netns(netns).map_err(|why| failed(netns, why))?;
+    links::loopback_up(fd.as_fd(), MARKS).map_err(|why| failed(netns, why))
 }
 
 fn is_up(netns: &Path) -> Result<(), Error> {
-    let fd = host::open_netns(netns).map_err(|why| failed(netns, why))?;
-    match links::pod_facts(fd.as_fd(), "lo") {
+    let fd = netns::open_netns(netns).map_err(|why| failed(netns, why))?;
+    match links::pod_facts(fd.as_fd(), "lo", MARKS) {
         Ok(Some(facts)) if facts.link.up => Ok(()),
         Ok(_) => Err(Error::new(Code::NotAsAttached, format!("{}: lo: down", netns.display()))),
         Err(why) => Err(failed(netns, why)),

@@ -1,8 +1,8 @@
-//! `naru-cni`: what a container runtime runs to attach a pod, and to detach it. The same file answers as
-//! `naru-ipam` and as `loopback` when it is called by those names.
+//! `naru-cni`: the program that a container runtime runs to attach and to detach a pod. The same file is `naru-ipam`
+//! and `loopback` when it is called by those names.
 //!
-//! One process per call: no runtime with threads, no log, no configuration but what the runtime sends.
-//! The answer is JSON on standard output and nothing else goes there.
+//! A call is one process: it has no threads, no log, and no configuration but the runtime's. Standard output gets the
+//! JSON reply and nothing else.
 
 mod answer;
 mod cause;
@@ -23,7 +23,7 @@ use std::{
 
 use naru_cni_types::{Call, Error, Version, read_stdin, version_reply};
 
-/// What was asked of us: the error, with the version of the configuration as far as it could be told.
+/// The reply, or the error with the version of the configuration, if that is known.
 pub(crate) type Answer = Result<String, (Option<Version>, Error)>;
 
 fn main() -> ExitCode {
@@ -35,12 +35,12 @@ fn main() -> ExitCode {
             (error.to_json(version), ExitCode::FAILURE)
         }
     };
-    // Who closed our output does not read an error either.
+    // A caller that closed our standard output does not read an error either.
     let _ = io::stdout().write_all(text.as_bytes());
     code
 }
 
-/// The file name we were called by.
+/// The file name by which this program was called.
 fn name_of(program: &OsString) -> &str {
     Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or("naru-cni")
 }

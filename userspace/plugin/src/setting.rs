@@ -1,4 +1,4 @@
-//! From a network configuration to what the node's parts take.
+//! Conversion of a network configuration into the arguments of the node's parts.
 
 use std::net::IpAddr;
 
@@ -9,16 +9,16 @@ use naru_cni_types::{
     Addressing, CniResult, Error, Ipam, NaruKeys, Network, NetworkConf, Range, Route, SourceCheck, Target,
 };
 use naru_core::ids::{AttachmentId, PodName};
+use naru_netlink::links::{Mac, PodRoute};
 use naru_node::{
     endpoint::Spec,
-    init::{NodeFacts, Standalone, pool_name},
-    links::{Mac, PodRoute},
+    machine::{NodeFacts, Standalone, pool_name},
     paths::{GivenPaths, Paths},
 };
 
 use crate::delegate;
 
-/// The node's directories as the configuration and the environment say.
+/// The node's directories, from the configuration and the environment.
 pub(crate) fn paths(naru: &NaruKeys) -> Paths {
     Paths::new(GivenPaths {
         run: naru.run_dir.clone(),
@@ -29,7 +29,7 @@ pub(crate) fn paths(naru: &NaruKeys) -> Paths {
     })
 }
 
-/// The attachment a call is about.
+/// The attachment that a call concerns.
 pub(crate) fn attachment(network: &Network, target: &Target) -> Result<AttachmentId, Error> {
     let id = AttachmentId::new(&network.name, &target.container, &target.ifname);
     id.map_err(|why| Error::new(Code::InvalidEnvironment, why.to_string()))
@@ -40,12 +40,12 @@ pub(crate) fn addressing(conf: &NetworkConf) -> Result<&Addressing, Error> {
     match &conf.ipam {
         Ipam::Own(addressing) => Ok(addressing),
         Ipam::Delegate(name) => {
-            Err(invalid(format!("ipam.type: {name:?}: its addresses are not in our store")))
+            Err(invalid(format!("ipam.type: {name:?}: naru does not hold its addresses")))
         }
     }
 }
 
-/// What the configuration says about a machine without a cluster; `None`: pods use the node's blocks.
+/// The settings of a machine without a cluster; `None` if pods use the node's blocks.
 pub(crate) fn standalone(conf: &NetworkConf) -> Result<Option<Standalone>, Error> {
     let sets = &addressing(conf)?.sets;
     for (at, set) in sets.iter().enumerate() {
@@ -53,32 +53,34 @@ pub(crate) fn standalone(conf: &NetworkConf) -> Result<Option<Standalone>, Error
             |set: &naru_cni_types::RangeSet| set.ranges.first().is_some_and(|range| range.first().is_ipv4());
         if sets.iter().take(at).any(|earlier| family(earlier) == family(set)) {
             return Err(invalid(
-                "ipam.ranges: two sets of one family: a pod gets one address of each".to_owned(),
+                "ipam.ranges: two sets of one family; a pod gets one address of each".to_owned(),
             ));
         }
     }
     let ranges = || sets.iter().flat_map(|set| &set.ranges);
     let subnets: Vec<IpNet> = ranges().flat_map(blocks_of).collect();
     let reserved: Vec<IpAddr> = ranges().filter_map(|range| range.gateway).collect();
-    let masquerade = conf.ip_masq.unwrap_or(false);
     if conf.network.naru.pool.is_some() && !subnets.is_empty() {
         return Err(invalid("naru.pool: the configuration names subnets in ipam as well".to_owned()));
     }
-    Ok((!subnets.is_empty()).then_some(Standalone { subnets, reserved, masquerade }))
+    let (network, masquerade) = (conf.network.name.clone(), conf.ip_masq);
+    let allow_overlap = conf.network.naru.allow_overlap;
+    let standalone = Standalone { network, subnets, reserved, masquerade, allow_overlap };
+    Ok((!standalone.subnets.is_empty()).then_some(standalone))
 }
 
-/// The subnet, or the fewest blocks that hold exactly what lies between `rangeStart` and `rangeEnd`.
+/// The subnet, or the fewest blocks that hold exactly the addresses from `rangeStart` to `rangeEnd`.
 fn blocks_of(range: &Range) -> Vec<IpNet> {
     match (range.start.is_none() && range.end.is_none(), range.first(), range.last()) {
         (true, ..) => vec![range.subnet],
         (_, IpAddr::V4(first), IpAddr::V4(last)) => Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect(),
         (_, IpAddr::V6(first), IpAddr::V6(last)) => Ipv6Subnets::new(first, last, 0).map(IpNet::V6).collect(),
-        // A range has one family; the conversion from JSON saw to it.
+        // A range has one family; the conversion from JSON checked that.
         _ => vec![range.subnet],
     }
 }
 
-/// Everything an ADD asks of the endpoint.
+/// The whole request of an ADD to the endpoint.
 pub(crate) fn spec(
     conf: &NetworkConf,
     target: &Target,
@@ -90,7 +92,7 @@ pub(crate) fn spec(
     addresses.extend(&conf.runtime.ips);
     addresses.sort_unstable();
     addresses.dedup();
-    let routes = addressing(conf)?.routes.iter().map(pod_route).collect::<Result<_, _>>()?;
+    let routes = pod_routes(addressing(conf)?)?;
     let pool = pool_of(conf, target, node).map_or_else(|| pool_name(&subnets), str::to_owned);
     let ranges = addressing(conf)?.sets.iter().flat_map(|set| &set.ranges);
     let subnets = ranges.map(|range| range.subnet).collect();
@@ -108,12 +110,12 @@ fn pool_of<'a>(conf: &'a NetworkConf, target: &Target, node: &'a NodeFacts) -> O
     conf.runtime.pool.as_deref().or_else(of_namespace).or(conf.network.naru.pool.as_deref())
 }
 
-/// The same where another IPAM gave the addresses, and the routes with them.
+/// The request with addresses and routes from another IPAM plugin.
 pub(crate) fn delegated_spec(bare: Spec, result: &CniResult) -> Result<Spec, Error> {
     let mut addresses: Vec<IpAddr> = result.ips.iter().map(|ip| ip.address.addr()).collect();
     addresses.sort_unstable();
     addresses.dedup();
-    // The gateway of a subnet that is on no link: the pod's own gateway stands for it.
+    // The gateway of a subnet that is on no link is replaced by the pod's own gateway.
     let is_gateway = |gw: IpAddr| result.ips.iter().any(|ip| ip.gateway == Some(gw));
     let own = |route: &Route| Route { gw: route.gw.filter(|gw| !is_gateway(*gw)), ..route.clone() };
     let routes = result.routes.iter().map(own).map(|route| pod_route(&route)).collect::<Result<_, _>>()?;
@@ -121,7 +123,7 @@ pub(crate) fn delegated_spec(bare: Spec, result: &CniResult) -> Result<Spec, Err
     Ok(Spec { addresses, routes, subnets, ..bare })
 }
 
-/// What of an ADD does not depend on the addresses.
+/// The parts of an ADD that do not depend on the addresses.
 pub(crate) fn bare(
     conf: &NetworkConf,
     target: &Target,
@@ -144,7 +146,7 @@ pub(crate) fn bare(
     })
 }
 
-/// The pod a runtime named.
+/// The pod that the runtime named.
 pub(crate) fn pod_name(target: &Target) -> PodName {
     let args = &target.args;
     PodName { namespace: args.namespace.clone(), name: args.name.clone(), uid: args.uid.clone() }
@@ -159,8 +161,8 @@ fn flags(conf: &NetworkConf) -> u32 {
         | flag(delegate::asks_over_link(conf.network.delegate.as_deref()), pod_flags::DHCP)
 }
 
-/// Refuses a limit that cannot be kept: the bandwidth plugin shapes what a pod sends by an ingress qdisc, in the place
-/// of clsact, and ours then need tcx.
+/// Refuses a limit that cannot be kept: the bandwidth plugin limits a pod's sending by an ingress qdisc in the place
+/// of clsact, so our programs need tcx.
 pub(crate) fn check_limits(conf: &NetworkConf, has_tcx: impl FnOnce() -> bool) -> Result<(), Error> {
     if !conf.runtime.limits_egress || has_tcx() {
         return Ok(());
@@ -168,6 +170,15 @@ pub(crate) fn check_limits(conf: &NetworkConf, has_tcx: impl FnOnce() -> bool) -
     let msg =
         "runtimeConfig.bandwidth: egressRate needs a kernel with tcx (6.6 or newer); ingressRate does not";
     Err(Error::new(Code::UnsupportedField, msg))
+}
+
+/// Refuses a route with what we cannot set.
+pub(crate) fn check_routes(addressing: &Addressing) -> Result<(), Error> {
+    pod_routes(addressing).map(drop)
+}
+
+fn pod_routes(addressing: &Addressing) -> Result<Vec<PodRoute>, Error> {
+    addressing.routes.iter().map(pod_route).collect()
 }
 
 fn pod_route(route: &Route) -> Result<PodRoute, Error> {
@@ -223,7 +234,7 @@ mod tests {
         let conf = conf(r#"{"subnet":"10.22.0.0/16","gateway":"10.22.0.1"}"#);
         let standalone = standalone(&conf).unwrap().unwrap();
         assert_eq!(standalone.reserved, ["10.22.0.1".parse::<IpAddr>().unwrap()]);
-        assert!(standalone.masquerade);
+        assert_eq!((standalone.masquerade, standalone.network.as_str()), (Some(true), "n"));
     }
 
     #[test]

@@ -315,8 +315,9 @@ fn check_names_the_first_difference() {
     let path = pod.path();
     let check = |conf: &Value| node.call("CHECK", "abc", path.to_str().unwrap(), conf);
     let (code, msg) = {
-        node.add("other", &Netns::new("other")).ok();
-        check(&node.conf()).error()
+        let mut conf = node.conf();
+        conf["prevResult"] = node.add("other", &Netns::new("other")).ok();
+        check(&conf).error()
     };
     assert_eq!(code, 101 + 1, "{msg}");
     let result = node.add("abc", &pod).ok();

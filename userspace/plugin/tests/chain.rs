@@ -4,6 +4,7 @@
 
 mod harness;
 
+use naru_netlink::netns;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -13,10 +14,7 @@ use std::{
 
 use harness::{NODE, Netns, Node, PLUGIN, Said, addresses, speak};
 use naru_abi::pod_flags;
-use naru_node::{
-    datapath::{Pins, Pods},
-    host,
-};
+use naru_bpf::Pods;
 use serde_json::{Map, Value, json};
 
 /// A runtime with one configuration list.
@@ -27,7 +25,8 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    /// Calls one plugin of the list as libcni does: name, version and result put in, capabilities it asked for filled.
+    /// Calls one plugin of the list as libcni does: with name, version and result added, and with the values of the
+    /// capabilities that the plugin lists.
     fn call(&self, plugin: &Value, verb: &str, pod: &Netns, previous: Option<&Value>) -> Said {
         let mut conf = plugin.clone();
         conf["cniVersion"] = json!("1.0.0");
@@ -64,7 +63,7 @@ impl Chain<'_> {
         result.unwrap()
     }
 
-    /// All but portmap, whose CHECK cannot succeed.
+    /// Calls CHECK of all plugins but portmap, whose CHECK cannot succeed.
     fn check(&self, pod: &Netns, result: &Value) {
         for plugin in self.plugins.iter().filter(|plugin| plugin["type"] != "portmap") {
             self.call(plugin, "CHECK", pod, Some(result)).ok();
@@ -92,7 +91,7 @@ fn connect(from: &Netns, to: &str, port: u16) -> std::io::Result<TcpStream> {
     from.inside(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)))
 }
 
-/// Bytes that arrive within `time` when the sender sends as much as it can.
+/// Bytes that arrive within `time` if the sender sends as much as it can.
 fn flood(mut sender: TcpStream, mut receiver: TcpStream, time: Duration) -> usize {
     receiver.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     sender.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -144,7 +143,7 @@ fn the_reference_plugins_behind_naru_take_its_result_and_all_of_them_check_and_l
     assert_eq!((node.veths().len(), node.entries().len(), node.held().len()), (1, 2, 2), "the other pod's");
 }
 
-/// 1 MB/s to the pod, 2 MB/s from it, a tenth of a second's worth of each at once.
+/// 1 MB/s to the pod and 2 MB/s from it, each with a burst of a tenth of a second.
 fn rates() -> Value {
     json!({ "bandwidth": {
         "ingressRate": 8_000_000, "ingressBurst": 800_000, "egressRate": 16_000_000, "egressBurst": 1_600_000,
@@ -164,7 +163,7 @@ fn both_rate_limits_hold_between_pods_of_one_node_and_other_pods_have_none() {
     unlimited.add(&other);
 
     let flags = |address: &str| {
-        let entries = Pods::open(&Pins::new(&node.paths)).unwrap().entries().unwrap();
+        let entries = Pods::open(&node.paths.pins()).unwrap().entries().unwrap();
         let wanted: std::net::IpAddr = address.parse().unwrap();
         entries.into_iter().find(|(known, _)| std::net::IpAddr::from(*known) == wanted).unwrap().1.flags
     };
@@ -181,7 +180,7 @@ fn both_rate_limits_hold_between_pods_of_one_node_and_other_pods_have_none() {
     let bytes = arrived(&limited, &free, &fast);
     assert!((3_000_000..12_000_000).contains(&bytes), "{bytes} bytes in 3 s at 2 MB/s");
     let bytes = arrived(&other, &free, &fast);
-    assert!(bytes > 30_000_000, "{bytes} bytes in 3 s without a limit");
+    assert!(bytes > 12_000_000, "{bytes} bytes in 3 s without a limit: no more than with one");
     chain.check(&limited, &result);
     chain.del(&limited, &result);
     assert_eq!(node.netns.ip(&["link", "show", "type", "ifb"]), json!([]));
@@ -220,9 +219,9 @@ fn a_host_port_leads_an_outside_host_to_the_pod() {
     assert!(connect(&outside, NODE[0], 18090).is_err());
 }
 
-/// Debian's portmap (1.1.1) looks in CHECK for the rules of the one family among those of the other, wherever ip6tables
-/// works: it is no main plugin's result that it stumbles over. A portmap that has learned better fails this test, and
-/// `Chain::check` may ask it then.
+/// In CHECK, Debian's portmap (1.1.1) looks for the rules of one family among those of the other, wherever ip6tables
+/// works, whatever the main plugin's result is. A portmap without this fault fails this test; `Chain::check` may then
+/// call it.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn portmap_s_check_fails_behind_naru_as_it_does_behind_ptp() {
@@ -271,7 +270,7 @@ fn what_a_plugin_before_naru_answered_stays_in_the_result_and_is_not_naru_s_to_c
     assert_eq!(result["dns"], before["dns"]);
     chain.check(&pod, &result);
     chain.del(&pod, &result);
-    let namespace = host::open_netns(&pod.path());
+    let namespace = netns::open_netns(&pod.path());
     assert!(namespace.is_ok(), "the container stays");
     node.assert_clean();
 }

@@ -7,10 +7,10 @@ mod harness;
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use harness::{NODE, Netns, Node, Said, addresses};
-use naru_node::store::NodeStore;
+use naru_store::NodeStore;
 use serde_json::{Value, json};
 
-/// Where Debian's package has its plugins.
+/// Directory of the plugins in Debian's package.
 const REFERENCE: &str = "/usr/lib/cni";
 
 /// A configuration with the IPAM of the reference plugins.
@@ -24,7 +24,7 @@ fn call(node: &Node, verb: &str, container: &str, pod: &Netns, conf: &Value, pat
     node.call_with(verb, container, pod.path().to_str().unwrap(), conf, &[("CNI_PATH", path)])
 }
 
-/// How many leases node.db has.
+/// The number of leases in node.db.
 fn noted(node: &Node) -> usize {
     NodeStore::open(&node.paths.node_store()).unwrap().delegated().unwrap().len()
 }
@@ -154,7 +154,7 @@ fn gc_takes_leases_back_with_the_configuration_they_were_made_with() {
     call(&node, "GC", "", &kept, &conf, REFERENCE).ok();
     assert_eq!((ipam.leases(), noted(&node)), (addresses(&result), 1));
     assert_eq!(node.veths().len(), 1);
-    // Debian's host-local does not speak 1.1.0: no ADD with this configuration can succeed.
+    // Debian's host-local does not support 1.1.0: no ADD with this configuration can succeed.
     let (code, msg) = call(&node, "STATUS", "", &kept, &conf, REFERENCE).error();
     assert_eq!((code, msg.as_str()), (50, "ipam host-local: does not speak cniVersion 1.1.0"));
 }
@@ -182,7 +182,7 @@ fn two_holders_of_one_static_address_are_seen_and_the_second_refused() {
     assert_eq!((code, msg.as_str()), (7, "ipam static: gave 192.0.2.1, an address of this node"));
 }
 
-/// A plugin that writes down what it was asked and answers what the test says.
+/// A plugin that records its calls and answers as the test demands.
 struct Fake {
     directory: tempfile::TempDir,
     conf: Value,
@@ -215,7 +215,7 @@ impl Fake {
         self.directory.path().join(name)
     }
 
-    /// What it does when it is asked.
+    /// The script for a verb.
     fn on(&self, verb: &str, script: &str) {
         fs::write(self.path(verb), script).unwrap();
     }
@@ -225,7 +225,7 @@ impl Fake {
         call(node, verb, "abc", pod, &self.conf, &path)
     }
 
-    /// The commands it was asked since the last look.
+    /// The commands with which it was called since the last time.
     fn asked(&self) -> Vec<String> {
         let log = fs::read_to_string(self.path("log")).unwrap_or_default();
         let _ = fs::remove_file(self.path("log"));
@@ -239,9 +239,11 @@ const FAILS: &str = r#"echo '{"code":123,"msg":"no lease","details":"nobody answ
 #[ignore = "needs root: cargo xtask test"]
 fn the_plugin_sees_our_environment_and_standard_input_unchanged() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
-    let fake = Fake::new(&node);
+    let mut fake = Fake::new(&node);
+    let asked = fake.conf.clone();
     let result = fake.call(&node, "ADD", &pod).ok();
     assert_eq!(addresses(&result), ["10.66.0.9"]);
+    fake.conf["prevResult"] = result;
     let log = fs::read_to_string(fake.path("log")).unwrap();
     let args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0";
     assert_eq!(log, format!("ADD abc eth0 {} {args}\n", pod.name));
@@ -250,12 +252,13 @@ fn the_plugin_sees_our_environment_and_standard_input_unchanged() {
     assert_eq!(fake.asked(), ["ADD", "CHECK", "DEL"]);
     for verb in ["ADD", "CHECK", "DEL"] {
         let stdin = fs::read_to_string(fake.path(&format!("stdin.{verb}"))).unwrap();
-        assert_eq!(stdin, fake.conf.to_string(), "{verb}");
+        let given = if verb == "ADD" { &asked } else { &fake.conf };
+        assert_eq!(stdin, given.to_string(), "{verb}");
     }
     node.assert_clean();
 }
 
-/// whereabouts itself is in no Debian package: this is its configuration, and what its answer looks like.
+/// whereabouts is in no Debian package, so its configuration and the form of its result stand in for it.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn an_ipam_that_naru_knows_nothing_of_gets_its_own_keys_and_the_whole_environment() {
@@ -309,11 +312,11 @@ fn an_ipam_that_naru_knows_nothing_of_gets_its_own_keys_and_the_whole_environmen
 #[ignore = "needs root: cargo xtask test"]
 fn each_error_of_the_plugin_is_passed_on_with_its_name_and_a_failed_add_is_followed_by_its_del() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
-    let fake = Fake::new(&node);
+    let mut fake = Fake::new(&node);
     for (does, code, says) in [
         (FAILS, 123, "ipam fake-ipam: no lease"),
         ("echo garbage; exit 3", 5, "ipam fake-ipam: exit status: 3 without an error object"),
-        ("echo '{\"cniVersion\":\"1.0.0\"}'", 6, "ipam fake-ipam: its result: it gave no address"),
+        ("echo '{\"cniVersion\":\"1.0.0\"}'", 6, "ipam fake-ipam: invalid result: no address"),
         (
             "echo '{\"ips\":[{\"address\":\"127.0.0.1/8\"}]}'",
             7,
@@ -326,7 +329,7 @@ fn each_error_of_the_plugin_is_passed_on_with_its_name_and_a_failed_add_is_follo
         assert_eq!((fake.asked(), noted(&node)), (vec!["ADD".to_owned(), "DEL".to_owned()], 0), "{does}");
     }
     fake.on("ADD", r#"echo '{"ips":[{"address":"10.66.0.9/24"}]}'"#);
-    fake.call(&node, "ADD", &pod).ok();
+    fake.conf["prevResult"] = fake.call(&node, "ADD", &pod).ok();
     for verb in ["CHECK", "DEL"] {
         fake.on(verb, FAILS);
         let (code, msg) = fake.call(&node, verb, &pod).error();

@@ -13,7 +13,7 @@ use std::{
 };
 
 use harness::{NODE, Netns, Node, Said, addresses};
-use naru_node::store::NodeStore;
+use naru_store::NodeStore;
 use serde_json::{Value, json};
 
 const REFERENCE: &str = "/usr/lib/cni";
@@ -35,7 +35,7 @@ impl Drop for Process {
     }
 }
 
-/// The plugin's daemon, and a server that takes what comes over pods' veths for its own interface's.
+/// The plugin's daemon, and a server that serves packets from pods' veths as packets from its own interface.
 struct Dhcp {
     home: tempfile::TempDir,
     conf: Value,
@@ -80,7 +80,7 @@ impl Dhcp {
         self.home.path().join(name)
     }
 
-    /// How many lines of the server's log have `words`.
+    /// The number of lines of the server's log that contain `words`.
     fn log(&self, words: &str) -> usize {
         fs::read_to_string(self.file("log")).unwrap_or_default().matches(words).count()
     }
@@ -110,7 +110,7 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// How many leases node.db has.
+/// The number of leases in node.db.
 fn noted(node: &Node) -> usize {
     NodeStore::open(&node.paths.node_store()).unwrap().delegated().unwrap().len()
 }

@@ -1,4 +1,4 @@
-//! What is left when a step fails, when the process dies in it, and when state or kernel objects go away.
+//! The leftovers when a step fails, when the process dies in it, and when state or kernel objects go away.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -11,13 +11,9 @@ use naru_abi::{
     Addr, FlowKey, FlowValue,
     pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS},
 };
+use naru_bpf::Pods;
 use naru_core::reconcile::{Pass, Policy};
-use naru_node::{
-    datapath::{Pins, Pods},
-    endpoint::reconcile,
-    host,
-    init::NodeFacts,
-};
+use naru_node::{endpoint::reconcile, host, machine::NodeFacts};
 use serde_json::json;
 
 const STEPS: [&str; 9] = [
@@ -109,7 +105,7 @@ fn what_the_maps_know_of_an_interface_goes_two_passes_after_it_and_not_while_it_
     drop(dead);
     node.reconcile_until((1, 2, 2));
     assert_eq!(node.entered(), entered);
-    // A pod whose veth lost its alias is none of ours by its looks, and its packets still are.
+    // A veth without its alias does not look like naru's, but the pod's packets still come from there.
     node.netns.run("ip", &["link", "set", &node.veths()[0], "alias", "of somebody"]);
     let facts = NodeFacts::load(&node.paths).unwrap().unwrap();
     let mut memory = Pass::default();
@@ -313,7 +309,7 @@ fn a_subnet_that_was_changed_in_the_configuration_gives_way_and_its_pods_live_on
     node.assert_clean();
 }
 
-/// Whether the pod is heard with another MAC address; the one it had is back afterwards.
+/// Returns true if the pod is heard with another MAC address; its own one is back afterwards.
 fn is_heard_with_another_mac(pod: &Netns) -> bool {
     let own = pod.ip(&["link", "show", "eth0"])[0]["address"].as_str().unwrap().to_owned();
     pod.run("ip", &["link", "set", "eth0", "address", "02:00:00:00:00:99"]);
@@ -333,13 +329,13 @@ fn a_pod_whose_mac_is_checked_is_checked_in_new_maps_too() {
     node.add("free", &free).ok();
     node.call("ADD", "bound", &path(&bound), &checked).ok();
     assert!(is_heard_with_another_mac(&free) && !is_heard_with_another_mac(&bound), "before");
-    let pods = Pods::open(&Pins::new(&node.paths)).unwrap().entries().unwrap();
+    let pods = Pods::open(&node.paths.pins()).unwrap().entries().unwrap();
     node.unmount();
     fs::remove_dir_all(&node.paths.run).unwrap();
     node.boot = "boot-2".to_owned();
     node.add("new", &Netns::new("new")).ok();
     assert!(is_heard_with_another_mac(&free) && !is_heard_with_another_mac(&bound), "after");
-    let restored = Pods::open(&Pins::new(&node.paths)).unwrap();
+    let restored = Pods::open(&node.paths.pins()).unwrap();
     for (address, value) in pods {
         let now = restored.get(address).unwrap().unwrap();
         assert_eq!((now.flags, now.mtu, now.generation), (value.flags, value.mtu, value.generation));
@@ -408,7 +404,7 @@ fn with_a_full_disk_add_says_try_again_and_del_succeeds() {
     node.reconcile_until((0, 0, 0));
 }
 
-/// The directory read-only while the guard lives.
+/// A directory that is read-only while the guard lives.
 struct Remount<'a>(&'a str);
 
 impl<'a> Remount<'a> {

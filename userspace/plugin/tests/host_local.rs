@@ -1,5 +1,5 @@
 //! `naru-ipam` and the real host-local side by side on generated configurations: the same results, and refusals where
-//! the other refuses. Where naru differs on purpose stands in [`DIFFERENCES`], each with a test of its own.
+//! the other refuses. Deliberate differences are in [`DIFFERENCES`], each with a test of its own.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -10,10 +10,10 @@ use std::{collections::BTreeSet, fs};
 use harness::{Said, addresses, call, ipam::Ipam};
 use serde_json::{Value, json};
 
-/// Where Debian has it.
+/// The plugin's path on Debian.
 const HOST_LOCAL: &str = "/usr/lib/cni/host-local";
 
-/// What naru-ipam does otherwise, and why.
+/// Deliberate differences of naru-ipam, each with its reason.
 const DIFFERENCES: [(&str, &str); 8] = [
     ("a second ADD of a container", "the runtime may have lost our answer: the same addresses, not an error"),
     ("an address given back", "cools for 30 s before it is used again, unless nothing else is left"),
@@ -182,7 +182,7 @@ fn request(random: &mut Random) -> (Value, String) {
     }
 }
 
-/// Twenty calls; returns how many ADDs succeeded and how many were refused.
+/// Makes twenty calls; returns the number of ADDs that succeeded and that were refused.
 fn compare(seed: u64) -> (u32, u32) {
     let random = &mut Random(seed);
     let ipam = Ipam::new();
@@ -191,7 +191,8 @@ fn compare(seed: u64) -> (u32, u32) {
     let asks = random.once_in(2);
     let mut held: Vec<(String, BTreeSet<String>)> = Vec::new();
     let (mut returned, mut counts) = (BTreeSet::new(), (0, 0));
-    // host-local goes on from an address asked for, and from what it gave out and took back for a refused ADD.
+    // host-local continues behind an address that was requested, and behind one that it gave out and took back for a
+    // refused ADD.
     let mut may_differ = false;
     for number in 0..20 {
         if !held.is_empty() && random.once_in(4) {
@@ -214,7 +215,7 @@ fn compare(seed: u64) -> (u32, u32) {
         }
         let (ours, theirs) = (ours.ok(), theirs.ok());
         if ours != theirs {
-            // From here on the two hold different addresses; what explains it is in the table.
+            // From here on the two hold different addresses; the table explains the differences.
             assert!(may_differ || !given(&theirs).is_disjoint(&returned), "{told}");
             assert_eq!(given(&ours).len(), given(&theirs).len(), "{told}");
             break;
@@ -264,7 +265,7 @@ fn an_address_given_back_cools_unless_nothing_else_is_left() {
     assert_eq!(add("c7"), ["10.5.0.3", "10.5.0.2"], "ours is the one that cools for longest");
 }
 
-/// What each says to one ADD: our address and theirs, or nothing for a refusal.
+/// The results of one ADD: naru-ipam's address and host-local's, or nothing for a refusal.
 fn one_add(ipam: Value) -> [Option<String>; 2] {
     let (ours, theirs) = Pair::of(ipam).both("ADD", "c1");
     [ours, theirs].map(|said| said.success.then(|| addresses(&said.ok()).remove(0)))

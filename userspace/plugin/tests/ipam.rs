@@ -6,7 +6,7 @@ use std::{fs, net::IpAddr, process::Command, thread};
 
 use harness::{addresses, ipam::Ipam};
 use naru_core::ipam::{Domain, State};
-use naru_node::store::StateStore;
+use naru_store::StateStore;
 use serde_json::{Value, json};
 
 fn conf(ipam: Value) -> Value {
@@ -149,7 +149,7 @@ fn gc_frees_what_is_not_listed_in_this_network_only() {
     assert_eq!(held.len(), 8, "the other network keeps its own: {held:?}");
 }
 
-/// Sets the time of day back by a day for whoever loads it.
+/// A library that sets the time of day back by a day for the program that loads it.
 const YESTERDAY: &str = "#include <time.h>\n#include <unistd.h>\n#include <sys/syscall.h>\n\
     int clock_gettime(clockid_t id, struct timespec *t) {\n\
     int failed = syscall(SYS_clock_gettime, id, t); if (id == CLOCK_REALTIME) t->tv_sec -= 86400; return failed; }\n";

@@ -17,10 +17,10 @@ use naru_core::{
     ipam::State,
     reconcile::{Pass, Policy},
 };
-use naru_node::{endpoint::reconcile, host, init::NodeFacts};
+use naru_node::{endpoint::reconcile, host, machine::NodeFacts};
 use serde_json::{Value, json};
 
-/// Where Debian has the reference plugins.
+/// Directory of the reference plugins on Debian.
 const REFERENCE: &str = "/usr/lib/cni";
 
 /// A network of another main plugin on a node.
@@ -73,7 +73,7 @@ impl Lan {
     }
 }
 
-/// Two containers of the network get addresses, talk, are as CHECK expects them, and give everything back.
+/// Checks that two containers of the network get addresses, communicate, pass CHECK and give everything back.
 fn carries_traffic(lan: &Lan) {
     let pods = [Netns::new("one"), Netns::new("two")];
     let results: Vec<Value> =
@@ -93,7 +93,7 @@ fn carries_traffic(lan: &Lan) {
     assert!(lan.node.held().is_empty());
 }
 
-/// Bytes that arrive of a stream of 1 MiB.
+/// The number of bytes that arrive of a stream of 1 MiB.
 fn streamed(from: &Netns, to: &Netns, address: &str) -> usize {
     let listener = to.inside(|| TcpListener::bind((address, 7000))).unwrap();
     thread::scope(|scope| {
@@ -169,7 +169,7 @@ fn an_address_whose_namespace_is_gone_is_freed_by_the_second_pass() {
     assert_eq!(owners, ["live", "live", "own", "own"]);
 }
 
-/// Whoever makes the store first: the pods that live are in it before naru-cni gives out the next address.
+/// Whichever plugin makes the store, the live pods are in it before naru-cni gives out the next address.
 fn lost_store(files: &[&str]) {
     let lan = Lan::new(&json!({"type": "bridge"}));
     let (first, second) = (Netns::new("first"), Netns::new("second"));

@@ -1,4 +1,4 @@
-//! What needs neither root nor a node: versions, environment, standard input, errors.
+//! Everything that needs neither root nor a node: versions, environment, standard input, errors.
 
 mod harness;
 

@@ -1,21 +1,24 @@
-//! Random rounds of ADD, DEL and GC, in both families, by naru-cni and by naru-ipam, most of them killed somewhere;
-//! namespaces that die without a DEL. A few hundred rounds, with `NARU_SOAK` set 10,000, or what `NARU_SOAK_ROUNDS` says.
+//! Random rounds of ADD, DEL and GC, in both families, by naru-cni and by naru-ipam, most of them killed at some
+//! step, and namespaces that end without a DEL. A few hundred rounds; 10,000 with `NARU_SOAK` set; `NARU_SOAK_ROUNDS`
+//! sets another number.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod harness;
 
+use naru_node::machine::MARKS;
 use std::{
     collections::BTreeMap, env, fs::File, net::IpAddr, os::fd::AsFd, process::Command, time::Duration,
 };
 
 use harness::{Netns, Node, PLUGIN, Said, addresses, speak_for};
-use naru_node::{endpoint::examine, links::pod_facts};
+use naru_netlink::links::pod_facts;
+use naru_node::endpoint::examine;
 use serde_json::{Value, json};
 
 /// Containers, each with one namespace after another.
 const CONTAINERS: usize = 6;
-/// Rounds after which all that is alive is looked at, and after which everything goes.
+/// Rounds after which everything alive is examined, and rounds after which everything is removed.
 const LOOK: u32 = 20;
 const SETTLE: u32 = 200;
 /// An ADD takes less.
@@ -37,14 +40,14 @@ const STEPS: [&str; 14] = [
     "store-committed",
 ];
 
-/// Which of the two plugins a call is for: each has a network of its own.
+/// The plugin of a call; each has a network of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Plugin {
     Main,
     Ipam,
 }
 
-/// What happens to a process.
+/// The fate of a process.
 enum Fate {
     Lives,
     DiesIn(&'static str),
@@ -54,7 +57,7 @@ enum Fate {
 struct World {
     node: Node,
     pods: Vec<Option<Netns>>,
-    /// What an ADD answered, for as long as nothing was asked for that container since.
+    /// Results of ADD that no later call for the container has made obsolete.
     given: BTreeMap<(Plugin, usize), Vec<String>>,
     random: u64,
     killed: u32,
@@ -107,7 +110,7 @@ impl World {
             0..=3 => self.add(plugin, container),
             4 | 5 => self.del(plugin, container),
             6 => self.gc(plugin),
-            // Its namespace dies, and nobody tells us.
+            // The namespace of a container ends without a DEL.
             _ => self.bury(container),
         }
     }
@@ -168,7 +171,7 @@ impl World {
     fn conf(&self, plugin: Plugin) -> Value {
         let mut conf = self.node.conf();
         conf["cniVersion"] = json!("1.1.0");
-        // Few addresses, so that what one gives back another soon gets.
+        // Few addresses, so that another container soon gets one that was given back.
         conf["ipam"] = json!({"ranges": [[{"subnet": "10.77.0.0/28"}], [{"subnet": "fd77::/124"}]]});
         if plugin == Plugin::Ipam {
             conf["name"] = json!("lan");
@@ -215,7 +218,7 @@ impl World {
         command
     }
 
-    /// What attachments of the plugin's network hold in the store.
+    /// The addresses that attachments of the plugin's network hold in the store.
     fn held(&self, plugin: Plugin) -> Vec<IpAddr> {
         let network = if plugin == Plugin::Main { "test" } else { "lan" };
         let rows = self.node.store().rows().unwrap();
@@ -226,13 +229,14 @@ impl World {
         of_network.map(|row| row.address).collect()
     }
 
-    /// No two namespaces have an address, by what is in them; and nobody's interface has one that the store gave to another.
+    /// Checks that no two namespaces have the same address on their interfaces, and that no interface has an address
+    /// that the store gave to another.
     fn assert_nothing_shared(&self) {
         let mut seen: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for (at, pod) in self.pods.iter().enumerate() {
             let Some(pod) = pod else { continue };
             let file = File::open(pod.path()).unwrap();
-            let Some(facts) = pod_facts(file.as_fd(), "eth0").unwrap() else { continue };
+            let Some(facts) = pod_facts(file.as_fd(), "eth0", MARKS).unwrap() else { continue };
             for address in facts.addresses {
                 let other = seen.insert(address.ip, at);
                 assert!(other.is_none(), "c{at} and c{} both have {}", other.unwrap(), address.ip);
@@ -246,7 +250,7 @@ impl World {
         assert!(shared.is_empty(), "{shared:?}");
     }
 
-    /// All namespaces die: after two passes nothing is left, and every address can be had again.
+    /// Ends all namespaces: after two passes nothing is left, and every address is free again.
     fn settle(&mut self) {
         (0..CONTAINERS).for_each(|container| self.bury(container));
         self.node.reconcile_until((0, 0, 0));

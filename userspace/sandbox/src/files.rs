@@ -8,10 +8,10 @@ use std::{
 use anyhow::Context;
 use rustix::mount::{UnmountFlags, unmount};
 
-/// Removes the directory and what is in it. Succeeds when there is none.
+/// Removes the directory and its content. Succeeds if there is none.
 ///
 /// # Errors
-/// Something in it cannot be removed: a mount, say.
+/// Something in it cannot be removed, for example a mount.
 pub fn remove(root: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -19,24 +19,24 @@ pub fn remove(root: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// How often [`again`] tries.
+/// Number of attempts of [`again`].
 const ATTEMPTS: usize = 100;
 
-/// What `make` makes in a directory that it makes first, and that others remove when they have left it empty: again, where
-/// one did so in between.
+/// Calls `make`, which creates a directory and then something in it, and calls it again if somebody else removed the
+/// directory, still empty, in between.
 ///
 /// # Errors
-/// Those of `make`.
+/// The error of `make`.
 pub fn again<T>(make: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let is_gone =
         |result: &io::Result<T>| result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     (1..ATTEMPTS).map(|_| make()).find(|result| !is_gone(result)).unwrap_or_else(&make)
 }
 
-/// Unmounts what is mounted below `root`, last mounted first.
+/// Unmounts everything below `root`, in the reverse order of mounting.
 ///
 /// # Errors
-/// procfs is not there, or a mount is in use.
+/// procfs is not mounted, or a mount is in use.
 pub fn unmount_below(root: &Path) -> anyhow::Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
     for point in mount_points(&mounts, root).into_iter().rev() {

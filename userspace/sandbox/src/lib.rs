@@ -1,5 +1,5 @@
-//! Hosts and pods out of network namespaces on one machine, for the lab and the bench: the same binaries as on real
-//! hosts, each host with directories of its own.
+//! Hosts and pods made of network namespaces on one machine, for the lab and the bench. They run the same binaries as
+//! real hosts, and each host has directories of its own.
 //!
 //! Everything has a name or lies below a directory, so that it can be found and removed after a kill at any step.
 

@@ -1,5 +1,5 @@
-//! Named network namespaces, as `ip netns` sees them, entered without touching the mount namespace:
-//! `ip netns exec` would hide bpffs.
+//! Named network namespaces, as `ip netns` knows them. They are entered without touching the mount namespace, because
+//! `ip netns exec` would hide the bpffs.
 
 use std::{
     fs::{self, File},
@@ -16,10 +16,10 @@ use rustix::{
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
 
-/// Where `ip netns` keeps named namespaces.
+/// Directory in which `ip netns` keeps named namespaces.
 const DIRECTORY: &str = "/run/netns";
 
-/// Where the namespace `name` is kept.
+/// The path of the namespace `name`.
 #[must_use]
 pub fn path(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
@@ -28,7 +28,7 @@ pub fn path(name: &str) -> PathBuf {
 /// Creates the namespace `name` and runs `work` inside it.
 ///
 /// # Errors
-/// It exists already, the kernel refuses, or those of `work`.
+/// It exists already, the kernel refuses it, or `work` fails.
 pub fn create<T: Send>(name: &str, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     fs::create_dir_all(DIRECTORY).with_context(|| format!("namespace {name}: create {DIRECTORY}"))?;
     let path = path(name);
@@ -43,10 +43,10 @@ pub fn create<T: Send>(name: &str, work: impl FnOnce() -> anyhow::Result<T> + Se
     })
 }
 
-/// Runs `work` inside the namespace `name`, on a thread of its own; children started there are inside too.
+/// Runs `work` inside the namespace `name`, on a thread of its own; child processes are inside too.
 ///
 /// # Errors
-/// There is no such namespace, or those of `work`.
+/// There is no such namespace, or `work` fails.
 pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     on_a_thread(name, move || {
         enter(name)?;
@@ -57,7 +57,7 @@ pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> anyhow::Result<T> + Se
 /// Moves the calling thread into the namespace `name`.
 ///
 /// # Errors
-/// There is none, or the kernel refuses.
+/// There is no such namespace, or the kernel refuses.
 pub fn enter(name: &str) -> anyhow::Result<()> {
     let path = path(name);
     let file = File::open(&path).with_context(|| format!("namespace {name}: open {}", path.display()))?;
@@ -65,7 +65,7 @@ pub fn enter(name: &str) -> anyhow::Result<()> {
         .with_context(|| format!("namespace {name}: setns"))
 }
 
-/// Removes the name; the namespace itself goes with its last process. Succeeds when there is none.
+/// Removes the name; the namespace itself ends with its last process. Succeeds if there is none.
 ///
 /// # Errors
 /// The kernel refuses.

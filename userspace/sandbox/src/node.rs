@@ -1,4 +1,4 @@
-//! Where a host keeps its files, and how its binaries learn that.
+//! The directories of a host, and the environment by which its binaries find them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! What a container runtime does with plugins: find them, read the node's conflist, call them, read their results.
+//! The part of a container runtime that deals with plugins: it finds them, reads the node's conflist, calls them and
+//! reads their results.
 
 use std::{
     fs,
@@ -14,10 +15,10 @@ use serde_json::Value;
 
 use crate::netns;
 
-/// The binary `name` beside the running one.
+/// The binary `name` in the directory of the running one.
 ///
 /// # Errors
-/// It is not there.
+/// There is no such file.
 pub fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("find the running binary")?;
     let path = own.with_file_name(name);
@@ -27,7 +28,7 @@ pub fn beside(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Puts naru's plugin into a directory of CNI binaries, under all its names.
+/// Installs naru's plugin under all its names in a directory of CNI binaries.
 ///
 /// # Errors
 /// A name is taken, or the directory cannot be written.
@@ -39,10 +40,11 @@ pub fn install(plugin: &Path, directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configuration a runtime passes: of the first conflist in `directory` its first plugin, name and version.
+/// The configuration that a runtime passes: the first plugin of the first conflist in `directory`, with the list's
+/// name and version.
 ///
 /// # Errors
-/// There is none, or it is no conflist.
+/// There is no conflist, or the file is none.
 pub fn configuration(directory: &Path) -> anyhow::Result<Value> {
     let path = first_conflist(directory)?;
     let list: Value = fs::read(&path)
@@ -72,13 +74,13 @@ pub struct Plugin {
     pub binary: PathBuf,
     /// `CNI_PATH`.
     pub path: PathBuf,
-    /// What else it finds in its environment.
+    /// Further variables of its environment.
     pub environment: Vec<(&'static str, PathBuf)>,
     /// Its configuration.
     pub configuration: Value,
 }
 
-/// An attachment a plugin is called for; the interface is `eth0`.
+/// An attachment for which a plugin is called; the interface is `eth0`.
 #[derive(Clone, Copy, Debug)]
 pub struct Attachment<'a> {
     /// The container's id.
@@ -89,12 +91,12 @@ pub struct Attachment<'a> {
     pub pod: &'a str,
 }
 
-/// What a successful call came to.
+/// The result of a successful call.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The result; null where the plugin printed nothing.
+    /// The plugin's result; null if it printed nothing.
     pub result: Value,
-    /// From the start of the process to its exit.
+    /// Time from the start of the process to its exit.
     pub took: Duration,
 }
 
@@ -102,7 +104,7 @@ impl Plugin {
     /// Calls the plugin in the calling thread's namespace.
     ///
     /// # Errors
-    /// It cannot be run, or fails: with what it said.
+    /// The plugin cannot be run, or fails; the error has its output.
     pub fn call(&self, verb: &str, attachment: Attachment<'_>) -> anyhow::Result<Reply> {
         let configuration = self.configuration.to_string();
         let mut command = self.command(verb, attachment);

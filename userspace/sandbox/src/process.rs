@@ -1,4 +1,4 @@
-//! Processes by the namespace they run in.
+//! Processes, found by their network namespace.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-/// How long a process may take to leave after SIGKILL.
+/// Time that a process may take to end after SIGKILL.
 const LEAVE: Duration = Duration::from_secs(5);
 
 /// A namespace by the device and inode of its file.
@@ -24,8 +24,8 @@ fn identity(path: impl AsRef<Path>) -> Option<Identity> {
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// Kills every process whose main thread is in one of the namespaces at `paths`, and waits for each to end.
-/// The caller's own namespace is never among them.
+/// Kills every process whose main thread is in one of the namespaces at `paths`, and waits until each has ended. The
+/// caller's own namespace is never touched.
 ///
 /// # Errors
 /// A process does not end, or others keep starting.
@@ -34,7 +34,7 @@ pub fn kill_all_inside(paths: &[PathBuf]) -> anyhow::Result<()> {
     if let Some(own) = identity("/proc/self/ns/net") {
         namespaces.remove(&own);
     }
-    // A process may start another while it is being looked for; each round finds what the last one missed.
+    // A process may start another during the search; each round finds those that the last one missed.
     for _ in 0..5 {
         let found = inside(&namespaces)?;
         if found.is_empty() {
@@ -52,7 +52,8 @@ fn inside(namespaces: &BTreeSet<Identity>) -> anyhow::Result<Vec<OwnedFd>> {
     Ok(pids.filter(|pid| *pid != own).filter_map(|pid| open_inside(pid, namespaces)).collect())
 }
 
-/// A handle on `pid` if it is in one of the namespaces; looked at after the handle is open, so it is the same process.
+/// A handle on `pid` if it is in one of the namespaces. The namespace is read after the handle is open, so both are
+/// of the same process.
 fn open_inside(pid: i32, namespaces: &BTreeSet<Identity>) -> Option<OwnedFd> {
     let is_inside =
         || identity(format!("/proc/{pid}/ns/net")).is_some_and(|found| namespaces.contains(&found));

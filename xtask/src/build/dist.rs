@@ -13,9 +13,9 @@ use crate::{
     workspace::{Kind, Workspace},
 };
 
-/// Programs that are built.
+/// Programs that cargo builds.
 const BUILT: [&str; 2] = ["naru", "naru-cni"];
-/// Other names of naru-cni, told apart by the name it is started under.
+/// Other names of naru-cni, which looks at the name it is started by.
 const ALIASES: [&str; 2] = ["naru-ipam", "loopback"];
 
 /// Builds the binaries, statically linked, and puts them into the dist directory.
@@ -25,8 +25,8 @@ const ALIASES: [&str; 2] = ["naru-ipam", "loopback"];
 pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     let host = host()?;
     let mut command = static_build(workspace, &host);
-    command.args(["--release", "--package", "naru-agent", "--package", "naru-plugin"]);
-    command.args(kind.features("naru-agent"));
+    command.args(["--release", "--package", "naru", "--package", "naru-plugin"]);
+    command.args(kind.features("naru"));
     step("static binaries", &mut command)?;
     let dist = workspace.dist_of(kind);
     fs::create_dir_all(&dist).with_context(|| format!("create {}", dist.display()))?;
@@ -36,7 +36,7 @@ pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     ALIASES.iter().try_for_each(|alias| link(&dist.join("naru-cni"), &dist.join(alias)))
 }
 
-/// Builds the first process of test machines and returns its file.
+/// Builds the first process of test machines and returns its path.
 ///
 /// # Errors
 /// Cargo fails.
@@ -47,7 +47,8 @@ pub fn guest(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     Ok(workspace.target.join(host).join("debug/guest"))
 }
 
-/// With a target given the flag reaches the binaries only: build scripts and procedural macros stay dynamic.
+/// Cargo's command for static binaries. Because a target is given, the flag does not reach build scripts and procedural
+/// macros, which must stay dynamic.
 fn static_build(workspace: &Workspace, target: &str) -> Command {
     let mut command = run::cargo();
     command.current_dir(&workspace.root).args(["build", "--target", target]);
@@ -55,7 +56,7 @@ fn static_build(workspace: &Workspace, target: &str) -> Command {
     command
 }
 
-/// A line for each file: name, size.
+/// A line for each file with its path and size.
 ///
 /// # Errors
 /// A file is missing.
@@ -68,26 +69,26 @@ pub fn listing(workspace: &Workspace, kind: Kind) -> anyhow::Result<Vec<String>>
     BUILT.iter().chain(&ALIASES).map(line).collect()
 }
 
-/// The host's triple.
+/// The target triple of this machine.
 fn host() -> anyhow::Result<String> {
     let version = run::output(run::cargo().arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("cargo -vV: no host")?.to_owned())
 }
 
-/// Copies by rename: a running program keeps its file.
+/// Copies by rename, so that a running program keeps its file.
 fn install(from: &Path, to: &Path) -> anyhow::Result<()> {
     let staged = to.with_extension("new");
     fs::copy(from, &staged).with_context(|| format!("copy {} to {}", from.display(), staged.display()))?;
     fs::rename(&staged, to).with_context(|| format!("rename to {}", to.display()))
 }
 
-/// Makes `alias` the same file as `of`.
+/// Makes `alias` a hard link to `of`.
 fn link(of: &Path, alias: &Path) -> anyhow::Result<()> {
     let staged = alias.with_extension("new");
     let _ = fs::remove_file(&staged);
     fs::hard_link(of, &staged).with_context(|| format!("link {}", staged.display()))?;
-    // Renaming one link of a file over another does nothing and leaves both: remove what stays.
+    // Renaming one link of a file over another link of it does nothing and leaves both, so the first is removed.
     fs::rename(&staged, alias).with_context(|| format!("rename to {}", alias.display()))?;
     let _ = fs::remove_file(&staged);
     Ok(())

@@ -18,7 +18,7 @@ use crate::{
 /// Options of `build`.
 #[derive(Args)]
 pub struct BuildArgs {
-    /// Programs that log every packet and an agent that prints it, into target/dist-debug
+    /// Build programs that log every packet, and an agent that prints the log, into target/dist-debug
     #[arg(long)]
     debug: bool,
 }
@@ -31,10 +31,10 @@ pub fn command(workspace: &Workspace, args: &BuildArgs) -> anyhow::Result<()> {
     build(workspace, if args.debug { Kind::Debug } else { Kind::Normal })
 }
 
-/// Builds what is installed, with set-up as needed.
+/// Builds the binaries to install, after the set-up that is needed.
 ///
 /// # Errors
-/// As [`command`].
+/// Fails as [`command`] does.
 pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
     build(workspace, Kind::Normal)
 }

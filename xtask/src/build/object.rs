@@ -1,4 +1,4 @@
-//! The eBPF object, as userspace/node/build.rs embeds it.
+//! The eBPF object that userspace/bpf/build.rs embeds.
 
 use std::{
     fs,
@@ -10,14 +10,14 @@ use anyhow::Context;
 
 use crate::{
     run::step,
-    setup::Bpf,
+    setup::{Bpf, Tool},
     workspace::{Kind, Workspace},
 };
 
 /// The BPF target of little-endian machines.
 pub const TARGET: &str = "bpfel-unknown-none";
-/// BTF for map dumps and the verifier comes out of the debug information. What bpf-linker does by default for copies in
-/// order makes a call of every `memset`, and that a loop over bytes: 45 ns a packet in each program.
+/// BTF for map dumps and the verifier comes from the debug information. By default bpf-linker expands copies in order,
+/// which turns every `memset` into a call of a loop over bytes: 45 ns a packet in each program.
 const FLAGS: [&str; 4] = [
     "-Clinker=bpf-linker",
     "-Clink-arg=--btf",
@@ -25,10 +25,10 @@ const FLAGS: [&str; 4] = [
     "-Cdebuginfo=2",
 ];
 
-/// Builds the object and puts it where it is embedded from.
+/// Builds the object and puts it where build.rs reads it.
 ///
 /// # Errors
-/// There is no BPF compiler, it fails, or the file cannot be written.
+/// There is no BPF compiler, the compiler fails, or the file cannot be written.
 pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     let mut command = cargo(workspace, "build", kind)?;
     let what = match kind {
@@ -45,8 +45,8 @@ pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
 /// # Errors
 /// There is no BPF compiler.
 pub fn cargo(workspace: &Workspace, verb: &str, kind: Kind) -> anyhow::Result<Command> {
-    let bpf = Bpf::present().context("no compiler for BPF: `cargo xtask setup` installs one")?;
-    let mut command = bpf.cargo()?;
+    let bpf = Bpf::present().context("no compiler for BPF; `cargo xtask setup` installs one")?;
+    let mut command = bpf.cargo(&Tool::BPF_LINKER.bin_directory()?)?;
     command.current_dir(&workspace.root).env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
     command.args([verb, "--package", "naru-datapath", "--target", TARGET]).args(bpf.options());
     command.args(kind.features("naru-datapath"));
@@ -54,12 +54,12 @@ pub fn cargo(workspace: &Workspace, verb: &str, kind: Kind) -> anyhow::Result<Co
     Ok(command)
 }
 
-/// Cargo's directory for BPF builds: of another compiler, so not shared with the host's.
+/// Cargo's directory for BPF builds, apart from the host's because another compiler fills it.
 fn scratch(workspace: &Workspace) -> PathBuf {
     workspace.root.join("target/bpf/cargo")
 }
 
-/// Copies `from` over `to` by rename; a file with the same bytes is left alone, so that nothing is rebuilt.
+/// Copies `from` over `to` by rename. A file with the same bytes stays as it is, so that nothing is rebuilt.
 fn replace(from: &Path, to: &Path) -> anyhow::Result<()> {
     let new = fs::read(from).with_context(|| format!("read {}", from.display()))?;
     if fs::read(to).is_ok_and(|old| old == new) {

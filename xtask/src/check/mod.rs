@@ -1,6 +1,8 @@
 //! `cargo xtask check`: everything that can be known without running the product.
 
 mod direction;
+mod size;
+mod subject;
 mod tidy;
 
 use std::process::Command;
@@ -21,6 +23,7 @@ use crate::{
 pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
     Needs::check().install()?;
     none_of("house rules", &tidy::complaints(workspace)?)?;
+    none_of("subjects of commits", &subject::complaints(workspace)?)?;
     none_of("dependency direction", &direction::complaints(&workspace.metadata()?)?)?;
     step("format", cargo(workspace).args(["fmt", "--all", "--check"]))?;
     step("licences, bans and sources of dependencies", &mut deny(workspace)?)?;
@@ -30,23 +33,14 @@ pub fn run(workspace: &Workspace) -> anyhow::Result<()> {
     clippy_of_datapath(workspace, "clippy of the datapath's debug build", Kind::Debug)
 }
 
-/// In the profile of the build: both use the same procedural macros then.
+/// clippy uses the profile of the build, so that both use the same procedural macros.
 fn clippy_of_datapath(workspace: &Workspace, what: &str, kind: Kind) -> anyhow::Result<()> {
     let mut datapath = build::cargo(workspace, "clippy", kind)?;
     step(what, datapath.args(["--release", "--quiet", "--", "-D", "warnings"]))
 }
 
-const CLIPPY_DEBUG: [&str; 9] = [
-    "clippy",
-    "--package",
-    "naru-agent",
-    "--features",
-    "naru-agent/debug",
-    "--quiet",
-    "--",
-    "-D",
-    "warnings",
-];
+const CLIPPY_DEBUG: [&str; 9] =
+    ["clippy", "--package", "naru", "--features", "naru/debug", "--quiet", "--", "-D", "warnings"];
 
 const CLIPPY: [&str; 9] = [
     "clippy",

@@ -1,4 +1,4 @@
-//! House rules that a compiler does not know: file sizes, names that say nothing.
+//! House rules that a compiler does not know: sizes, widths, names that say nothing, documents that miss something.
 
 use std::{
     fs,
@@ -7,15 +7,18 @@ use std::{
 
 use anyhow::Context;
 
+use super::size::{Shares, too_long, too_long_for_rust, too_wide};
 use crate::workspace::Workspace;
 
-/// Where Rust files are.
+/// Directories with Rust files.
 const ROOTS: [&str; 4] = ["ebpf", "userspace", "tests", "xtask"];
-/// Most lines of a Rust file.
-const FILE_LINES: usize = 500;
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// Most lines of it.
-const ARCHITECTURE_LINES: usize = 250;
+const ARCHITECTURE_LINES: usize = 220;
+/// Directory of decisions, a page each.
+const DECISIONS: &str = "docs/decisions";
+/// The page that lists the others.
+const INDEX: &str = "README.md";
 /// Names that say nothing of what is inside.
 const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "misc", "shared"];
 
@@ -26,17 +29,41 @@ const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "helpers", 
 pub fn complaints(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut complaints = Vec::new();
     let mut sources = String::new();
+    let mut shares = Shares::default();
     for root in ROOTS {
-        for file in rust_files(&workspace.root.join(root))? {
+        for file in files(&workspace.root.join(root), "rs")? {
             let text = read(&file)?;
-            complaints.extend(of_file(file.strip_prefix(&workspace.root).unwrap_or(&file), &text));
+            let name = file.strip_prefix(&workspace.root).unwrap_or(&file);
+            complaints.extend(of_file(name, &text));
+            shares.add(name, &text);
             sources.push_str(&text);
         }
     }
+    complaints.extend(shares.complaints());
+    complaints.extend(of_documents(workspace, &sources)?);
+    Ok(complaints)
+}
+
+fn of_documents(workspace: &Workspace, sources: &str) -> anyhow::Result<Vec<String>> {
+    let mut complaints = Vec::new();
+    for file in files(&workspace.root, "md")? {
+        let name = file.strip_prefix(&workspace.root).unwrap_or(&file);
+        complaints.extend(too_wide(name, &read(&file)?));
+    }
     let architecture = read(&workspace.root.join(ARCHITECTURE))?;
     complaints.extend(too_long(ARCHITECTURE, &architecture, ARCHITECTURE_LINES));
-    complaints.extend(unheld(&architecture, &sources));
+    complaints.extend(unheld(&architecture, sources));
+    let decisions = workspace.root.join(DECISIONS);
+    let pages = files(&decisions, "md")?;
+    let pages = pages.iter().filter_map(|page| page.file_name()?.to_str()).collect::<Vec<_>>();
+    complaints.extend(unlisted(&read(&decisions.join(INDEX))?, &pages));
     Ok(complaints)
+}
+
+/// Decisions that the index does not link to.
+fn unlisted(index: &str, pages: &[&str]) -> Vec<String> {
+    let missing = pages.iter().filter(|page| **page != INDEX && !index.contains(&format!("({page})")));
+    missing.map(|page| format!("{DECISIONS}/{INDEX}: add a line for {page}")).collect()
 }
 
 /// Tests that the architecture's invariants rest on, and that are nowhere: quoted sentences of five words and more.
@@ -51,7 +78,8 @@ fn unheld(architecture: &str, sources: &str) -> Vec<String> {
 fn of_file(name: &Path, text: &str) -> Vec<String> {
     let shown = name.display().to_string();
     let mut complaints = Vec::new();
-    complaints.extend(too_long(&shown, text, FILE_LINES));
+    complaints.extend(too_long_for_rust(name, text));
+    complaints.extend(too_wide(name, text));
     let parts = name.iter().filter_map(|part| Path::new(part).file_stem()?.to_str());
     complaints.extend(parts.filter(|part| EMPTY_NAMES.contains(part)).map(|part| says_nothing(&shown, part)));
     complaints.extend(text.lines().filter_map(inline_module).map(|part| says_nothing(&shown, part)));
@@ -62,11 +90,6 @@ fn says_nothing(file: &str, name: &str) -> String {
     format!("{file}: module `{name}`: name what it is about")
 }
 
-fn too_long(name: &str, text: &str, limit: usize) -> Option<String> {
-    let lines = text.lines().count();
-    (lines > limit).then(|| format!("{name}: {lines} lines, {limit} at most"))
-}
-
 /// The name in `mod name {`, where it says nothing.
 fn inline_module(line: &str) -> Option<&str> {
     let rest = line.trim_start().trim_start_matches("pub ").strip_prefix("mod ")?;
@@ -74,17 +97,22 @@ fn inline_module(line: &str) -> Option<&str> {
     EMPTY_NAMES.contains(&name).then_some(name)
 }
 
-fn rust_files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// Files of that extension below `directory`; what cargo builds and what is hidden is left out.
+fn files(directory: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
         let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
-            files.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
+            if name != "target" && !name.starts_with('.') {
+                found.extend(files(&path, extension)?);
+            }
+        } else if path.extension().is_some_and(|one| one == extension) {
+            found.push(path);
         }
     }
-    Ok(files)
+    found.sort();
+    Ok(found)
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
@@ -96,17 +124,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_over_the_limit_is_named_with_its_size() {
-        let text = "\n".repeat(501);
-        assert_eq!(of_file(Path::new("a/b.rs"), &text), ["a/b.rs: 501 lines, 500 at most"]);
-        assert!(of_file(Path::new("a/b.rs"), &"\n".repeat(500)).is_empty());
-    }
-
-    #[test]
     fn an_invariant_whose_test_is_gone_is_named() {
         let text = "| it holds | `this_is_held_by_it`, `not_by_this_one_here` | `two words_of_a_b_c` |";
         let sources = "fn this_is_held_by_it() {}";
         assert_eq!(unheld(text, sources), ["ARCHITECTURE.md: no test is called not_by_this_one_here"]);
+    }
+
+    #[test]
+    fn a_decision_that_the_index_does_not_link_to_is_named() {
+        let index = "| [0001](0001-a.md) | a |";
+        let told = unlisted(index, &["0001-a.md", "0002-b.md", "README.md"]);
+        assert_eq!(told, ["docs/decisions/README.md: add a line for 0002-b.md"]);
     }
 
     #[test]

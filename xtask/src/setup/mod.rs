@@ -1,22 +1,23 @@
-//! `cargo xtask setup`: what building, checking and testing need, installed where it is missing.
+//! `cargo xtask setup` installs what building, checking and testing need and what is missing.
 
+mod compiler;
+mod components;
 mod packages;
-mod rust;
 mod tools;
 
 use anyhow::bail;
 use clap::Args;
 
-pub use self::{packages::Group, rust::Bpf, tools::Tool};
+pub use self::{compiler::Bpf, packages::Group, tools::Tool};
 use crate::{run::say, workspace::Workspace};
 
 /// Options of `setup`.
 #[derive(Args)]
 pub struct SetupArgs {
-    /// Only look: print what is missing, exit 1 if anything is
+    /// Print what is missing and install nothing; exit status 1 if anything is missing
     #[arg(long)]
     check: bool,
-    /// Also what `test --vm` needs (qemu)
+    /// Include what `test --vm` needs (qemu)
     #[arg(long)]
     vm: bool,
 }
@@ -29,12 +30,12 @@ pub fn run(_workspace: &Workspace, args: &SetupArgs) -> anyhow::Result<()> {
     let needs = Needs::all(args.vm);
     if !args.check {
         needs.install()?;
-        say("setup: everything is there");
+        say("setup: nothing is missing");
         return Ok(());
     }
     let missing = needs.missing()?;
     if missing.is_empty() {
-        say("setup: everything is there");
+        say("setup: nothing is missing");
         return Ok(());
     }
     for line in &missing {
@@ -43,7 +44,7 @@ pub fn run(_workspace: &Workspace, args: &SetupArgs) -> anyhow::Result<()> {
     bail!("setup: {} missing; `cargo xtask setup` installs them", missing.len())
 }
 
-/// What a command needs.
+/// Packages, tools and components that a command needs.
 #[derive(Clone)]
 pub struct Needs {
     groups: Vec<Group>,
@@ -58,38 +59,38 @@ impl Needs {
         Self { groups, tools: vec![Tool::BPF_LINKER, Tool::CARGO_DENY], components: true }
     }
 
-    /// What `build` needs.
+    /// The needs of `build`.
     #[must_use]
     pub fn build() -> Self {
         Self { groups: vec![Group::Build], tools: vec![Tool::BPF_LINKER], components: false }
     }
 
-    /// What `check` needs.
+    /// The needs of `check`.
     #[must_use]
     pub fn check() -> Self {
         Self { groups: vec![Group::Build], tools: vec![Tool::CARGO_DENY], components: true }
     }
 
-    /// What `test`, `lab` and `bench` need.
+    /// The needs of `test`, `lab` and `bench`.
     #[must_use]
     pub fn test() -> Self {
         Self { groups: vec![Group::Build, Group::Test], tools: vec![Tool::BPF_LINKER], components: false }
     }
 
-    /// What `test --vm` needs.
+    /// The needs of `test --vm`.
     #[must_use]
     pub fn vm() -> Self {
         Self { groups: vec![Group::Build, Group::Test, Group::Vm], ..Self::test() }
     }
 
-    /// Installs what is missing; silent and quick when nothing is.
+    /// Installs what is missing; prints nothing and returns quickly when nothing is.
     ///
     /// # Errors
     /// Something cannot be installed.
     pub fn install(&self) -> anyhow::Result<()> {
         packages::install(&self.groups)?;
         if self.components {
-            rust::install_components()?;
+            components::install()?;
         }
         for tool in &self.tools {
             tool.install()?;
@@ -103,7 +104,7 @@ impl Needs {
             missing.push(format!("package {package}"));
         }
         if self.components {
-            missing.extend(rust::missing_components().into_iter().map(|name| format!("cargo {name}")));
+            missing.extend(components::missing().into_iter().map(|name| format!("cargo {name}")));
         }
         for tool in &self.tools {
             if !tool.is_installed()? {

@@ -1,20 +1,20 @@
-//! Debian packages, through apt.
+//! Debian packages, installed by apt.
 
 use std::process::Command;
 
 use anyhow::bail;
 
-use super::rust::Bpf;
+use super::compiler::Bpf;
 use crate::run::{self, say, step};
 
-/// What a set of packages is for.
+/// The purpose of a set of packages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// The BPF compiler, and what bpf-linker and the bundled SQLite are built with.
+    /// The BPF compiler, and the compiler and libraries for bpf-linker and the bundled SQLite.
     Build,
-    /// What the lab and the tests run.
+    /// Programs that the lab and the tests run.
     Test,
-    /// The other kernel.
+    /// The test machine with another kernel.
     Vm,
 }
 
@@ -58,7 +58,7 @@ impl Group {
 /// The packages of `groups` that are not installed.
 ///
 /// # Errors
-/// This is not Debian, and the group cannot be had otherwise.
+/// The system is not Debian, and the group is not there in another form.
 pub fn missing(groups: &[Group]) -> anyhow::Result<Vec<&'static str>> {
     let groups =
         groups.iter().filter(|group| **group != Group::Build || Bpf::present() != Some(Bpf::Nightly));
@@ -73,12 +73,12 @@ pub fn missing(groups: &[Group]) -> anyhow::Result<Vec<&'static str>> {
 /// Installs the packages of `groups` that are missing.
 ///
 /// # Errors
-/// apt fails, or we are not root.
+/// apt fails, or the caller is not root.
 pub fn install(groups: &[Group]) -> anyhow::Result<()> {
     add(&missing(groups)?)
 }
 
-/// Installs `missing`; nothing if that is empty.
+/// Installs `missing`; does nothing if that is empty.
 ///
 /// # Errors
 /// As [`install`].
@@ -88,19 +88,19 @@ pub fn add(missing: &[&str]) -> anyhow::Result<()> {
     }
     let names = missing.join(" ");
     if !run::is_root()? {
-        bail!("packages are missing: run as root: apt-get install --no-install-recommends {names}");
+        bail!("packages are missing; run as root: apt-get install --no-install-recommends {names}");
     }
     if !all_known(missing) {
         update();
     }
     let what = format!("install {names}");
-    // Nothing may go for it: another packaging of containerd, say, stays and is named as the obstacle.
+    // apt must remove nothing for it: another packaging of containerd, for example, stays and is named as the obstacle.
     let mut install = apt("install");
     install.args(["--no-install-recommends", "--no-remove"]).args(missing);
     if step(&what, &mut install).is_ok() {
         return Ok(());
     }
-    // Lists that are too old name versions the archive no longer has.
+    // Old lists name versions that the archive no longer has.
     update();
     step(&what, &mut install)
 }
@@ -110,14 +110,17 @@ fn installed(wanted: &[&str]) -> anyhow::Result<Vec<String>> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat=${Package} ${db:Status-Status}\n"]).args(wanted);
     let Ok(output) = query.output() else {
-        bail!("dpkg-query cannot be run: set-up knows Debian only; needed are {}", wanted.join(" "));
+        bail!(
+            "dpkg-query cannot be run: setup supports Debian only; install these by hand: {}",
+            wanted.join(" ")
+        );
     };
-    // It fails when it does not know one of the names; the others are printed all the same.
+    // dpkg-query fails when it does not know one of the names, but prints the others all the same.
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect())
 }
 
-/// Whether apt's lists have a version of every package.
+/// True if apt's lists have a version of every package.
 fn all_known(names: &[&str]) -> bool {
     names.iter().all(|name| {
         let policy = run::output(Command::new("apt-cache").args(["policy", name])).unwrap_or_default();
@@ -125,10 +128,10 @@ fn all_known(names: &[&str]) -> bool {
     })
 }
 
-/// Fetches apt's lists. A source that does not answer is no reason to stop: the installation tells.
+/// Fetches apt's lists. A source that does not answer is no reason to stop: the installation says what is missing.
 fn update() {
     if let Err(error) = step("apt-get update", &mut apt("update")) {
-        say(&format!("{error}; going on with the lists there are"));
+        say(&format!("{error}; continuing with the lists that are here"));
     }
 }
 

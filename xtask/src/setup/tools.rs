@@ -1,54 +1,55 @@
-//! Programs built from their crates, each version in a directory of its own.
+//! Programs that are built from their crates, each version in a directory of its own.
 
 use std::{fmt, path::PathBuf, process::Command};
 
-use super::rust::Bpf;
+use super::compiler::Bpf;
 use crate::{
     run::{self, step},
     workspace,
 };
 
-/// A program that `cargo install` builds. Unoptimised: that takes a minute less, and both do their work in a second.
+/// A program that `cargo install` builds, unoptimised: that takes a minute less, and each does its work in a second.
 #[derive(Clone, Copy)]
 pub struct Tool {
     name: &'static str,
     version: &'static str,
     options: &'static [&'static str],
-    /// The LLVM to link with; looked for in the wrong place without.
+    /// Prefix of the LLVM to link with; without it the wrong place is searched.
     llvm: Option<&'static str>,
 }
 
 impl Tool {
-    /// Links eBPF objects; its LLVM must not be older than the compiler's.
+    /// bpf-linker links eBPF objects; its LLVM must not be older than the compiler's.
     pub const BPF_LINKER: Self = Self {
         name: "bpf-linker",
         version: "0.13.0",
         options: &["--no-default-features", "--features", "llvm-22"],
         llvm: Some("/usr/lib/llvm-22"),
     };
-    /// Checks licences, sources and bans of dependencies.
+    /// cargo-deny checks licences, sources and bans of dependencies.
     pub const CARGO_DENY: Self = Self { name: "cargo-deny", version: "0.20.2", options: &[], llvm: None };
 
-    /// Directory of the program.
+    /// The directory of the program.
     ///
     /// # Errors
-    /// There is no place for tools.
+    /// No directory for tools can be chosen.
     pub fn bin_directory(&self) -> anyhow::Result<PathBuf> {
         Ok(self.root()?.join("bin"))
     }
 
-    /// The program.
+    /// The path of the program.
     ///
     /// # Errors
-    /// There is no place for tools.
+    /// No directory for tools can be chosen.
     pub fn program(&self) -> anyhow::Result<PathBuf> {
         Ok(self.bin_directory()?.join(self.name))
     }
 
-    /// Whether it is there and runs; for bpf-linker also when nothing of ours needs it.
+    /// True if the program is installed and runs. bpf-linker also counts as installed where the nightly toolchain
+    /// brings its own.
     ///
     /// # Errors
-    /// There is no place for tools.
+    /// No directory for tools can be chosen.
     pub fn is_installed(&self) -> anyhow::Result<bool> {
         if self.llvm.is_some() && Bpf::present() == Some(Bpf::Nightly) {
             return Ok(true);
@@ -56,7 +57,7 @@ impl Tool {
         Ok(run::succeeds(Command::new(self.program()?).arg("--version")))
     }
 
-    /// Builds and installs it unless it is there.
+    /// Builds and installs the program unless it is installed.
     ///
     /// # Errors
     /// Cargo fails.

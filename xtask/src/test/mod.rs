@@ -1,4 +1,4 @@
-//! `cargo xtask test`: ring 0 without root, then ring 1 on network namespaces, or another kernel's core run.
+//! `cargo xtask test` runs ring 0 without root, then ring 1 on network namespaces, or ring 1's core on another kernel.
 
 mod ring;
 mod tally;
@@ -18,13 +18,13 @@ use crate::{
 /// Options of `test`.
 #[derive(Args)]
 pub struct TestArgs {
-    /// Only this ring: 0 needs neither root nor set-up, 1 needs root
+    /// Run only this ring: 0 needs neither root nor set-up, 1 needs root
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1))]
     ring: Option<u8>,
-    /// The full product of the traffic matrix, and more rounds
+    /// Run the full product of the traffic matrix, and more rounds
     #[arg(long)]
     soak: bool,
-    /// Only the core of ring 1, on Debian's newest kernel of this version (6.1) in qemu
+    /// Run only the core of ring 1, on Debian's newest kernel of this version (6.1) in qemu
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["ring", "soak"])]
     vm: Option<String>,
 }
@@ -32,7 +32,7 @@ pub struct TestArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// A test fails, or tests that should run cannot.
+/// A test fails, or tests that should run cannot be run.
 pub fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<()> {
     if let Some(version) = &args.vm {
         return vm::run(workspace, version);
@@ -40,7 +40,7 @@ pub fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<()> {
     let wanted = |ring: u8| args.ring.is_none_or(|only| only == ring);
     if wanted(1) {
         if !run::is_root()? {
-            bail!("ring 1 needs root: run as root, or `cargo xtask test --ring 0`");
+            bail!("ring 1 needs root; run as root, or run `cargo xtask test --ring 0`");
         }
         Needs::test().install()?;
         build::run(workspace)?;
@@ -56,7 +56,7 @@ pub fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<()> {
     conclude(&tallies)
 }
 
-/// Prints a line a run and fails if one failed.
+/// Prints a line for each run; fails if a run failed.
 fn conclude(tallies: &[Tally]) -> anyhow::Result<()> {
     for tally in tallies {
         say(&tally.to_string());

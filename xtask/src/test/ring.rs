@@ -14,15 +14,16 @@ use crate::{
 pub const END_TO_END: &str = "naru-e2e";
 const DATAPATH: &str = "naru-datapath";
 
-/// Whether the tests of this file change what all namespaces share, or are disturbed by load: one at a time, last.
+/// True if the tests of this file change a setting that all namespaces share, or if load disturbs them: they run last
+/// and one at a time.
 fn is_serial(file: &str) -> bool {
     file.starts_with("serial")
 }
 
-/// Ring 0: whatever needs no root. Built first, so that the time is the tests' own.
+/// Ring 0: the tests that need no root. They are built first, so that the time is the tests' own.
 ///
 /// # Errors
-/// Something does not compile, or cargo cannot be run.
+/// A crate does not compile, or cargo cannot be run.
 pub fn zero(workspace: &Workspace) -> anyhow::Result<Tally> {
     let all = ["--workspace", "--exclude", DATAPATH];
     run::step("build tests", cargo_test(workspace).args(all).arg("--no-run"))?;
@@ -33,7 +34,7 @@ pub fn zero(workspace: &Workspace) -> anyhow::Result<Tally> {
 /// Ring 1: the tests that ring 0 ignores because they need root.
 ///
 /// # Errors
-/// Cargo cannot be run, or there is nothing to run.
+/// Cargo cannot be run, or no test ran.
 pub fn one(workspace: &Workspace, soak: bool) -> anyhow::Result<Vec<Tally>> {
     let mut crates = cargo_test(workspace);
     crates.args(["--workspace", "--exclude", DATAPATH, "--exclude", END_TO_END, "--tests"]);

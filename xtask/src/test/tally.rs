@@ -1,4 +1,4 @@
-//! What a run of `cargo test` came to, read from its own closing lines.
+//! The result of a run of `cargo test`, read from the closing lines of its test binaries.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 
-/// Sums over the test binaries of one run.
+/// Sums over the test binaries of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     what: String,
@@ -21,10 +21,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Runs `command`, showing what it prints, and counts.
+    /// Runs `command`, shows its output and counts its tests.
     ///
     /// # Errors
-    /// It cannot be run. A failing test is no error here: see [`Tally::failed`].
+    /// The command cannot be run. A failing test is no error here: see [`Tally::failed`].
     pub fn of(what: &str, command: &mut Command) -> anyhow::Result<Self> {
         let start = Instant::now();
         let mut child =
@@ -41,7 +41,7 @@ impl Tally {
         Ok(tally)
     }
 
-    /// Whether a test failed or a binary did not come to its end.
+    /// True if a test failed or a test binary did not come to its end.
     #[must_use]
     pub fn failed(&self) -> bool {
         !self.success || self.broken > 0

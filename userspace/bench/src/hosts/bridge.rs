@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{binaries::Binaries, site::Site};
 
-/// How the pods of the other node are reached.
+/// The connection between the bridges of two nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reach {
     /// A vxlan device with static entries, as flannel's default back end makes it.
@@ -133,7 +133,8 @@ route add {theirs_v6} via {far_v6} dev {UPLINK}",
             far_v6 = underlay::address_v6(other),
         ),
         Reach::Vxlan => format!(
-            "link add flannel.1 address 02:00:00:00:00:0{number} type vxlan id 1 local {own} dev {UPLINK} dstport 8472 nolearning
+            "link add flannel.1 address 02:00:00:00:00:0{number} type vxlan \
+             id 1 local {own} dev {UPLINK} dstport 8472 nolearning
 link set flannel.1 up
 address add 10.244.{number}.0/32 dev flannel.1
 neighbor add 10.244.{other}.0 lladdr 02:00:00:00:00:0{other} dev flannel.1 nud permanent

@@ -36,8 +36,8 @@ pub struct Pair {
     pub client: String,
     /// Namespace of the one that answers.
     pub server: String,
-    /// Where the server listens.
+    /// The server's address.
     pub address: IpAddr,
-    /// The same in IPv6, where the pods have such addresses.
+    /// The server's IPv6 address, where the pods have such addresses.
     pub v6: Option<IpAddr>,
 }

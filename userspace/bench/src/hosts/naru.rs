@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{binaries::Binaries, site::Site};
 
-/// How packets reach the pods of the other node.
+/// The path of packets to the pods of the other node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Path {
     /// Through the vxlan device.
@@ -41,7 +41,7 @@ struct Pod {
     v6: Option<IpAddr>,
 }
 
-/// What is measured on naru's nodes.
+/// The pairs of pods on naru's nodes.
 #[derive(Clone, Debug)]
 pub struct Pairs {
     /// Two pods of one node.
@@ -94,8 +94,8 @@ impl Naru<'_> {
         Ok(())
     }
 
-    /// Pods have IPv6 where they are measured with it. Without a tunnel it takes nodes with such addresses; tunnels are over
-    /// IPv4.
+    /// The cluster file. Pods have IPv6 where they are measured with it. Without a tunnel it takes nodes with such
+    /// addresses; tunnels are over IPv4.
     fn cluster(&self) -> String {
         let (routing, encapsulation, dual) = match self.path {
             Path::Device => ("tunnel", "device", false),

@@ -10,13 +10,13 @@ const SERVICES: u16 = 50;
 /// Makes packets of a bridge pass the hooks of IP, as Kubernetes demands of bridge plugins.
 const BRIDGE_NF: &str = "net/bridge/bridge-nf-call-iptables";
 
-/// Whether this kernel sends a bridge's packets through the hooks of IP when asked to.
+/// Returns true if this kernel sends a bridge's packets through the hooks of IP when asked to.
 #[must_use]
 pub fn has_bridge_nf() -> bool {
     std::path::Path::new("/proc/sys").join(BRIDGE_NF).exists()
 }
 
-/// What a node of Kubernetes has in its hooks: conntrack, kube-proxy's services and filters, masquerade.
+/// The rules of a Kubernetes node: conntrack, kube-proxy's services and filters, masquerade.
 ///
 /// # Errors
 /// `nft` refuses.

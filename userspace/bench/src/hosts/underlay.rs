@@ -20,7 +20,7 @@ pub fn address(number: usize) -> String {
     format!("198.51.100.{number}")
 }
 
-/// The same in IPv6.
+/// The IPv6 addresses of the two nodes.
 pub fn address_v6(number: usize) -> String {
     format!("2001:db8:100::{number}")
 }

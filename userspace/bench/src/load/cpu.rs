@@ -18,9 +18,9 @@ pub enum Basis {
 pub struct Cpu {
     /// Its number.
     pub number: usize,
-    /// What its time is taken by.
+    /// The clock of rates.
     pub basis: Basis,
-    /// Where the server of a load of two CPUs runs; `None` where there is one CPU only.
+    /// The CPU of the server in a load of two CPUs; `None` where there is one CPU only.
     pub second: Option<usize>,
     /// Its thread for softirqs that take long, where this process can see it.
     softirq: Option<u32>,
@@ -64,7 +64,7 @@ impl Cpu {
         keep_on(self.second.context("there is one CPU only")?)
     }
 
-    /// Whether sending over loopback, mostly softirq, is all charged to the sending thread.
+    /// Returns true if sending over loopback, mostly softirq, is all charged to the sending thread.
     fn charges_softirqs(self) -> anyhow::Result<bool> {
         let socket = UdpSocket::bind("127.0.0.1:0").context("probe")?;
         let to = socket.local_addr().context("probe")?;

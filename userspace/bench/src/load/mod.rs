@@ -1,4 +1,5 @@
-//! The load generator: two threads, each in a pod's namespace, both on one CPU with all the kernel does for them, or on two.
+//! The load generator: two threads, each in a pod's namespace, both on one CPU with all that the kernel does for
+//! them, or on two.
 
 mod cpu;
 mod guard;
@@ -24,7 +25,7 @@ pub use self::cpu::{Basis, Cpu};
 use self::{cpu::Clocks, guard::Guard};
 use crate::{hosts::Pair, progress::is_interrupted};
 
-/// What is sent.
+/// The traffic of a cell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Debug)]
 pub enum Load {
     /// One byte back and forth on a connection.
@@ -33,11 +34,11 @@ pub enum Load {
     UdpRr,
     /// A connection for each byte back and forth.
     TcpCrr,
-    /// As many bytes one way as go.
+    /// A stream of bytes one way, as fast as it goes.
     Stream,
-    /// The same from one CPU to another.
+    /// A stream from one CPU to another.
     StreamOnTwo,
-    /// As many small datagrams from one CPU to another as go; those that arrive count.
+    /// Small datagrams from one CPU to another, as fast as they go; those that arrive count.
     PacketsOnTwo,
 }
 
@@ -45,16 +46,16 @@ impl Load {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::TcpRr, Self::UdpRr, Self::TcpCrr, Self::Stream, Self::StreamOnTwo, Self::PacketsOnTwo];
-    /// Those of one CPU.
+    /// The loads of one CPU.
     pub const ON_ONE: [Self; 4] = [Self::TcpRr, Self::UdpRr, Self::TcpCrr, Self::Stream];
 
-    /// Whether client and server have a CPU each: rates are by the clock then, and as noisy as the machine.
+    /// Returns true if client and server have a CPU each: rates are by the clock then, and as noisy as the machine.
     #[must_use]
     pub const fn is_on_two(self) -> bool {
         matches!(self, Self::StreamOnTwo | Self::PacketsOnTwo)
     }
 
-    /// As tables call it.
+    /// The name in tables.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -71,7 +72,7 @@ impl Load {
         if self.is_on_two() { Basis::Wall } else { cpu.basis }
     }
 
-    /// What a rate counts.
+    /// The unit of a rate.
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
@@ -82,7 +83,7 @@ impl Load {
     }
 }
 
-/// What a cell came to.
+/// The result of a cell.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// Transactions, bytes or packets in a second of the CPU, or by the clock.
@@ -91,7 +92,7 @@ pub struct Sample {
     pub share: f64,
 }
 
-/// How long a path may take to carry the first packet, and how long beyond its time a cell may go on.
+/// The time that a path may take to carry the first packet, and that a cell may go on beyond its length.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Traffic before the clock starts: caches, neighbours and congestion windows are warm then.
 const WARM_UP: Duration = Duration::from_millis(20);
@@ -163,7 +164,7 @@ struct Side<'a> {
     basis: Basis,
 }
 
-/// Where the client finds the server.
+/// The server as the client finds it.
 struct Peer {
     port: u16,
     thread: u32,

@@ -12,7 +12,7 @@ use super::{Peer, Sample, Side};
 const DATAGRAM: usize = 64;
 /// Datagrams between two looks at the clock.
 const BURST: u32 = 16;
-/// What a receiver may be behind, in bytes: it loses none because others had its CPU for some milliseconds.
+/// Bytes that a receiver may be behind: it loses none because others had its CPU for some milliseconds.
 const BUFFER: usize = 4 << 20;
 
 /// Sends every datagram back, until the cell ends the socket.

@@ -22,7 +22,7 @@ const ALONE: usize = 4;
 const PARALLEL: usize = 16;
 /// Half of the faster reference plugin.
 const GOAL: Limit = Limit::aim_below(0.5);
-/// What every DEL waits for: the kernel, until a pair is gone.
+/// The deletion of a bare pair, which every DEL waits for.
 const FLOOR: &str = "bare veth pair";
 /// A DEL is not to take much more.
 const ABOVE_FLOOR: Limit = Limit::aim_below(1.15);

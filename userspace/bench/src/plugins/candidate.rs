@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{binaries::Binaries, hosts, site::Site};
 
-/// What pods take their addresses from.
+/// The range of the pods' addresses.
 const SUBNET: &str = "10.22.0.0/16";
 
 /// The plugins that are compared.
@@ -27,7 +27,7 @@ impl Kind {
     /// All of them, ours first.
     pub const ALL: [Self; 3] = [Self::Naru, Self::Ptp, Self::Bridge];
 
-    /// As tables call it.
+    /// The name in tables.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl Kind {
 
 /// A main plugin with its IPAM on a node of its own.
 pub struct Candidate<'a> {
-    /// What it is.
+    /// The main plugin.
     pub kind: Kind,
     site: &'a Site,
     /// Beginning of its names.

@@ -1,3 +1,4 @@
+use naru_node::machine::MARKS;
 use std::{
     fs::File,
     os::fd::AsFd,
@@ -5,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use naru_node::links::{Links, Mac, PairSpec};
+use naru_netlink::links::{Links, Mac, PairSpec};
 use naru_sandbox::netns;
 
 use crate::{hosts::ip, site::Site};
@@ -36,7 +37,7 @@ impl<'a> Floor<'a> {
         netns::create(&pod, || Ok(()))?;
         let file = File::open(netns::path(&pod)).context("open the pod's namespace")?;
         let took = netns::inside(&self.node, || {
-            let links = Links::open()?;
+            let links = Links::open(MARKS)?;
             let (host_mac, pod_mac) = (Mac::random()?, Mac::random()?);
             let alias = "naru1:bench/floor/eth0/1";
             let spec = PairSpec { host_name: "floor", host_mac, alias, pod_name: "eth0", pod_mac, mtu: 1500 };

@@ -1,4 +1,4 @@
-//! How long plugins take, from the start of the process to its exit, beside the reference plugins.
+//! Times of plugins, from the start of the process to its exit, beside the reference plugins.
 
 mod attach;
 mod candidate;

@@ -4,9 +4,10 @@ use anyhow::Context;
 use ipnet::IpNet;
 use naru_core::{
     ids::AttachmentId,
-    ipam::{AddressSet, Domain, Request, Subnet},
+    ipam::{AddressRequest, AddressSet, Domain, Subnet},
 };
-use naru_node::{host, store::StateStore};
+use naru_node::host;
+use naru_store::StateStore;
 
 /// Assigns `count` addresses of `subnet` in naru-ipam's domain of the network `bench`; its pool is there already.
 ///
@@ -18,7 +19,11 @@ pub fn in_naru_ipam(run: &Path, subnet: IpNet, count: u32) -> anyhow::Result<()>
     let sets = [AddressSet { subnets: vec![Subnet::whole(subnet, gateway)] }];
     for number in 0..count {
         let owner = AttachmentId::new("bench", format!("used{number}"), "eth0")?;
-        store.reserve_from_each(&Request::new(Domain::ipam("bench"), "", owner), &sets, host::now())?;
+        store.reserve_from_each(
+            &AddressRequest::new(Domain::ipam("bench"), "", owner),
+            &sets,
+            host::now(),
+        )?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ const LENGTH: usize = 60;
 /// Bytes of the headers of Ethernet and IPv4.
 const ETHERNET: usize = 14;
 const IP: usize = 20;
-/// As many times the same packet can be forwarded.
+/// The TTL: a packet can be forwarded that many times.
 const HOPS: u8 = 255;
 
 /// Bytes of the headers of UDP and VXLAN.

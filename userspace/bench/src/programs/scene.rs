@@ -5,14 +5,14 @@ use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use naru_abi::{
     ABI_VERSION, Addr, Config, InterfaceValue, PodValue, Prefix, RouteKind, RouteValue, Transport,
 };
-use naru_node::datapath::{Datapath, Pins, Sizes, can_encapsulate, install};
+use naru_bpf::{Datapath, Pins, Sizes, can_encapsulate, install};
 use naru_sandbox::netns;
 use rustix::mount::{MountFlags, mount};
 
 use super::{Way, frame};
 use crate::{hosts, site::Site, spread::percentile};
 
-/// What a scene has many of; a few of the other.
+/// The entries that a scene has many of; it has a few of the other kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entries {
     /// Pods of this node.
@@ -94,7 +94,7 @@ const fn towards(number: u32, direct: bool) -> u32 {
 
 /// An installed datapath with filled maps.
 pub struct Scene {
-    /// What it has many of.
+    /// The entries that it has many of.
     pub entries: Entries,
     /// Its pins.
     pub pins: Pins,

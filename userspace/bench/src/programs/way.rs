@@ -24,14 +24,14 @@ pub enum Way {
 }
 
 impl Way {
-    /// Those that the number of pods matters to.
+    /// Paths whose time depends on the number of pods.
     pub const TO_PODS: [Self; 2] = [Self::ToPod, Self::Deliver];
-    /// Those that the number of prefixes matters to, on any kernel.
+    /// Paths whose time depends on the number of prefixes, on any kernel.
     pub const TO_PREFIXES: [Self; 4] = [Self::ToTunnel, Self::Key, Self::Direct, Self::FromDirect];
     /// And where programs can encapsulate.
     pub const BY_TUNNEL: [Self; 2] = [Self::Encapsulate, Self::Decapsulate];
 
-    /// As tables call it.
+    /// The name in tables.
     pub const fn label(self) -> &'static str {
         match self {
             Self::ToPod => "from_pod to a pod",
@@ -63,7 +63,7 @@ impl Way {
         }
     }
 
-    /// What the node does by itself, where it matters.
+    /// The features that the path needs.
     pub const fn features(self) -> u32 {
         match self {
             Self::Encapsulate | Self::Decapsulate => features::OWN_ENCAPSULATION,
@@ -72,12 +72,12 @@ impl Way {
         }
     }
 
-    /// Whether the block of the other node is reached without the tunnel.
+    /// Returns true if the block of the other node is reached without the tunnel.
     pub const fn is_direct(self) -> bool {
         matches!(self, Self::Direct | Self::FromDirect)
     }
 
-    /// Whether the packet comes from the other node, not from the pod.
+    /// Returns true if the packet comes from the other node, not from the pod.
     pub const fn is_inbound(self) -> bool {
         matches!(self, Self::Decapsulate | Self::FromDirect)
     }
@@ -91,13 +91,13 @@ impl Way {
         }
     }
 
-    /// Whether a packet that took it can take it again.
+    /// Returns true if a packet that took the path can take it again.
     pub const fn repeats(self) -> bool {
         self.growth() == 0
     }
 
-    /// Whether the map's part of its time is large enough for a gate. The others ask the kernel for the way too, or take
-    /// one packet at a time, with what it costs to start and stop the clock.
+    /// Returns true if the map's part of the time is large enough for a gate. Other paths ask the kernel for the
+    /// next hop too, or take one packet at a time, with what it costs to start and stop the clock.
     pub const fn is_gated(self) -> bool {
         matches!(self, Self::ToPod | Self::Deliver | Self::ToTunnel | Self::Key)
     }

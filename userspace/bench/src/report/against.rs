@@ -3,8 +3,8 @@ use std::fmt::Write;
 use super::Run;
 use crate::figure::Figure;
 
-/// How this run differs from an older one: a line for each figure whose medians lie outside each other's spread.
-/// Rates by themselves are left out: they drift with the machine, their ratios do not.
+/// The differences between this run and an older one: a line for each figure whose medians lie outside each other's
+/// spread. Rates by themselves are left out: they drift with the machine, their ratios do not.
 #[must_use]
 pub fn changes(now: &Run, before: &Run) -> String {
     let mut text = String::from("compared with the saved run (outside of both spreads):\n");

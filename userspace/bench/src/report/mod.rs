@@ -1,8 +1,9 @@
-//! What a bench prints and writes.
+//! The output of a bench: tables, charts, saved runs.
 
 mod against;
 mod chart;
-mod plot;
+mod grid;
+mod place;
 mod saved;
 mod table;
 
@@ -39,10 +40,10 @@ pub fn load(path: &Path) -> anyhow::Result<Run> {
 /// Writes the charts of the run into the directory.
 ///
 /// # Errors
-/// A file cannot be written.
+/// A chart cannot be drawn, or a file not be written.
 pub fn draw(run: &Run, directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
-    for (name, svg) in charts(run) {
+    for (name, svg) in charts(run)? {
         let path = directory.join(name);
         fs::write(&path, svg).with_context(|| format!("write {}", path.display()))?;
     }

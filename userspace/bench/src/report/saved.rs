@@ -13,11 +13,11 @@ pub const VERSION: u32 = 1;
 pub struct Run {
     /// [`VERSION`] of whoever wrote it.
     pub version: u32,
-    /// Where it was measured.
+    /// The machine.
     pub host: Host,
-    /// What a reader should know: what the machine lacks, what disturbed it.
+    /// Notes for readers: things that the machine lacks or that disturbed the run.
     pub notes: Vec<String>,
-    /// What came out.
+    /// The results.
     pub figures: Vec<Figure>,
 }
 

@@ -8,12 +8,13 @@ use crate::{
     result::Route,
 };
 
-/// `ipam` in host-local's words: where addresses come from and which routes the container gets.
+/// `ipam` in host-local's terms: the sources of addresses and the container's routes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Addressing {
-    /// One address is given from every set. None: the node's own blocks, one address of each family they have.
+    /// One address is given from every set. An empty list means the node's own blocks, one address of each family
+    /// they have.
     pub sets: Vec<RangeSet>,
-    /// `routes`. None: a default route for every family the container has an address in.
+    /// `routes`. An empty list means a default route for every family in which the container has an address.
     pub routes: Vec<Route>,
     /// `resolvConf`: a file whose name servers go to the result.
     pub resolv_conf: Option<String>,
@@ -26,7 +27,7 @@ pub struct RangeSet {
     pub ranges: Vec<Range>,
 }
 
-/// Part of a subnet.
+/// A part of a subnet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Range {
     /// `subnet`, without host bits.
@@ -35,8 +36,8 @@ pub struct Range {
     pub start: Option<IpAddr>,
     /// `rangeEnd`: the last address given; the subnet's last by default.
     pub end: Option<IpAddr>,
-    /// `gateway`: never given to a container; it need not exist, as naru's own containers use a link-local gateway, nor lie
-    /// in the subnet.
+    /// `gateway`: never given to a container. It need not exist, because naru's own containers use a link-local
+    /// gateway, and it need not lie in the subnet.
     pub gateway: Option<IpAddr>,
 }
 
@@ -50,14 +51,14 @@ impl Addressing {
         check_overlap(&sets).map_err(|why| ipam.error("ranges", why))?;
         let routes = ipam.objects("routes")?.into_iter().map(take_route).collect::<Result<_, _>>()?;
         let resolv_conf = ipam.take::<String>("resolvConf")?.filter(|path| !path.is_empty());
-        // host-local's own directory: taken so that its configurations fit, without meaning here.
+        // host-local's own directory: accepted so that its configurations fit, but without meaning here.
         ipam.take::<String>("dataDir")?;
         ipam.refuse_rest()?;
         Ok(Self { sets, routes, resolv_conf })
     }
 }
 
-/// The list at `key` of lists of ranges.
+/// The list of lists of ranges at `key`.
 pub(super) fn sets(fields: &mut Fields, key: &str) -> Result<Vec<RangeSet>, Error> {
     let lists = fields.object_lists(key)?;
     let set = |(at, list): (usize, Vec<Fields>)| {
@@ -90,7 +91,8 @@ impl Range {
             }
         };
         let (start, end) = (address("rangeStart")?, address("rangeEnd")?);
-        // One outside the subnet is a gateway that the container reaches by a route of its own: host-local takes it too.
+        // A gateway outside the subnet is one that the container reaches by a route of its own; host-local accepts it
+        // too.
         let gateway: Option<IpAddr> = fields.parse("gateway")?;
         if let Some(ip) = gateway.filter(|ip| ip.is_ipv4() != subnet.network().is_ipv4()) {
             return Err(fields.error("gateway", format_args!("{ip} is of another family than {subnet}")));

@@ -18,7 +18,8 @@ use crate::{
     version::Version,
 };
 
-/// What every verb needs, DEL included: an invalid field elsewhere must not keep a container from going.
+/// The part that every verb needs, DEL included: an invalid field elsewhere must not keep a container from being
+/// deleted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Network {
     /// `cniVersion`.
@@ -27,18 +28,18 @@ pub struct Network {
     pub name: String,
     /// The object `naru`.
     pub naru: NaruKeys,
-    /// `ipam.type` where it names another plugin.
+    /// `ipam.type`, if it names another plugin.
     pub delegate: Option<String>,
 }
 
-/// A whole configuration, valid in itself.
+/// A whole configuration, checked.
 #[derive(Clone, PartialEq, Debug)]
 pub struct NetworkConf {
     /// The part that every verb needs.
     pub network: Network,
-    /// `mtu` of the pod's interface, in bytes; `None` or 0: the node's choice.
+    /// `mtu` of the pod's interface, in bytes; `None` or 0 leaves the choice to the node.
     pub mtu: Option<u32>,
-    /// `ipMasq`: whether pods' packets that leave the cluster take the node's address.
+    /// `ipMasq`: true if pods' packets that leave the cluster take the node's address.
     pub ip_masq: Option<bool>,
     /// `ipam`.
     pub ipam: Ipam,
@@ -46,13 +47,13 @@ pub struct NetworkConf {
     pub dns: Dns,
     /// `runtimeConfig` and `args`.
     pub runtime: RuntimeConfig,
-    /// `prevResult`: what an earlier plugin of the chain, or our own ADD, answered.
+    /// `prevResult`: the result of an earlier plugin of the chain, or of our own ADD.
     pub prev_result: Option<CniResult>,
     /// `cni.dev/valid-attachments` of GC.
     pub valid_attachments: Vec<Attachment>,
 }
 
-/// Who gives the addresses.
+/// The source of the addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ipam {
     /// Our own store: `ipam` is absent or its type is `naru-ipam`.
@@ -68,7 +69,7 @@ const OWN_IPAM: &str = "naru-ipam";
 fn version_of(map: &Map<String, Value>) -> Result<Version, Error> {
     match map.get("cniVersion") {
         None | Some(Value::Null) => Ok(Version::V0_1_0),
-        Some(Value::String(text)) => text.parse(),
+        Some(Value::String(text)) => Ok(text.parse::<Version>()?),
         Some(other) => Err(Error::new(
             Code::IncompatibleVersion,
             format!("cniVersion: expected a string, found {other}"),
@@ -76,7 +77,7 @@ fn version_of(map: &Map<String, Value>) -> Result<Version, Error> {
     }
 }
 
-/// The object on standard input.
+/// The JSON object on standard input.
 fn object(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
     match serde_json::from_slice(stdin) {
         Ok(Value::Object(map)) => Ok(map),
@@ -88,7 +89,7 @@ fn object(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
 }
 
 impl Network {
-    /// Reads only what DEL needs. The version comes back with the error, so that the answer can carry it.
+    /// Reads only the fields that DEL needs. The version is returned with the error, so that the reply can carry it.
     ///
     /// # Errors
     /// Codes 1, 2, 6 and 7.
@@ -112,7 +113,7 @@ impl Network {
 }
 
 impl NetworkConf {
-    /// Reads and checks everything. The version comes back with the error, so that the answer can carry it.
+    /// Reads and checks everything. The version is returned with the error, so that the reply can carry it.
     ///
     /// # Errors
     /// Codes 1, 2, 6 and 7, naming the field.
@@ -138,14 +139,14 @@ impl NetworkConf {
     }
 }
 
-/// The other plugin that `ipam.type` names; what is wrong with `ipam` is not DEL's business.
+/// The other plugin that `ipam.type` names. DEL ignores other faults in `ipam`.
 fn delegate(fields: &Fields) -> Option<String> {
     let name = fields.peek("ipam")?.get("type")?.as_str()?;
     (name != OWN_IPAM && is_name(name)).then(|| name.to_owned())
 }
 
 impl NetworkConf {
-    /// What the runtime asks for goes before what the administrator wrote.
+    /// The runtime's values take precedence over the administrator's.
     fn take_over_runtime(&mut self) -> Result<(), Error> {
         if let Some(dns) = self.runtime.dns.take() {
             self.dns = dns;
@@ -170,7 +171,7 @@ impl Ipam {
     }
 }
 
-/// The range that the kernel's veth takes (`ETH_MIN_MTU`, `ETH_MAX_MTU`).
+/// The MTU must be in the range that the kernel's veth accepts (`ETH_MIN_MTU`, `ETH_MAX_MTU`).
 fn take_mtu(fields: &mut Fields) -> Result<Option<u32>, Error> {
     match fields.take::<u32>("mtu")? {
         None | Some(0) => Ok(None),

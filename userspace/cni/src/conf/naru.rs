@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use crate::{error::Error, fields::Fields};
 
-/// Our own keys, all in the object `naru`; a key we do not know is refused.
+/// naru's own keys, all in the object `naru`; an unknown key is refused.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NaruKeys {
     /// `runDir`.
@@ -17,21 +17,23 @@ pub struct NaruKeys {
     pub check_mac: bool,
     /// `sourceCheck`.
     pub source_check: SourceCheck,
-    /// `ipamTimeout`: how many seconds another IPAM plugin may take for one answer, 1 to 600.
+    /// `ipamTimeout`: time that another IPAM plugin may take for one answer, in seconds, 1 to 600.
     pub ipam_timeout: Option<u32>,
-    /// `pool`: the node's pool of that name in place of its blocks.
+    /// `pool`: the pool of the node from which addresses come instead of its blocks.
     pub pool: Option<String>,
-    /// `shortcut: "off"`: the pod's packets take the node's stack, both ways.
+    /// `allowOverlap`: the subnets are taken although addresses, links or routes of the machine lie in them.
+    pub allow_overlap: bool,
+    /// `shortcut: "off"`: the pod's packets take the node's stack in both directions.
     pub no_shortcut: bool,
 }
 
-/// Which source addresses may leave a pod.
+/// The source addresses that may leave a pod.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SourceCheck {
-    /// Only the pod's own.
+    /// Only the pod's own addresses.
     #[default]
     Strict,
-    /// Any.
+    /// Any address.
     Off,
 }
 
@@ -50,6 +52,7 @@ impl NaruKeys {
             )?,
             ipam_timeout: timeout(&mut fields, "ipamTimeout")?,
             pool: fields.take::<String>("pool")?.filter(|name| !name.is_empty()),
+            allow_overlap: fields.take::<bool>("allowOverlap")?.unwrap_or(false),
             no_shortcut: choice(&mut fields, "shortcut", &[("on", false), ("off", true)])?,
         };
         fields.refuse_rest()?;
@@ -57,7 +60,7 @@ impl NaruKeys {
     }
 }
 
-/// An absolute path: a plugin's working directory is the runtime's.
+/// An absolute path. A relative one would depend on the runtime's working directory.
 fn directory(fields: &mut Fields, key: &str) -> Result<Option<PathBuf>, Error> {
     let path: Option<PathBuf> =
         fields.take::<String>(key)?.filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -78,7 +81,7 @@ fn timeout(fields: &mut Fields, key: &str) -> Result<Option<u32>, Error> {
     }
 }
 
-/// One of the words; the type's default where the key is absent.
+/// One of the words; the type's default if the key is absent.
 fn choice<T: Copy + Default>(fields: &mut Fields, key: &str, words: &[(&str, T)]) -> Result<T, Error> {
     let Some(text) = fields.take::<String>(key)? else { return Ok(T::default()) };
     let known = words.iter().find(|(word, _)| *word == text);

@@ -3,11 +3,11 @@ use std::{collections::HashSet, net::IpAddr};
 use super::addressing::RangeSet;
 use crate::{environment, error::Error, fields::Fields, pod_args, result::Dns};
 
-/// What the runtime passes beside the administrator's configuration: `runtimeConfig` (its keys in any case,
-/// as Go's decoder takes them) and `args.cni`.
+/// Values that the runtime passes beside the administrator's configuration: `runtimeConfig` (whose keys match in any
+/// case, as in Go's decoder) and `args.cni`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RuntimeConfig {
-    /// Addresses asked for: `runtimeConfig.ips` or `args.cni.ips`, without prefix lengths.
+    /// Requested addresses: `runtimeConfig.ips` or `args.cni.ips`, without prefix lengths.
     pub ips: Vec<IpAddr>,
     /// `runtimeConfig.mac`, or else `args.cni.mac`, as six bytes.
     pub mac: Option<[u8; 6]>,
@@ -15,9 +15,10 @@ pub struct RuntimeConfig {
     pub ip_ranges: Vec<RangeSet>,
     /// `runtimeConfig.dns`, in place of the configuration's.
     pub dns: Option<Dns>,
-    /// Whether a bandwidth limit is asked for, which a chained plugin can only apply to packets through the stack.
+    /// True if a bandwidth limit is requested, which a chained plugin can only apply to packets through the stack.
     pub limits_bandwidth: bool,
-    /// Whether it limits what the pod sends (`egressRate`): that plugin then needs the ingress qdisc of the host veth.
+    /// True if the limit is for packets that the pod sends (`egressRate`): that plugin then needs the ingress qdisc
+    /// of the host veth.
     pub limits_egress: bool,
     /// The pool that the pod's annotation `naru.dev/pool` names (`runtimeConfig`, capability
     /// `io.kubernetes.cri.pod-annotations`).
@@ -55,7 +56,7 @@ impl RuntimeConfig {
     }
 }
 
-/// The object `dns` in the runtimes' words: `servers`, `searches`, `options`.
+/// The object `dns` in the runtimes' terms: `servers`, `searches`, `options`.
 fn dns(mut fields: Fields) -> Result<Dns, Error> {
     let mut list = |key: &str| fields.take::<Vec<String>>(key).map(Option::unwrap_or_default);
     let (nameservers, search, options) = (list("servers")?, list("searches")?, list("options")?);
@@ -67,7 +68,7 @@ fn mac(fields: &mut Fields) -> Result<Option<[u8; 6]>, Error> {
     pod_args::mac(&text).map(Some).map_err(|why| fields.error("mac", why))
 }
 
-/// Whether the object `bandwidth` has a rate for each direction: to the pod, and from it.
+/// Tells for each direction, to the pod and from it, if the object `bandwidth` has a rate.
 fn limited(mut bandwidth: Fields) -> [bool; 2] {
     ["ingressRate", "egressRate"]
         .map(|key| bandwidth.value(key).and_then(|rate| rate.as_f64()).is_some_and(|rate| rate > 0.0))
@@ -84,7 +85,7 @@ fn addresses(fields: &mut Fields) -> Result<Vec<IpAddr>, Error> {
     texts.iter().map(|text| pod_args::address(text).map_err(|why| fields.error("ips", why.msg))).collect()
 }
 
-/// `cni.dev/valid-attachments`, without repetition.
+/// `cni.dev/valid-attachments`, without duplicates.
 pub(super) fn valid_attachments(fields: &mut Fields) -> Result<Vec<Attachment>, Error> {
     let mut seen = HashSet::new();
     let mut all = Vec::new();

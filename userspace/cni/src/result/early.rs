@@ -22,7 +22,7 @@ struct Shape {
     dns: Dns,
 }
 
-/// What the container has of one family.
+/// The container's addresses and routes of one family.
 #[derive(Serialize, Deserialize)]
 struct Family {
     ip: IpNet,

@@ -1,4 +1,4 @@
-//! What ADD answers: one model in the newest version's terms, and each version's own shape of it.
+//! The result of ADD: one model in the newest version's terms, and the shape of each version.
 
 mod early;
 mod listed;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::version::Version;
 
-/// What a container got, independent of the version.
+/// The container's interfaces, addresses and routes, independent of the version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CniResult {
     /// Interfaces on the node and in the container.
@@ -30,7 +30,7 @@ pub struct CniResult {
 pub struct Interface {
     /// Name in its namespace.
     pub name: String,
-    /// Hardware address, empty where there is none.
+    /// Hardware address, empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mac: String,
     /// MTU in bytes (since 1.1.0).
@@ -63,9 +63,9 @@ pub struct Ip {
 /// A route in the container; its JSON is that of 1.1.0.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Route {
-    /// Where it leads.
+    /// The destination.
     pub dst: IpNet,
-    /// The gateway; absent: the address's own.
+    /// The gateway; if absent, the address's own.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "empty_as_none")]
     pub gw: Option<IpAddr>,
     /// Path MTU in bytes (since 1.1.0).
@@ -110,21 +110,21 @@ impl Route {
         Self { dst, gw, mtu: None, advmss: None, priority: None, table: None, scope: None }
     }
 
-    /// The route without what only 1.1.0 can say.
+    /// The route without the fields that only 1.1.0 has.
     fn without_metrics(&self) -> Self {
         Self::new(self.dst, self.gw)
     }
 }
 
 impl Interface {
-    /// The interface without what only 1.1.0 can say.
+    /// The interface without the fields that only 1.1.0 has.
     fn without_details(&self) -> Self {
         Self { mtu: None, socket_path: String::new(), pci_id: String::new(), ..self.clone() }
     }
 }
 
 impl CniResult {
-    /// The JSON object that goes to standard output, in the shape of `version`.
+    /// The JSON object for standard output, in the shape of `version`.
     ///
     /// # Errors
     /// 0.1.0 and 0.2.0 cannot express a result without an address.
@@ -136,15 +136,16 @@ impl CniResult {
         }
     }
 
-    /// Reads a result in the shape of `version`, as `prevResult` holds it; unknown keys are other people's.
+    /// Reads a result in the shape of `version`, as `prevResult` holds it; unknown keys are ignored.
     ///
     /// # Errors
-    /// Says what does not fit.
+    /// The text names the field that does not fit.
     pub fn parse(version: Version, value: Value) -> Result<Self, String> {
+        refuse_lists(&value)?;
         if version <= Version::V0_2_0 { early::parse(value) } else { listed::parse(value) }
     }
 
-    /// This result with what `later` adds, as a plugin later in the chain answers.
+    /// This result with the additions of `later`, as a later plugin of the chain returns it.
     #[must_use]
     pub fn followed_by(mut self, later: Self) -> Self {
         let shift = self.interfaces.len();
@@ -157,6 +158,22 @@ impl CniResult {
         }
         self
     }
+}
+
+/// Refuses a list in the place of an object, which serde would read as an object's fields in their order: of an empty
+/// one nothing is left to compare with.
+fn refuse_lists(result: &Value) -> Result<(), String> {
+    let Value::Object(fields) = result else { return Err(format!("expected an object, found {result}")) };
+    let single = ["ip4", "ip6", "dns"].into_iter().filter_map(|key| Some((key, fields.get(key)?)));
+    let listed = ["interfaces", "ips", "routes"]
+        .into_iter()
+        .filter_map(|key| Some(fields.get(key)?.as_array()?.iter().map(move |one| (key, one))));
+    for (key, one) in single.chain(listed.flatten()) {
+        if !one.is_object() && !one.is_null() {
+            return Err(format!("{key}: expected an object, found {one}"));
+        }
+    }
+    Ok(())
 }
 
 /// Some plugins write -1 for "no interface".

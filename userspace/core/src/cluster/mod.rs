@@ -1,4 +1,5 @@
-//! The cluster as every node sees it: ranges, nodes, their addresses and blocks. Plain values, already checked.
+//! The cluster as every node sees it: ranges, nodes, and the nodes' addresses and blocks. Plain values that were
+//! checked before.
 
 use std::net::IpAddr;
 
@@ -9,22 +10,23 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULT_TUNNEL_PORT: u16 = 8472;
 /// VXLAN network identifier of the tunnel unless the cluster file says otherwise.
 pub const DEFAULT_VNI: u32 = 5230;
-/// Ports of the tunnel device where that of the tunnel is taken, unless the cluster file says otherwise.
+/// Ports to choose from for the tunnel device where the tunnel's port is in use, unless the cluster file says
+/// otherwise.
 pub const DEFAULT_FALLBACK_PORTS: [u16; 3] = [18472, 28472, 38472];
 
-/// A cluster whose parts agree with each other; made by `naru-cluster`, never by hand outside tests.
+/// A cluster whose parts agree with each other. `naru-cluster` makes it; only tests write one by hand.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClusterSpec {
     /// Every pod address of the cluster lies in one of these; they do not overlap.
     pub ranges: Vec<IpNet>,
-    /// Whether pods' packets that leave the cluster take the node's address.
+    /// True if pods' packets that leave the cluster take the node's address.
     pub masquerade: bool,
-    /// Destinations outside the cluster that see the pod's own address.
+    /// Destinations outside the cluster that are sent the pod's own address.
     pub no_masquerade: Vec<IpNet>,
-    /// When pods' packets go to other nodes without the tunnel; a node may differ.
+    /// The routing mode of every node that does not set its own.
     #[serde(default)]
     pub routing: Routing,
-    /// Who encapsulates what goes through the tunnel; a node may differ.
+    /// The encapsulation of every node that does not set its own.
     #[serde(default)]
     pub encapsulation: Encapsulation,
     /// The tunnel.
@@ -33,33 +35,34 @@ pub struct ClusterSpec {
     pub nodes: Vec<NodeSpec>,
 }
 
-/// When a node sends its pods' packets to another node as they are, without the tunnel. Nodes need not agree: each takes
-/// what comes either way.
+/// The cases in which a node sends its pods' packets to another node without the tunnel. Nodes need not agree: each
+/// accepts both forms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Routing {
-    /// To nodes on the same link.
+    /// Packets to nodes on the same link go without the tunnel.
     #[default]
     Auto,
-    /// Never.
+    /// All packets go through the tunnel.
     Tunnel,
-    /// To every node that is reached: routers on the way must know the nodes' blocks.
+    /// No packet goes through the tunnel: routers between the nodes must have routes to the nodes' blocks.
     Direct,
 }
 
-/// Who puts packets into the tunnel and takes them out.
+/// The part of the system that adds and removes the tunnel's headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encapsulation {
-    /// The programs on the uplink, as far as kernel and packet allow; else the vxlan device.
+    /// The programs on the uplink, for all packets that the kernel and the packet allow; the vxlan device for the
+    /// others.
     #[default]
     Auto,
-    /// The vxlan device alone.
+    /// The vxlan device, for all packets.
     Device,
 }
 
 impl Routing {
-    /// As the cluster file spells it.
+    /// The spelling in the cluster file.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -71,7 +74,7 @@ impl Routing {
 }
 
 impl Encapsulation {
-    /// As the cluster file spells it.
+    /// The spelling in the cluster file.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -86,8 +89,8 @@ impl Encapsulation {
 pub struct TunnelSpec {
     /// UDP port of the outer packets.
     pub port: u16,
-    /// Ports of which a node whose `port` is somebody else's gives one to its tunnel device, in this order. On the wire
-    /// every packet has `port`, so that no other node needs to know.
+    /// Ports for the tunnel device of a node on which `port` is in use; the first free one is taken. On the wire
+    /// every packet has `port`, so no other node needs to know.
     #[serde(default)]
     pub fallback_ports: Vec<u16>,
     /// VXLAN network identifier, 24 bits.
@@ -99,14 +102,14 @@ pub struct TunnelSpec {
 pub struct NodeSpec {
     /// Unique name.
     pub name: String,
-    /// Its addresses, at least one; the first is where its tunnel ends.
+    /// The node's addresses, at least one; its tunnel ends at the first.
     pub addresses: Vec<IpAddr>,
     /// The blocks its pods take their addresses from; no two nodes' blocks overlap.
     pub blocks: Vec<IpNet>,
-    /// How this node sends, where it differs from the cluster.
+    /// The routing mode of this node, if it differs from the cluster's.
     #[serde(default)]
     pub routing: Option<Routing>,
-    /// Who encapsulates packets to and from this node, where it differs from the cluster.
+    /// The encapsulation of packets to and from this node, if it differs from the cluster's.
     #[serde(default)]
     pub encapsulation: Option<Encapsulation>,
 }
@@ -139,7 +142,7 @@ impl ClusterSpec {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// How the node of that name sends.
+    /// The routing mode of the node of that name.
     #[must_use]
     pub fn routing_of(&self, name: &str) -> Routing {
         self.node(name).and_then(|node| node.routing).unwrap_or(self.routing)
@@ -151,7 +154,7 @@ impl ClusterSpec {
         self.nodes.iter().any(|node| self.routing_of(&node.name) != Routing::Tunnel)
     }
 
-    /// Who encapsulates packets to and from the node of that name.
+    /// The encapsulation of packets to and from the node of that name.
     #[must_use]
     pub fn encapsulation_of(&self, name: &str) -> Encapsulation {
         self.node(name).and_then(|node| node.encapsulation).unwrap_or(self.encapsulation)
@@ -164,7 +167,7 @@ impl ClusterSpec {
 }
 
 impl NodeSpec {
-    /// Where the node's tunnel ends: its first address.
+    /// The address at which the node's tunnel ends: its first one.
     #[must_use]
     pub fn underlay(&self) -> Option<IpAddr> {
         self.addresses.first().copied()

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use ipnet::IpNet;
 use naru_abi::RouteValue;
 
-use super::{Route, RouteKey, State};
+use super::{KernelRoute, RouteKey, Rule, State};
 
 /// One change. Each is idempotent, so that a pass that failed half-way is simply run again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,22 +11,44 @@ pub enum Command {
     /// Write the entry of `ROUTES`, in place of what is there.
     SetEntry(IpNet, RouteValue),
     /// Write the kernel route, in place of ours to the same destination.
-    SetRoute(RouteKey, Route),
-    /// Add the rule for packets from the prefix.
-    AddRule(IpNet),
-    /// Remove the rule for packets from the prefix.
-    RemoveRule(IpNet),
+    SetRoute(RouteKey, KernelRoute),
+    /// Add the rule.
+    AddRule(Rule),
+    /// Remove the rule.
+    RemoveRule(Rule),
     /// Remove the kernel route.
-    RemoveRoute(RouteKey, Route),
+    RemoveRoute(RouteKey, KernelRoute),
     /// Remove the entry of `ROUTES`.
     RemoveEntry(IpNet),
 }
 
+impl fmt::Display for Command {
+    /// Describes the differences of the actual state.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetEntry(to, _) => write!(f, "map ROUTES: {to} is missing or not as it should be"),
+            Self::SetRoute(key, _) => {
+                write!(
+                    f,
+                    "route {} of table {} is missing or not as it should be",
+                    key.destination, key.table
+                )
+            }
+            Self::AddRule(rule) => write!(f, "rule {rule} is missing"),
+            Self::RemoveRule(rule) => write!(f, "rule {rule} is one too many"),
+            Self::RemoveRoute(key, _) => {
+                write!(f, "route {} of table {} is one too many", key.destination, key.table)
+            }
+            Self::RemoveEntry(to) => write!(f, "map ROUTES: {to} is one too many"),
+        }
+    }
+}
+
 /// The changes that make `actual` equal to `desired`, in the order to make them.
 ///
-/// What is new comes before what goes, so that no packet between two states finds nothing; of what is new the map
-/// comes before the route, because a packet that the stack routes to the overlay device needs the map there, and
-/// the table before the rule that looks it up; what goes, goes in the reverse order.
+/// Additions come before removals, so that no packet finds nothing in between. Of the additions, map entries come
+/// before routes, because a packet that the stack routes to the tunnel device needs its entry, and routes come before
+/// the rules that look them up. Removals are in the reverse order.
 #[must_use]
 pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
     let mut commands = Vec::new();
@@ -34,8 +56,8 @@ pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
         .extend(missing(&desired.entries, &actual.entries).map(|(to, value)| Command::SetEntry(*to, *value)));
     commands
         .extend(missing(&desired.routes, &actual.routes).map(|(key, route)| Command::SetRoute(*key, *route)));
-    commands.extend(desired.rules.difference(&actual.rules).map(|from| Command::AddRule(*from)));
-    commands.extend(actual.rules.difference(&desired.rules).map(|from| Command::RemoveRule(*from)));
+    commands.extend(desired.rules.difference(&actual.rules).map(|rule| Command::AddRule(*rule)));
+    commands.extend(actual.rules.difference(&desired.rules).map(|rule| Command::RemoveRule(*rule)));
     commands.extend(
         surplus(&desired.routes, &actual.routes).map(|(key, route)| Command::RemoveRoute(*key, *route)),
     );
@@ -43,7 +65,7 @@ pub fn diff(desired: &State, actual: &State) -> Vec<Command> {
     commands
 }
 
-/// Pairs of `desired` that `actual` has not, or has with another value.
+/// Pairs of `desired` that `actual` lacks or has with another value.
 fn missing<'a, K: Ord, V: PartialEq>(
     desired: &'a BTreeMap<K, V>,
     actual: &'a BTreeMap<K, V>,
@@ -51,7 +73,7 @@ fn missing<'a, K: Ord, V: PartialEq>(
     desired.iter().filter(|(key, value)| actual.get(key) != Some(value))
 }
 
-/// Pairs of `actual` whose key `desired` has not.
+/// Pairs of `actual` whose key `desired` lacks.
 fn surplus<'a, K: Ord, V>(
     desired: &'a BTreeMap<K, V>,
     actual: &'a BTreeMap<K, V>,

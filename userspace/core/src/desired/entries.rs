@@ -3,10 +3,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 use naru_abi::{Addr, Destination, RouteKind, RouteValue, Transport, route_flags};
 
-use super::{Inputs, Remote, Way};
+use super::{Inputs, NextHop, Remote};
 
-/// The map `ROUTES`. Where two say something of one prefix, the later destination of this list counts:
-/// not masqueraded, own block, remote pods, remote node, own node.
+/// The desired content of the map `ROUTES`. If two sources give an entry for the same prefix, the later one of this
+/// list wins: no-masquerade prefixes, own blocks, remote pods, remote nodes, own node.
 pub fn entries(inputs: &Inputs<'_>) -> BTreeMap<IpNet, RouteValue> {
     let mut entries = BTreeMap::new();
     for prefix in &inputs.cluster.no_masquerade {
@@ -29,12 +29,12 @@ fn hosts(addresses: &[IpAddr]) -> impl Iterator<Item = IpNet> {
 
 /// The entry of an address of another node, or of pods behind it.
 fn entry(remote: Remote<'_>, address: IpAddr, destination: Destination) -> RouteValue {
-    let way = remote.to(address);
-    let transport = match way {
-        Way::Tunnel { .. } => Transport::Tunnel,
-        Way::Direct { .. } => Transport::Direct,
+    let next_hop = remote.to(address);
+    let transport = match next_hop {
+        NextHop::Tunnel { .. } => Transport::Tunnel,
+        NextHop::Direct { .. } => Transport::Direct,
     };
-    let flags = if remote.takes_programs(way) { 0 } else { route_flags::DEVICE_PATH };
+    let flags = if remote.takes_programs(next_hop) { 0 } else { route_flags::DEVICE_PATH };
     let kind = RouteKind { destination, transport };
-    RouteValue { flags, ..RouteValue::remote(kind, Addr::from(remote.underlay), way.mtu()) }
+    RouteValue { flags, ..RouteValue::remote(kind, Addr::from(remote.underlay), next_hop.mtu()) }
 }

@@ -1,4 +1,4 @@
-//! What a node should hold, worked out from the cluster and a few facts, and the way there from what it holds.
+//! The desired state of a node, computed from the cluster and a few facts, and the changes that lead to it.
 //!
 //! Start-up, a changed cluster and the periodic pass all end in the same [`diff`].
 
@@ -6,46 +6,52 @@ mod diff;
 mod entries;
 mod mtu;
 mod nat;
+mod next_hops;
 mod routes;
+mod rules;
 mod state;
-mod ways;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 pub use diff::{Command, diff};
-pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, overhead, path_mtu};
+pub use mtu::{FALLBACK_MTU, IPV6_MIN_MTU, carried, overhead, path_mtu};
 pub use nat::Nat;
-pub use state::{Hop, MAIN_TABLE, NODE_TABLE, Route, RouteKey, State};
-pub use ways::{Path, Paths, Remote, Way, Ways};
+pub use next_hops::{NextHop, NextHops, Path, Paths, Remote, Via};
+pub use rules::{ForeignRules, Rule, Selector};
+pub use state::{KernelHop, KernelRoute, MAIN_TABLE, NODE_TABLE, Rank, RouteKey, State};
 
 use crate::cluster::{ClusterSpec, NodeSpec};
 
-/// A local pod's address as the map `PODS` has it.
+/// A local pod's address, as the map `PODS` has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pod {
     /// Its address.
     pub address: IpAddr,
-    /// Its veth on the node.
+    /// Index of the pod's veth on the node.
     pub ifindex: u32,
     /// MTU of its interface.
     pub mtu: u32,
 }
 
-/// Everything the desired state follows from.
+/// All inputs of the desired state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inputs<'a> {
-    /// The cluster; without nodes on a single machine.
+    /// The cluster; on a single machine it has no nodes.
     pub cluster: &'a ClusterSpec,
     /// This node's name.
     pub node: &'a str,
-    /// Subnets of network configurations, beside the cluster's blocks.
+    /// Subnets of network configurations, in addition to the cluster's blocks.
     pub subnets: &'a [IpNet],
-    /// Those of `subnets` whose packets take the machine's address when they leave it.
+    /// Those of `subnets` whose packets take the machine's address when they leave the machine.
     pub masqueraded: &'a [IpNet],
-    /// The addresses that this machine has now. They are the node's where the cluster does not name it, and what the
-    /// cluster says is the node's counts as source only if it is among them.
+    /// Networks that other IPAM plugins give pods addresses of.
+    pub delegated: &'a [IpNet],
+    /// The preference at which the rules of others begin.
+    pub foreign_rules: ForeignRules,
+    /// The addresses that this machine has now. They are the node's addresses if the cluster does not name the node.
+    /// An address that the cluster gives to the node is used as a source only if it is among them.
     pub host_addresses: &'a [IpAddr],
     /// The paths to the other nodes' addresses.
     pub paths: &'a Paths,
@@ -66,13 +72,13 @@ impl Inputs<'_> {
         self.own().map_or(self.host_addresses, |own| &own.addresses)
     }
 
-    /// Every prefix that local pods take addresses from.
+    /// Every prefix from which local pods take addresses.
     pub fn own_prefixes(&self) -> impl Iterator<Item = IpNet> {
         let blocks = self.own().map_or(&[][..], |own| &own.blocks);
         blocks.iter().chain(self.subnets).copied()
     }
 
-    /// Source of the node's own packets to addresses of the family of `towards`.
+    /// The source address of the node's own packets to addresses of the family of `towards`.
     fn source(&self, towards: IpAddr) -> Option<IpAddr> {
         let is_usable =
             |own: &IpAddr| own.is_ipv4() == towards.is_ipv4() && self.host_addresses.contains(own);
@@ -81,11 +87,11 @@ impl Inputs<'_> {
 
     /// The other nodes.
     fn remotes(&self) -> impl Iterator<Item = Remote<'_>> {
-        Ways { cluster: self.cluster, node: self.node, paths: self.paths }.remotes()
+        NextHops { cluster: self.cluster, node: self.node, paths: self.paths }.remotes()
     }
 }
 
-/// What the node should hold.
+/// The desired state of the node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Desired {
     /// Map entries, kernel routes and rules.
@@ -94,13 +100,13 @@ pub struct Desired {
     pub nat: Nat,
 }
 
-/// What the node should hold, given `inputs`.
+/// Computes the desired state of the node from `inputs`.
 #[must_use]
 pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let state = State {
         entries: entries::entries(inputs),
         routes: routes::routes(inputs),
-        rules: routes::rules(inputs),
+        rules: rules::rules(inputs),
     };
     Desired { state, nat: nat::nat(inputs) }
 }

@@ -2,18 +2,18 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Inputs, Way};
+use super::{Inputs, NextHop};
 
-/// Which packets take the node's address on their way out.
+/// The packets that take the node's address when they leave.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Nat {
-    /// Packets from here leave masqueraded.
+    /// Packets from these prefixes are masqueraded.
     pub sources: BTreeSet<IpNet>,
-    /// Unless they go here.
+    /// Packets to these prefixes are not masqueraded.
     pub exempt: BTreeSet<IpNet>,
-    /// UDP port of the tunnel, whose packets are no business of connection tracking.
+    /// UDP port of the tunnel, whose packets connection tracking must not see.
     pub tunnel_port: u16,
-    /// Addresses of this node at which tunnel packets may arrive.
+    /// Addresses of this node to which tunnel packets may be sent.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -27,8 +27,8 @@ pub fn nat(inputs: &Inputs<'_>) -> Nat {
     let mut exempt: BTreeSet<IpNet> =
         cluster.ranges.iter().chain(&cluster.no_masquerade).chain(inputs.subnets).copied().collect();
     for remote in inputs.remotes() {
-        // What goes to a node by the tunnel leaves by a device that is never masqueraded on.
-        let is_direct = |address: &&IpAddr| matches!(remote.to(**address), Way::Direct { .. });
+        // Packets to a node through the tunnel leave by a device on which nothing is masqueraded.
+        let is_direct = |address: &&IpAddr| matches!(remote.to(**address), NextHop::Direct { .. });
         exempt.extend(remote.node.addresses.iter().filter(is_direct).copied().map(IpNet::from));
     }
     let own = inputs.own().map(|own| own.addresses.as_slice()).unwrap_or_default();

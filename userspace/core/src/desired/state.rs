@@ -6,61 +6,75 @@ use std::{
 use ipnet::IpNet;
 use naru_abi::RouteValue;
 
+use super::Rule;
+
 /// The kernel's main routing table.
 pub const MAIN_TABLE: u32 = 254;
-/// The table that pods' forwarded packets look remote nodes up in.
+/// The table in which pods' forwarded packets look up remote nodes.
 pub const NODE_TABLE: u32 = 5230;
 
-/// Which kernel route. An unreachable route does not replace another one to the same prefix: its metric is higher.
+/// The rank of a route among those to one prefix. A later rank has a higher metric: it counts if the earlier are gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Rank {
+    /// The route itself.
+    First,
+    /// The same route without a preferred source: the kernel removes the first route together with the address that
+    /// it names.
+    Spare,
+    /// The route by which senders are told that nothing is there.
+    Unreachable,
+}
+
+/// The key of a kernel route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RouteKey {
     /// Routing table.
     pub table: u32,
     /// Destination.
     pub destination: IpNet,
-    /// Whether it is the unreachable route of that prefix.
-    pub unreachable: bool,
+    /// Its rank among the routes to that prefix.
+    pub rank: Rank,
 }
 
-/// What a kernel route says.
+/// The content of a kernel route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Route {
-    /// Where it leads.
-    pub hop: Hop,
+pub struct KernelRoute {
+    /// The next hop's address.
+    pub hop: KernelHop,
     /// Preferred source of the node's own packets.
     pub source: Option<IpAddr>,
     /// Path MTU in bytes.
     pub mtu: Option<u32>,
 }
 
-/// Where a kernel route leads.
+/// The next hop of a kernel route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Hop {
-    /// To a local pod.
+pub enum KernelHop {
+    /// A local pod.
     Pod {
-        /// Its veth on the node.
+        /// Index of the pod's veth on the node.
         ifindex: u32,
     },
-    /// Through the overlay device.
+    /// A pod of another node, through the tunnel device.
     Overlay,
-    /// To a next hop of the underlay.
+    /// A router or node on the underlay.
     Direct {
-        /// The uplink.
+        /// Index of the uplink.
         ifindex: u32,
-        /// The next hop.
+        /// The next hop's address.
         via: IpAddr,
     },
-    /// Nowhere: the sender is told.
+    /// None: the sender gets an ICMP error.
     Unreachable,
 }
 
-/// What of a node mirrors the cluster: the same type for what should be and for what is.
+/// The part of a node that mirrors the cluster. One type serves both the desired and the actual state.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
     /// The map `ROUTES`.
     pub entries: BTreeMap<IpNet, RouteValue>,
-    /// Kernel routes of our protocol.
-    pub routes: BTreeMap<RouteKey, Route>,
-    /// Source prefixes of our policy rules, which look up [`NODE_TABLE`].
-    pub rules: BTreeSet<IpNet>,
+    /// Kernel routes with naru's protocol number.
+    pub routes: BTreeMap<RouteKey, KernelRoute>,
+    /// Our policy rules.
+    pub rules: BTreeSet<Rule>,
 }

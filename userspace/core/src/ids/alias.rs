@@ -6,14 +6,14 @@ use super::{AttachmentId, Generation};
 
 /// First part of every alias that naru writes, with the layout's version.
 const MARK: &str = "naru1:";
-/// Before a hash that stands for a longer name; no CNI name can hold it.
+/// Precedes a hash that replaces a longer name; no CNI name can contain it.
 const HASHED: char = '#';
-/// Longest network name and container id that are written out. With the mark, the separators, an
-/// interface name (15), a generation (20) and flags (8) the alias then stays below the kernel's 255 bytes.
+/// Length up to which network names and container ids are written out. With the mark, the separators, an interface
+/// name (15), a generation (20) and flags (8) the alias then stays below the kernel's 255 bytes.
 const MAX_NETWORK: usize = 64;
 const MAX_CONTAINER: usize = 128;
 
-/// Owner of a veth as its host end's alias says it: `naru1:<network>/<container>/<ifname>/<generation>`.
+/// The owner of a veth, as the alias of its host end names it: `naru1:<network>/<container>/<ifname>/<generation>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Alias {
     network: String,
@@ -39,7 +39,7 @@ impl Alias {
         }
     }
 
-    /// Whether the veth was made for this attachment, in whichever generation.
+    /// Returns true if the veth was made for this attachment, in any generation.
     #[must_use]
     pub fn belongs_to(&self, id: &AttachmentId) -> bool {
         self.ifname == id.ifname()
@@ -47,7 +47,7 @@ impl Alias {
             && self.container == shorten(id.container(), MAX_CONTAINER)
     }
 
-    /// Number of the assignment the veth was made for.
+    /// Number of the assignment for which the veth was made.
     #[must_use]
     pub const fn generation(&self) -> Generation {
         self.generation
@@ -65,7 +65,7 @@ impl Alias {
         &self.network
     }
 
-    /// The attachment the veth was made for; `None` when the alias holds only a hash of it.
+    /// The attachment for which the veth was made; `None` if the alias holds only a hash of it.
     #[must_use]
     pub fn attachment(&self) -> Option<AttachmentId> {
         AttachmentId::new(&*self.network, &*self.container, &*self.ifname).ok()
@@ -85,13 +85,14 @@ impl fmt::Display for Alias {
     }
 }
 
-/// All that the host end's alias says: the owner, and after it the bits that the datapath knows of the pod, where any is
-/// set: `naru1:<network>/<container>/<ifname>/<generation>[/<flags>]`. What else knows them dies before the veth does.
+/// The whole alias of a host end: the owner, and after it the pod's flags of the datapath, if any is set:
+/// `naru1:<network>/<container>/<ifname>/<generation>[/<flags>]`. Everything else that knows the flags may be gone
+/// before the veth.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Label {
-    /// Whose the veth is.
+    /// The owner of the veth.
     pub alias: Alias,
-    /// The bits.
+    /// The flags.
     pub flags: u32,
 }
 
@@ -107,7 +108,7 @@ impl fmt::Display for Label {
 impl FromStr for Label {
     type Err = InvalidAlias;
 
-    /// Takes exactly what [`Label`] writes.
+    /// Accepts exactly the texts that [`Label`] writes.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = parse(text).filter(|label| label.to_string() == text);
         read.ok_or_else(|| InvalidAlias(text.to_owned()))

@@ -2,10 +2,10 @@ use std::fmt;
 
 use super::hash::stable_hash;
 
-/// Longest interface name the kernel takes (`IFNAMSIZ` less the final zero).
+/// Length of the longest interface name that the kernel accepts (`IFNAMSIZ` less the final zero).
 const MAX_IFNAME: usize = 15;
 
-/// What CNI calls an attachment: one interface of one container in one network.
+/// An attachment in the sense of CNI: one interface of one container in one network.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AttachmentId {
     network: String,
@@ -76,7 +76,7 @@ impl fmt::Display for AttachmentId {
     }
 }
 
-/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`
+/// Returns true if `text` matches `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`.
 fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
@@ -97,7 +97,7 @@ pub fn host_ifname(id: &AttachmentId) -> String {
     format!("naru{hash:011x}")
 }
 
-/// The pod a runtime says it makes the attachment for; every part is empty when it says nothing.
+/// The pod for which the runtime makes an attachment; every part is empty if the runtime names none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct PodName {
     /// `K8S_POD_NAMESPACE`.
@@ -109,13 +109,13 @@ pub struct PodName {
 }
 
 impl PodName {
-    /// Whether the runtime named no pod.
+    /// Returns true if the runtime named no pod.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.name.is_empty()
     }
 
-    /// Whether both name the same pod; its uid changes with every re-creation and does not count.
+    /// Returns true if both name the same pod. The uid does not count, because it changes when the pod is made again.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         !self.is_empty() && self.namespace == other.namespace && self.name == other.name

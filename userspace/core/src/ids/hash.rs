@@ -1,11 +1,20 @@
-//! A hash that stays the same across builds and machines, for names that are written down.
+//! A hash that is the same in every build and on every machine, for names that are stored.
+
+/// FNV-1a of 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
+#[must_use]
+pub fn fnv1a(content: &(impl AsRef<[u8]> + ?Sized)) -> u64 {
+    seeded(content.as_ref(), 0)
+}
 
 /// FNV-1a over the bytes, finished by splitmix64's mixer so that short inputs spread over all bits.
-pub(crate) fn stable_hash(text: &str, seed: u64) -> u64 {
+#[must_use]
+pub fn stable_hash(content: &(impl AsRef<[u8]> + ?Sized), seed: u64) -> u64 {
+    mix(seeded(content.as_ref(), seed))
+}
+
+fn seeded(bytes: &[u8], seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed;
-    let folded =
-        text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    mix(folded)
+    bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn mix(value: u64) -> u64 {

@@ -1,5 +1,5 @@
-//! Names of things: an attachment, the pod it belongs to, its interface on the node, and the
-//! marks (generation, network namespace) by which two attachments of one name are told apart.
+//! Names of things: an attachment, its pod, its interface on the node, and the generation and network namespace that
+//! distinguish two attachments of one name.
 
 mod alias;
 mod attachment;
@@ -8,5 +8,5 @@ mod netns;
 
 pub use alias::{Alias, InvalidAlias, Label};
 pub use attachment::{AttachmentId, InvalidId, PodName, host_ifname};
-pub(crate) use hash::stable_hash;
+pub use hash::{fnv1a, stable_hash};
 pub use netns::{Generation, InvalidNetnsId, NetnsId};

@@ -1,12 +1,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What the kernel knows a network namespace by.
+/// The kernel's identifier of a network namespace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum NetnsId {
-    /// `SO_NETNS_COOKIE` (Linux 5.14 and later): never used twice while the machine runs.
+    /// `SO_NETNS_COOKIE` (Linux 5.14 and later), which is never reused while the machine runs.
     Cookie(u64),
-    /// Inode number of the namespace file: used again at once after the namespace is gone.
+    /// Inode number of the namespace file, which may be reused as soon as the namespace is gone.
     Inode(u64),
 }
 
@@ -39,8 +39,8 @@ impl FromStr for NetnsId {
     }
 }
 
-/// Number of an assignment: no two assignments of a node share one while it runs, so what was read
-/// about an older assignment never acts on a newer one.
+/// Number of an assignment. No two assignments of a node share one while the node runs, so facts about an older
+/// assignment never act on a newer one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Generation(pub u64);
 

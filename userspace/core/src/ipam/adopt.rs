@@ -8,24 +8,24 @@ use crate::ids::{AttachmentId, Generation, NetnsId, PodName};
 /// A live attachment to be written into the ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Adoption {
-    /// Where its addresses are unique.
+    /// The domain in which its addresses are unique.
     pub domain: Domain,
     /// The attachment.
     pub owner: AttachmentId,
-    /// Its pod, where known.
+    /// Its pod, if known.
     pub pod: PodName,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// Its namespace, where known.
+    /// Its namespace, if known.
     pub netns: Option<NetnsId>,
     /// Its interface on the node.
     pub ifindex: u32,
-    /// Its generation, as the alias says.
+    /// Its generation, from the alias.
     pub generation: Generation,
 }
 
-/// Writes a live attachment into the ledger, also over addresses that are cooling or were quarantined.
-/// Returns whether anything changed. An address that another attachment holds, or that is reserved, is an error.
+/// Writes a live attachment into the ledger, also over addresses that are cooling or quarantined. Returns true if
+/// anything changed. It is an error if another attachment holds an address, or if an address is reserved.
 pub fn adopt<L: Ledger>(
     ledger: &mut L,
     adoption: &Adoption,
@@ -46,7 +46,7 @@ pub fn adopt<L: Ledger>(
     Ok(changed)
 }
 
-/// The row that the address should have, if it is another than it has.
+/// The row that the address should have, if it differs from the present one.
 fn adopted<E>(
     adoption: &Adoption,
     address: IpAddr,
@@ -80,7 +80,8 @@ fn adopted<E>(
     }))
 }
 
-/// Whether the address is reserved for this pod, or may be: who lives in the kernel is not named there.
+/// Returns true if the address is reserved for this pod, or may be: the kernel does not name the pod of a live
+/// attachment.
 fn is_kept_for(row: &Row, pod: &PodName) -> bool {
     let may_be = pod.is_empty() || row.pod.is_same(pod);
     row.state == State::Reserved && !row.pod.is_empty() && may_be

@@ -2,15 +2,17 @@ use std::net::IpAddr;
 
 use super::pick::{Ranges, oldest_cooling};
 use super::{
-    Assignment, Domain, Family, IpamError, Ledger, Millis, Request, Row, State, Usage, cool, row_of, sweep,
+    AddressRequest, Assignment, Domain, Family, IpamError, Ledger, Millis, Row, State, Usage, cool, row_of,
+    sweep,
 };
 use crate::ids::{AttachmentId, Generation};
 
-/// Assigns addresses to an attachment: those it holds already when it asks again from the same namespace,
-/// else new ones of every family or none at all. What it held from another namespace is given back.
+/// Assigns addresses to an attachment. An attachment that asks again from the same namespace keeps its addresses;
+/// others get a new address of every family, or none at all. Addresses that the attachment held from another
+/// namespace are given back.
 pub fn assign<L: Ledger>(
     ledger: &mut L,
-    request: &Request,
+    request: &AddressRequest,
     now: Millis,
 ) -> Result<Assignment, IpamError<L::Error>> {
     sweep(ledger, &request.domain, request.cooling, now)?;
@@ -39,17 +41,21 @@ pub fn assign<L: Ledger>(
     Ok(Assignment { addresses, generation, reused: false, superseded: held })
 }
 
-/// Whether an attachment that holds these rows, at least one, keeps them when it asks again. Otherwise [`assign`] gives
-/// them back: what the kernel has of them must be gone by then.
+/// Returns true if an attachment that holds these rows, at least one, keeps them when it asks again. Otherwise
+/// [`assign`] gives them back, and the kernel objects for them must be gone by then.
 #[must_use]
-pub fn keeps(request: &Request, held: &[Row]) -> bool {
+pub fn keeps(request: &AddressRequest, held: &[Row]) -> bool {
     let same_netns = |row: &Row| row.netns.is_none() || row.netns == request.netns;
     let has = |address: &IpAddr| held.iter().any(|row| row.address == *address);
     !held.is_empty() && held.iter().all(same_netns) && request.addresses.iter().all(has)
 }
 
-/// What the attachment holds, if that is what it asks for.
-fn keep<L: Ledger>(ledger: &mut L, request: &Request, held: &[Row]) -> Result<Option<Assignment>, L::Error> {
+/// The addresses that the attachment holds, if they are what it asks for.
+fn keep<L: Ledger>(
+    ledger: &mut L,
+    request: &AddressRequest,
+    held: &[Row],
+) -> Result<Option<Assignment>, L::Error> {
     let Some(first) = held.first().filter(|_| keeps(request, held)) else { return Ok(None) };
     for row in held.iter().filter(|row| row.netns != request.netns) {
         let row = Row { netns: request.netns, ..row.clone() };
@@ -59,11 +65,11 @@ fn keep<L: Ledger>(ledger: &mut L, request: &Request, held: &[Row]) -> Result<Op
     Ok(Some(Assignment { addresses, generation: first.generation, reused: true, superseded: Vec::new() }))
 }
 
-/// The requested addresses, each checked to be free, cooling or reserved for the pod, with the note that it keeps.
+/// The requested addresses with their notes; each must be free, cooling or reserved for the pod.
 fn choose_exact<L: Ledger>(
     ledger: &L,
     ranges: &Ranges,
-    request: &Request,
+    request: &AddressRequest,
 ) -> Result<Vec<(IpAddr, String)>, IpamError<L::Error>> {
     let mut chosen: Vec<(IpAddr, String)> = Vec::new();
     for &address in &request.addresses {
@@ -82,12 +88,12 @@ fn choose_exact<L: Ledger>(
     Ok(chosen)
 }
 
-/// Adds what is reserved for the pod in families that are wanted and not chosen yet. What another container of
-/// that pod still holds is an error: the pod gets this address or none.
+/// Adds addresses that are reserved for the pod, in families that are wanted and not chosen yet. It is an error if
+/// another container of the pod still holds one: the pod gets this address or none.
 fn choose_kept<L: Ledger>(
     ledger: &L,
     ranges: &Ranges,
-    request: &Request,
+    request: &AddressRequest,
     chosen: &mut Vec<(IpAddr, String)>,
 ) -> Result<(), IpamError<L::Error>> {
     if request.pod.is_empty() {
@@ -111,7 +117,7 @@ fn choose_kept<L: Ledger>(
     Ok(())
 }
 
-/// Nothing for a row whose address may be assigned, else why not.
+/// Refuses a row whose address may not be assigned.
 pub(super) fn refuse_taken<E>(row: &Row) -> Result<(), IpamError<E>> {
     match row.state {
         State::Cooling => Ok(()),
@@ -131,10 +137,10 @@ fn holder(row: &Row) -> String {
     if row.pod.is_empty() { owner } else { format!("pod {} ({owner})", row.pod) }
 }
 
-/// Families that are wanted and not covered by an address that is chosen.
+/// Families that are wanted and for which no address is chosen yet.
 fn remaining_families<E>(
     ranges: &Ranges,
-    request: &Request,
+    request: &AddressRequest,
     chosen: &[IpAddr],
 ) -> Result<Vec<Family>, IpamError<E>> {
     let pool = &request.pool;
@@ -154,7 +160,7 @@ fn remaining_families<E>(
 pub(super) fn choose<L: Ledger>(
     ledger: &mut L,
     ranges: &Ranges,
-    request: &Request,
+    request: &AddressRequest,
     (family, generation): (Family, Generation),
 ) -> Result<IpAddr, IpamError<L::Error>> {
     let from = (request.pool.as_str(), family);
@@ -171,17 +177,17 @@ pub(super) fn choose<L: Ledger>(
 pub(super) fn hold<L: Ledger>(
     ledger: &mut L,
     ranges: &Ranges,
-    request: &Request,
+    request: &AddressRequest,
     what: (IpAddr, Generation, Millis),
 ) -> Result<(), L::Error> {
     hold_kept(ledger, ranges, request, what, String::new())
 }
 
-/// Holds an address that goes back to being reserved for the pod, where there is a note.
+/// Holds an address that becomes reserved for the pod again when it is given back, if there is a note.
 fn hold_kept<L: Ledger>(
     ledger: &mut L,
     ranges: &Ranges,
-    request: &Request,
+    request: &AddressRequest,
     (address, generation, now): (IpAddr, Generation, Millis),
     note: String,
 ) -> Result<(), L::Error> {
@@ -202,7 +208,7 @@ fn hold_kept<L: Ledger>(
     ranges.mark(ledger, address, true)
 }
 
-/// What the addresses of a pool's ranges of one family are used for; draining ranges do not count.
+/// Counts the uses of the addresses in a pool's ranges of one family; draining ranges do not count.
 pub fn usage<L: Ledger>(ledger: &L, request: (&Domain, &str, Family)) -> Result<Usage, L::Error> {
     let (domain, pool, family) = request;
     usage_of(ledger, &Ranges::read(ledger, domain)?, (pool, family))
@@ -224,7 +230,7 @@ fn usage_of<L: Ledger>(
     Ok(sum)
 }
 
-/// Notes that an attachment's addresses of this generation are wired to an interface of the node.
+/// Records that an attachment's addresses of this generation are wired to an interface of the node.
 pub fn confirm<L: Ledger>(
     ledger: &mut L,
     domain: &Domain,

@@ -1,11 +1,11 @@
-/// Addresses in one chunk.
+/// Number of addresses in a chunk.
 pub const CHUNK_BITS: u32 = 4096;
-/// Bytes of a chunk as it is stored.
+/// Bytes of a stored chunk.
 pub const CHUNK_BYTES: usize = CHUNK_BITS as usize / 8;
 
 const WORDS: usize = CHUNK_BITS as usize / 64;
 
-/// Which of up to 4096 neighbouring addresses of a range are not free: a bit each.
+/// A bitmap of up to 4096 neighbouring addresses of a range, with a bit set for each that is not free.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chunk {
     /// Its place in the range: its first address has the offset `index * 4096`.
@@ -28,7 +28,7 @@ impl Chunk {
         Self { index, words }
     }
 
-    /// How many of its addresses are free.
+    /// The number of free addresses.
     #[must_use]
     pub fn free(&self) -> u32 {
         self.words.iter().map(|word| word.count_zeros()).sum()
@@ -45,13 +45,13 @@ impl Chunk {
         })
     }
 
-    /// Whether the address at an offset in the chunk is used; one outside is.
+    /// Returns true if the address at an offset in the chunk is used; one outside the chunk is.
     #[must_use]
     pub fn is_used(&self, offset: u32) -> bool {
         self.words.get(offset as usize / 64).is_none_or(|word| word & (1 << (offset % 64)) != 0)
     }
 
-    /// Notes whether the address at an offset in the chunk is used. Offsets outside change nothing.
+    /// Marks the address at an offset in the chunk as used or free. Offsets outside change nothing.
     pub fn set(&mut self, offset: u32, used: bool) {
         let mask = 1_u64 << (offset % 64);
         if let Some(word) = self.words.get_mut(offset as usize / 64) {
@@ -59,7 +59,7 @@ impl Chunk {
         }
     }
 
-    /// The bits as they are stored.
+    /// The bits, in the form in which they are stored.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; CHUNK_BYTES] {
         let mut bytes = [0; CHUNK_BYTES];
@@ -69,7 +69,7 @@ impl Chunk {
         bytes
     }
 
-    /// A chunk as it was stored.
+    /// Reads a stored chunk.
     #[must_use]
     pub fn from_bytes(index: u32, bytes: &[u8; CHUNK_BYTES]) -> Self {
         let (parts, _) = bytes.as_chunks::<8>();

@@ -2,15 +2,15 @@ use std::net::IpAddr;
 
 use super::assign::refuse_taken;
 use super::pick::Ranges;
-use super::{Assignment, IpamError, Ledger, Millis, Request, Row, State, cool, row_of, sweep};
+use super::{AddressRequest, Assignment, IpamError, Ledger, Millis, Row, State, cool, row_of, sweep};
 use crate::ids::Generation;
 
-/// Writes down addresses that somebody else gave to an attachment, whether or not they lie in a range: what another
-/// attachment holds, or what is reserved, is an error. Asked again for the same it changes nothing; what the
-/// attachment held beside them is given back. The pool of the request is of no effect.
+/// Records addresses that another IPAM plugin gave to an attachment, whether or not they lie in a range. It is an
+/// error if another attachment holds one, or if one is reserved. A repeated call changes nothing; other addresses of
+/// the attachment are given back. The pool of the request has no effect.
 pub fn claim<L: Ledger>(
     ledger: &mut L,
-    request: &Request,
+    request: &AddressRequest,
     now: Millis,
 ) -> Result<Assignment, IpamError<L::Error>> {
     sweep(ledger, &request.domain, request.cooling, now)?;
@@ -37,8 +37,8 @@ pub fn claim<L: Ledger>(
     Ok(Assignment { addresses, generation, reused: false, superseded: held })
 }
 
-/// The generation of what the attachment holds, if that is exactly what it claims, in the same namespace.
-fn same(request: &Request, held: &[Row]) -> Option<Generation> {
+/// The generation of the attachment's addresses, if they are exactly the claimed ones in the same namespace.
+fn same(request: &AddressRequest, held: &[Row]) -> Option<Generation> {
     let generation = held.first()?.generation;
     let is_claimed = |row: &Row| {
         row.generation == generation
@@ -49,7 +49,7 @@ fn same(request: &Request, held: &[Row]) -> Option<Generation> {
     (held.iter().all(is_claimed) && request.addresses.iter().all(is_held)).then_some(generation)
 }
 
-fn claimed(request: &Request, address: IpAddr, generation: Generation, now: Millis) -> Row {
+fn claimed(request: &AddressRequest, address: IpAddr, generation: Generation, now: Millis) -> Row {
     Row {
         state: State::Assigned,
         owner: Some(request.owner.clone()),
@@ -67,10 +67,14 @@ mod tests {
     use super::*;
     use crate::ids::{AttachmentId, NetnsId};
 
-    fn request(container: &str, addresses: &[&str]) -> Request {
+    fn request(container: &str, addresses: &[&str]) -> AddressRequest {
         let owner = AttachmentId::new("n", container, "eth0").unwrap();
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        Request { addresses, netns: Some(NetnsId::Cookie(1)), ..Request::new(Domain::naru(), "p", owner) }
+        AddressRequest {
+            addresses,
+            netns: Some(NetnsId::Cookie(1)),
+            ..AddressRequest::new(Domain::naru(), "p", owner)
+        }
     }
 
     #[test]

@@ -3,16 +3,16 @@ use std::net::IpAddr;
 
 use super::Family;
 
-/// How many addresses of a pool are used for what.
+/// Counts of a pool's addresses by use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
     /// All addresses of the ranges that are not draining.
     pub total: u64,
-    /// Held by attachments.
+    /// Addresses held by attachments.
     pub assigned: u64,
-    /// Given back a moment ago.
+    /// Addresses given back a moment ago.
     pub cooling: u64,
-    /// Never given out, quarantined ones among them.
+    /// Addresses that are never given out, including quarantined ones.
     pub reserved: u64,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Usage {
     }
 }
 
-/// Why no address was assigned, or none given back. `E` is the store's own error.
+/// The reasons for which no address is assigned or given back. `E` is the store's own error.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IpamError<E> {
     /// The pool has no range of the family.
@@ -55,7 +55,7 @@ pub enum IpamError<E> {
         pool: String,
         /// The family.
         family: Family,
-        /// What its addresses are used for.
+        /// The uses of its addresses.
         usage: Usage,
     },
     /// A requested address is in no range of the pool.
@@ -71,7 +71,7 @@ pub enum IpamError<E> {
     Held {
         /// The address.
         address: IpAddr,
-        /// The attachment, with its pod where known.
+        /// The attachment, with its pod if known.
         holder: String,
     },
     /// A requested address is never given out.
@@ -79,7 +79,7 @@ pub enum IpamError<E> {
     Reserved {
         /// The address.
         address: IpAddr,
-        /// Why.
+        /// The reason.
         note: String,
     },
     /// The attachment holds nothing that could be confirmed.

@@ -1,6 +1,6 @@
 use ipnet::IpNet;
 
-/// The parts of `nets` that lie in none of `excluded`: the fewest networks that hold exactly these.
+/// The parts of `nets` that lie in none of `excluded`, as the fewest networks.
 #[must_use]
 pub fn without(nets: &[IpNet], excluded: &[IpNet]) -> Vec<IpNet> {
     nets.iter().flat_map(|net| rest(net.trunc(), excluded)).collect()

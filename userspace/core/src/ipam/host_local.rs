@@ -1,23 +1,23 @@
-//! What the reference plugin host-local writes down: a file for each address, named by it.
+//! The files of the reference plugin host-local: one for each address, named after it.
 
 use std::net::IpAddr;
 
-/// Who holds an address, as a file of host-local says.
+/// The holder of an address, from a file of host-local.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostLocalFile {
     /// The file's name.
     pub address: IpAddr,
-    /// Its first line; empty where the plugin died between making and writing it.
+    /// The first line; empty if the plugin died between making and writing the file.
     pub container: String,
-    /// Its second line; versions before 0.7 wrote none.
+    /// The second line; versions before 0.7 wrote none.
     pub ifname: String,
 }
 
 impl HostLocalFile {
-    /// Reads a file of the directory; `None` for one that stands for no address (`lock`, `last_reserved_ip.0`).
+    /// Reads a file of the directory; `None` if it stands for no address (`lock`, `last_reserved_ip.0`).
     #[must_use]
     pub fn read(name: &str, content: &str) -> Option<Self> {
-        // Where colons are not allowed in names, the plugin writes underscores.
+        // The plugin writes underscores where file names may not contain colons.
         let address = name.replace('_', ":").parse().ok()?;
         let mut lines = content.lines().map(str::trim);
         let container = lines.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! The bitmaps against the rows: an index that says less or more is found, and made anew from the rows.
+//! Comparison of the bitmaps with the rows. A bitmap that differs is found and made again from the rows.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use super::chunk::CHUNK_BITS;
 use super::{Chunk, Domain, Ledger, Range, RangeId};
 
-/// Neighbouring addresses of a range of which its bitmap says something else than the rows.
+/// Neighbouring addresses of a range for which its bitmap and the rows differ.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct IndexFault {
-    /// Where they are unique.
+    /// The domain in which they are unique.
     pub domain: Domain,
     /// The range's pool.
     pub pool: String,
@@ -17,7 +17,8 @@ pub struct IndexFault {
     pub first: IpAddr,
     /// The last of them.
     pub last: IpAddr,
-    /// Whether rows hold them, which the bitmap calls free; else nobody holds them, and the bitmap keeps them.
+    /// True if rows hold them and the bitmap calls them free; false if nobody holds them and the bitmap calls them
+    /// used.
     pub held: bool,
 }
 
@@ -32,7 +33,7 @@ impl fmt::Display for IndexFault {
     }
 }
 
-/// What is wrong in the bitmaps of a domain's ranges.
+/// Finds the faults in the bitmaps of a domain's ranges.
 ///
 /// # Errors
 /// The store's.
@@ -49,7 +50,7 @@ pub fn index_faults<L: Ledger>(ledger: &L, domain: &Domain) -> Result<Vec<IndexF
     Ok(faults)
 }
 
-/// Makes the bitmaps what the rows say; returns what was wrong.
+/// Makes the bitmaps agree with the rows; returns the faults that were there.
 ///
 /// # Errors
 /// The store's.
@@ -61,12 +62,12 @@ pub fn mend_index<L: Ledger>(ledger: &mut L, domain: &Domain) -> Result<Vec<Inde
     Ok(faults)
 }
 
-/// Makes the bitmap of a range what the rows say.
+/// Makes the bitmap of a range agree with the rows.
 pub(super) fn rewrite<L: Ledger>(ledger: &mut L, id: RangeId, range: &Range) -> Result<(), L::Error> {
     wanted(ledger, range)?.iter().try_for_each(|chunk| ledger.set_chunk(id, chunk))
 }
 
-/// A range's chunks as the rows say.
+/// A range's chunks, computed from the rows.
 fn wanted<L: Ledger>(ledger: &L, range: &Range) -> Result<Vec<Chunk>, L::Error> {
     let rows = ledger.rows_within(&range.domain, range.net, None)?;
     let mut chunks: Vec<Chunk> = range.empty_chunks().collect();
@@ -78,7 +79,7 @@ fn wanted<L: Ledger>(ledger: &L, range: &Range) -> Result<Vec<Chunk>, L::Error> 
     Ok(chunks)
 }
 
-/// The addresses of a chunk that are not as they should be; of one that is missing all count as kept.
+/// The addresses of a chunk that differ from `right`; if the chunk is missing, all of them count as used.
 fn spans(range: &Range, found: Option<&Chunk>, right: &Chunk) -> Vec<IndexFault> {
     let mut spans: Vec<IndexFault> = Vec::new();
     let mut open = None;
@@ -103,7 +104,7 @@ fn spans(range: &Range, found: Option<&Chunk>, right: &Chunk) -> Vec<IndexFault>
 #[cfg(test)]
 mod tests {
     use super::super::memory::MemoryLedger;
-    use super::super::{PoolSpec, Request, Space, assign, set_ranges};
+    use super::super::{AddressRequest, PoolSpec, Space, assign, set_ranges};
     use super::*;
     use crate::ids::AttachmentId;
 
@@ -115,8 +116,12 @@ mod tests {
         (ledger, id)
     }
 
-    fn request(number: u32) -> Request {
-        Request::new(Domain::naru(), "p", AttachmentId::new("n", format!("c{number}"), "eth0").unwrap())
+    fn request(number: u32) -> AddressRequest {
+        AddressRequest::new(
+            Domain::naru(),
+            "p",
+            AttachmentId::new("n", format!("c{number}"), "eth0").unwrap(),
+        )
     }
 
     fn lines(ledger: &MemoryLedger) -> Vec<String> {

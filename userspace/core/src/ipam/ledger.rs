@@ -9,9 +9,9 @@ use crate::ids::{AttachmentId, Generation, PodName};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RangeId(pub i64);
 
-/// The ranges and the bitmaps of what is free in them.
+/// The ranges, and the bitmaps of free addresses in them.
 pub trait Space {
-    /// What goes wrong in the store.
+    /// The error of the store.
     type Error;
 
     /// Every range of a domain, in the order in which they were added.
@@ -33,13 +33,13 @@ pub trait Space {
     fn set_chunk(&mut self, id: RangeId, chunk: &Chunk) -> Result<(), Self::Error>;
 }
 
-/// The addresses that are not free. All that one operation of the allocator does to a ledger is one
-/// transaction of the caller's: when the operation fails, nothing of it may remain.
+/// The addresses that are not free. Everything that one operation of the allocator does to a ledger is one
+/// transaction of the caller: if the operation fails, nothing of it may remain.
 pub trait Ledger: Space {
-    /// What an attachment holds now ([`State::Assigned`]), in the order of the addresses.
+    /// The rows that an attachment holds now ([`State::Assigned`]), in the order of the addresses.
     fn held_by(&self, domain: &Domain, owner: &AttachmentId) -> Result<Vec<Row>, Self::Error>;
 
-    /// What is reserved for a pod, or was and is held by one of its attachments ([`Row::is_kept`]).
+    /// The rows that are reserved for a pod, or were and are held by one of its attachments ([`Row::is_kept`]).
     fn reserved_for(&self, domain: &Domain, pod: &PodName) -> Result<Vec<Row>, Self::Error>;
 
     /// Adds or replaces the row of an address, or removes it.
@@ -52,10 +52,10 @@ pub trait Ledger: Space {
     fn rows_within(&self, domain: &Domain, net: IpNet, state: Option<State>)
     -> Result<Vec<Row>, Self::Error>;
 
-    /// Whether any address of a range is used for something else than being reserved.
+    /// Returns true if any address of a range has a use other than being reserved.
     fn in_use(&self, domain: &Domain, net: IpNet) -> Result<bool, Self::Error>;
 
-    /// What the addresses of a range are used for; `total` is left at 0.
+    /// Counts the uses of a range's addresses; `total` stays 0.
     fn usage_within(&self, domain: &Domain, net: IpNet) -> Result<Usage, Self::Error>;
 
     /// A number larger than every one returned before and than `above`.

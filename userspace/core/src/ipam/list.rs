@@ -8,15 +8,15 @@ use crate::ids::{AttachmentId, PodName};
 pub struct Listed {
     /// First address of the line.
     pub first: IpAddr,
-    /// Last address of the line: the first one again unless the line is a span of free addresses.
+    /// Last address of the line; it equals the first unless the line is a span of free addresses.
     pub last: IpAddr,
     /// `ASSIGNED`, `COOLING`, `RESERVED` or `FREE`.
     pub status: &'static str,
-    /// The pod that holds or held the address, where the runtime named one.
+    /// The pod that holds or held the address, if the runtime named one.
     pub pod: PodName,
     /// The attachment that holds or held the address.
     pub owner: Option<AttachmentId>,
-    /// Why it is reserved, else empty.
+    /// The reason for which the address is reserved, else empty.
     pub note: String,
 }
 
@@ -30,8 +30,8 @@ impl Listed {
         format!("{}-{}", self.first, self.last)
     }
 
-    /// The column POD: the pod (also one that the address is reserved for), else the attachment, else why the
-    /// address is reserved, else `-`.
+    /// The column POD: the pod (also one for which the address is reserved), else the attachment, else the reason for
+    /// the reservation, else `-`.
     #[must_use]
     pub fn holder(&self) -> String {
         match &self.owner {
@@ -51,9 +51,9 @@ impl Listed {
     }
 }
 
-/// The ranges' addresses in order: a line for each that is not free and one for each span of free ones.
-/// Rows in no range (a range was lost, a pod of it lives) come last. `rows` may be in any order; all
-/// should be of the ranges' domain. A draining range has no free addresses.
+/// The ranges' addresses in order, with a line for each that is not free and one for each span of free ones. Rows
+/// outside all ranges (a range was lost while a pod of it lives) come last. `rows` may be in any order, but must be
+/// of the ranges' domain. A draining range has no free addresses.
 #[must_use]
 pub fn list(ranges: &[Range], rows: &[Row]) -> Vec<Listed> {
     let mut rows: Vec<&Row> = rows.iter().collect();

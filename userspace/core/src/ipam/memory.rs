@@ -19,7 +19,7 @@ pub(crate) struct MemoryLedger {
 }
 
 impl MemoryLedger {
-    /// Runs an operation as a transaction: when it fails the ledger is as before.
+    /// Runs an operation as a transaction: if it fails, the ledger stays as it was.
     pub(crate) fn transact<T, E>(
         &mut self,
         operation: impl FnOnce(&mut Self) -> Result<T, E>,

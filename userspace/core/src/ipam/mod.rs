@@ -1,8 +1,8 @@
-//! Who holds which address: assignment and return over a [`Ledger`], which keeps the facts.
+//! Holders of addresses: assignment and return over a [`Ledger`], which keeps the facts.
 //!
-//! A domain is where an address is unique; a pool is a name for some ranges of a domain. Every range has
-//! a bitmap in chunks, so that the next free address is found in O(log n) at any fill. One call of a
-//! function of this module is one transaction of the ledger's.
+//! An address is unique within a domain; a pool is a name for some ranges of a domain. Every range has a bitmap in
+//! chunks, so that the next free address is found in O(log n) however full the range is. One call of a function of
+//! this module is one transaction of the ledger.
 
 mod adopt;
 mod assign;
@@ -42,7 +42,7 @@ pub use list::{Listed, list};
 pub use range::{MAX_RANGE, Range};
 pub use ranges::set_ranges;
 pub use release::{free_if_generation, quarantine, release, sweep};
-pub use request::{Assignment, DEFAULT_COOLING, PoolSpec, RangeChanges, Request, Reservation};
+pub use request::{AddressRequest, Assignment, DEFAULT_COOLING, PoolSpec, RangeChanges, Reservation};
 pub use reserve::{reserve, unreserve};
 pub use row::{Domain, Family, Millis, Row, State};
 pub use sets::{AddressSet, Subnet, assign_from_each};

@@ -1,4 +1,4 @@
-//! Finding a free address, and the bitmaps that make it quick.
+//! The search for a free address, and the bitmaps that make it quick.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::index::rewrite;
 use super::{Domain, Family, Ledger, Range, RangeId, Space, row_of};
 use crate::ids::Generation;
 
-/// A domain's ranges as one operation sees them.
+/// A domain's ranges, as one operation sees them.
 pub(super) struct Ranges {
     all: Vec<(RangeId, Range)>,
 }
@@ -17,7 +17,7 @@ impl Ranges {
         Ok(Self { all: ledger.ranges(domain)? })
     }
 
-    /// The ranges of a pool that addresses are given out from.
+    /// The ranges of a pool from which addresses are given out.
     pub(super) fn active<'a>(&'a self, pool: &'a str) -> impl Iterator<Item = &'a Range> {
         self.of_pool(pool).map(|(_, range)| range).filter(|range| !range.draining)
     }
@@ -26,7 +26,7 @@ impl Ranges {
         self.all.iter().filter(move |(_, range)| range.pool == pool)
     }
 
-    /// The names of the pools that addresses are given out from, each at least once.
+    /// The names of the pools from which addresses are given out, each at least once.
     pub(super) fn pools(&self) -> impl Iterator<Item = &str> {
         self.all.iter().filter(|(_, range)| !range.draining).map(|(_, range)| range.pool.as_str())
     }
@@ -35,7 +35,7 @@ impl Ranges {
         self.all.iter().map(|(_, range)| range).filter(move |range| range.offset_of(address).is_some())
     }
 
-    /// Notes in every range that contains the address whether it is used.
+    /// Marks the address as used or free in every range that contains it.
     pub(super) fn mark<L: Space>(&self, ledger: &mut L, address: IpAddr, used: bool) -> Result<(), L::Error> {
         for (id, range) in &self.all {
             let Some(offset) = range.offset_of(address) else { continue };
@@ -47,8 +47,8 @@ impl Ranges {
         Ok(())
     }
 
-    /// The next free address of a pool after the one given out last, around all its ranges of the family.
-    /// Moves the cursor there.
+    /// The next free address of a pool after the one given out last, in all its ranges of the family in turn. The
+    /// cursor moves there.
     pub(super) fn next_free<L: Ledger>(
         &self,
         ledger: &mut L,
@@ -72,8 +72,8 @@ impl Ranges {
         Ok(None)
     }
 
-    /// Where to look and from which offset on: the current range from its cursor, the ranges after it, those
-    /// before it, at last the current one from its beginning.
+    /// The ranges and the offsets at which to search: the current range from its cursor, the ranges after it, those
+    /// before it, and finally the current one from its beginning.
     fn search_order<'a>(&'a self, pool: &'a str, family: Family) -> Vec<(&'a RangeId, &'a Range, u32)> {
         let fits = |(_, range): &&(RangeId, Range)| !range.draining && range.family() == family;
         let mut order: Vec<_> = self.of_pool(pool).filter(fits).map(|(id, range)| (id, range, 0)).collect();
@@ -89,7 +89,8 @@ impl Ranges {
     }
 }
 
-/// The next offset that the bitmap calls free; a chunk that says it has room and has none is told by its last address.
+/// The next offset that the bitmap calls free. A chunk that claims a free address and has none yields its last
+/// address, at which the caller finds the fault.
 fn first_free<L: Space>(
     ledger: &L,
     (id, range): (RangeId, &Range),

@@ -1,4 +1,4 @@
-//! The allocator against a model that knows only who holds what and when it was given back.
+//! The allocator compared with a model that knows only the holders and the times of return.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What must be true of the ledger, told without bitmaps, rows or cursors.
+/// The truths about the ledger, told without bitmaps, rows or cursors.
 #[derive(Default)]
 struct Model {
     ledger: MemoryLedger,
@@ -108,12 +108,12 @@ impl Model {
         self.check()
     }
 
-    fn request(&self, container: u8, netns: u64, exact: Option<u8>) -> Request {
-        Request {
+    fn request(&self, container: u8, netns: u64, exact: Option<u8>) -> AddressRequest {
+        AddressRequest {
             netns: Some(NetnsId::Cookie(netns)),
             addresses: exact.map(small).into_iter().collect(),
             cooling: COOLING,
-            ..Request::new(Domain::naru(), "default", id(container))
+            ..AddressRequest::new(Domain::naru(), "default", id(container))
         }
     }
 
@@ -145,7 +145,7 @@ impl Model {
 
     /// New addresses: one of each family that the pool has, inside it, not reserved, and cooled unless
     /// nothing else was left.
-    fn check_new(&self, got: &BTreeSet<IpAddr>, request: &Request) -> TestCaseResult {
+    fn check_new(&self, got: &BTreeSet<IpAddr>, request: &AddressRequest) -> TestCaseResult {
         let families =
             |addresses: &mut dyn Iterator<Item = IpAddr>| addresses.map(Family::of).collect::<Vec<_>>();
         let mut wanted = families(&mut self.nets.iter().map(ipnet::IpNet::addr));
@@ -166,8 +166,8 @@ impl Model {
         Ok(())
     }
 
-    /// A refusal is right when an exact address cannot be had, or a family has nothing left, cooling or not.
-    fn refused(&self, container: u8, request: &Request) -> TestCaseResult {
+    /// A refusal is right if an exact address cannot be had, or if a family has no address left, cooling or not.
+    fn refused(&self, container: u8, request: &AddressRequest) -> TestCaseResult {
         let same = |(netns, held): &(u64, BTreeSet<IpAddr>)| {
             Some(NetnsId::Cookie(*netns)) == request.netns
                 && request.addresses.iter().all(|address| held.contains(address))
@@ -203,7 +203,7 @@ impl Model {
         self.given_back.extend(addresses.into_iter().map(|address| (address, self.now)));
     }
 
-    /// The reconciler's way: by generation, everything the assignment held or nothing.
+    /// Frees as the reconciler does: by generation, everything that the assignment held or nothing.
     fn free(&mut self, container: u8, stale: bool) -> TestCaseResult {
         let naru = Domain::naru();
         let held = self.ledger.held_by(&naru, &id(container)).unwrap();
@@ -251,7 +251,7 @@ impl Model {
         self.check_ranges()
     }
 
-    /// Every bitmap says what the rows say; a draining range has something left in it.
+    /// Checks that every bitmap agrees with the rows, and that a draining range still has an address in use.
     fn check_ranges(&self) -> TestCaseResult {
         let naru = Domain::naru();
         let mut active = BTreeSet::new();

@@ -6,19 +6,19 @@ use super::chunk::CHUNK_BITS;
 use super::{Chunk, Domain, Family};
 use crate::ids::Generation;
 
-/// Most addresses of one range that are used: a /12 of IPv4 in full, the beginning of an IPv6 /64.
+/// The number of addresses used of one range at most: a /12 of IPv4 in full, the beginning of an IPv6 /64.
 pub const MAX_RANGE: u32 = 1 << 20;
 
 /// A range of a pool.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Range {
-    /// Where its addresses are unique.
+    /// The domain in which its addresses are unique.
     pub domain: Domain,
     /// The pool.
     pub pool: String,
     /// Its addresses, of which the first 2^20 are used.
     pub net: IpNet,
-    /// Whether nothing is given out from it any more.
+    /// True if no address is given out from it any more.
     pub draining: bool,
     /// The offset after the one given out last.
     pub cursor: u32,
@@ -33,7 +33,7 @@ impl Range {
         Family::of(self.net.addr())
     }
 
-    /// How many of its addresses are used, reserved ones among them.
+    /// The number of its addresses that are used, including reserved ones.
     #[must_use]
     pub fn size(&self) -> u32 {
         let host_bits = u32::from(self.net.max_prefix_len() - self.net.prefix_len());
@@ -75,9 +75,9 @@ impl Range {
         chunks.map(move |index| Chunk::new(index, (size - index * CHUNK_BITS).min(CHUNK_BITS)))
     }
 
-    /// Addresses that its own shape keeps from pods, each where asked: network and broadcast address of an
-    /// IPv4 range (not of a /31, RFC 3021), the subnet-router anycast address of an IPv6 range (RFC 4291,
-    /// section 2.6.1; not of a /127, RFC 6164).
+    /// Addresses that the range's own shape keeps from pods, each if asked for: network and broadcast address of an
+    /// IPv4 range (not of a /31, RFC 3021), the subnet-router anycast address of an IPv6 range (RFC 4291, section
+    /// 2.6.1; not of a /127, RFC 6164).
     pub(super) fn kept(&self, (edges, anycast): (bool, bool)) -> Vec<(IpAddr, &'static str)> {
         let single = self.net.max_prefix_len() - self.net.prefix_len() <= 1;
         match (self.family(), single) {

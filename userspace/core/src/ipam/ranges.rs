@@ -10,8 +10,9 @@ use super::{
 };
 use crate::ids::{Generation, PodName};
 
-/// Gives a pool these ranges and reservations in place of those it has. A range that is left out is gone at
-/// once when nothing in it is in use, else nothing more is given out from it and it goes with its last address.
+/// Gives a pool these ranges and reservations in place of its present ones. A range that is left out is removed at
+/// once if no address in it is in use; else it drains: no address is given out from it any more, and it goes with its
+/// last address.
 pub fn set_ranges<L: Ledger>(ledger: &mut L, spec: &PoolSpec, now: Millis) -> Result<RangeChanges, L::Error> {
     let nets = wanted_nets(spec);
     let before = Ranges::read(ledger, &spec.domain)?;
@@ -58,7 +59,7 @@ fn wanted_nets(spec: &PoolSpec) -> Vec<IpNet> {
     nets
 }
 
-/// Adds a range; what the ledger holds in it already is used in its bitmap.
+/// Adds a range; addresses that the ledger holds in it already are marked as used.
 fn add<L: Ledger>(ledger: &mut L, spec: &PoolSpec, net: IpNet) -> Result<(), L::Error> {
     let (domain, pool) = (spec.domain.clone(), spec.pool.clone());
     let mut range = Range { domain, pool, net, draining: false, cursor: 0, turn: Generation(0) };
@@ -67,7 +68,7 @@ fn add<L: Ledger>(ledger: &mut L, spec: &PoolSpec, net: IpNet) -> Result<(), L::
     rewrite(ledger, id, &range)
 }
 
-/// Removes the draining ranges in which nothing is in use, with what is reserved in them alone.
+/// Removes the draining ranges in which no address is in use, and the reservations that lie only in them.
 pub(super) fn drop_drained<L: Ledger>(ledger: &mut L, domain: &Domain) -> Result<(), L::Error> {
     let ranges = ledger.ranges(domain)?;
     for (id, range) in ranges.iter().filter(|(_, range)| range.draining) {
@@ -132,7 +133,7 @@ pub(super) fn keep<L: Ledger>(
     ranges.mark(ledger, address, true)
 }
 
-/// What is to be reserved in the pool's ranges.
+/// The reservations that the pool's ranges should have.
 fn wanted_reservations(ranges: &Ranges, spec: &PoolSpec) -> BTreeMap<IpAddr, Reservation> {
     let mut wanted = BTreeMap::new();
     let by_address = |kept: &Reservation| (kept.address, kept.clone());
@@ -147,7 +148,7 @@ fn wanted_reservations(ranges: &Ranges, spec: &PoolSpec) -> BTreeMap<IpAddr, Res
     wanted
 }
 
-/// Frees addresses that were reserved for this pool alone and shall not be any more.
+/// Frees addresses that were reserved for this pool alone and are to be reserved no longer.
 fn forget_reservations<L: Ledger>(
     ledger: &mut L,
     ranges: &Ranges,

@@ -7,7 +7,7 @@ use crate::ids::{AttachmentId, Generation};
 /// Most addresses whose cooling ends in one operation; every operation adds fewer.
 const SWEPT_AT_ONCE: usize = 16;
 
-/// Gives back what an attachment holds, and returns it. The addresses cool before they are used again.
+/// Gives back the addresses of an attachment and returns their rows. The addresses cool before they are used again.
 pub fn release<L: Ledger>(
     ledger: &mut L,
     domain: &Domain,
@@ -21,8 +21,8 @@ pub fn release<L: Ledger>(
     Ok(held)
 }
 
-/// Gives back an address if its assignment is still of this generation, and with it whatever else the
-/// assignment holds: both families or none. Returns whether it was.
+/// Gives back an address if its assignment still has this generation, and with it all other addresses of the
+/// assignment: both families or none. Returns true if it was given back.
 pub fn free_if_generation<L: Ledger>(
     ledger: &mut L,
     (domain, address): (&Domain, IpAddr),
@@ -43,8 +43,8 @@ pub fn free_if_generation<L: Ledger>(
     Ok(true)
 }
 
-/// Keeps an address from everybody because more than one live veth has it, unless an attachment holds
-/// it in the ledger: then its row keeps it. Returns whether anything changed.
+/// Keeps an address from everybody because more than one live veth has it, unless an attachment holds it in the
+/// ledger: its row keeps it then. Returns true if anything changed.
 pub fn quarantine<L: Ledger>(
     ledger: &mut L,
     (domain, address): (&Domain, IpAddr),
@@ -63,7 +63,8 @@ pub fn quarantine<L: Ledger>(
     Ok(true)
 }
 
-/// An address that is reserved for the pod goes back to being so at once: nobody else could get it.
+/// An address that is reserved for the pod becomes reserved again at once, without cooling, because nobody else could
+/// get it.
 pub(super) fn cool<L: Ledger>(ledger: &mut L, row: &Row, now: Millis) -> Result<(), L::Error> {
     let row = match row.is_kept() {
         true => Row::kept_for(row.domain.clone(), row.address, (&row.pod, &row.note), now),
@@ -74,8 +75,8 @@ pub(super) fn cool<L: Ledger>(ledger: &mut L, row: &Row, now: Millis) -> Result<
     ledger.set_row(&row.domain, row.address, Some(&row))
 }
 
-/// Frees addresses that have cooled long enough, a few at a time; returns how many. A clock that was
-/// set back does not keep them for ever.
+/// Frees addresses that have cooled long enough, a few at a time; returns their number. A clock that was set back
+/// does not keep them for ever.
 pub fn sweep<L: Ledger>(
     ledger: &mut L,
     domain: &Domain,

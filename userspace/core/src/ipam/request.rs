@@ -5,31 +5,31 @@ use ipnet::IpNet;
 use super::{Domain, Family, Millis, Row};
 use crate::ids::{AttachmentId, Generation, NetnsId, PodName, stable_hash};
 
-/// How long an address that was given back is kept from reuse, in milliseconds.
+/// Time for which an address that was given back is kept from reuse, in milliseconds.
 pub const DEFAULT_COOLING: Millis = 30_000;
 
-/// What an attachment asks for.
+/// A request of an attachment for addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Request {
-    /// Where the addresses are unique.
+pub struct AddressRequest {
+    /// The domain in which the addresses are unique.
     pub domain: Domain,
-    /// The pool they come from, as `set_ranges` named it.
+    /// The pool from which they come, as `set_ranges` named it.
     pub pool: String,
-    /// Who asks.
+    /// The attachment that asks.
     pub owner: AttachmentId,
-    /// The pod it asks for.
+    /// The pod for which it asks.
     pub pod: PodName,
-    /// The namespace it will be attached in; a request from another one supersedes the assignment.
+    /// The namespace of the attachment; a request from another one supersedes the assignment.
     pub netns: Option<NetnsId>,
-    /// Families of which one address each is wanted; empty means every family the pool has.
+    /// Families of which one address each is wanted; an empty list means every family of the pool.
     pub families: Vec<Family>,
     /// Exact addresses; each stands for one address of its family.
     pub addresses: Vec<IpAddr>,
-    /// How long addresses given back before stay out of use.
+    /// Time for which addresses that were given back stay out of use.
     pub cooling: Millis,
 }
 
-impl Request {
+impl AddressRequest {
     /// A request for one address of every family that the pool has.
     #[must_use]
     pub fn new(domain: Domain, pool: impl Into<String>, owner: AttachmentId) -> Self {
@@ -46,34 +46,34 @@ impl Request {
     }
 }
 
-/// What an attachment got.
+/// The addresses that an attachment got.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Assignment {
     /// The addresses, IPv4 first.
     pub addresses: Vec<IpAddr>,
     /// Number of the assignment.
     pub generation: Generation,
-    /// Whether it held them already.
+    /// True if the attachment held them already.
     pub reused: bool,
-    /// What it held from another namespace until now; its kernel objects are the caller's to remove.
+    /// The rows that it held from another namespace until now; the caller removes their kernel objects.
     pub superseded: Vec<Row>,
 }
 
-/// An address that is never given out, or to one pod only.
+/// An address that is given out to nobody, or to one pod only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reservation {
-    /// The address; one outside all ranges of the pool is of no effect.
+    /// The address; one outside all ranges of the pool has no effect.
     pub address: IpAddr,
-    /// Why (`gateway`, `node address`); not empty.
+    /// The reason (`gateway`, `node address`); not empty.
     pub note: String,
-    /// The pod that does get it, and always; nobody when empty.
+    /// The only pod that gets it; if empty, nobody does.
     pub pod: PodName,
 }
 
-/// The ranges a pool shall have.
+/// The desired ranges of a pool.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PoolSpec {
-    /// Where its addresses are unique.
+    /// The domain in which its addresses are unique.
     pub domain: Domain,
     /// The pool's name.
     pub pool: String,
@@ -81,12 +81,14 @@ pub struct PoolSpec {
     pub ranges: Vec<IpNet>,
     /// Addresses never to be given out.
     pub reserved: Vec<Reservation>,
-    /// Whether the network and broadcast address of an IPv4 range are kept, as on a bridge. Routed pods use all.
+    /// True if the network and broadcast address of an IPv4 range are kept, as on a bridge. Routed pods use all
+    /// addresses.
     pub keep_edges: bool,
-    /// Whether the subnet-router anycast address of an IPv6 range is kept; not where a range is part of a subnet.
+    /// True if the subnet-router anycast address of an IPv6 range is kept; false for a range that is a part of a
+    /// subnet.
     pub keep_anycast: bool,
-    /// Where in a new range to start (taken modulo its size), so that a node that was started again does
-    /// not give out first what it gave out last; 0 is the range's first address.
+    /// The offset at which a new range starts (taken modulo its size), so that a node that was restarted does not
+    /// first give out the addresses that it gave out last; 0 is the range's first address.
     pub start: u64,
 }
 
@@ -113,14 +115,14 @@ impl PoolSpec {
     }
 }
 
-/// What came of setting a pool's ranges.
+/// The result of setting a pool's ranges.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RangeChanges {
     /// Ranges that are new.
     pub added: Vec<IpNet>,
     /// Ranges that are gone.
     pub removed: Vec<IpNet>,
-    /// Ranges no longer given out from that still have addresses in use; they go with the last one.
+    /// Ranges from which no address is given out any more, but of which some are in use; they go with the last one.
     pub draining: Vec<IpNet>,
     /// Addresses that should be reserved but are held by a pod.
     pub conflicts: Vec<Row>,

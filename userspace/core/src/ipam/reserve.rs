@@ -5,8 +5,9 @@ use super::pick::Ranges;
 use super::ranges::keep;
 use super::{Domain, IpamError, Ledger, Millis, Reservation, Row, State, row_of};
 
-/// Keeps an address from everybody, or for one pod, from now on. An address that the pod holds already stays with
-/// it and is kept for it afterwards. Whoever else has it is an error; so is a different reservation.
+/// Keeps an address from everybody, or for one pod, from now on. An address that the pod holds already stays with it
+/// and is kept for it afterwards. It is an error if anybody else has the address or if it has a different
+/// reservation.
 pub fn reserve<L: Ledger>(
     ledger: &mut L,
     domain: &Domain,
@@ -26,8 +27,8 @@ pub fn reserve<L: Ledger>(
     Ok(keep(ledger, &ranges, (row.as_ref(), domain, reservation), now)?)
 }
 
-/// Ends a reservation: the address is free, or, while its pod holds it, free when that gives it back. Returns
-/// whether anything changed.
+/// Ends a reservation: the address becomes free, or, while its pod holds it, when the pod gives it back. Returns true
+/// if anything changed.
 pub fn unreserve<L: Ledger>(ledger: &mut L, domain: &Domain, address: IpAddr) -> Result<bool, L::Error> {
     match row_of(ledger, domain, address)? {
         Some(row) if row.state == State::Reserved => {
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
     use crate::ids::{AttachmentId, Generation, NetnsId, PodName};
     use crate::ipam::memory::MemoryLedger;
-    use crate::ipam::{Adoption, PoolSpec, Request, adopt, assign, release, set_ranges};
+    use crate::ipam::{AddressRequest, Adoption, PoolSpec, adopt, assign, release, set_ranges};
 
     fn pod(name: &str) -> PodName {
         PodName { namespace: "default".into(), name: name.into(), uid: String::new() }
@@ -77,20 +78,24 @@ mod tests {
         ledger
     }
 
-    fn request(container: &str, for_pod: &str) -> Request {
+    fn request(container: &str, for_pod: &str) -> AddressRequest {
         let owner = AttachmentId::new("naru", container, "eth0").unwrap();
         let uid = format!("uid-of-{container}");
         let netns = Some(NetnsId::Cookie(container.bytes().map(u64::from).sum()));
-        Request { pod: PodName { uid, ..pod(for_pod) }, netns, ..Request::new(Domain::naru(), "p", owner) }
+        AddressRequest {
+            pod: PodName { uid, ..pod(for_pod) },
+            netns,
+            ..AddressRequest::new(Domain::naru(), "p", owner)
+        }
     }
 
-    fn add(ledger: &mut MemoryLedger, request: &Request) -> Result<Vec<String>, String> {
+    fn add(ledger: &mut MemoryLedger, request: &AddressRequest) -> Result<Vec<String>, String> {
         let assigned = ledger.transact(|ledger| assign(ledger, request, 1000));
         let texts = |addresses: Vec<IpAddr>| addresses.iter().map(ToString::to_string).collect();
         assigned.map(|assigned| texts(assigned.addresses)).map_err(|error| error.to_string())
     }
 
-    fn del(ledger: &mut MemoryLedger, request: &Request) {
+    fn del(ledger: &mut MemoryLedger, request: &AddressRequest) {
         release(ledger, &Domain::naru(), &request.owner, 2000).unwrap();
     }
 
@@ -109,8 +114,11 @@ mod tests {
         }
         assert!(add(&mut ledger, &request("o8", "web")).unwrap_err().contains("no ipv4 address left"));
         assert_eq!(
-            add(&mut ledger, &Request { families: vec![super::super::Family::V4], ..request("c4", "db-0") })
-                .unwrap(),
+            add(
+                &mut ledger,
+                &AddressRequest { families: vec![super::super::Family::V4], ..request("c4", "db-0") }
+            )
+            .unwrap(),
             ["10.0.0.5"]
         );
     }
@@ -119,12 +127,12 @@ mod tests {
     fn an_address_for_one_pod_is_refused_to_another_by_name() {
         let mut ledger = ledger();
         reserve(&mut ledger, &Domain::naru(), &kept("10.0.0.5", "db-0"), 0).unwrap();
-        let asks = Request { addresses: vec![ip("10.0.0.5")], ..request("c1", "web") };
+        let asks = AddressRequest { addresses: vec![ip("10.0.0.5")], ..request("c1", "web") };
         assert_eq!(
             add(&mut ledger, &asks).unwrap_err(),
             "address 10.0.0.5: reserved (for pod default/db-0: static)"
         );
-        let asks = Request { addresses: vec![ip("10.0.0.5")], ..request("c2", "db-0") };
+        let asks = AddressRequest { addresses: vec![ip("10.0.0.5")], ..request("c2", "db-0") };
         assert_eq!(add(&mut ledger, &asks).unwrap()[0], "10.0.0.5");
         del(&mut ledger, &asks);
         assert_eq!(ledger.row(&Domain::naru(), ip("10.0.0.5")).unwrap().unwrap().state, State::Reserved);
@@ -147,7 +155,8 @@ mod tests {
         let mut ledger = ledger();
         reserve(&mut ledger, &Domain::naru(), &kept("10.0.0.5", "db-0"), 0).unwrap();
         let first = request("c1", "db-0");
-        let second = Request { owner: AttachmentId::new("naru", "c1", "net1").unwrap(), ..first.clone() };
+        let second =
+            AddressRequest { owner: AttachmentId::new("naru", "c1", "net1").unwrap(), ..first.clone() };
         assert_eq!(add(&mut ledger, &first).unwrap()[0], "10.0.0.5");
         assert_eq!(add(&mut ledger, &second).unwrap()[0], "10.0.0.0");
     }
@@ -176,7 +185,8 @@ mod tests {
         assert!(unreserve(&mut ledger, &Domain::naru(), ip("10.0.0.0")).unwrap());
         assert!(!unreserve(&mut ledger, &Domain::naru(), ip("10.0.0.0")).unwrap());
         assert_eq!(ledger.row(&Domain::naru(), ip("10.0.0.0")).unwrap(), None);
-        add(&mut ledger, &Request { addresses: vec![ip("10.0.0.0")], ..request("c2", "web") }).unwrap();
+        add(&mut ledger, &AddressRequest { addresses: vec![ip("10.0.0.0")], ..request("c2", "web") })
+            .unwrap();
     }
 
     #[test]

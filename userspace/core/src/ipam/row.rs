@@ -6,24 +6,24 @@ use crate::ids::{AttachmentId, Generation, NetnsId, PodName};
 /// Milliseconds by the caller's clock, which never goes backwards as long as the ledger lives.
 pub type Millis = u64;
 
-/// Within a domain no address is held twice.
+/// The scope of uniqueness: within a domain no address is held twice.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Domain(String);
 
 impl Domain {
-    /// Everything that naru's datapath carries.
+    /// The domain of all addresses that naru's datapath carries.
     #[must_use]
     pub fn naru() -> Self {
         Self("naru".to_owned())
     }
 
-    /// Addresses handed to another main plugin (bridge, macvlan) for this network.
+    /// The domain of addresses that are given to another main plugin (bridge, macvlan) for this network.
     #[must_use]
     pub fn ipam(network: &str) -> Self {
         Self(format!("ipam/{network}"))
     }
 
-    /// The domain as it was written down.
+    /// A domain by its stored name.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text)
@@ -74,16 +74,16 @@ impl fmt::Display for Family {
     }
 }
 
-/// What an address that is not free is used for.
+/// The use of an address that is not free.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum State {
-    /// Held by an attachment, or about to be: see [`Row::confirmed`].
+    /// An attachment holds it, or is about to: see [`Row::confirmed`].
     Assigned,
-    /// Given back a moment ago; used again only when its time is over or nothing else is free.
+    /// It was given back a moment ago; it is used again only after its time, or if nothing else is free.
     Cooling,
-    /// Never given out: gateway, node address, network, broadcast or subnet-router anycast address.
+    /// It is given out to nobody: gateway, node address, network, broadcast or subnet-router anycast address.
     Reserved,
-    /// Seen at two live holders at once; nobody gets it until one of them is gone.
+    /// Two live holders were seen with it; nobody gets it until one of them is gone.
     Quarantined,
 }
 
@@ -102,18 +102,18 @@ impl State {
 /// One address that is not free.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
-    /// Where the address is unique.
+    /// The domain in which the address is unique.
     pub domain: Domain,
     /// The address.
     pub address: IpAddr,
-    /// What it is used for.
+    /// Its use.
     pub state: State,
     /// The attachment that holds it, or held it before it was given back; none for a reserved address.
     pub owner: Option<AttachmentId>,
     /// The pod of that attachment.
     pub pod: PodName,
-    /// Why it is reserved or quarantined (`gateway`, `node address`). Of an assigned address that was reserved for
-    /// its pod: why; given back it is reserved again. Else empty.
+    /// The reason for which it is reserved or quarantined (`gateway`, `node address`). For an assigned address it is
+    /// the reason of its pod's reservation, which returns when the address is given back. Else empty.
     pub note: String,
     /// Network namespace of the holder.
     pub netns: Option<NetnsId>,
@@ -121,20 +121,20 @@ pub struct Row {
     pub ifindex: u32,
     /// Number of the assignment.
     pub generation: Generation,
-    /// When it came into this state.
+    /// Time at which it came into this state.
     pub since: Millis,
-    /// Whether the attachment was wired after the address had been assigned.
+    /// True if the attachment was wired after the address had been assigned.
     pub confirmed: bool,
 }
 
 impl Row {
-    /// Whether the address is kept for its pod when it is given back.
+    /// Returns true if the address stays reserved for its pod when it is given back.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.state == State::Assigned && !self.note.is_empty()
     }
 
-    /// The address, kept from everybody but `pod`.
+    /// A row that keeps the address from everybody but `pod`.
     #[must_use]
     pub fn kept_for(domain: Domain, address: IpAddr, (pod, note): (&PodName, &str), since: Millis) -> Self {
         let pod = PodName { uid: String::new(), ..pod.clone() };

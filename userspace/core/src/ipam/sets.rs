@@ -1,4 +1,4 @@
-//! Addresses for other main plugins: one of every set, in the terms of host-local's configurations.
+//! Addresses for other main plugins: one address of every set, in the terms of host-local's configurations.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use super::assign::{choose, hold, refuse_taken};
 use super::pick::Ranges;
 use super::{
-    Assignment, Domain, Family, IpamError, Ledger, MAX_RANGE, Millis, PoolSpec, Request, Row, cool, row_of,
-    set_ranges, sweep,
+    AddressRequest, Assignment, Domain, Family, IpamError, Ledger, MAX_RANGE, Millis, PoolSpec, Row, cool,
+    row_of, set_ranges, sweep,
 };
 use crate::ids::Generation;
 
-/// A subnet, or part of one, that addresses are given out from.
+/// A subnet, or a part of one, from which addresses are given out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subnet {
     /// The subnet; its prefix length is that of the addresses.
@@ -40,14 +40,14 @@ impl Subnet {
         Self { net, first: net.network(), last: net.broadcast(), gateway }
     }
 
-    /// Whether the address may be given out, as far as the limits say.
+    /// Returns true if the limits allow the address to be given out.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let same_family = address.is_ipv4() == self.first.is_ipv4();
         same_family && self.first <= address && address <= self.last
     }
 
-    /// The fewest blocks that hold exactly what lies between the limits, of which the first 2^20 addresses are used.
+    /// The fewest blocks that hold exactly the addresses between the limits, of which the first 2^20 are used.
     fn blocks(&self) -> Vec<IpNet> {
         if (self.first, self.last) == (self.net.network(), self.net.broadcast()) {
             return vec![self.net];
@@ -65,12 +65,13 @@ impl Subnet {
             (IpAddr::V6(first), IpAddr::V6(last)) => {
                 Ipv6Subnets::new(first, last, 0).map(IpNet::V6).take_while(has_room).collect()
             }
-            // Limits of two families hold nothing.
+            // Limits of two different families enclose no address.
             _ => Vec::new(),
         }
     }
 
-    /// What nobody gets, and why: network and broadcast of IPv4, the anycast address of IPv6 routers, the gateway.
+    /// Addresses that are given to nobody, with the reason: network and broadcast of IPv4, the anycast address of
+    /// IPv6 routers, the gateway.
     fn kept(&self) -> Vec<(IpAddr, &'static str)> {
         let single = self.net.max_prefix_len() - self.net.prefix_len() <= 1;
         let mut kept = match (Family::of(self.first), single) {
@@ -96,13 +97,13 @@ impl fmt::Display for Subnet {
 }
 
 impl AddressSet {
-    /// The set's pool: another definition is another pool.
+    /// The name of the set's pool: another definition is another pool.
     #[must_use]
     pub fn pool(&self) -> String {
         self.subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// The subnet that an address was given out from.
+    /// The subnet from which an address was given out.
     #[must_use]
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.contains(address))
@@ -122,12 +123,12 @@ impl AddressSet {
     }
 }
 
-/// Assigns one address of every set, in the order of the sets: those that the attachment holds already when it asks
-/// again from the same namespace, else new ones, or none at all. `request.pool` and `request.families` are of no
-/// effect. The sets' pools are made when they are not there; other pools of the domain then give out nothing more.
+/// Assigns one address of every set, in the order of the sets. An attachment that asks again from the same namespace
+/// keeps its addresses; others get new ones, or none at all. `request.pool` and `request.families` have no effect.
+/// Missing pools of the sets are made; the domain's other pools then give out nothing more.
 pub fn assign_from_each<L: Ledger>(
     ledger: &mut L,
-    request: &Request,
+    request: &AddressRequest,
     sets: &[AddressSet],
     now: Millis,
 ) -> Result<Assignment, IpamError<L::Error>> {
@@ -144,7 +145,7 @@ pub fn assign_from_each<L: Ledger>(
     let mut asked = request.addresses.clone();
     let mut addresses = Vec::new();
     for set in sets {
-        let of_set = Request { pool: set.pool(), ..request.clone() };
+        let of_set = AddressRequest { pool: set.pool(), ..request.clone() };
         let address = match take_asked(&mut asked, set) {
             Some(address) => exactly(ledger, &ranges, &of_set, address)?,
             None => choose(ledger, &ranges, &of_set, (set.family(), generation))?,
@@ -158,10 +159,10 @@ pub fn assign_from_each<L: Ledger>(
     }
 }
 
-/// What the attachment holds, if that is one address of every set and all that it asks for.
+/// The addresses that the attachment holds, if they are one of every set and all that it asks for.
 fn keep<L: Ledger>(
     ledger: &mut L,
-    request: &Request,
+    request: &AddressRequest,
     sets: &[AddressSet],
     held: &[Row],
 ) -> Result<Option<Assignment>, L::Error> {
@@ -181,7 +182,7 @@ fn keep<L: Ledger>(
     Ok(Some(Assignment { addresses, generation, reused: true, superseded: Vec::new() }))
 }
 
-/// The domain's ranges with those of the sets among them.
+/// The domain's ranges, including those of the sets.
 fn pools_of<L: Ledger>(
     ledger: &mut L,
     domain: &Domain,
@@ -202,7 +203,7 @@ fn pools_of<L: Ledger>(
     Ranges::read(ledger, domain)
 }
 
-/// The first asked address that the set can give, taken out.
+/// Takes the first requested address that the set can give.
 fn take_asked(asked: &mut Vec<IpAddr>, set: &AddressSet) -> Option<IpAddr> {
     let at = asked.iter().position(|address| set.subnet_of(*address).is_some())?;
     Some(asked.remove(at))
@@ -211,7 +212,7 @@ fn take_asked(asked: &mut Vec<IpAddr>, set: &AddressSet) -> Option<IpAddr> {
 fn exactly<L: Ledger>(
     ledger: &L,
     ranges: &Ranges,
-    request: &Request,
+    request: &AddressRequest,
     address: IpAddr,
 ) -> Result<IpAddr, IpamError<L::Error>> {
     if !ranges.active(&request.pool).any(|range| range.offset_of(address).is_some()) {

@@ -24,18 +24,21 @@ fn ledger(ranges: &[&str]) -> MemoryLedger {
     ledger
 }
 
-fn request(container: &str, netns: u64) -> Request {
-    Request { netns: Some(NetnsId::Cookie(netns)), ..Request::new(Domain::naru(), POOL, id(container)) }
+fn request(container: &str, netns: u64) -> AddressRequest {
+    AddressRequest {
+        netns: Some(NetnsId::Cookie(netns)),
+        ..AddressRequest::new(Domain::naru(), POOL, id(container))
+    }
 }
 
-fn exactly(container: &str, addresses: &[&str]) -> Request {
-    Request { addresses: addresses.iter().map(|text| ip(text)).collect(), ..request(container, 1) }
+fn exactly(container: &str, addresses: &[&str]) -> AddressRequest {
+    AddressRequest { addresses: addresses.iter().map(|text| ip(text)).collect(), ..request(container, 1) }
 }
 
 type Outcome = Result<Assignment, IpamError<std::convert::Infallible>>;
 
 impl MemoryLedger {
-    fn ask(&mut self, request: &Request, now: Millis) -> Outcome {
+    fn ask(&mut self, request: &AddressRequest, now: Millis) -> Outcome {
         self.transact(|ledger| assign(ledger, request, now))
     }
 
@@ -48,7 +51,7 @@ impl MemoryLedger {
         release(self, &Domain::naru(), &id(container), now).unwrap();
     }
 
-    fn error(&mut self, request: &Request) -> String {
+    fn error(&mut self, request: &AddressRequest) -> String {
         self.ask(request, 0).unwrap_err().to_string()
     }
 
@@ -68,7 +71,7 @@ fn every_attachment_gets_one_address_of_each_family() {
 #[test]
 fn only_the_families_asked_for_are_given() {
     let mut ledger = ledger(&["10.0.0.0/24", "fd00::/112"]);
-    let only = |family| Request { families: vec![family], ..request("a", 1) };
+    let only = |family| AddressRequest { families: vec![family], ..request("a", 1) };
     assert_eq!(ledger.ask(&only(Family::V6), 0).unwrap().addresses, [ip("fd00::1")]);
 }
 
@@ -96,7 +99,7 @@ fn a_request_from_another_namespace_supersedes_the_old_one() {
 #[test]
 fn a_namespace_that_was_not_known_is_learned_and_supersedes_nothing() {
     let mut ledger = ledger(&["10.0.0.0/24"]);
-    let first = ledger.ask(&Request { netns: None, ..request("a", 1) }, 0).unwrap();
+    let first = ledger.ask(&AddressRequest { netns: None, ..request("a", 1) }, 0).unwrap();
     let second = ledger.ask(&request("a", 7), 0).unwrap();
     assert_eq!((second.reused, second.addresses), (true, first.addresses));
     assert!(!ledger.ask(&request("a", 8), 0).unwrap().reused);
@@ -161,16 +164,16 @@ fn a_failed_request_from_another_namespace_leaves_what_was_held() {
     let mut ledger = ledger(&["10.0.0.0/24"]);
     ledger.add("a", 0);
     let before = ledger.clone();
-    assert!(ledger.ask(&Request { families: vec![Family::V6], ..request("a", 2) }, 0).is_err());
+    assert!(ledger.ask(&AddressRequest { families: vec![Family::V6], ..request("a", 2) }, 0).is_err());
     assert_eq!(ledger, before);
 }
 
 #[test]
 fn pools_without_ranges_and_missing_families_are_named() {
     let mut ledger = ledger(&["10.0.0.0/24"]);
-    let elsewhere = Request { pool: "other".into(), ..request("a", 1) };
+    let elsewhere = AddressRequest { pool: "other".into(), ..request("a", 1) };
     assert_eq!(ledger.error(&elsewhere), "pool other: has no range");
-    let v6 = Request { families: vec![Family::V6], ..request("a", 1) };
+    let v6 = AddressRequest { families: vec![Family::V6], ..request("a", 1) };
     assert_eq!(ledger.error(&v6), "pool default: has no ipv6 range");
 }
 
@@ -198,7 +201,7 @@ fn an_exact_address_that_cannot_be_had_is_refused_with_its_reason() {
     set_ranges(&mut ledger, &spec(&["10.0.0.0/24", "fd00::/112"]).reserve(ip("10.0.0.1"), "gateway"), 0)
         .unwrap();
     let pod = PodName { namespace: "default".into(), name: "web-0".into(), uid: String::new() };
-    ledger.ask(&Request { pod, ..exactly("a", &["10.0.0.9"]) }, 0).unwrap();
+    ledger.ask(&AddressRequest { pod, ..exactly("a", &["10.0.0.9"]) }, 0).unwrap();
     ledger.ask(&exactly("b", &["10.0.0.8"]), 0).unwrap();
     let mut refusal = |address| ledger.error(&exactly("c", &[address]));
     assert_eq!(refusal("10.0.0.9"), "address 10.0.0.9: held by pod default/web-0 (naru/a/eth0)");
@@ -334,7 +337,7 @@ fn a_range_grows_and_shrinks_around_its_pods() {
 fn pools_with_overlapping_ranges_never_share_an_address() {
     let mut ledger = ledger(&["10.0.0.0/30"]);
     set_ranges(&mut ledger, &PoolSpec { pool: "other".into(), ..spec(&["10.0.0.0/29"]) }, 0).unwrap();
-    let other = |container| Request { pool: "other".into(), ..request(container, 1) };
+    let other = |container| AddressRequest { pool: "other".into(), ..request(container, 1) };
     assert_eq!(ledger.add("a", 0), ["10.0.0.0"]);
     assert_eq!(ledger.ask(&other("b"), 0).unwrap().addresses, [ip("10.0.0.1")]);
     assert_eq!(ledger.add("c", 0), ["10.0.0.2"]);

@@ -1,21 +1,20 @@
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use crate::ids::{Alias, AttachmentId, Generation, NetnsId};
 use crate::ipam::{Domain, Millis, Row};
 
-/// A veth of naru's on the node, as its alias says.
+/// A veth of naru on the node, as its alias describes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LiveLink {
     /// Its index on the node.
     pub ifindex: u32,
     /// Its name on the node.
     pub name: String,
-    /// Whose it is.
+    /// Its owner.
     pub alias: Alias,
     /// The pod's addresses, as the host routes over the veth say.
     pub addresses: Vec<IpAddr>,
-    /// The namespace of its other end, where the caller could find it.
+    /// The namespace of its other end, if the caller could find it.
     pub netns: Option<NetnsId>,
 }
 
@@ -26,7 +25,7 @@ pub struct MapEntry {
     pub address: IpAddr,
     /// The interface it leads to.
     pub ifindex: u32,
-    /// The assignment it was written for.
+    /// The assignment for which it was written.
     pub generation: Generation,
 }
 
@@ -39,13 +38,13 @@ pub struct HostRoute {
     pub ifindex: u32,
 }
 
-/// What was seen on the node. Read `rows` first and the kernel after them: what is attached in between
+/// The state of the node as it was seen. Read `rows` first and the kernel after them: an attachment made in between
 /// then shows as live without a row, never as a row without life.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
-    /// The store's rows of every domain.
+    /// The store's rows of all domains.
     pub rows: Vec<Row>,
-    /// Every link with an alias of naru's.
+    /// Every link with an alias of naru.
     pub links: Vec<LiveLink>,
     /// Every network namespace that is alive, as far as the caller can see them.
     pub netns: BTreeSet<NetnsId>,
@@ -53,12 +52,12 @@ pub struct Facts {
     pub entries: Vec<MapEntry>,
     /// The routes to pods.
     pub routes: Vec<HostRoute>,
-    /// Interfaces that the maps have settings or counters of, and that are gone. Read the maps before the links.
+    /// Indexes of interfaces that are gone, but have settings or counters in the maps. Read the maps before the
+    /// links.
     pub orphans: Vec<u32>,
 }
 
-/// One thing to put right. All compare before they act: by generation in the store and the map, by index
-/// and alias for a link.
+/// A repair. Each compares before it acts: by generation in the store and the map, by index and alias for a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Write a live veth's addresses into the store.
@@ -67,16 +66,16 @@ pub enum Action {
         owner: AttachmentId,
         /// Its addresses.
         addresses: Vec<IpAddr>,
-        /// Its namespace, where known.
+        /// Its namespace, if known.
         netns: Option<NetnsId>,
         /// Its index.
         ifindex: u32,
         /// The generation its alias names.
         generation: Generation,
     },
-    /// Give back an address that nothing holds any more, if its generation is still this.
+    /// Give back an address that nothing holds any more, if it still has this generation.
     Free {
-        /// Where the address is unique.
+        /// The domain in which the address is unique.
         domain: Domain,
         /// The address.
         address: IpAddr,
@@ -103,9 +102,9 @@ pub enum Action {
     DeleteEntry(MapEntry),
     /// Delete a route that leads nowhere.
     DeleteRoute(HostRoute),
-    /// Delete settings and counters of the interface of this index, if there still is none.
+    /// Delete settings and counters of the interface of this index, if there still is no such interface.
     ForgetInterface(u32),
-    /// Write the map entry of an address that is assigned and wired, and has none.
+    /// Write the map entry of an address that is assigned and wired and has none.
     RestoreEntry {
         /// The address.
         address: IpAddr,
@@ -114,7 +113,7 @@ pub enum Action {
         /// The assignment.
         generation: Generation,
     },
-    /// Write the host route of an address that is assigned and wired, and has none.
+    /// Write the host route of an address that is assigned and wired and has none.
     RestoreRoute {
         /// The address.
         address: IpAddr,
@@ -123,16 +122,37 @@ pub enum Action {
     },
 }
 
-/// How sure to be before anything is taken away.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adopt { owner, addresses, .. } => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                write!(f, "{owner}: write {} into the store", addresses.join(" and "))
+            }
+            Self::Free { address, .. } => write!(f, "{address}: free it, nothing holds it any more"),
+            Self::Quarantine { address, .. } => write!(f, "{address}: give it to nobody, several have it"),
+            Self::DeleteLink { name, .. } => write!(f, "{name}: delete the veth of no attachment"),
+            Self::DeleteEntry(entry) => {
+                write!(f, "{}: delete the map entry that leads nowhere", entry.address)
+            }
+            Self::DeleteRoute(route) => write!(f, "{}: delete the route that leads nowhere", route.address),
+            Self::ForgetInterface(index) => write!(f, "interface {index}: forget it, it is gone"),
+            Self::RestoreEntry { address, .. } => write!(f, "{address}: write its map entry again"),
+            Self::RestoreRoute { address, .. } => write!(f, "{address}: write its route again"),
+        }
+    }
+}
+
+/// The certainty that is needed before anything is removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
-    /// Least time between the two passes that must both see a thing dead, in milliseconds.
+    /// Shortest time between the two passes that must both see a thing dead, in milliseconds.
     pub gap: Millis,
-    /// Least age of an assignment that was never wired before it may be freed, in milliseconds: its
-    /// ADD may still be under way.
+    /// Lowest age at which an assignment that was never wired may be freed, in milliseconds: its ADD may still be
+    /// under way.
     pub unconfirmed_age: Millis,
-    /// How long a veth of generation 0 may be there without an address: it was made for an IPAM that asks for one over it,
-    /// and may take ten minutes.
+    /// Time for which a veth of generation 0 may exist without an address: it was made for an IPAM that asks for one
+    /// over it, and may take ten minutes.
     pub prepared_age: Millis,
 }
 

@@ -6,14 +6,14 @@ use super::{Action, Facts, LiveLink, Pass, Policy, reconcile};
 use crate::ids::Alias;
 use crate::ipam::{Domain, Millis, Row, State};
 
-/// What kind of difference between the store and the kernel.
+/// The kind of a difference between the store and the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
-    /// Kept by something that is gone: an address, a veth, a map entry, a route.
+    /// An address, a veth, a map entry or a route is kept by something that is gone.
     Leak,
-    /// One address, two live holders.
+    /// Two live holders have one address.
     Duplicate,
-    /// Live in the kernel and unknown to the store.
+    /// The kernel has something live that the store does not know.
     Stranger,
     /// A live attachment lacks something in the kernel.
     Missing,
@@ -41,9 +41,9 @@ impl fmt::Display for Kind {
 /// One difference between the store and the kernel.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Finding {
-    /// What kind.
+    /// The kind.
     pub kind: Kind,
-    /// The address it is about; none for a veth that has none, or of which only the index is left.
+    /// The address that is concerned; none for a veth without one, or if only the index is left.
     pub address: Option<IpAddr>,
     /// The difference in words.
     pub what: String,
@@ -57,8 +57,8 @@ impl Finding {
     }
 }
 
-/// Every difference that one look shows, whether or not a reconciler would act on it already: what takes two
-/// looks to believe is the caller's to look at twice. In order, without repetition.
+/// Every difference that one look shows, whether or not a reconciler would act on it already; the caller must look
+/// twice before it believes those that need two looks. Sorted, without duplicates.
 #[must_use]
 pub fn findings(facts: &Facts, policy: Policy, now: Millis) -> Vec<Finding> {
     let at_once = Policy { gap: 0, ..policy };
@@ -76,7 +76,7 @@ fn described(facts: &Facts, action: &Action) -> Vec<Finding> {
     let at = |ifindex: u32| interface(facts, ifindex);
     let one = match action {
         Action::Adopt { owner, addresses, ifindex, .. } => {
-            let what = format!("{} of {owner} has it, the store does not know it", at(*ifindex));
+            let what = format!("held by {} of {owner}, which the store does not know", at(*ifindex));
             return addresses.iter().map(|ip| Finding::of(Kind::Stranger, *ip, what.clone())).collect();
         }
         Action::Free { domain, address, .. } => {
@@ -119,7 +119,7 @@ fn freed(facts: &Facts, domain: &Domain, address: IpAddr) -> String {
     match row.and_then(|row| row.owner.as_ref().map(|owner| (owner, row))) {
         Some((owner, row)) if row.pod.is_empty() => format!("kept for {owner}, which is gone"),
         Some((owner, row)) => format!("kept for pod {} ({owner}), which is gone", row.pod),
-        None => "quarantined, and its holders are gone".to_owned(),
+        None => "quarantined, but its holders are gone".to_owned(),
     }
 }
 
@@ -128,7 +128,7 @@ fn interface(facts: &Facts, ifindex: u32) -> String {
     known.map_or_else(|| format!("interface {ifindex}"), |link| format!("veth {}", link.name))
 }
 
-/// An address that the store keeps and that another live veth has than the store says.
+/// Reports an address that the store keeps for one veth while another live veth has it.
 fn duplicate(view: &View<'_>, row: &Row) -> Option<Finding> {
     if row.domain != Domain::naru() {
         return None;
@@ -140,8 +140,8 @@ fn duplicate(view: &View<'_>, row: &Row) -> Option<Finding> {
     let what = match row.state {
         _ if others.is_empty() => return None,
         State::Quarantined => format!("quarantined, live at {}", names()),
-        State::Assigned => format!("assigned to {}, and live at {}", own?, names()),
-        State::Reserved => format!("reserved ({}), and live at {}", row.note, names()),
+        State::Assigned => format!("assigned to {} and live at {}", own?, names()),
+        State::Reserved => format!("reserved ({}) and live at {}", row.note, names()),
         State::Cooling => return None,
     };
     Some(Finding::of(Kind::Duplicate, row.address, what))
@@ -222,7 +222,7 @@ mod tests {
         let facts = Facts { rows: vec![], ..sound() };
         assert_eq!(
             lines(&facts),
-            ["stranger: veth naru7 of naru/c1/eth0 has it, the store does not know it"]
+            ["stranger: held by veth naru7 of naru/c1/eth0, which the store does not know"]
         );
     }
 
@@ -234,7 +234,7 @@ mod tests {
         let found = lines(&facts);
         assert!(
             found.contains(
-                &"duplicate: assigned to naru1:naru/c1/eth0/3, and live at naru1:naru/c2/eth0/1".to_owned()
+                &"duplicate: assigned to naru1:naru/c1/eth0/3 and live at naru1:naru/c2/eth0/1".to_owned()
             ),
             "{found:?}"
         );

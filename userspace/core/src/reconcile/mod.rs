@@ -1,5 +1,5 @@
-//! What to put right between the store and the kernel. The kernel is the witness: nothing is taken away
-//! before two passes saw it dead, and what the kernel holds alive is written back into the store.
+//! The repairs between the store and the kernel. The kernel is the witness: nothing is removed before two passes saw
+//! it dead, and everything that lives in the kernel is written back into the store.
 
 mod facts;
 mod findings;
@@ -20,7 +20,7 @@ use view::{Standing, View};
 use crate::ids::Generation;
 use crate::ipam::{Millis, Row, State};
 
-/// The actions that are due, and what to remember for the next pass.
+/// The actions that are due, and the memory for the next pass.
 #[must_use]
 pub fn reconcile(facts: &Facts, policy: Policy, previous: &Pass, now: Millis) -> (Vec<Action>, Pass) {
     let view = View::new(facts);
@@ -43,8 +43,8 @@ pub fn reconcile(facts: &Facts, policy: Policy, previous: &Pass, now: Millis) ->
     (actions, watch.next)
 }
 
-/// Addresses of a live veth that no attachment may have: another veth has them too, or the veth's alias
-/// does not tell whose it is. Named once, by the first of the holders.
+/// Addresses of a live veth that no attachment may have, because another veth has them too or because the veth's
+/// alias does not tell its owner. Each is named once, by the first of its holders.
 fn quarantines(view: &View<'_>, link: &LiveLink) -> Vec<Action> {
     let unclear = |holders: &[&LiveLink]| match holders {
         [] => false,
@@ -65,8 +65,8 @@ fn quarantines(view: &View<'_>, link: &LiveLink) -> Vec<Action> {
     actions
 }
 
-/// A live veth with the addresses that it alone has and the store gives to nobody: of one that the store does not know all
-/// of these, of another those whose quarantine has come to its end.
+/// Adopts a live veth with the addresses that it alone has and that the store gives to nobody. For a veth that the
+/// store does not know these are all of its addresses, for another those whose quarantine has ended.
 fn adoption(view: &View<'_>, link: &LiveLink) -> Option<Action> {
     let standing = view.standing(link);
     let owner = link.alias.attachment().filter(|_| standing != Standing::Ended)?;
@@ -81,8 +81,8 @@ fn adoption(view: &View<'_>, link: &LiveLink) -> Option<Action> {
     (!addresses.is_empty()).then_some(Action::Adopt { owner, addresses, netns, ifindex, generation })
 }
 
-/// What the kernel lacks of an attachment that is wired by this very veth: one that an ADD is at has another index, though
-/// an ADD before it was confirmed.
+/// Restores what the kernel lacks of an attachment that is wired by this very veth. A veth of an ADD under way has
+/// another index, even if an earlier ADD was confirmed.
 fn restored(view: &View<'_>, facts: &Facts, row: &Row) -> Vec<Action> {
     let wired = row.state == State::Assigned && row.confirmed;
     let wired_by = |link: &&LiveLink| wired && link.ifindex == row.ifindex;
@@ -105,8 +105,8 @@ fn is_dead(view: &View<'_>, policy: Policy, row: &Row, now: Millis) -> bool {
     held && !under_way && !view.lives(row)
 }
 
-/// What is left in the kernel of attachments that are gone: entries and routes first, so that
-/// nothing leads to a veth any more when it goes.
+/// Deletes the leftovers of attachments that are gone: entries and routes first, so that nothing leads to a veth when
+/// it goes.
 fn remains(view: &View<'_>, facts: &Facts, policy: Policy, watch: &mut Watch<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     for entry in &facts.entries {

@@ -15,7 +15,7 @@ pub(super) enum Suspect {
     Interface(u32),
 }
 
-/// What a pass remembers for the next one: what it saw dead, and since when. A process that starts afresh
+/// The memory of a pass for the next one: everything that it saw dead, each with the time. A process that starts
 /// begins with the default.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pass {
@@ -23,7 +23,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// How many things the pass saw dead.
+    /// The number of things that the pass saw dead.
     #[must_use]
     pub fn suspects(&self) -> usize {
         self.since.len()
@@ -43,12 +43,12 @@ impl<'a> Watch<'a> {
         Self { previous, gap, now, next: Pass::default() }
     }
 
-    /// Notes something that is dead now; returns whether an earlier pass, long enough ago, saw it dead too.
+    /// Notes something that is dead now; returns true if an earlier pass, long enough ago, saw it dead too.
     pub(super) fn confirms(&mut self, suspect: Suspect) -> bool {
         self.confirms_after(self.gap, suspect)
     }
 
-    /// The same where it must have been dead for another while.
+    /// As [`Watch::confirms`], with another least time.
     pub(super) fn confirms_after(&mut self, gap: Millis, suspect: Suspect) -> bool {
         let before = self.previous.since.get(&suspect).copied();
         let since = before.map_or(self.now, |before| before.min(self.now));

@@ -8,8 +8,8 @@ use super::*;
 use crate::ids::{Alias, AttachmentId, Generation, NetnsId, PodName, host_ifname};
 use crate::ipam::memory::MemoryLedger;
 use crate::ipam::{
-    Adoption, Assignment, Domain, PoolSpec, Request, adopt, assign, confirm, free_if_generation, quarantine,
-    release, set_ranges,
+    AddressRequest, Adoption, Assignment, Domain, PoolSpec, adopt, assign, confirm, free_if_generation,
+    quarantine, release, set_ranges,
 };
 
 /// Steps of an ADD: unwire the predecessor (entries, veth), reserve, veth, entry, route, confirm.
@@ -49,7 +49,7 @@ impl Node {
         Self { ledger, links, entries, interfaces, netns, next_index: 1, now: 1_000_000, seen }
     }
 
-    /// An ADD whose process dies after `steps` steps. Returns whether it answered.
+    /// An ADD whose process dies after `steps` steps. Returns true if it answered.
     fn add(&mut self, container: u32, netns: u64, steps: usize) -> bool {
         let id = id(container);
         let mut assignment: Option<Assignment> = None;
@@ -58,9 +58,9 @@ impl Node {
                 0 if !self.stands(&id, netns) => self.drop_entries(&id),
                 1 if !self.stands(&id, netns) => self.drop_link(&id),
                 2 => {
-                    let request = Request {
+                    let request = AddressRequest {
                         netns: Some(NetnsId::Cookie(netns)),
-                        ..Request::new(Domain::naru(), "default", id.clone())
+                        ..AddressRequest::new(Domain::naru(), "default", id.clone())
                     };
                     let now = self.now;
                     let Ok(got) = self.ledger.transact(|ledger| assign(ledger, &request, now)) else {
@@ -176,7 +176,7 @@ impl Node {
         }
     }
 
-    /// A pass that dies after some actions; then nothing is remembered of it.
+    /// A pass that dies after some actions; the next one then remembers nothing of it.
     fn pass(&mut self, actions: usize) -> bool {
         self.now += POLICY.gap;
         let (due, seen) = reconcile(&self.facts(), POLICY, &self.seen, self.now);
@@ -238,7 +238,7 @@ impl Node {
         }
     }
 
-    /// When everything has come to rest: rows, veths, entries and namespaces are of the same attachments.
+    /// Checks that everything has come to rest: rows, veths, entries and namespaces belong to the same attachments.
     fn assert_settled(&self, context: &str) {
         let live: BTreeMap<Alias, &LiveLink> =
             self.links.values().map(|(link, _)| (link.alias.clone(), link)).collect();
@@ -269,7 +269,7 @@ impl Node {
         );
     }
 
-    /// The first pass sees, the second acts.
+    /// Runs two passes: the first one sees, the second one acts.
     fn settle(&mut self) {
         self.now += POLICY.unconfirmed_age;
         assert!(self.pass(usize::MAX) && self.pass(usize::MAX));
@@ -348,7 +348,7 @@ fn a_store_that_is_lost_is_rebuilt_from_the_kernel_before_the_next_add() {
     assert!(rebuilt.iter().all(|row| row.generation < Generation(u64::MAX)));
 }
 
-/// splitmix64: the same run for the same seed, everywhere.
+/// splitmix64: the same seed gives the same run everywhere.
 struct Random(u64);
 
 impl Random {

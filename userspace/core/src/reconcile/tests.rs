@@ -46,7 +46,7 @@ fn route(address: &str, ifindex: u32) -> HostRoute {
     HostRoute { address: ip(address), ifindex }
 }
 
-/// A pod that is as it should be.
+/// The facts of a pod without a fault.
 fn healthy() -> Facts {
     Facts {
         rows: vec![row("c1", "10.0.0.1", 5)],
@@ -58,7 +58,7 @@ fn healthy() -> Facts {
     }
 }
 
-/// What a first and a second pass over the same facts do.
+/// The actions of a first and a second pass over the same facts.
 fn two_passes(facts: &Facts) -> (Vec<Action>, Vec<Action>) {
     let (first, seen) = reconcile(facts, EAGER, &Pass::default(), 100_000);
     let (second, _) = reconcile(facts, EAGER, &seen, 100_001);

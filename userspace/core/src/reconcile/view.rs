@@ -5,18 +5,18 @@ use super::{Facts, LiveLink};
 use crate::ids::{Alias, AttachmentId, Generation};
 use crate::ipam::{Domain, Row, State};
 
-/// What the store says about a live veth.
+/// The store's knowledge of a live veth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
     /// Its attachment holds addresses in this generation.
     Held,
-    /// Its attachment gave its addresses back, or holds others in another generation.
+    /// Its attachment gave its addresses back, or holds addresses in another generation.
     Ended,
-    /// Nothing.
+    /// The store does not know it.
     Unknown,
 }
 
-/// The facts, arranged to be looked up.
+/// The facts, arranged for look-ups.
 pub(super) struct View<'a> {
     facts: &'a Facts,
     rows: BTreeMap<IpAddr, &'a Row>,
@@ -69,7 +69,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The veth of the assignment that a row stands for.
+    /// The veth of a row's assignment.
     pub(super) fn link_of(&self, row: &Row) -> Option<&'a LiveLink> {
         let alias = row_alias(row, true)?;
         self.links.get(&alias).copied()
@@ -80,7 +80,7 @@ impl<'a> View<'a> {
         self.by_index.get(&ifindex).copied()
     }
 
-    /// Live veths that have an address, those whose attachment ended apart.
+    /// Live veths that have an address, without those whose attachment ended.
     pub(super) fn holders(&self, address: IpAddr) -> &[&'a LiveLink] {
         self.holders.get(&address).map_or(&[], Vec::as_slice)
     }
@@ -89,14 +89,14 @@ impl<'a> View<'a> {
         self.rows.get(&address).copied()
     }
 
-    /// Whether something that lives has the row's address.
+    /// Returns true if something live has the row's address.
     pub(super) fn lives(&self, row: &Row) -> bool {
         if row.state == State::Quarantined {
             return !self.holders(row.address).is_empty();
         }
         let carried = row.domain == Domain::naru();
         let namespace = match row.netns {
-            // The reader's own namespace is alive: an empty list means that nobody could look.
+            // The reader's own namespace is alive, so an empty list means that nobody could look.
             _ if self.facts.netns.is_empty() => !carried,
             Some(netns) => self.facts.netns.contains(&netns),
             None => !carried,
@@ -104,11 +104,11 @@ impl<'a> View<'a> {
         namespace || (carried && self.link_of(row).is_some())
     }
 
-    /// Whether the store or, where it knows nothing, the kernel gives this address to the veth.
+    /// Returns true if the store or, where it knows nothing, the kernel gives this address to the veth.
     pub(super) fn belongs(&self, address: IpAddr, link: &LiveLink) -> bool {
         match self.standing(link) {
             Standing::Held => self.row(address).is_some_and(|row| match row.state {
-                // Taken from nobody who lives, as long as it is not clear whose it is.
+                // As long as the owner is not clear, the address is taken from no live holder.
                 State::Quarantined => link.addresses.contains(&address),
                 _ => row_alias(row, true).as_ref() == Some(&link.alias),
             }),

@@ -5,22 +5,19 @@ mod run;
 use std::{fs::File, time::Duration};
 
 use naru_core::ids::AttachmentId;
+use naru_store::{DelegatedLease, NodeStore, StoreError};
 
 pub use run::{Run, RunError, Said};
 
-use crate::{
-    init::InitError,
-    paths::Paths,
-    store::{DelegatedLease, NodeStore, StoreError},
-};
+use crate::{machine::MachineError, paths::Paths};
 
-/// How long a plugin may take unless the configuration says otherwise; below what runtimes wait for us.
+/// Time that a plugin may take unless the configuration sets another; it is less than runtimes wait for naru.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long a DEL on nobody's request may take: init and the runtime wait for it.
+/// Time that a DEL on nobody's request may take: init and the runtime wait for it.
 const UNASKED: Duration = Duration::from_secs(10);
 
-/// Why a lease was not given back.
+/// The reasons for which a lease was not given back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
     /// The plugin did not run.
@@ -39,11 +36,11 @@ pub enum ReleaseError {
 ///
 /// # Errors
 /// The file cannot be made or locked.
-pub fn lock(paths: &Paths) -> Result<File, InitError> {
-    let path = paths.run.join("delegate.lock");
+pub fn lock(paths: &Paths) -> Result<File, MachineError> {
+    let path = paths.delegate_lock();
     let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(InitError::file(&path, "open"))?;
-    file.lock().map_err(InitError::file(&path, "lock"))?;
+    let file = file.map_err(MachineError::file(&path, "open"))?;
+    file.lock().map_err(MachineError::file(&path, "lock"))?;
     Ok(file)
 }
 

@@ -1,22 +1,15 @@
 use std::{
-    fs::File,
-    io::{self, Read, Seek, Write},
-    os::unix::{fs::MetadataExt, fs::PermissionsExt, process::CommandExt},
+    ffi::OsStr,
+    io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    process::ExitStatus,
+    time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::{MemfdFlags, memfd_create},
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
-};
+use crate::host::process::{Process, ProcessError, find};
 
-/// Longest answer that is read, in bytes.
-const MAX_ANSWER: u64 = 16 << 20;
-
-/// Why a plugin gave no answer at all.
+/// The reasons for which a plugin gave no answer at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// `CNI_PATH` does not have it.
@@ -34,19 +27,19 @@ pub enum RunError {
     /// It could not be run.
     #[error("{action}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What a plugin said.
+/// The output of a plugin.
 #[derive(Debug)]
 pub struct Said {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: Vec<u8>,
 }
 
@@ -61,7 +54,7 @@ pub struct Run<'a> {
     pub variables: &'a [(&'a str, &'a str)],
     /// Standard input, whole.
     pub stdin: &'a [u8],
-    /// How long it may take.
+    /// Time that it may take.
     pub deadline: Duration,
 }
 
@@ -71,72 +64,26 @@ impl Run<'_> {
     /// # Errors
     /// [`RunError`]; a plugin that ran and failed is no error here.
     pub fn run(&self) -> Result<Said, RunError> {
-        let program = self.find()?;
-        // Files in memory: however much either side writes, nobody waits for the other.
-        let (stdin, mut stdout) = (memory("naru-stdin", self.stdin)?, memory("naru-stdout", &[])?);
-        let child = Command::new(&program)
-            .envs(self.variables.iter().copied())
-            .stdin(stdin)
-            .stdout(io_error("share its output", stdout.try_clone())?)
-            .stderr(Stdio::inherit())
-            .process_group(0)
-            .spawn();
-        let status = self.wait(io_error("start it", child)?)?;
-        let mut said = Vec::new();
-        io_error("read its output", stdout.rewind())?;
-        io_error("read its output", stdout.take(MAX_ANSWER).read_to_end(&mut said))?;
-        Ok(Said { status, stdout: said })
+        let process = Process {
+            program: &self.find()?,
+            arguments: &[],
+            variables: self.variables,
+            stdin: self.stdin,
+            keeps_stderr: false,
+            deadline: self.deadline,
+        };
+        match process.run() {
+            Ok(ended) => Ok(Said { status: ended.status, stdout: ended.stdout }),
+            Err(ProcessError::Deadline) => Err(RunError::Deadline(self.deadline)),
+            Err(ProcessError::Io { action, source }) => Err(RunError::Io { action, source }),
+        }
     }
 
     fn find(&self) -> Result<PathBuf, RunError> {
         let not_found = || RunError::NotFound { path: self.path.to_owned() };
-        if self.plugin.is_empty() || self.plugin.contains('/') {
-            return Err(not_found());
-        }
-        let directories = self.path.split(':').filter(|directory| !directory.is_empty());
-        let mut candidates = directories.map(|directory| Path::new(directory).join(self.plugin));
-        let found = candidates.find(|file| is_program(file)).ok_or_else(not_found)?;
+        let found = find(self.plugin, OsStr::new(self.path)).ok_or_else(not_found)?;
         if is_same(&found, Path::new("/proc/self/exe")) { Err(RunError::Itself(found)) } else { Ok(found) }
     }
-
-    fn wait(&self, mut child: Child) -> Result<ExitStatus, RunError> {
-        let end = Instant::now() + self.deadline;
-        let process = Pid::from_child(&child);
-        let handle = io_error("watch it", pidfd_open(process, PidfdFlags::empty()).map_err(Into::into))?;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                // Its own process group: whatever it started goes too.
-                let _ = kill_process_group(process, Signal::KILL);
-                io_error("wait for it", child.wait())?;
-                return Err(RunError::Deadline(self.deadline));
-            }
-            let timeout = Timespec::try_from(left).ok();
-            let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], timeout.as_ref());
-            if let Some(status) = io_error("wait for it", child.try_wait())? {
-                return Ok(status);
-            }
-        }
-    }
-}
-
-fn io_error<T>(action: &'static str, result: io::Result<T>) -> Result<T, RunError> {
-    result.map_err(|source| RunError::Io { action, source })
-}
-
-/// A file without a name that holds `content`, to be read from the beginning.
-fn memory(name: &str, content: &[u8]) -> Result<File, RunError> {
-    let make = || {
-        let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
-        file.write_all(content)?;
-        file.rewind()?;
-        Ok(file)
-    };
-    io_error("make its pipes", make())
-}
-
-fn is_program(file: &Path) -> bool {
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
@@ -146,6 +93,8 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::fs::PermissionsExt, time::Instant};
+
     use super::*;
 
     fn run<'a>(plugin: &'a str, path: &'a str, stdin: &'a [u8]) -> Run<'a> {

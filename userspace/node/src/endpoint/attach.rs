@@ -1,11 +1,14 @@
+use crate::machine::MARKS;
+use naru_netlink::netns;
 use std::os::fd::{AsFd, OwnedFd};
 
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
     desired::IPV6_MIN_MTU,
     ids::{Alias, Generation, Label, NetnsId},
-    ipam::{Assignment, Domain, Millis, Request, Row, keeps},
+    ipam::{AddressRequest, Assignment, Domain, Millis, Row, keeps},
 };
+use naru_netlink::links::{self, HostSide, Link, LinkError, Mac, PairSpec, PodAddress, PodSide};
 
 use super::{
     AttachError, Attached, Cause, Spec, Tools,
@@ -15,9 +18,8 @@ use super::{
     plan::{self, Failure, Step, nothing},
 };
 use crate::{
-    datapath, host,
-    init::NodeFacts,
-    links::{self, HostSide, Link, LinkError, Mac, PairSpec, PodAddress, PodSide},
+    host::sysctl::{Families, prepare_device},
+    machine::NodeFacts,
     symmetry,
 };
 
@@ -116,8 +118,8 @@ fn explain(spec: &Spec, failure: Failure<Cause>) -> AttachError {
 impl<'a> Work<'a> {
     /// Checks what can be checked before anything is done.
     fn begin(tools: &'a mut Tools, node: &'a NodeFacts, spec: &'a Spec, now: Millis) -> Result<Self, Cause> {
-        let netns = host::open_netns(&spec.netns)?;
-        let netns_id = namespaces::id(host::netns_identity(netns.as_fd())?);
+        let netns = netns::open_netns(&spec.netns)?;
+        let netns_id = namespaces::id(netns::netns_identity(netns.as_fd())?);
         let random = || Mac::random().map_err(Cause::Random);
         let attached = Attached {
             host_name: spec.host_name(),
@@ -139,7 +141,9 @@ impl<'a> Work<'a> {
 
     /// Whether the kernel shows the attachment as an earlier ADD left it; then takes over what it was given.
     fn is_standing(&mut self) -> bool {
-        let Ok(routes) = links::settled_routes(self.netns.as_fd(), &self.pod_side()) else { return false };
+        let Ok(routes) = links::settled_routes(self.netns.as_fd(), &self.pod_side(), MARKS) else {
+            return false;
+        };
         let expected = Expected {
             addresses: self.assignment.addresses.clone(),
             routes: routes.iter().map(|route| route.destination).collect(),
@@ -160,12 +164,12 @@ impl<'a> Work<'a> {
         Ok(self.attached)
     }
 
-    fn request(&self) -> Request {
-        Request {
+    fn request(&self) -> AddressRequest {
+        AddressRequest {
             pod: self.spec.pod.clone(),
             netns: Some(self.netns_id),
             addresses: self.spec.addresses.clone(),
-            ..Request::new(Domain::naru(), self.spec.pool.clone(), self.spec.id.clone())
+            ..AddressRequest::new(Domain::naru(), self.spec.pool.clone(), self.spec.id.clone())
         }
     }
 
@@ -299,7 +303,7 @@ fn take_pair(work: &mut Work<'_>) -> Result<(), Cause> {
     let name = &work.attached.host_name;
     let gone = |what: &str| LinkError::kernel(format!("{what}: look"), libc::ENODEV);
     let link = own_link(&work.tools.links, &work.spec.id)?.ok_or_else(|| gone(name))?;
-    let pod = links::pod_facts(work.netns.as_fd(), work.spec.id.ifname())?;
+    let pod = links::pod_facts(work.netns.as_fd(), work.spec.id.ifname(), MARKS)?;
     let pod = pod.ok_or_else(|| gone(work.spec.id.ifname()))?;
     work.tools.links.set_alias(&link, &work.label().to_string())?;
     work.ifindex = link.index;
@@ -349,11 +353,13 @@ fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn attach_filters(work: &mut Work<'_>) -> Result<(), Cause> {
-    let by = datapath::pod_mode(work.spec.flags);
-    Ok(datapath::attach_pod(&work.tools.maps.pins, &work.attached.host_name, by)?)
+    let by = naru_bpf::pod_mode(work.spec.flags);
+    Ok(naru_bpf::attach_pod(&work.tools.maps.pins, &work.attached.host_name, by)?)
 }
 
 fn activate(work: &mut Work<'_>) -> Result<(), Cause> {
+    let has = |v4: bool| work.assignment.addresses.iter().any(|ip| ip.is_ipv4() == v4);
+    prepare_device(&work.attached.host_name, Families { v4: has(true), v6: has(false) })?;
     let address = |ip: &_| PodAddress { ip: *ip, source: work.node.source_for(*ip) };
     let addresses: Vec<PodAddress> = work.assignment.addresses.iter().map(address).collect();
     let side = HostSide {
@@ -367,7 +373,7 @@ fn activate(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn wire_pod(work: &mut Work<'_>) -> Result<(), Cause> {
-    work.attached.routes = links::wire_pod(work.netns.as_fd(), &work.pod_side())?;
+    work.attached.routes = links::wire_pod(work.netns.as_fd(), &work.pod_side(), MARKS)?;
     // The runtime may send to the pod as soon as we answer.
     work.tools.links.await_running(work.ifindex)?;
     Ok(())

@@ -1,3 +1,5 @@
+use crate::machine::MARKS;
+use naru_netlink::netns;
 use std::{collections::BTreeSet, fmt, net::IpAddr, os::fd::BorrowedFd};
 
 use ipnet::IpNet;
@@ -5,14 +7,11 @@ use naru_core::{
     ids::{AttachmentId, Generation, Label, host_ifname},
     ipam::{Domain, Row, State},
 };
+use naru_netlink::links::{self, Link, Mac, PodFacts, RouteTarget};
 
 use super::{Attached, Cause, Tools, namespaces};
-use crate::{
-    datapath, host,
-    links::{self, Link, Mac, PodFacts, RouteTarget},
-};
 
-/// What the caller knows an attachment to have; routes that are not named are other people's business.
+/// The properties that the caller expects of an attachment; other routes belong to other people.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Expected {
     /// The pod's addresses; empty: those the store says.
@@ -24,7 +23,7 @@ pub struct Expected {
 /// The first thing that is not as it should be.
 #[derive(Debug)]
 pub enum Difference {
-    /// What is missing or other than expected.
+    /// A property is missing or differs.
     Found(String),
     /// It could not be looked at.
     Unknown(Cause),
@@ -60,7 +59,7 @@ pub fn check(
     netns: BorrowedFd<'_>,
     expected: &Expected,
 ) -> Result<Attached, Difference> {
-    let netns_id = namespaces::id(host::netns_identity(netns)?);
+    let netns_id = namespaces::id(netns::netns_identity(netns)?);
     let rows = tools.store.lease_of(&Domain::naru(), id)?;
     let held: Vec<&Row> = rows.iter().filter(|row| row.state == State::Assigned).collect();
     ensure(!held.is_empty(), || format!("store: {id} holds no address"))?;
@@ -74,7 +73,21 @@ pub fn check(
         ensure(addresses.contains(ip), || format!("store: {id} does not hold {ip}"))?;
     }
     let expected = Expected { addresses, routes: expected.routes.clone() };
-    find(tools, id, netns, &expected).map(|(attached, _)| attached)
+    let (attached, index) = find(tools, id, netns, &expected)?;
+    led_here(tools, &attached, index)?;
+    Ok(attached)
+}
+
+/// Returns true if the routes count: a rule of others may come before the table that they are in.
+fn led_here(tools: &Tools, attached: &Attached, index: u32) -> Result<(), Difference> {
+    for ip in &attached.addresses {
+        let path = tools.links.path_to(*ip)?;
+        ensure(path.index == index, || {
+            let own = &attached.host_name;
+            format!("the node's packets to {ip} leave by {}, not by {own}: see ip rule", path.device)
+        })?;
+    }
+    Ok(())
 }
 
 /// Compares the kernel's side; returns what stands, but for the pod's routes, and the interface's index.
@@ -88,7 +101,7 @@ pub(super) fn find(
     let pod = pod_end(id, netns, &link, expected)?;
     host_routes(tools, &link, &expected.addresses)?;
     map_entries(tools, &link, generation, &expected.addresses)?;
-    let filters = datapath::pod_filters(&tools.maps.pins, &link.name)?;
+    let filters = naru_bpf::pod_filters(&tools.maps.pins, &link.name)?;
     ensure(filters.is_complete(), || format!("{}: filters are missing", link.name))?;
     let attached = Attached {
         host_mac: mac_of(&link)?,
@@ -109,7 +122,7 @@ fn host_end(tools: &Tools, id: &AttachmentId) -> Result<(Link, Generation), Diff
     };
     let label: Option<Label> = link.alias.parse().ok();
     match label.map(|label| label.alias).filter(|alias| alias.belongs_to(id)) {
-        None => Err(Difference::Found(format!("{name}: belongs to {:?}", link.alias))),
+        None => Err(Difference::Found(format!("{name}: not ours, its alias is \"{}\"", link.alias))),
         Some(_) if !link.up => Err(Difference::Found(format!("{name}: down"))),
         Some(alias) => Ok((link, alias.generation())),
     }
@@ -122,7 +135,7 @@ fn pod_end(
     expected: &Expected,
 ) -> Result<PodFacts, Difference> {
     let name = id.ifname();
-    let Some(pod) = links::pod_facts(netns, name)? else {
+    let Some(pod) = links::pod_facts(netns, name, MARKS)? else {
         return Err(Difference::Found(format!("{name}: not in the container")));
     };
     ensure(pod.link.peer_index == Some(link.index), || {

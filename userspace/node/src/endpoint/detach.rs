@@ -4,27 +4,24 @@ use naru_core::{
     ids::{AttachmentId, Generation, Label, host_ifname},
     ipam::{Domain, Millis, Row},
 };
+use naru_netlink::links::{Link, Links, RouteTarget};
+use naru_store::{StateStore, failpoint::reach};
 
 use super::{Cause, Maps};
-use crate::{
-    failpoint::reach,
-    links::{Link, Links, RouteTarget},
-    store::StateStore,
-    symmetry,
-};
+use crate::symmetry;
 
-/// What was taken down, and what was not.
+/// The parts that were taken down, and those that were not.
 #[derive(Debug, Default)]
 pub struct Detached {
-    /// Whether the interface was there.
+    /// True if the interface was there.
     pub link: bool,
     /// Addresses that were given back.
     pub addresses: Vec<IpAddr>,
-    /// What the kernel refused: something of the attachment is left.
+    /// Refusals of the kernel: a part of the attachment is left.
     pub kernel: Vec<Cause>,
-    /// What the store refused: addresses that the reconciler will give back.
+    /// Refusals of the store: the reconciler will give the addresses back.
     pub store: Vec<Cause>,
-    /// Why flows of the addresses may be left; the next holder's ADD forgets them.
+    /// Reasons for which flows of the addresses may be left; the next holder's ADD forgets them.
     pub flows: Vec<Cause>,
 }
 
@@ -146,8 +143,8 @@ fn forget(links: &Links, maps: &mut Maps, link: Option<&Link>, held: &[Held], do
     done.kernel.extend(result.err());
 }
 
-/// Forgets an interface that went with its pod's namespace. The kernel gives an index again: where there is an interface,
-/// it is another one.
+/// Forgets an interface that went with its pod's namespace. The kernel gives an index again: where there is an
+/// interface, it is another one.
 pub(super) fn forget_gone(links: &Links, maps: &mut Maps, ifindex: u32) -> Result<(), Cause> {
     if links.link_at(ifindex)?.is_none() {
         maps.interfaces.remove(ifindex)?;

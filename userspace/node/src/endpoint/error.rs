@@ -1,19 +1,20 @@
+use crate::machine::MachineError;
+use naru_netlink::netns::NetnsError;
 use std::fmt;
 
 use naru_core::desired::IPV6_MIN_MTU;
+use naru_netlink::links::LinkError;
+use naru_store::{ReserveError, StoreError};
 
-use crate::{
-    datapath,
-    host::HostError,
-    links::LinkError,
-    store::{ReserveError, StoreError},
-    symmetry::SymmetryError,
-};
+use crate::{host::HostError, symmetry::SymmetryError};
 
-/// What one adapter said.
+/// An error of one adapter.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// About a namespace.
+    #[error(transparent)]
+    Namespace(#[from] NetnsError),
+    /// About sysctls and files.
     #[error(transparent)]
     Host(#[from] HostError),
     /// About addresses.
@@ -27,7 +28,7 @@ pub enum Cause {
     Link(#[from] LinkError),
     /// About maps and filters.
     #[error(transparent)]
-    Datapath(#[from] datapath::Error),
+    Datapath(#[from] naru_bpf::Error),
     /// About flows that the stack rewrites.
     #[error(transparent)]
     Flows(#[from] SymmetryError),
@@ -45,14 +46,20 @@ pub enum Cause {
     Asked(&'static str),
 }
 
-/// Why an attachment was not made; nothing of it is left, but for what `undo` tells.
+impl From<Cause> for MachineError {
+    fn from(cause: Cause) -> Self {
+        Self::Pods(Box::new(cause))
+    }
+}
+
+/// The reason for which an attachment was not made; nothing of it is left but for `undo`.
 #[derive(Debug)]
 pub struct AttachError {
-    /// Whose it was: `pod default/web-0`.
+    /// The subject: `pod default/web-0`.
     pub subject: String,
-    /// What failed.
+    /// The cause.
     pub cause: Box<Cause>,
-    /// What could not be taken back.
+    /// The steps that could not be undone.
     pub undo: Vec<Cause>,
 }
 

@@ -4,7 +4,6 @@ use naru_core::{
 };
 
 use super::{Cause, Tools, observe};
-use crate::datapath;
 
 /// Every difference between the store and the kernel, and within the store, that one look shows; changes nothing.
 ///
@@ -27,7 +26,7 @@ fn misindexed(fault: &IndexFault) -> Finding {
 
 /// A veth whose packets our programs do not see. One that is gone since we looked is none.
 fn unfiltered(tools: &Tools, link: &LiveLink) -> Option<Finding> {
-    let filters = datapath::pod_filters(&tools.maps.pins, &link.name).ok()?;
+    let filters = naru_bpf::pod_filters(&tools.maps.pins, &link.name).ok()?;
     let what = format!("veth {} has not both programs attached", link.name);
     let finding = Finding { kind: Kind::Missing, address: link.addresses.first().copied(), what };
     (!filters.is_complete()).then_some(finding)

@@ -7,9 +7,9 @@ use naru_core::{
     ids::{Generation, Label},
     reconcile::{Facts, HostRoute, LiveLink, MapEntry},
 };
+use naru_netlink::links::{Links, RouteTarget};
 
 use super::{Cause, Tools, namespaces};
-use crate::links::{Links, RouteTarget};
 
 /// Everything that the store and the kernel say about attachments. The store is read first: what is attached in
 /// between then shows as live without a row, never as a row without life.
@@ -48,7 +48,7 @@ fn orphans(links: &Links, mut entered: Vec<u32>, live: &[LiveLink]) -> Result<Ve
 
 /// The routes of our protocol that lead to one pod address over an interface.
 pub(super) fn pod_routes(links: &Links) -> Result<Vec<HostRoute>, Cause> {
-    let to_pod = |route: crate::links::Route| match route.target {
+    let to_pod = |route: naru_netlink::links::Route| match route.target {
         RouteTarget::Device { index }
             if route.destination.prefix_len() == route.destination.max_prefix_len() =>
         {
@@ -56,7 +56,10 @@ pub(super) fn pod_routes(links: &Links) -> Result<Vec<HostRoute>, Cause> {
         }
         _ => None,
     };
-    Ok(links.routes()?.into_iter().filter_map(to_pod).collect())
+    let mut routes: Vec<HostRoute> = links.routes()?.into_iter().filter_map(to_pod).collect();
+    // A route and its spare are one way to the pod.
+    routes.dedup();
+    Ok(routes)
 }
 
 /// Our host veths with the addresses that `routes` lead over them.
@@ -65,7 +68,7 @@ pub(super) fn live_links(links: &Links, routes: &[HostRoute]) -> Result<Vec<Live
     for route in routes {
         addresses.entry(route.ifindex).or_default().push(route.address);
     }
-    let live = |link: crate::links::Link| {
+    let live = |link: naru_netlink::links::Link| {
         Some(LiveLink {
             ifindex: link.index,
             alias: link.alias.parse::<Label>().ok()?.alias,

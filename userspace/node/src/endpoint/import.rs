@@ -1,19 +1,19 @@
 //! Taking over what host-local gave to containers that live.
 
+use crate::machine::MARKS;
+use naru_netlink::netns;
 use std::{collections::BTreeMap, fs, net::IpAddr, os::fd::AsFd, path::Path};
 
 use naru_core::{
     ids::{AttachmentId, Generation, NetnsId, PodName},
     ipam::{Adoption, Domain, HostLocalFile, IpamError, Millis},
 };
+use naru_netlink::links;
+use naru_store::{StateStore, StoreError};
 
 use super::{Cause, namespaces};
-use crate::{
-    host, links,
-    store::{StateStore, StoreError},
-};
 
-/// What became of one file.
+/// The result for one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Imported {
     /// The address is the container's in our store now.
@@ -94,7 +94,7 @@ fn adopt(
     }
 }
 
-/// Which live namespaces have which address at which of the files' interfaces.
+/// The live namespaces, with the addresses at the files' interfaces.
 fn live_addresses(files: &[HostLocalFile]) -> BTreeMap<(IpAddr, String), Vec<NetnsId>> {
     let mut names: Vec<&str> = files.iter().map(|file| file.ifname.as_str()).collect();
     names.sort_unstable();
@@ -112,7 +112,7 @@ fn live_addresses(files: &[HostLocalFile]) -> BTreeMap<(IpAddr, String), Vec<Net
 
 /// Addresses of an interface in a namespace; none where either went away.
 fn addresses(path: &Path, name: &str) -> Vec<IpAddr> {
-    let Ok(netns) = host::open_netns(path) else { return Vec::new() };
-    let facts = links::pod_facts(netns.as_fd(), name).ok().flatten();
+    let Ok(netns) = netns::open_netns(path) else { return Vec::new() };
+    let facts = links::pod_facts(netns.as_fd(), name, MARKS).ok().flatten();
     facts.into_iter().flat_map(|facts| facts.addresses).map(|address| address.ip).collect()
 }

@@ -1,17 +1,22 @@
-//! Which network namespaces are alive, and which of them holds a pod's end.
+//! Network namespaces that are alive, and the one that holds a pod's end.
 
+use crate::machine::MARKS;
+use naru_netlink::netns;
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::{ffi::OsStringExt, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
 use naru_core::ids::NetnsId;
-
-use crate::{
-    host::{self, NetnsIdentity},
+use naru_netlink::{
     links::{self, LinkError, Links, Mac},
+    netns::NetnsIdentity,
 };
 
 /// The identity that is written down: the cookie where the kernel has it, else the inode.
@@ -41,20 +46,46 @@ fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
     fs::read_dir(directory).into_iter().flatten().flatten()
 }
 
-/// Mount points of nsfs files of network namespaces (`proc(5)`, mountinfo: root is field 4, mount point field 5).
+/// Mount points of nsfs files of network namespaces.
 fn mounted() -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let point = |line: &str| {
-        let mut fields = line.split(' ').skip(3);
+    points(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// Those in a table of mounts (`proc(5)`, mountinfo: root is field 4, mount point field 5). Paths are bytes, and
+/// blanks in them are octal numbers.
+fn points(table: &[u8]) -> Vec<PathBuf> {
+    let point = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
-        root.starts_with("net:[").then(|| PathBuf::from(point))
+        root.starts_with(b"net:[").then(|| PathBuf::from(OsString::from_vec(unescaped(point))))
     };
-    table.lines().filter_map(point).collect()
+    table.split(|byte| *byte == b'\n').filter_map(point).collect()
+}
+
+/// The text with `\\040` and its like as the byte that they stand for.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let octal =
+            after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
 }
 
 fn identify(path: &Path) -> Option<NetnsId> {
-    let netns = host::open_netns(path).ok()?;
-    host::netns_identity(netns.as_fd()).ok().map(id)
+    let netns = netns::open_netns(path).ok()?;
+    netns::netns_identity(netns.as_fd()).ok().map(id)
 }
 
 /// The namespace among `alive` in which `ifname` is the other end of the host's interface `index`. Indexes repeat from
@@ -67,10 +98,26 @@ pub(super) fn holder(
 ) -> Result<Option<NetnsId>, LinkError> {
     let macs: Vec<Mac> = links.neighbours(index)?.into_iter().map(|neighbour| neighbour.mac).collect();
     let holds = |path: &Path| {
-        let netns = host::open_netns(path).ok()?;
-        let link = links::pod_facts(netns.as_fd(), ifname).ok()??.link;
+        let netns = netns::open_netns(path).ok()?;
+        let link = links::pod_facts(netns.as_fd(), ifname, MARKS).ok()??.link;
         let same = link.peer_index == Some(index) && link.mac.is_some_and(|mac| macs.contains(&mac));
         same.then_some(())
     };
     Ok(alive.iter().find(|(_, path)| holds(path).is_some()).map(|(id, _)| *id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_mounted_below_any_name_is_found() {
+        let table = b"41 26 0:4 net:[4026532] /run/netns/a rw - nsfs nsfs rw\n\
+            42 26 0:4 net:[4026533] /run/my\\040pods/b\\134c\\x rw - nsfs nsfs rw\n\
+            43 26 0:4 net:[4026534] /run/\xff rw - nsfs nsfs rw\n\
+            44 26 0:5 / /run rw - tmpfs tmpfs rw\n";
+        let found: Vec<Vec<u8>> =
+            points(table).into_iter().map(|path| path.into_os_string().into_vec()).collect();
+        assert_eq!(found, [&b"/run/netns/a"[..], b"/run/my pods/b\\c\\x", b"/run/\xff"]);
+    }
 }

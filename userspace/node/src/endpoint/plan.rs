@@ -1,6 +1,6 @@
 //! Ordered steps, each with its undo: what fails is taken back in reverse.
 
-use crate::failpoint::{Whim, reach};
+use naru_store::failpoint::{Whim, reach};
 
 /// One step over the work `W`.
 pub(super) struct Step<W, E> {
@@ -12,14 +12,14 @@ pub(super) struct Step<W, E> {
     pub(super) undo: fn(&mut W) -> Result<(), E>,
 }
 
-/// Why a plan was not carried out.
+/// The reason for which a plan was not carried out.
 #[derive(Debug)]
 pub(super) struct Failure<E> {
-    /// What failed; `None` when a failpoint asked for it.
+    /// The error; `None` if a failpoint asked for it.
     pub(super) error: Option<E>,
     /// The step.
     pub(super) step: &'static str,
-    /// What could not be taken back.
+    /// The steps that could not be undone.
     pub(super) undo: Vec<E>,
 }
 
@@ -51,7 +51,7 @@ fn undo<W, E>(done: &[Step<W, E>], work: &mut W) -> Vec<E> {
 mod tests {
     use super::*;
 
-    /// What happened, and the step that shall fail.
+    /// The events so far, and the step that is to fail.
     #[derive(Default)]
     struct Diary {
         lines: Vec<&'static str>,

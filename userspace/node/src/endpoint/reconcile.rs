@@ -1,6 +1,9 @@
 //! Putting right what differs between the store and the kernel, as [`naru_core::reconcile`] decides.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
@@ -8,14 +11,11 @@ use naru_core::{
     ipam::{DEFAULT_COOLING, Domain, Millis},
     reconcile::{Action, Finding, Kind, LiveLink, Pass, Policy, findings, reconcile},
 };
+use naru_netlink::links::{Link, Links, Route};
+use naru_store::{Adoption, StateStore, StoreError};
 
 use super::{Cause, Tools, detach, facts, namespaces, observe, restore};
-use crate::{
-    init::NodeFacts,
-    links::{Link, Links, Route},
-    store::{Adoption, StateStore, StoreError},
-    symmetry,
-};
+use crate::{machine::NodeFacts, symmetry};
 
 /// What a pass did.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Report {
     pub flows: Option<Cause>,
     /// Interfaces whose filters were attached again.
     pub filters: Vec<String>,
+    /// Why those of others could not be.
+    pub bare: Vec<Cause>,
     /// How many addresses had cooled long enough and are free again.
     pub cooled: usize,
     /// Why it is not all of them.
@@ -59,9 +61,14 @@ pub fn pass(
         }
     }
     report.flows = purge(tools, &report.done).err();
-    for link in &facts.links {
-        if restore_filters(tools, link)? {
-            report.filters.push(link.name.clone());
+    // An ADD that is under way has yet to attach them.
+    let rows = tools.store.rows()?;
+    let wired: BTreeSet<(u32, Generation)> =
+        rows.iter().filter(|row| row.confirmed).map(|row| (row.ifindex, row.generation)).collect();
+    for link in facts.links.iter().filter(|link| wired.contains(&(link.ifindex, link.alias.generation()))) {
+        match restore_filters(tools, link) {
+            Ok(is_restored) => report.filters.extend(is_restored.then(|| link.name.clone())),
+            Err(cause) => report.bare.push(cause),
         }
     }
     match tools.store.sweep_all(DEFAULT_COOLING, now) {
@@ -122,7 +129,8 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
             tools.maps.pods.delete_generation(entry.address, entry.generation.0)?;
         }
         Action::DeleteRoute(route) => {
-            tools.links.delete_routes(&[Route::to_pod(route.address, route.ifindex, None, 0)])?;
+            let route = Route::to_pod(route.address, route.ifindex, None, 0);
+            tools.links.delete_routes(&[route, route.spare()])?;
         }
         Action::ForgetInterface(ifindex) => detach::forget_gone(&tools.links, &mut tools.maps, *ifindex)?,
         Action::RestoreEntry { address, ifindex, generation } => {
@@ -170,8 +178,10 @@ fn interface_value(tools: &Tools, link: &Link) -> Result<InterfaceValue, Cause> 
 
 fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32) -> Result<(), Cause> {
     let Some(link) = tools.links.link_at(ifindex)? else { return Ok(()) };
-    let route = Route::to_pod(address, ifindex, node.source_for(address), link.mtu);
-    Ok(tools.links.ensure_routes(&[route])?)
+    let source = node.source_for(address);
+    let route = Route::to_pod(address, ifindex, source, link.mtu);
+    let all = [route, route.spare()];
+    Ok(tools.links.ensure_routes(if source.is_some() { &all } else { &all[..1] })?)
 }
 
 /// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod; takes off

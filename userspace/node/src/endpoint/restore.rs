@@ -1,40 +1,50 @@
 use std::collections::BTreeSet;
 
 use naru_core::ids::Label;
+use naru_netlink::links::Link;
 
 use super::{Cause, Tools};
-use crate::{
-    datapath::{self, Pins},
-    links::Link,
-};
+use naru_bpf::Pins;
 
-/// Attaches the programs again to pods' interfaces that somebody took them off, and takes off what is of ours beside them.
-/// For filters the `noted` interfaces are looked at, which the kernel announced; for tcx all, of which it announces nothing.
-/// Interfaces that a plugin is at work on are left to it. Returns the names of those that were put right; `open` is asked
-/// for the tools only if there may be one.
+/// Interfaces whose programs were looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reattached {
+    /// Those that got their programs again.
+    pub interfaces: Vec<String>,
+    /// The reasons for which others could not be restored, each by itself.
+    pub refused: Vec<String>,
+}
+
+/// Attaches the programs again to pods' interfaces that somebody took them off, and takes off what is of ours beside
+/// them. For filters the `noted` interfaces are looked at, which the kernel announced; for tcx all, of which it
+/// announces nothing. Interfaces that a plugin is at work on are left to it. `open` is asked for the tools only if
+/// there may be one to put right.
 ///
 /// # Errors
-/// An adapter's; then the rest is left to the pass over everything.
+/// Nothing can be looked at.
 pub fn restore_programs<E: From<Cause>>(
     pins: &Pins,
     noted: &BTreeSet<u32>,
     open: impl FnOnce() -> Result<Tools, E>,
-) -> Result<Vec<String>, E> {
+) -> Result<Reattached, E> {
     let mut suspects = noted.clone();
-    match datapath::wrong_by_tcx(pins) {
+    match naru_bpf::wrong_by_tcx(pins) {
         // For a larger pass.
-        Err(error) if error.is_not_installed() => return Ok(Vec::new()),
+        Err(error) if error.is_not_installed() => return Ok(Reattached::default()),
         wrong => suspects.extend(wrong.map_err(Cause::from)?),
     }
     if suspects.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Reattached::default());
     }
     let tools = open()?;
-    let mut restored = Vec::new();
+    let mut done = Reattached::default();
     for ifindex in suspects {
-        restored.extend(restore(&tools, ifindex)?);
+        match restore(&tools, ifindex) {
+            Ok(name) => done.interfaces.extend(name),
+            Err(cause) => done.refused.push(cause.to_string()),
+        }
     }
-    Ok(restored)
+    Ok(done)
 }
 
 /// The interface's name if it is a pod's, at rest, and was bare.
@@ -48,8 +58,8 @@ fn restore(tools: &Tools, ifindex: u32) -> Result<Option<String>, Cause> {
     Ok(is_put_right.then_some(link.name))
 }
 
-/// Whether the store says that this very veth was wired and not given up since: an ADD that is under way has yet to confirm,
-/// and a DEL takes the interface out of the map before it touches the veth.
+/// Returns true if the store says that this very veth was wired and not given up since: an ADD that is under way has
+/// yet to confirm, and a DEL takes the interface out of the map before it touches the veth.
 fn is_wired(tools: &Tools, link: &Link) -> Result<bool, Cause> {
     let Ok(Label { alias, .. }) = link.alias.parse::<Label>() else { return Ok(false) };
     let rows = tools.store.rows()?;
@@ -60,15 +70,15 @@ fn is_wired(tools: &Tools, link: &Link) -> Result<bool, Cause> {
 /// Makes a pod's interface have both programs, and no more of ours; whether it had not. `flags` are the pod's.
 pub(super) fn put_right(pins: &Pins, interface: &str, flags: u32) -> Result<bool, Cause> {
     let is_sound =
-        || Ok(datapath::pod_filters(pins, interface)?.is_complete() && !datapath::has_strays(interface)?);
+        || Ok(naru_bpf::pod_filters(pins, interface)?.is_complete() && !naru_bpf::has_strays(interface)?);
     match is_sound() {
         Ok(true) => return Ok(false),
         // Gone since we looked.
-        Err(error) if datapath::Error::is_no_device(&error) => return Ok(false),
+        Err(error) if naru_bpf::Error::is_no_device(&error) => return Ok(false),
         Err(error) => return Err(error.into()),
         Ok(false) => {}
     }
-    match datapath::restore_pod(pins, interface, datapath::pod_mode(flags)) {
+    match naru_bpf::restore_pod(pins, interface, naru_bpf::pod_mode(flags)) {
         Err(error) if error.is_no_device() => Ok(false),
         result => Ok(result.map(|()| true)?),
     }

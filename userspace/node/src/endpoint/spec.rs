@@ -2,13 +2,12 @@ use std::{net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 use naru_core::ids::{AttachmentId, PodName, host_ifname};
+use naru_netlink::links::{Mac, PodRoute};
 
-use crate::links::{Mac, PodRoute};
-
-/// What is asked of an attachment, checked by the caller.
+/// The request for an attachment, checked by the caller.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Which attachment.
+    /// The attachment.
     pub id: AttachmentId,
     /// The pod it is for, where the runtime named one.
     pub pod: PodName,
@@ -18,9 +17,9 @@ pub struct Spec {
     pub pool: String,
     /// Exact addresses that are asked for; none: any of the pool, one of each of its families.
     pub addresses: Vec<IpAddr>,
-    /// Whether another IPAM gave `addresses`: then there is no pool that they come from.
+    /// True if another IPAM gave `addresses`: then there is no pool that they come from.
     pub delegated: bool,
-    /// Whether [`super::prepare`] made the pair already.
+    /// True if [`super::prepare`] made the pair already.
     pub prepared: bool,
     /// MTU of the pair in bytes.
     pub mtu: u32,
@@ -34,7 +33,7 @@ pub struct Spec {
     pub flags: u32,
 }
 
-/// What an attachment is like when it stands.
+/// The properties of a complete attachment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attached {
     /// Name of the interface on the node.
@@ -60,7 +59,7 @@ impl Spec {
         host_ifname(&self.id)
     }
 
-    /// How errors name the attachment: `pod default/web-0`, or `container 4f2c` where no pod is known.
+    /// The subject of errors about the attachment: `pod default/web-0`, or `container 4f2c` if no pod is known.
     #[must_use]
     pub fn subject(&self) -> String {
         subject(&self.id, &self.pod)
@@ -78,7 +77,7 @@ impl Spec {
     }
 }
 
-/// How errors name an attachment.
+/// The subject of errors about an attachment.
 pub(super) fn subject(id: &AttachmentId, pod: &PodName) -> String {
     if pod.is_empty() { format!("container {}", id.container()) } else { format!("pod {pod}") }
 }

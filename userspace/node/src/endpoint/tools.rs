@@ -1,12 +1,11 @@
-use crate::{
-    datapath::{self, Flows, Interfaces, Pins, Pods},
-    links::Links,
-    store::StateStore,
-};
+use naru_netlink::links::Links;
+use naru_store::StateStore;
+
+use naru_bpf::{Flows, Interfaces, Pins, Pods};
 
 /// The maps that attachments are entered in.
 pub struct Maps {
-    /// Where they are pinned; the filters' programs too.
+    /// The directory of the pins, also of the filters' programs.
     pub pins: Pins,
     /// Addresses.
     pub pods: Pods,
@@ -20,18 +19,18 @@ impl Maps {
     /// Opens the pinned maps.
     ///
     /// # Errors
-    /// [`datapath::Error::NotInstalled`] where one is not pinned.
-    pub fn open(pins: Pins) -> datapath::Result<Self> {
+    /// [`naru_bpf::Error::NotInstalled`] where one is not pinned.
+    pub fn open(pins: Pins) -> naru_bpf::Result<Self> {
         let (pods, interfaces) = (Pods::open(&pins)?, Interfaces::open(&pins)?);
         Ok(Self { pods, interfaces, flows: Flows::open(&pins)?, pins })
     }
 }
 
-/// What a process works on attachments with; one of each.
+/// The tools with which a process works on attachments; one of each.
 pub struct Tools {
     /// The node's links.
     pub links: Links,
-    /// Who holds which address.
+    /// The store, which knows the holders of addresses.
     pub store: StateStore,
     /// The datapath's maps.
     pub maps: Maps,

@@ -12,7 +12,7 @@ pub(super) const KEY: &str = "bpffs";
 /// `BPF_FS_MAGIC`.
 const MAGIC: i64 = 0xcafe_4a11;
 
-/// Whether the directory lies on a bpffs; `false` when it is not there.
+/// Returns true if the directory lies on a bpffs; `false` when it is not there.
 ///
 /// # Errors
 /// It cannot be looked at.
@@ -54,7 +54,7 @@ pub fn unmount_bpffs(directory: &Path) -> Result<bool, HostError> {
         .map_err(|errno| HostError::file(directory, "unmount bpffs", errno))
 }
 
-/// Whether the directory is the root of its file system, told by its parent lying on another one.
+/// Returns true if the directory is the root of its file system, told by its parent lying on another one.
 fn is_mount_point(directory: &Path) -> Result<bool, HostError> {
     let look = |path: &Path| -> Result<u64, HostError> {
         let failed = |error: io::Error| HostError::file(path, "look at", error);

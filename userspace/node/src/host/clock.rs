@@ -3,8 +3,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use naru_core::ipam::Millis;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The clock of everything that ends with the boot: milliseconds since the kernel started, sleep included. Nobody sets it,
-/// so what cools, waits or is newer than something else stays so when the time of day goes backwards.
+/// The clock of everything that ends with the boot: milliseconds since the kernel started, sleep included. Nobody
+/// sets it, so what cools, waits or is newer than something else stays so when the time of day goes backwards.
 #[must_use]
 pub fn now() -> Millis {
     let time = clock_gettime(ClockId::Boottime);

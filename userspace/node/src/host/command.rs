@@ -1,53 +1,39 @@
 //! Running the tools of the firewalls.
 
-use std::{
-    io::{self, Write},
-    process::{Command, Output, Stdio},
+use std::time::Duration;
+
+use super::{
+    HostError,
+    process::{Process, ProcessError, find_tool},
 };
 
-use super::HostError;
-
-/// Where administrators' tools are, which a container runtime may have left out of its plugins' `PATH`.
-const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+/// The time that a tool may take. It is told to wait 10 s for the lock of its tables.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs the tool in the calling thread's network namespace and returns what it printed.
 ///
 /// # Errors
 /// [`HostError::ToolMissing`], or [`HostError::Tool`] with what it wrote to its error output.
-pub fn run(tool: &str, arguments: &[&str], input: &str) -> Result<String, HostError> {
-    let call = || format!("{tool} {}", arguments.join(" "));
-    let output = output(tool, arguments, input).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => HostError::ToolMissing { tool: tool.to_owned() },
-        _ => HostError::Tool { tool: call(), reason: error.to_string() },
+pub fn run(tool: &str, arguments: &[&str]) -> Result<String, HostError> {
+    let failed = |reason: String| HostError::Tool { tool: format!("{tool} {}", arguments.join(" ")), reason };
+    let program = find_tool(tool).ok_or_else(|| HostError::ToolMissing { tool: tool.to_owned() })?;
+    let process = Process {
+        program: &program,
+        arguments,
+        variables: &[("LC_ALL", "C")],
+        stdin: b"",
+        keeps_stderr: true,
+        deadline: DEADLINE,
+    };
+    let ended = process.run().map_err(|error| match error {
+        ProcessError::Deadline => failed(format!("no answer within {} s", DEADLINE.as_secs())),
+        ProcessError::Io { action, source } => failed(format!("{action}: {source}")),
     })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    if ended.status.success() {
+        return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
     }
-    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let reason = if reason.is_empty() { output.status.to_string() } else { reason };
-    Err(HostError::Tool { tool: call(), reason })
-}
-
-/// Runs the tool with `input` on its standard input. The tools read all of it before they print, so that writing first
-/// cannot block.
-fn output(tool: &str, arguments: &[&str], input: &str) -> io::Result<Output> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut child = Command::new(tool)
-        .args(arguments)
-        .env("PATH", format!("{path}:{SYSTEM_PATH}"))
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(input.as_bytes()) {
-            // It ended without reading everything: its own words tell more.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written?,
-        }
-    }
-    child.wait_with_output()
+    let reason = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+    Err(failed(if reason.is_empty() { ended.status.to_string() } else { reason }))
 }
 
 #[cfg(test)]
@@ -55,14 +41,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tool_gets_its_input_and_its_output_comes_back() {
-        assert_eq!(run("cat", &[], "text").unwrap(), "text");
+    fn what_a_tool_prints_comes_back() {
+        assert_eq!(run("echo", &["a", "b c"]).unwrap(), "a b c\n");
     }
 
     #[test]
     fn a_missing_tool_is_told_apart_from_a_failing_one() {
-        assert!(matches!(run("naru-no-such-tool", &[], ""), Err(HostError::ToolMissing { .. })));
-        let error = run("ls", &["/naru-no-such-file"], "").unwrap_err();
+        assert!(matches!(run("naru-no-such-tool", &[]), Err(HostError::ToolMissing { .. })));
+        let error = run("ls", &["/naru-no-such-file"]).unwrap_err();
         assert!(error.to_string().starts_with("ls /naru-no-such-file: "), "{error}");
     }
 }

@@ -1,34 +1,28 @@
 use std::{io, path::PathBuf};
 
+use naru_netlink::{Errno, nft::NftError};
+
 use super::JournalError;
 
-/// Why a fact of the machine could not be read or a change not be made.
+/// The reasons for which a fact of the machine could not be read, or a change not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// A file could not be read, written or renamed.
-    #[error("{}: {action}: {}", path.display(), lower(source))]
+    #[error("{}: {action}: {}", path.display(), Errno::of(source))]
     File {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried, as `write 1`.
+        /// The action that was tried, such as `write 1`.
         action: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The path names no network namespace.
-    #[error("{}: no network namespace: {reason}", path.display())]
-    NotANetns {
-        /// The path.
-        path: PathBuf,
-        /// What it is instead.
-        reason: String,
-    },
     /// A system call failed.
-    #[error("{what}: {}", lower(source))]
+    #[error("{what}: {}", Errno::of(source))]
     System {
         /// Object and action.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A tool failed.
@@ -36,7 +30,7 @@ pub enum HostError {
     Tool {
         /// The command as called.
         tool: String,
-        /// What it wrote to its error output, or why it could not be run.
+        /// The tool's standard error, or the reason for which it could not be run.
         reason: String,
     },
     /// A tool that is needed is not installed.
@@ -50,7 +44,7 @@ pub enum HostError {
     Journal {
         /// The key in the journal.
         key: String,
-        /// What the journal said.
+        /// The journal's error.
         source: JournalError,
     },
     /// The journal holds a key this version cannot undo.
@@ -71,20 +65,6 @@ impl HostError {
         }
     }
 
-    /// Object and action without the reason.
-    pub(crate) fn subject(&self) -> String {
-        match self {
-            Self::File { path, action, .. } => format!("{}: {action}", path.display()),
-            Self::System { what, .. } => what.clone(),
-            other => other.to_string(),
-        }
-    }
-
-    /// A failed system call.
-    pub(super) fn system(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self::System { what: what.into(), source: source.into() }
-    }
-
     /// A failed access to a file.
     pub(super) fn file(
         path: impl Into<PathBuf>,
@@ -95,10 +75,8 @@ impl HostError {
     }
 }
 
-/// An error as the house prints it.
-fn lower(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => crate::errno::Errno(number).to_string(),
-        None => error.to_string(),
+impl From<NftError> for HostError {
+    fn from(NftError { what, source }: NftError) -> Self {
+        Self::System { what, source }
     }
 }

@@ -9,9 +9,9 @@ use std::{
 
 use super::HostError;
 
-/// Puts `content` at `path` with `mode` so that every reader sees the old file or the whole new one, also after a power cut:
-/// a temporary file of its own name beside it, fsync, rename, fsync of the directory. Makes missing directories.
-/// Replaces a binary that is running. `false` when the file was already so.
+/// Puts `content` at `path` with `mode` so that every reader sees the old file or the whole new one, also after a
+/// power cut: a temporary file of its own name beside it, fsync, rename, fsync of the directory. Makes missing
+/// directories. Replaces a binary that is running. `false` when the file was already so.
 ///
 /// # Errors
 /// One of the steps fails; the old file is untouched and the temporary one removed.
@@ -44,12 +44,22 @@ pub fn remove_file(path: &Path) -> Result<bool, HostError> {
     }
 }
 
-/// Whether the file holds `content` with `mode`; one that cannot be read does not.
+/// Returns true if the file holds `content` with `mode`; one that cannot be read does not.
 fn is_so(path: &Path, content: &[u8], mode: u32) -> bool {
     let plain = fs::symlink_metadata(path).is_ok_and(|found| {
         found.is_file() && found.permissions().mode() & 0o7777 == mode && found.len() == content.len() as u64
     });
     plain && fs::read(path).is_ok_and(|found| found == content)
+}
+
+/// Returns true if a file beside `path` with this name is one that [`install_file`] was killed over.
+#[must_use]
+pub fn is_temporary_of(path: &Path, name: &str) -> bool {
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let middle = name.strip_prefix('.').and_then(|rest| rest.strip_prefix(&*own));
+    let numbers = middle.and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".tmp")?.split_once('-'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(process, count)| is_number(process) && is_number(count))
 }
 
 /// A name beside `path` that no other process and no other call uses, hidden, and of no suffix that anybody looks for.

@@ -18,3 +18,13 @@ pub fn boot_id() -> Result<String, HostError> {
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_id_is_one_line() {
+        assert!(!boot_id().unwrap().contains('\n'));
+    }
+}

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
-use super::{HostError, bpffs, forward, sysctl};
-use crate::store::NodeStore;
+use naru_store::NodeStore;
 
-/// What a journal said when it could not keep an entry.
+use super::HostError;
+
+/// The error of a journal that could not keep an entry.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The record of what was before naru, for `naru uninstall`; survives reboots.
@@ -33,19 +34,4 @@ impl Journal for NodeStore {
 /// [`Journal::remember`] with the key in the error.
 pub(super) fn remember(journal: &mut dyn Journal, key: &str, former: &str) -> Result<(), HostError> {
     journal.remember(key, former).map_err(|source| HostError::Journal { key: key.to_owned(), source })
-}
-
-/// Makes the entry's subject be as it was: the exact inverse of the change that remembered it. Repeating it, or undoing
-/// what is gone (a device's sysctl), changes nothing.
-///
-/// # Errors
-/// The key is not one of ours, or the change is refused.
-pub fn undo(key: &str, former: &str) -> Result<(), HostError> {
-    match key.split_once(' ') {
-        Some((sysctl::KEY, name)) => sysctl::restore(name, former),
-        Some((sysctl::FORWARDING, root)) => sysctl::restore_forwarding(root, former),
-        Some((forward::KEY, chain)) => forward::close(chain),
-        Some((bpffs::KEY, directory)) => bpffs::unmount_bpffs(directory.as_ref()).map(drop),
-        _ => Err(HostError::UnknownKey { key: key.to_owned() }),
-    }
 }

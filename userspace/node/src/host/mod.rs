@@ -1,11 +1,12 @@
-//! What a node's machine is and what naru changes on it outside of links and maps: identity of boot and namespaces,
-//! sysctls, the nftables table, exceptions in foreign FORWARD chains, the bpffs mount, installed files.
+//! The node's machine, and naru's changes of it other than links and maps: identity of boot and namespaces, sysctls,
+//! the nftables table, exceptions in foreign FORWARD chains, the bpffs mount, installed files.
 //!
-//! Everything acts on the calling thread's network namespace; [`in_netns`] runs a closure in another one. Each change
-//! that is not ours alone is remembered first ([`Journal`]) and has an exact inverse ([`undo`]).
+//! Everything acts on the calling thread's network namespace. Each change that is not ours alone is remembered first
+//! ([`Journal`]) and has an exact inverse ([`undo`]).
 
 pub mod firewall;
 pub mod forward;
+pub(crate) mod process;
 pub mod sysctl;
 
 mod bpffs;
@@ -15,15 +16,12 @@ mod error;
 mod file;
 mod identity;
 mod journal;
-mod netns;
-mod nft_json;
-mod nft_watch;
+mod undo;
 
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
 pub use clock::{now, time_of_day};
 pub use error::HostError;
-pub use file::{install_file, remove_file};
+pub use file::{install_file, is_temporary_of, remove_file};
 pub use identity::{boot_id, hostname};
-pub use journal::{Journal, JournalError, undo};
-pub use netns::{NetnsIdentity, current_netns, in_netns, netns_identity, open_netns};
-pub use nft_watch::NftWatch;
+pub use journal::{Journal, JournalError};
+pub use undo::undo;

@@ -1,11 +1,8 @@
 //! Sysctls of the calling thread's network namespace. Names are paths below `/proc/sys`, as `net/ipv4/ip_forward`.
 
-use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::FileExt,
-    path::PathBuf,
-};
+use std::{fs, io};
+
+use naru_netlink::sysctl::{self, path};
 
 use super::{HostError, Journal, journal};
 
@@ -39,25 +36,13 @@ pub fn set(name: &str, value: &str, journal: &mut dyn Journal) -> Result<bool, H
     Ok(true)
 }
 
-/// Sets a sysctl of a device of ours, which nobody needs to restore. One that is set already is not written: some writes
-/// take the lock of the whole network configuration.
+/// Sets a sysctl of a device of ours, which nobody needs to restore. One that is set already is not written: some
+/// writes take the lock of the whole network configuration.
 ///
 /// # Errors
 /// There is no such sysctl, or the kernel refuses.
 pub fn set_own(name: &str, value: &str) -> Result<(), HostError> {
-    write_unless_set(name, value)
-        .map_err(|error| HostError::file(path(name), format!("write {value}"), error))
-}
-
-/// One opening for both: the kernel takes a value only at the start of the file (`kernel.sysctl_writes_strict`).
-fn write_unless_set(name: &str, value: &str) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).write(true).open(path(name))?;
-    let mut former = [0; 64];
-    let length = file.read_at(&mut former, 0)?;
-    if former.get(..length).unwrap_or_default().trim_ascii_end() == value.as_bytes() {
-        return Ok(());
-    }
-    file.write_all_at(value.as_bytes(), 0)
+    sysctl::set(name, value).map_err(|error| HostError::file(path(name), format!("write {value}"), error))
 }
 
 /// Gives a sysctl its former value; one that is gone is passed over.
@@ -71,7 +56,7 @@ pub fn restore(name: &str, former: &str) -> Result<(), HostError> {
     }
 }
 
-/// Which families a node or device serves.
+/// The families that a node or a device serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Families {
     /// IPv4.
@@ -80,30 +65,91 @@ pub struct Families {
     pub v6: bool,
 }
 
-/// Makes this machine forward the families. Devices in `advertised` have an IPv6 default route from a router
-/// advertisement, which forwarding would end: they get `accept_ra=2` first.
+/// Makes this machine forward the families. A host that takes router advertisements goes on taking them, also those
+/// that are yet to come, from whatever kind of router. `was_own`: whether forwarding of IPv6 was switched on by us
+/// before, so that interfaces of a later time are deaf to routers because of that.
 ///
 /// # Errors
 /// As [`set`].
 pub fn forward_packets(
     families: Families,
-    advertised: &[String],
+    was_own: bool,
     journal: &mut dyn Journal,
 ) -> Result<(), HostError> {
     if families.v4 {
-        switch_forwarding_on("net/ipv4/conf", journal)?;
+        switch_forwarding_on(V4, journal)?;
     }
     if families.v6 {
-        for device in advertised {
-            set(&format!("net/ipv6/conf/{device}/accept_ra"), "2", journal)?;
+        let deaf = if was_own { deaf()? } else { Vec::new() };
+        for device in attentive()?.into_iter().chain(deaf) {
+            set(&format!("{V6}/{device}/accept_ra"), "2", journal)?;
         }
-        switch_forwarding_on("net/ipv6/conf", journal)?;
+        switch_forwarding_on(V6, journal)?;
     }
     Ok(())
 }
 
+/// Returns true if an interface of others would take router advertisements if the machine did not forward.
+///
+/// # Errors
+/// A sysctl cannot be read.
+pub fn is_deaf_to_routers() -> Result<bool, HostError> {
+    Ok(!deaf()?.is_empty())
+}
+
+/// Directories of the sysctls of a family's interfaces.
+const V4: &str = "net/ipv4/conf";
+const V6: &str = "net/ipv6/conf";
+
+/// Interfaces of others that take router advertisements as long as the machine does not forward.
+fn attentive() -> Result<Vec<String>, HostError> {
+    by_advertisements("0")
+}
+
+/// Interfaces of others that would take router advertisements if the machine did not forward.
+fn deaf() -> Result<Vec<String>, HostError> {
+    by_advertisements("1")
+}
+
+fn by_advertisements(forwarding: &str) -> Result<Vec<String>, HostError> {
+    let mut devices = devices_of(V6)?;
+    // What hears no router has nothing to lose; of a pod nobody takes a router's word.
+    devices.retain(|device| !matches!(device.as_str(), "all" | "default" | "lo") && !is_own(device));
+    let mut found = Vec::new();
+    for device in devices {
+        let is = |key: &str, value: &str| -> Result<bool, HostError> {
+            Ok(read(&format!("{V6}/{device}/{key}"))?.is_some_and(|found| found == value))
+        };
+        if is("accept_ra", "1")? && is("forwarding", forwarding)? && is("disable_ipv6", "0")? {
+            found.push(device);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns true if the interface has a name of ours: the tunnel device, or the host end of a pod's pair.
+fn is_own(device: &str) -> bool {
+    device.starts_with("naru")
+}
+
+fn devices_of(root: &str) -> Result<Vec<String>, HostError> {
+    let failed = |error: io::Error| HostError::file(path(root), "list", error);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path(root)).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// First word of a family's forwarding in the journal.
 pub(super) const FORWARDING: &str = "forwarding";
+
+/// Key in the journal of IPv6 forwarding that was switched on.
+#[must_use]
+pub fn forwarding_key() -> String {
+    format!("{FORWARDING} {V6}")
+}
 
 /// Switches a family's forwarding on. Writing `all` writes `default` and every device as well, and for IPv4
 /// `all/accept_redirects` too (`inet_forward_change`), so the values of before are remembered together.
@@ -116,13 +162,11 @@ fn switch_forwarding_on(root: &str, journal: &mut dyn Journal) -> Result<(), Hos
     set_own(&all, "1")
 }
 
-/// What [`switch_forwarding_on`] will change, as `name=value` with names below `root`, separated by blanks.
+/// The values that [`switch_forwarding_on`] will change, as `name=value` with names below `root`, separated by
+/// blanks.
 fn forwarding_values(root: &str) -> Result<String, HostError> {
-    let failed = |error: io::Error| HostError::file(path(root), "list", error);
     let mut names = vec!["all/accept_redirects".to_owned()];
-    for entry in fs::read_dir(path(root)).map_err(failed)? {
-        names.push(format!("{}/forwarding", entry.map_err(failed)?.file_name().to_string_lossy()));
-    }
+    names.extend(devices_of(root)?.iter().map(|device| format!("{device}/forwarding")));
     names.sort_unstable();
     let mut values = Vec::new();
     for name in names {
@@ -141,8 +185,9 @@ pub(super) fn restore_forwarding(root: &str, former: &str) -> Result<(), HostErr
     first.into_iter().chain(rest).try_for_each(|(name, value)| restore(&format!("{root}/{name}"), value))
 }
 
-/// Prepares a device of ours (host veth, overlay): loose reverse path filter, forwarding, and IPv6 switched on where served.
-/// `rp_filter`'s effective value is the larger of `all` and the device's, so 2 here is 2 whatever `all` says.
+/// Prepares a device of ours (host veth, overlay), whatever the defaults for devices are at this moment: loose
+/// reverse path filter, forwarding, and IPv6 switched on where served. `rp_filter`'s effective value is the larger of
+/// `all` and the device's, so 2 here is 2 whatever `all` says.
 ///
 /// # Errors
 /// As [`set_own`].
@@ -156,9 +201,4 @@ pub fn prepare_device(device: &str, families: Families) -> Result<(), HostError>
         set_own(&format!("net/ipv6/conf/{device}/forwarding"), "1")?;
     }
     Ok(())
-}
-
-/// The file of a sysctl.
-fn path(name: &str) -> PathBuf {
-    PathBuf::from("/proc/sys").join(name)
 }

@@ -1,26 +1,28 @@
+use ipnet::IpNet;
+use naru_store::NodeStore;
 use serde_json::{Value, json};
 
-use super::{InitError, Memory};
+use crate::machine::{MachineError, OWN_NETWORK, Pool, Settings};
 use crate::{
     host,
     paths::{GivenPaths, Paths},
-    store::NodeStore,
 };
 
-/// Where the node's store keeps the content that init wrote last.
+/// The key under which the node's store keeps the content that init wrote last.
 const KEY: &str = "conflist";
 
 /// Installs the runtime's network configuration, if there is a directory for it: the last thing init does, because a
-/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not touched.
-pub(super) fn ensure(paths: &Paths, memory: &Memory, store: &mut NodeStore) -> Result<(), InitError> {
-    if !memory.conflist {
-        return remove(paths, Some(memory), store);
+/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not
+/// touched.
+pub(super) fn ensure(paths: &Paths, settings: &Settings, store: &mut NodeStore) -> Result<(), MachineError> {
+    if !settings.conflist {
+        return remove(paths, Some(settings), store);
     }
     let path = paths.conflist();
-    if !paths.cni_conf.is_dir() || (path.exists() && !is_ours(paths, Some(memory), store)?) {
+    if !paths.cni_conf.is_dir() || (path.exists() && !is_ours(paths, Some(settings), store)?) {
         return Ok(());
     }
-    let content = text(paths, memory);
+    let content = text(paths, settings);
     host::install_file(&path, content.as_bytes(), 0o644)?;
     if store.value(KEY)?.as_ref() != Some(&content) {
         store.put(KEY, &content)?;
@@ -29,27 +31,37 @@ pub(super) fn ensure(paths: &Paths, memory: &Memory, store: &mut NodeStore) -> R
 }
 
 /// Removes the file if init wrote it.
-pub(crate) fn remove(paths: &Paths, memory: Option<&Memory>, store: &NodeStore) -> Result<(), InitError> {
-    if is_ours(paths, memory, store)? {
+pub(crate) fn remove(
+    paths: &Paths,
+    settings: Option<&Settings>,
+    store: &NodeStore,
+) -> Result<(), MachineError> {
+    if is_ours(paths, settings, store)? {
         host::remove_file(&paths.conflist())?;
     }
     Ok(())
 }
 
-/// Whether the file is what init wrote last, or was writing when it was killed.
-fn is_ours(paths: &Paths, memory: Option<&Memory>, store: &NodeStore) -> Result<bool, InitError> {
+/// Returns true if the file is what init wrote last, or was writing when it was killed.
+fn is_ours(paths: &Paths, settings: Option<&Settings>, store: &NodeStore) -> Result<bool, MachineError> {
     let Ok(found) = std::fs::read_to_string(paths.conflist()) else { return Ok(false) };
     Ok(store.value(KEY)?.as_ref() == Some(&found)
-        || memory.is_some_and(|memory| text(paths, memory) == found))
+        || settings.is_some_and(|settings| text(paths, settings) == found))
 }
 
-fn text(paths: &Paths, memory: &Memory) -> String {
-    format!("{:#}\n", content(paths, memory))
+fn text(paths: &Paths, settings: &Settings) -> String {
+    format!("{:#}\n", content(paths, settings))
 }
 
-/// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do.
-fn content(paths: &Paths, memory: &Memory) -> Value {
-    let mut plugin = json!({ "type": "naru-cni", "ipam": ipam(memory) });
+/// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do. What it leaves out is read as
+/// no, so it says all that the first pool of a single machine is; the node's blocks need nothing.
+fn content(paths: &Paths, settings: &Settings) -> Value {
+    let pool = settings.pools.first().filter(|_| !settings.is_clustered());
+    let mut plugin = json!({ "type": "naru-cni", "ipam": { "type": "naru-ipam" } });
+    if let Some(pool) = pool {
+        plugin["ipMasq"] = json!(pool.masquerade);
+        plugin["ipam"]["ranges"] = json!(sets(pool));
+    }
     let directories = directories(paths);
     if directories.as_object().is_some_and(|directories| !directories.is_empty()) {
         plugin["naru"] = directories;
@@ -57,20 +69,36 @@ fn content(paths: &Paths, memory: &Memory) -> Value {
     json!({
         "cniVersion": "1.0.0",
         "cniVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
-        "name": "naru",
+        "name": OWN_NETWORK,
         "plugins": [plugin],
     })
 }
 
-/// The node's blocks need no subnet here; a single machine's do.
-fn ipam(memory: &Memory) -> Value {
-    match memory.pools.first().filter(|_| !memory.is_clustered()) {
-        Some(pool) => {
-            let sets: Vec<Value> = pool.subnets.iter().map(|subnet| json!([{ "subnet": subnet }])).collect();
-            json!({ "type": "naru-ipam", "ranges": sets })
+/// The pool's subnets, a set for each family, in their order, and as gateways what no pod gets.
+fn sets(pool: &Pool) -> Vec<Vec<Value>> {
+    let mut sets: Vec<(bool, Vec<Value>)> = Vec::new();
+    for (range, is_v4) in ranges(pool) {
+        match sets.iter_mut().find(|(v4, _)| *v4 == is_v4) {
+            Some((_, set)) => set.push(range),
+            None => sets.push((is_v4, vec![range])),
         }
-        None => json!({ "type": "naru-ipam" }),
     }
+    sets.into_iter().map(|(_, set)| set).collect()
+}
+
+/// Each subnet, with the next gateway of its family: they come back in this order, wherever they are.
+fn ranges(pool: &Pool) -> Vec<(Value, bool)> {
+    let mut gateways = pool.reserved.clone();
+    let mut with_gateway = |subnet: &IpNet| {
+        let is_v4 = subnet.addr().is_ipv4();
+        let own = gateways.iter().position(|gateway| gateway.is_ipv4() == is_v4);
+        let range = match own.map(|at| gateways.remove(at)) {
+            Some(gateway) => json!({ "subnet": subnet, "gateway": gateway }),
+            None => json!({ "subnet": subnet }),
+        };
+        (range, is_v4)
+    };
+    pool.subnets.iter().map(&mut with_gateway).collect()
 }
 
 /// Those directories that the plugin would not find by default.
@@ -93,10 +121,9 @@ mod tests {
     use naru_core::cluster::ClusterSpec;
 
     use super::*;
-    use crate::init::Pool;
 
-    fn memory(pools: Vec<Pool>) -> Memory {
-        Memory {
+    fn settings(pools: Vec<Pool>) -> Settings {
+        Settings {
             node: "node1".into(),
             cluster: ClusterSpec::default(),
             pools,
@@ -106,18 +133,24 @@ mod tests {
             attach: "auto".into(),
             conflist: true,
             max_flows: None,
+            allow_overlap: false,
         }
     }
 
     fn pool(subnets: &[&str]) -> Pool {
         let subnets = subnets.iter().map(|subnet| subnet.parse().unwrap()).collect();
-        Pool { subnets, reserved: Vec::new(), masquerade: true }
+        Pool {
+            subnets,
+            reserved: Vec::new(),
+            masquerade: true,
+            networks: ::std::collections::BTreeSet::new(),
+        }
     }
 
     #[test]
     fn default_directories_are_not_written_into_the_configuration() {
         let paths = Paths::resolve(GivenPaths::default(), |_| None);
-        let list = content(&paths, &memory(vec![]));
+        let list = content(&paths, &settings(vec![]));
         assert_eq!(list["plugins"], json!([{ "type": "naru-cni", "ipam": { "type": "naru-ipam" } }]));
         assert_eq!(list["cniVersion"], "1.0.0");
     }
@@ -125,10 +158,23 @@ mod tests {
     #[test]
     fn other_directories_and_subnets_are() {
         let list =
-            content(&Paths::under(Path::new("/x")), &memory(vec![pool(&["10.22.0.0/16", "fd22::/64"])]));
+            content(&Paths::under(Path::new("/x")), &settings(vec![pool(&["10.22.0.0/16", "fd22::/64"])]));
         assert_eq!(list["plugins"][0]["naru"]["stateDir"], "/x/state");
         let sets = json!([[{ "subnet": "10.22.0.0/16" }], [{ "subnet": "fd22::/64" }]]);
         assert_eq!(list["plugins"][0]["ipam"]["ranges"], sets);
+    }
+
+    #[test]
+    fn the_list_says_all_that_the_pool_is() {
+        let paths = Paths::under(Path::new("/x"));
+        let reserved = vec!["10.22.0.9".parse().unwrap(), "fd22::9".parse().unwrap()];
+        let pool =
+            Pool { reserved, masquerade: false, ..pool(&["10.22.0.8/31", "10.22.0.10/31", "fd22::/64"]) };
+        let list = content(&paths, &settings(vec![pool]));
+        assert_eq!(list["plugins"][0]["ipMasq"], false);
+        let v4 = json!([{ "subnet": "10.22.0.8/31", "gateway": "10.22.0.9" }, { "subnet": "10.22.0.10/31" }]);
+        let sets = json!([v4, [{ "subnet": "fd22::/64", "gateway": "fd22::9" }]]);
+        assert_eq!(list["plugins"][0]["ipam"]["ranges"], sets, "one set a family: two are refused");
     }
 
     #[test]
@@ -139,7 +185,7 @@ mod tests {
         std::fs::create_dir_all(&paths.state).unwrap();
         let mut store = NodeStore::open(&paths.node_store()).unwrap();
         std::fs::write(paths.conflist(), "theirs").unwrap();
-        ensure(&paths, &memory(vec![]), &mut store).unwrap();
+        ensure(&paths, &settings(vec![]), &mut store).unwrap();
         remove(&paths, None, &store).unwrap();
         assert_eq!(std::fs::read_to_string(paths.conflist()).unwrap(), "theirs");
     }
@@ -151,8 +197,8 @@ mod tests {
         std::fs::create_dir_all(&paths.cni_conf).unwrap();
         std::fs::create_dir_all(&paths.state).unwrap();
         let mut store = NodeStore::open(&paths.node_store()).unwrap();
-        ensure(&paths, &memory(vec![]), &mut store).unwrap();
-        ensure(&paths, &memory(vec![pool(&["10.22.0.0/16"])]), &mut store).unwrap();
+        ensure(&paths, &settings(vec![]), &mut store).unwrap();
+        ensure(&paths, &settings(vec![pool(&["10.22.0.0/16"])]), &mut store).unwrap();
         assert!(std::fs::read_to_string(paths.conflist()).unwrap().contains("10.22.0.0/16"));
         remove(&paths, None, &store).unwrap();
         assert!(!paths.conflist().exists());

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::InitError;
+use crate::machine::{self, MachineError};
 use crate::{
     host::{HostError, Journal},
     paths::Paths,
@@ -13,30 +13,88 @@ use crate::{
 /// First word of a directory's key in the journal: init made it, so uninstall removes it when it is empty.
 pub(crate) const DIRECTORY: &str = "directory";
 
-/// Name of the list, in the state directory, of directories that init made but that no journal has: because there is none
-/// yet, or none any more.
+/// Name of the list, in the state directory, of directories that init made but that no journal has: because there is
+/// none yet, or none any more.
 const MARK: &str = "directories.made";
 
-/// Where that list is.
+/// The path of that list.
 pub(crate) fn mark(paths: &Paths) -> PathBuf {
     paths.state.join(MARK)
 }
 
 /// Writes that list.
-pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), InitError> {
+pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), MachineError> {
     let list: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
-    std::fs::write(mark(paths), list.join("\n")).map_err(InitError::file(mark(paths), "write"))
+    std::fs::write(mark(paths), list.join("\n")).map_err(MachineError::file(mark(paths), "write"))
 }
 
-/// Makes the state directory, in which the journal will be.
-pub(super) fn make_state(paths: &Paths) -> Result<(), InitError> {
+/// Makes the state directory, in which the journal will be. It is moved into place with the list in it, so that a
+/// kill at any moment leaves no directory that nobody knows for ours.
+pub(super) fn make_state(paths: &Paths) -> Result<(), MachineError> {
+    remove_draft(paths)?;
     let made = missing(&paths.state);
-    made.iter().try_for_each(|path| create(path))?;
-    if made.is_empty() { Ok(()) } else { write_mark(paths, &made.iter().collect::<Vec<_>>()) }
+    let Some(outermost) = made.first() else { return Ok(()) };
+    let draft = draft_of(outermost);
+    let moved =
+        |path: &Path| path.strip_prefix(outermost).map_or_else(|_| draft.clone(), |rest| draft.join(rest));
+    made.iter().try_for_each(|path| create(&moved(path)))?;
+    let list: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
+    let mark = moved(&mark(paths));
+    std::fs::write(&mark, list.join("\n")).map_err(MachineError::file(&mark, "write"))?;
+    match std::fs::rename(&draft, outermost) {
+        // Somebody else made it meanwhile.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => remove_draft(paths).map(drop),
+        result => result.map_err(MachineError::file(outermost, "move into place")),
+    }
+}
+
+/// Removes what a killed [`make_state`] left beside the state directory, or beside its outermost parent; whether
+/// there was anything.
+pub(crate) fn remove_draft(paths: &Paths) -> Result<bool, MachineError> {
+    let mut found = false;
+    for parent in paths.state.ancestors().filter(|path| path.file_name().is_some()) {
+        let draft = draft_of(parent);
+        match std::fs::remove_dir_all(&draft) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => {
+                result.map_err(MachineError::file(&draft, "remove"))?;
+                found = true;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the state directory, and the parents that init made with it, where nothing but the list is in them: the
+/// whole in one step, so that a kill at any moment leaves either the list or nothing of these names. `false`:
+/// somebody else's file is there, and nothing was changed.
+pub(crate) fn retire_state(paths: &Paths, made: &[&PathBuf]) -> Result<bool, MachineError> {
+    let Some(outermost) = made.iter().min_by_key(|path| path.components().count()) else { return Ok(false) };
+    if !holds_only(outermost, &mark(paths)) {
+        return Ok(false);
+    }
+    let draft = draft_of(outermost);
+    std::fs::rename(outermost, &draft).map_err(MachineError::file(*outermost, "move away"))?;
+    remove_draft(paths)
+}
+
+/// Returns true if `file` is the only file below the directory.
+fn holds_only(directory: &Path, file: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    entries.flatten().all(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => file.starts_with(entry.path()) && holds_only(&entry.path(), file),
+        _ => entry.path() == file,
+    })
+}
+
+/// The directory in which another is made before it is moved into place: a sibling with a name of ours.
+fn draft_of(directory: &Path) -> PathBuf {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    directory.with_file_name(format!(".{name}.naru-init"))
 }
 
 /// Makes the other directories the node keeps its files in, each noted first.
-pub(super) fn make(paths: &Paths, journal: &mut dyn Journal) -> Result<(), InitError> {
+pub(super) fn make(paths: &Paths, journal: &mut dyn Journal) -> Result<(), MachineError> {
     recall(paths, journal)?;
     for directory in [&paths.run, &paths.bpf] {
         for path in missing(directory) {
@@ -48,22 +106,24 @@ pub(super) fn make(paths: &Paths, journal: &mut dyn Journal) -> Result<(), InitE
 }
 
 /// Notes what [`make_state`] made, in this process or in one that was killed.
-pub(crate) fn recall(paths: &Paths, journal: &mut dyn Journal) -> Result<(), InitError> {
+pub(crate) fn recall(paths: &Paths, journal: &mut dyn Journal) -> Result<(), MachineError> {
     let Ok(list) = std::fs::read_to_string(mark(paths)) else { return Ok(()) };
     list.lines().try_for_each(|line| remember(Path::new(line), journal))?;
-    super::remove(&mark(paths))
+    machine::remove(&mark(paths))
 }
 
 /// Notes a directory of ours, for uninstall.
-fn remember(directory: &Path, journal: &mut dyn Journal) -> Result<(), InitError> {
+fn remember(directory: &Path, journal: &mut dyn Journal) -> Result<(), MachineError> {
     let key = format!("{DIRECTORY} {}", directory.display());
     let noted = journal.remember(&key, "absent");
     Ok(noted.map_err(|source| HostError::Journal { key, source })?)
 }
 
-fn create(path: &Path) -> Result<(), InitError> {
+fn create(path: &Path) -> Result<(), MachineError> {
     match std::fs::DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(InitError::file(path, "create")(error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(MachineError::file(path, "create")(error))
+        }
         _ => Ok(()),
     }
 }
@@ -75,4 +135,26 @@ fn missing(directory: &Path) -> Vec<PathBuf> {
         directory.ancestors().take_while(is_missing).map(Path::to_owned).collect();
     missing.reverse();
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_directory_comes_and_goes_with_the_parents_that_were_made_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let state = root.path().join("var/lib/naru");
+        let paths = Paths { state: state.clone(), ..Paths::under(root.path()) };
+        let made = missing(&state);
+        std::fs::create_dir_all(draft_of(&made[0]).join("left/of/a/kill")).unwrap();
+        make_state(&paths).unwrap();
+        assert_eq!(std::fs::read_to_string(mark(&paths)).unwrap().lines().count(), 3);
+        let made: Vec<&PathBuf> = made.iter().collect();
+        std::fs::write(root.path().join("var/theirs"), "").unwrap();
+        assert!(!retire_state(&paths, &made).unwrap(), "somebody else's file stays");
+        std::fs::remove_file(root.path().join("var/theirs")).unwrap();
+        assert!(retire_state(&paths, &made).unwrap());
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
 }

@@ -1,78 +1,49 @@
+use crate::machine::MARKS;
 use naru_core::cluster::ClusterSpec;
+use naru_netlink::links::Links;
 
-use super::{InitError, Memory, NodeFacts, Request, Survey, config, current, files, overlay, run, uplinks};
 use crate::{
-    datapath::Pins,
-    links::{Link, Links},
+    devices::{adapt, ensure_overlay, publish},
+    machine::{self, MachineError, Request, Settings, Survey, current},
+};
+use crate::{
     paths::Paths,
-    store::NodeStore,
+    readiness::Record,
     sync::{self, Changes},
 };
 
-/// Goes over to a cluster in which only other nodes, or what is masqueraded, changed: maps, routes, rules, firewall, the
-/// tunnel device's MTU, and the memory of it all. `None` where more than that changed, or the node is not initialised:
-/// then it is init's business.
+/// Goes over to a cluster in which only other nodes, or what is masqueraded, changed: maps, routes, rules, firewall,
+/// the tunnel device's MTU, and the settings of it all. `None` where more than that changed, or the node is not
+/// initialised: then it is init's business.
 ///
 /// # Errors
 /// As [`super::run`].
-pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, InitError> {
+pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, MachineError> {
     if current(paths)?.is_none() {
         return Ok(None);
     }
-    let _lock = files::lock(paths)?;
-    let Some(before) = Memory::load(paths)? else { return Ok(None) };
+    let _lock = machine::lock(paths)?;
+    let Some(before) = Settings::load(paths)? else { return Ok(None) };
     let request = Request { cluster: Some(cluster), ..Request::default() };
-    let memory = Memory::merge(Some(&before), &request)?;
-    if !is_same_here(&before, &memory) {
+    let settings = Settings::merge(Some(&before), &request)?;
+    if !is_same_here(&before, &settings) {
         return Ok(None);
     }
-    let (links, pins) = (Links::open()?, Pins::new(paths));
-    let survey = Survey::take(&links, &memory)?;
-    overlay::ensure(&links, &pins, &memory, &survey)?;
-    adapt(paths, &pins, &memory, &survey)?;
-    let changes = sync::apply(&links, &pins, &memory, &survey)?;
-    memory.save(paths)?;
-    publish(paths, &links, &memory, &survey)?;
+    let (links, pins) = (Links::open(MARKS)?, paths.pins());
+    let survey = Survey::take(&links, &settings)?;
+    ensure_overlay(&links, &pins, &settings, &survey)?;
+    adapt(paths, &pins, &settings, &survey)?;
+    let changes = sync::apply(&links, &pins, &settings, &survey)?;
+    Record::note(paths, (&links, &pins), (&settings, &survey), changes.mirrored)?;
+    // Kept although single changes may have been refused, or the next look would take the others back.
+    settings.save(paths)?;
+    publish(paths, &links, &settings, &survey)?;
     Ok(Some(changes))
 }
 
-/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device's MTU, the programs' configuration
-/// and where they are attached. `overlay` is the tunnel device.
-pub(crate) fn readjust(
-    paths: &Paths,
-    links: &Links,
-    memory: &Memory,
-    survey: &Survey,
-    overlay: Option<&Link>,
-) -> Result<(), InitError> {
-    let pins = Pins::new(paths);
-    // Repeating the whole of it would be announced, and wake the agent again.
-    if overlay.is_some_and(|link| link.mtu != overlay::device_mtu(memory, survey)) {
-        overlay::ensure(links, &pins, memory, survey)?;
-    }
-    config::ensure(links, &pins, memory, survey, overlay.map_or(0, |link| link.index))?;
-    adapt(paths, &pins, memory, survey)?;
-    publish(paths, links, memory, survey)
-}
-
-fn adapt(paths: &Paths, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
-    if !uplinks::strict(memory, survey)?.is_empty() {
-        uplinks::loosen(memory, survey, &mut NodeStore::open(&paths.node_store())?)?;
-    }
-    uplinks::ensure(pins, memory, survey, NodeFacts::load(paths)?.as_ref())
-}
-
-fn publish(paths: &Paths, links: &Links, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
-    let facts = run::facts(links, memory, survey)?;
-    if NodeFacts::load(paths)?.as_ref() != Some(&facts) {
-        files::write_json(&paths.node_facts(), &facts)?;
-    }
-    Ok(())
-}
-
-/// Whether the cluster asks of this node itself what it asked before.
-fn is_same_here(before: &Memory, after: &Memory) -> bool {
-    let own = |memory: &Memory| memory.cluster.node(&memory.node).cloned();
+/// Returns true if the cluster asks of this node itself what it asked before.
+fn is_same_here(before: &Settings, after: &Settings) -> bool {
+    let own = |settings: &Settings| settings.cluster.node(&settings.node).cloned();
     before.cluster.ranges == after.cluster.ranges
         && before.cluster.tunnel == after.cluster.tunnel
         && before.is_clustered() == after.is_clustered()

@@ -5,35 +5,37 @@ use naru_core::{
     ids::PodName,
     ipam::{DEFAULT_COOLING, Domain, PoolSpec, Range, Reservation},
 };
+use naru_store::{NodeStore, StateStore};
 
-use super::{InitError, Memory, NamedPool, pool_name};
-use crate::{
-    host, reservations,
-    store::{NodeStore, StateStore},
-};
+use crate::machine::{MachineError, NamedPool, Settings, pool_name};
+use crate::{host, reservations};
 
 /// Gives the store the ranges of the node's pools. A pool that is not among them any more, or a range of one, gives
 /// nothing out from now on; addresses that pods have of it stay theirs, and with the last of them it goes.
-pub(super) fn ensure(memory: &Memory, state: &mut StateStore, node: &mut NodeStore) -> Result<(), InitError> {
-    if memory.named.iter().any(|pool| !pool.draining.is_empty()) {
+pub(super) fn ensure(
+    settings: &Settings,
+    state: &mut StateStore,
+    node: &mut NodeStore,
+) -> Result<(), MachineError> {
+    if settings.named.iter().any(|pool| !pool.draining.is_empty()) {
         // What has cooled keeps no range from going.
         while state.sweep(&Domain::naru(), DEFAULT_COOLING, host::now())? > 0 {}
     }
-    let mut specs = specs(memory, &reservations::all(node)?);
+    let mut specs = specs(settings, &reservations::all(node)?);
     specs.extend(gone(&specs, state)?);
     let boot_id = state.boot_id().to_owned();
     for spec in specs {
         // Not the addresses again that were in use until a moment ago.
         state.set_ranges(&spec.varied_by(&boot_id), host::now())?;
     }
-    if node.blocks()? != memory.blocks() {
-        node.set_blocks(memory.blocks())?;
+    if node.blocks()? != settings.blocks() {
+        node.set_blocks(settings.blocks())?;
     }
     Ok(())
 }
 
 /// Pools of ours that the store has and that shall not be, each without ranges. Other domains are others' to keep.
-fn gone(specs: &[PoolSpec], state: &StateStore) -> Result<Vec<PoolSpec>, InitError> {
+fn gone(specs: &[PoolSpec], state: &StateStore) -> Result<Vec<PoolSpec>, MachineError> {
     let ours = state.ranges()?.into_iter().filter(|range| range.domain == Domain::naru());
     let mut known: BTreeSet<String> = ours.map(|range| range.pool).collect();
     for spec in specs {
@@ -43,12 +45,12 @@ fn gone(specs: &[PoolSpec], state: &StateStore) -> Result<Vec<PoolSpec>, InitErr
 }
 
 /// Forgets ranges of named pools that have drained, and pools without any left.
-pub(super) fn forget_drained(memory: &mut Memory, state: &StateStore) -> Result<(), InitError> {
-    if memory.named.iter().all(|pool| pool.draining.is_empty()) {
+pub(super) fn forget_drained(settings: &mut Settings, state: &StateStore) -> Result<(), MachineError> {
+    if settings.named.iter().all(|pool| pool.draining.is_empty()) {
         return Ok(());
     }
     let ranges = state.ranges()?;
-    for pool in &mut memory.named {
+    for pool in &mut settings.named {
         let is_left = |net: &IpNet| {
             let of_pool = |range: &&Range| range.domain == Domain::naru() && range.pool == pool.name;
             ranges.iter().filter(of_pool).any(|range| net.contains(&range.net))
@@ -57,14 +59,14 @@ pub(super) fn forget_drained(memory: &mut Memory, state: &StateStore) -> Result<
         pool.ranges.retain(|net| !gone.contains(net));
         pool.draining.retain(|net| !gone.contains(net));
     }
-    memory.named.retain(|pool| !pool.ranges.is_empty());
+    settings.named.retain(|pool| !pool.ranges.is_empty());
     Ok(())
 }
 
 /// Network and broadcast address of the cluster's IPv4 ranges.
-fn edges(memory: &Memory) -> impl Iterator<Item = Reservation> {
+fn edges(settings: &Settings) -> impl Iterator<Item = Reservation> {
     let has_edges = |range: &&IpNet| range.addr().is_ipv4() && range.prefix_len() <= 30;
-    let ranges = memory.cluster.ranges.iter().filter(has_edges);
+    let ranges = settings.cluster.ranges.iter().filter(has_edges);
     let kept = |(address, note): (IpAddr, &str)| Reservation {
         address,
         note: note.to_owned(),
@@ -74,20 +76,20 @@ fn edges(memory: &Memory) -> impl Iterator<Item = Reservation> {
 }
 
 /// The pools: the node's blocks, and each list of subnets of a network configuration.
-fn specs(memory: &Memory, kept: &[Reservation]) -> Vec<PoolSpec> {
+fn specs(settings: &Settings, kept: &[Reservation]) -> Vec<PoolSpec> {
     let mut specs = Vec::new();
-    if memory.is_clustered() {
-        specs.push(PoolSpec::routed(Domain::naru(), pool_name(&[]), memory.unnamed_blocks()));
+    if settings.is_clustered() {
+        specs.push(PoolSpec::routed(Domain::naru(), pool_name(&[]), settings.unnamed_blocks()));
     }
     let named = |pool: &NamedPool| PoolSpec::routed(Domain::naru(), pool.name.clone(), pool.active());
-    specs.extend(memory.named.iter().map(named));
-    for pool in &memory.pools {
+    specs.extend(settings.named.iter().map(named));
+    for pool in &settings.pools {
         let spec = PoolSpec::routed(Domain::naru(), pool_name(&pool.subnets), pool.subnets.clone());
         specs.push(pool.reserved.iter().fold(spec, |spec, address| spec.reserve(*address, "gateway")));
     }
     // One outside a pool is of no effect in it.
     for spec in &mut specs {
-        spec.reserved.extend(edges(memory));
+        spec.reserved.extend(edges(settings));
         spec.reserved.extend_from_slice(kept);
     }
     specs
@@ -100,12 +102,12 @@ mod tests {
     use naru_core::{
         cluster::{ClusterSpec, NodeSpec},
         ids::AttachmentId,
-        ipam::{DEFAULT_COOLING, Request as Wish, State},
+        ipam::{AddressRequest, DEFAULT_COOLING, State},
     };
     use tempfile::TempDir;
 
     use super::*;
-    use crate::init::{Request, Standalone};
+    use crate::machine::{Request, Standalone};
 
     struct Scene {
         directory: TempDir,
@@ -120,15 +122,15 @@ mod tests {
         }
 
         /// The store as init under `boot` leaves it.
-        fn init(&mut self, boot: &str, memory: &Memory) -> StateStore {
+        fn init(&mut self, boot: &str, settings: &Settings) -> StateStore {
             let path = self.directory.path().join("run/state.db");
             let (mut state, _) = StateStore::create(&path, boot, host::now()).unwrap();
-            ensure(memory, &mut state, &mut self.node).unwrap();
+            ensure(settings, &mut state, &mut self.node).unwrap();
             state
         }
     }
 
-    fn clustered(block: &str) -> Memory {
+    fn clustered(block: &str) -> Settings {
         let node = NodeSpec {
             name: "node1".into(),
             addresses: vec!["198.51.100.1".parse().unwrap()],
@@ -137,27 +139,31 @@ mod tests {
         };
         let cluster = ClusterSpec { nodes: vec![node], ..ClusterSpec::default() };
         let request = Request { node: Some("node1".into()), cluster: Some(cluster), ..Request::default() };
-        Memory::merge(None, &request).unwrap()
+        Settings::merge(None, &request).unwrap()
     }
 
-    fn single(subnet: &str) -> Memory {
-        let standalone =
-            Standalone { subnets: vec![subnet.parse().unwrap()], reserved: Vec::new(), masquerade: true };
-        Memory::merge(None, &Request { standalone: Some(standalone), ..Request::default() }).unwrap()
+    fn single(subnet: &str) -> Settings {
+        let standalone = Standalone {
+            network: "net".into(),
+            subnets: vec![subnet.parse().unwrap()],
+            masquerade: Some(true),
+            ..Standalone::default()
+        };
+        Settings::merge(None, &Request { standalone: Some(standalone), ..Request::default() }).unwrap()
     }
 
     fn take(state: &mut StateStore, pool: &str, container: &str) -> IpAddr {
         let owner = AttachmentId::new("naru", container, "eth0").unwrap();
-        state.reserve(&Wish::new(Domain::naru(), pool, owner), host::now()).unwrap().addresses[0]
+        state.reserve(&AddressRequest::new(Domain::naru(), pool, owner), host::now()).unwrap().addresses[0]
     }
 
     #[test]
     fn another_boot_begins_at_another_address_and_the_same_one_goes_on() {
-        let (mut scene, memory) = (Scene::new(), clustered("10.32.0.0/16"));
-        let first = take(&mut scene.init("boot-1", &memory), "node", "a");
-        let second = take(&mut scene.init("boot-1", &memory), "node", "b");
+        let (mut scene, settings) = (Scene::new(), clustered("10.32.0.0/16"));
+        let first = take(&mut scene.init("boot-1", &settings), "node", "a");
+        let second = take(&mut scene.init("boot-1", &settings), "node", "b");
         assert_eq!(u32::from_be_bytes(octets(second)), u32::from_be_bytes(octets(first)) + 1);
-        let mut rebooted = scene.init("boot-2", &memory);
+        let mut rebooted = scene.init("boot-2", &settings);
         assert!(rebooted.rows().unwrap().is_empty());
         let again = [take(&mut rebooted, "node", "c"), take(&mut rebooted, "node", "d")];
         assert!(!again.contains(&first) && !again.contains(&second), "{first} {second} {again:?}");
@@ -175,7 +181,8 @@ mod tests {
         let mut scene = Scene::new();
         let kept = take(&mut scene.init("boot-1", &clustered("10.32.0.0/24")), "node", "old");
         let mut state = scene.init("boot-1", &single("10.22.0.0/16"));
-        let nobody = Wish::new(Domain::naru(), "node", AttachmentId::new("naru", "new", "eth0").unwrap());
+        let nobody =
+            AddressRequest::new(Domain::naru(), "node", AttachmentId::new("naru", "new", "eth0").unwrap());
         assert!(state.reserve(&nobody, host::now()).is_err(), "the blocks are gone");
         let row = state.rows().unwrap().remove(0);
         assert_eq!((row.address, row.state), (kept, State::Assigned));

@@ -1,108 +1,212 @@
-use std::net::IpAddr;
+use std::io::ErrorKind;
+
+use crate::machine::MARKS;
 
 use naru_core::{
     ipam::Domain,
-    overlap::Clash,
     reconcile::{Pass, Policy},
 };
+use naru_netlink::links::Links;
+use naru_store::{NodeStore, Start, StateStore};
 
-use super::{
-    DEVICE, InitError, Memory, NodeFacts, Request, Survey, conflist, directories, files, overlay, pools,
-    uplinks,
-};
+use super::{conflist, directories, migrate, pools};
 use crate::{
-    datapath::{self, AttachMode, Installed, Pins},
     delegate,
-    endpoint::{Maps, Tools, reconcile},
-    host::{self, forward, sysctl},
-    links::Links,
+    endpoint::{Maps, Tools, namespaces, reconcile},
+    host::{self, forward},
     paths::Paths,
-    store::{NodeStore, Start, StateStore},
+    readiness::{self, Record},
     sync::{self, Changes},
 };
+use crate::{
+    devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
+    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps},
+};
+use naru_bpf::{AttachMode, Installed, Pins};
 
 /// A node as init leaves it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ready {
-    /// What attachments need.
+    /// Facts that attachments need.
     pub facts: NodeFacts,
-    /// What was told.
-    pub memory: Memory,
-    /// How the programs are attached to the tunnel device; `None` without one.
+    /// The settings.
+    pub settings: Settings,
+    /// The mode in which the programs are attached to the tunnel device; `None` if there is none.
     pub attach: Option<AttachMode>,
-    /// What of maps and programs was new.
+    /// The maps and programs that are new.
     pub installed: Installed,
-    /// What of maps, routes and rules was changed.
+    /// The changes of maps, routes and rules.
     pub changes: Changes,
 }
 
-/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so.
+impl Ready {
+    /// A description of the node in a few lines.
+    #[must_use]
+    pub fn summary(&self) -> Vec<String> {
+        let facts = &self.facts;
+        let blocks: Vec<String> = facts
+            .blocks
+            .iter()
+            .chain(facts.own.iter().flat_map(|pool| &pool.subnets))
+            .map(ToString::to_string)
+            .collect();
+        let mut lines =
+            vec![format!("node {}: blocks {}, pod mtu {}", facts.node, blocks.join(" "), facts.pod_mtu)];
+        if let Some(attach) = self.attach {
+            lines.push(format!(
+                "tunnel: {}, {} other nodes",
+                attach.label(),
+                self.settings.cluster.nodes.len() - 1
+            ));
+        }
+        let (maps, programs) = (self.installed.maps_created.len(), self.installed.programs_replaced.len());
+        let changes = self.changes.made();
+        lines.push(format!(
+            "{maps} maps created, {programs} programs loaded, {changes} entries and routes changed"
+        ));
+        lines
+    }
+}
+
+/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so. Single map
+/// entries and routes that are refused hold up nothing else: they are told in [`Changes::refused`].
 ///
 /// # Errors
-/// [`InitError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
+/// [`MachineError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
 /// run it again.
-pub fn run(paths: &Paths, request: &Request) -> Result<Ready, InitError> {
-    let links = Links::open()?;
-    check(paths, request, &links)?;
+pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
+    let links = Links::open(MARKS)?;
+    check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
-    let _lock = files::lock(paths)?;
+    let _lock = machine::lock(paths)?;
     locked(paths, request, links, &mut node)
 }
 
-/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says.
+/// As [`run`] by the node's agent, which takes its `place` before anything is changed, and keeps it.
+///
+/// # Errors
+/// As [`run`]; [`MachineError::AgentRuns`] where another process has the place.
+pub fn run_as_agent(
+    paths: &Paths,
+    request: &Request,
+    place: &mut Option<AgentPlace>,
+) -> Result<Ready, MachineError> {
+    if !place.as_ref().is_some_and(|place| place.is_held(paths)) {
+        *place = AgentPlace::take_existing(paths)?;
+    }
+    let links = Links::open(MARKS)?;
+    check(paths, request, &links, Caller::Agent)?;
+    let mut node = open_store(paths)?;
+    if place.is_none() {
+        *place = Some(AgentPlace::take(paths)?);
+    }
+    let _lock = machine::lock(paths)?;
+    locked(paths, request, links, &mut node)
+}
+
+/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it
+/// returns.
 pub(super) fn run_unless(
     paths: &Paths,
     request: &Request,
     is_enough: impl Fn(&NodeFacts) -> bool,
-) -> Result<NodeFacts, InitError> {
-    let links = Links::open()?;
-    check(paths, request, &links)?;
+) -> Result<NodeFacts, MachineError> {
+    let links = Links::open(MARKS)?;
+    check(paths, request, &links, Caller::Anybody)?;
     let mut node = open_store(paths)?;
-    let _lock = files::lock(paths)?;
-    if let Some(facts) = super::current(paths)?.filter(is_enough) {
+    let _lock = machine::lock(paths)?;
+    if let Some(facts) = current(paths)?.filter(is_enough)
+        && readiness::fault(paths, &facts)?.is_none()
+    {
         return Ok(facts);
     }
-    Ok(locked(paths, request, links, &mut node)?.facts)
+    let facts = locked(paths, request, links, &mut node)?.facts;
+    match readiness::fault(paths, &facts)? {
+        None => Ok(facts),
+        Some(fault) => Err(MachineError::NotAsMade(fault)),
+    }
+}
+
+/// Maps and programs that are of a network namespace which is no more (a container that was this node started again)
+/// know interfaces of it by numbers that mean others here.
+fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
+    let Some(facts) = NodeFacts::load(paths)? else { return Ok(()) };
+    if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
+        return Ok(());
+    }
+    if namespaces::alive().keys().any(|id| id.to_string() == facts.netns) {
+        return Err(MachineError::OtherNamespace { run: paths.run.clone() });
+    }
+    // Its generations of nftables are others than those here.
+    machine::remove(&paths.nft_sight())?;
+    let root = paths.pins().root().to_owned();
+    match std::fs::remove_dir_all(&root) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(MachineError::file(root, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The caller that makes this machine a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Agent,
+    Anybody,
 }
 
 /// Refuses what can be refused before anything is changed.
-fn check(paths: &Paths, request: &Request, links: &Links) -> Result<(), InitError> {
-    let missing: Vec<String> = datapath::probe().missing().map(str::to_owned).collect();
+fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Result<(), MachineError> {
+    machine::refuse_newer(paths)?;
+    if caller == Caller::Anybody && machine::is_older(paths)? {
+        // An agent that runs has left it at that: it is as old, and would take back what is made of it.
+        AgentPlace::refuse_other(paths)?;
+    }
+    let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
     if !missing.is_empty() {
-        return Err(InitError::MissingFeatures(missing));
+        return Err(MachineError::MissingFeatures(missing));
     }
     consider(paths, request, links).map(drop)
 }
 
 /// The directories, and in them the store with the journal.
-fn open_store(paths: &Paths) -> Result<NodeStore, InitError> {
+fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
-    let mut node = NodeStore::open(&paths.node_store())?;
+    let mut node = NodeStore::migrate(&paths.node_store())?;
     directories::make(paths, &mut node)?;
     Ok(node)
 }
 
 /// The plan itself; the caller holds the lock.
-fn locked(paths: &Paths, request: &Request, links: Links, node: &mut NodeStore) -> Result<Ready, InitError> {
+fn locked(
+    paths: &Paths,
+    request: &Request,
+    links: Links,
+    node: &mut NodeStore,
+) -> Result<Ready, MachineError> {
     // Somebody else may have had the lock since the check.
-    let (memory, survey) = consider(paths, request, &links)?;
-    let ready = prepare(paths, memory, &survey, links, node)?;
-    // Traffic first: what follows waits for the disk.
-    ready.memory.save(paths)?;
+    let (settings, survey) = consider(paths, request, &links)?;
+    discard_other_namespaces(paths)?;
+    let (ready, links) = prepare(paths, settings, &survey, links, node)?;
+    // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
+    // nothing else.
+    ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
     if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
         node.set_last_boot(&ready.facts.boot_id)?;
         release_stale(paths, &ready.facts, node)?;
     }
+    if ready.changes.unprotected.is_some() {
+        ready.changes.complete()?;
+    }
     forward::open(node)?;
-    files::write_json(&paths.node_facts(), &ready.facts)?;
-    conflist::ensure(paths, &ready.memory, node)?;
+    Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
+    machine::write_json(&paths.node_facts(), &ready.facts)?;
+    conflist::ensure(paths, &ready.settings, node)?;
     Ok(ready)
 }
 
 /// Other IPAM plugins are told that their leases ended with the boot they were made in. What they refuse is tried
 /// again by the next ADD of such a network.
-fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Result<(), InitError> {
+fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Result<(), MachineError> {
     if node.delegated()?.is_empty() {
         return Ok(());
     }
@@ -111,50 +215,53 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
     Ok(())
 }
 
-/// What shall be, and what the machine is like; refuses what cannot be.
-fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Memory, Survey), InitError> {
-    let before = Memory::load(paths)?;
-    let memory = Memory::merge(before.as_ref(), request)?;
-    let survey = Survey::take(links, &memory)?;
-    refuse_overlap(before.as_ref(), &memory, &survey)?;
+/// Reads the machine's state and computes the settings; refuses settings that are impossible.
+fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
+    let before = Settings::load(paths)?;
+    let settings = Settings::merge(before.as_ref(), request)?;
+    let survey = Survey::take(links, &settings)?;
+    refuse_overlap(links, before.as_ref(), &settings)?;
     if before.is_none() {
-        refuse_other_machine(&memory, &survey)?;
+        refuse_other_machine(&settings, &survey)?;
     }
-    Ok((memory, survey))
+    Ok((settings, survey))
 }
 
 /// Everything in the kernel, and the store of addresses.
 fn prepare(
     paths: &Paths,
-    mut memory: Memory,
+    mut settings: Settings,
     survey: &Survey,
     links: Links,
     node: &mut NodeStore,
-) -> Result<Ready, InitError> {
+) -> Result<(Ready, Links), MachineError> {
     host::ensure_bpffs(&paths.bpf, node)?;
-    let pins = Pins::new(paths);
-    let installed = datapath::install(&pins, memory.sizes())?;
-    sysctl::forward_packets(overlay::families(&memory), &survey.advertised, node)?;
-    let attach = overlay::ensure(&links, &pins, &memory, survey)?;
-    uplinks::loosen(&memory, survey, node)?;
-    uplinks::ensure(&pins, &memory, survey, NodeFacts::load(paths)?.as_ref())?;
-    let mut facts = facts(&links, &memory, survey)?;
+    let pins = paths.pins();
+    let installed = naru_bpf::install(&pins, settings.sizes())?;
+    migrate::run(&links, &pins, &settings, survey)?;
+    ensure_forwarding(&links, &settings, node)?;
+    let attach = ensure_overlay(&links, &pins, &settings, survey)?;
+    // The tunnel device may be new.
+    ensure_forwarding(&links, &settings, node)?;
+    loosen_uplinks(&settings, survey, node)?;
+    ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
+    let mut facts = devices::facts(&links, &settings, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, host::now())?;
     // naru-ipam may have made the store: what it did not find there it did not adopt either.
     let is_known = start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
-    pools::ensure(&memory, &mut state, node)?;
+    pools::ensure(&settings, &mut state, node)?;
     // A store that is new does not know yet who lives in them.
     if is_known || start == Start::Rebooted {
-        pools::forget_drained(&mut memory, &state)?;
-        facts.pools = memory.pool_facts();
+        pools::forget_drained(&mut settings, &state)?;
+        facts.pools = settings.pool_facts();
     }
     let links = match is_known && installed == Installed::default() {
         true => links,
         false => restore_pods(&facts, &pins, links, state)?,
     };
-    datapath::discard_other_versions(&pins)?;
-    let changes = sync::apply(&links, &pins, &memory, survey)?;
-    Ok(Ready { facts, memory, attach, installed, changes })
+    naru_bpf::discard_other_versions(&pins)?;
+    let changes = sync::apply(&links, &pins, &settings, survey)?;
+    Ok((Ready { facts, settings, attach, installed, changes }, links))
 }
 
 /// Writes the pods that live in the kernel into a new store and new maps, and gives them new programs.
@@ -163,67 +270,27 @@ fn restore_pods(
     pins: &Pins,
     links: Links,
     mut store: StateStore,
-) -> Result<Links, InitError> {
+) -> Result<Links, MachineError> {
     reconcile::adopt(&mut store, &links, host::now())?;
     let mut tools = Tools { links, store, maps: Maps::open(pins.clone())? };
     reconcile::pass(&mut tools, facts, Policy::default(), &Pass::default(), host::now())?;
     Ok(tools.links)
 }
 
-pub(super) fn facts(links: &Links, memory: &Memory, survey: &Survey) -> Result<NodeFacts, InitError> {
-    let own = memory.cluster.node(&memory.node);
-    let is_here = |address: &IpAddr| survey.addresses.contains(address);
-    let addresses = match own {
-        Some(own) => own.addresses.iter().copied().filter(is_here).collect(),
-        None => survey.addresses.clone(),
-    };
-    Ok(NodeFacts {
-        boot_id: host::boot_id()?,
-        abi: naru_abi::ABI_VERSION,
-        node: memory.node.clone(),
-        addresses,
-        blocks: memory.blocks().to_vec(),
-        delegated: memory.delegated.clone(),
-        pools: memory.pool_facts(),
-        subnets: memory.pools.iter().map(|pool| pool.subnets.clone()).collect(),
-        pod_mtu: survey.pod_mtu(memory),
-        device_port: links.overlay_port(DEVICE)?,
-        tunnel_port: memory.is_clustered().then_some(memory.cluster.tunnel.port),
-        uplinks: uplinks::wanted(memory, survey).into_iter().collect(),
-        sends_around: uplinks::sends_around(memory),
-    })
-}
-
 /// Ranges that are new must be nobody else's; those accepted before are only warned about, by status.
-fn refuse_overlap(before: Option<&Memory>, memory: &Memory, survey: &Survey) -> Result<(), InitError> {
-    let accepted = before.map(Memory::ranges).unwrap_or_default();
-    let clashes = overlaps(memory, survey, |range| !accepted.contains(range));
-    if clashes.is_empty() { Ok(()) } else { Err(InitError::Overlap(clashes)) }
+fn refuse_overlap(links: &Links, before: Option<&Settings>, settings: &Settings) -> Result<(), MachineError> {
+    let accepted = before.map(Settings::ranges).unwrap_or_default();
+    let clashes = overlaps(links, settings, |range| !accepted.contains(range))?;
+    if clashes.is_empty() { Ok(()) } else { Err(MachineError::Overlap(clashes)) }
 }
 
 /// A node none of whose addresses is here is most likely another one: a wrong name, or a wrong file.
-fn refuse_other_machine(memory: &Memory, survey: &Survey) -> Result<(), InitError> {
-    let Some(own) = memory.cluster.node(&memory.node) else { return Ok(()) };
+fn refuse_other_machine(settings: &Settings, survey: &Survey) -> Result<(), MachineError> {
+    let Some(own) = settings.cluster.node(&settings.node) else { return Ok(()) };
     match own.addresses.first() {
         Some(first) if !own.addresses.iter().any(|address| survey.addresses.contains(address)) => {
-            Err(InitError::NotThisMachine { node: own.name.clone(), first: *first })
+            Err(MachineError::NotThisMachine { node: own.name.clone(), first: *first })
         }
         _ => Ok(()),
     }
-}
-
-/// The clashes of those ranges that `concerns` chooses.
-pub(crate) fn overlaps(
-    memory: &Memory,
-    survey: &Survey,
-    concerns: impl Fn(&ipnet::IpNet) -> bool,
-) -> Vec<Clash> {
-    let ranges = memory.ranges();
-    let mut clashes = Vec::new();
-    for (at, range) in ranges.iter().enumerate().filter(|(_, range)| concerns(range)) {
-        let mut others = ranges.clone();
-        others.remove(at);
-        clashes.extend(survey.clash(memory, *range, &others));
-    }
-    clashes
 }

@@ -1,6 +1,7 @@
 //! Addresses for other main plugins (bridge, ptp, macvlan): no link, no map and no init, only the store, which is
 //! made on first use. There is no interface of ours to show who lives: the network namespace is the witness.
 
+use naru_netlink::netns;
 use std::{
     net::IpAddr,
     os::fd::AsFd,
@@ -9,20 +10,20 @@ use std::{
 
 use naru_core::{
     ids::{AttachmentId, NetnsId, PodName},
-    ipam::{AddressSet, Domain, Millis, Request, Row, State},
+    ipam::{AddressRequest, AddressSet, Domain, Millis, Row, State},
 };
+use naru_store::{StateStore, StoreError};
 
 use crate::{
     endpoint::{Cause, netns_id},
     host,
     paths::Paths,
-    store::{StateStore, StoreError},
 };
 
-/// What an ADD asks for.
+/// The request of an ADD.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ask {
-    /// Who asks; its network is where the addresses are unique.
+    /// The attachment that asks; the addresses are unique in its network.
     pub id: AttachmentId,
     /// The pod it asks for.
     pub pod: PodName,
@@ -39,11 +40,11 @@ pub struct Ask {
 /// # Errors
 /// No address, one that is taken, or the store.
 pub fn add(paths: &Paths, ask: &Ask, now: Millis) -> Result<Vec<IpAddr>, Cause> {
-    let request = Request {
+    let request = AddressRequest {
         pod: ask.pod.clone(),
         netns: namespace(&ask.netns),
         addresses: ask.addresses.clone(),
-        ..Request::new(domain(&ask.id), String::new(), ask.id.clone())
+        ..AddressRequest::new(domain(&ask.id), String::new(), ask.id.clone())
     };
     let boot = host::boot_id()?;
     let mut store = match StateStore::open(&paths.lease_store(), &boot) {
@@ -64,7 +65,7 @@ pub fn del(paths: &Paths, id: &AttachmentId, now: Millis) -> Result<Vec<Row>, Ca
     }
 }
 
-/// What the attachment holds.
+/// The addresses that the attachment holds.
 ///
 /// # Errors
 /// The store.
@@ -131,6 +132,6 @@ fn open(paths: &Paths) -> Result<Option<StateStore>, Cause> {
 }
 
 fn namespace(path: &Path) -> Option<NetnsId> {
-    let netns = host::open_netns(path).ok()?;
-    host::netns_identity(netns.as_fd()).ok().map(netns_id)
+    let netns = netns::open_netns(path).ok()?;
+    netns::netns_identity(netns.as_fd()).ok().map(netns_id)
 }

@@ -5,43 +5,87 @@
 mod actual;
 mod write;
 
+use crate::devices;
+use crate::machine;
+use crate::machine::MARKS;
 use naru_core::desired::{Command, Nat, desired, diff};
+use naru_netlink::links::Links;
+use naru_store::NodeStore;
 
+use crate::readiness::{self, Record};
 use crate::{
-    datapath::{Pins, Side, attach, attachment, has_strays},
+    endpoint::Reattached,
     host::{
+        HostError,
         firewall::{self, Firewall, Tunnel},
         forward,
     },
-    init::{self, DEVICE, InitError, Memory, NodeFacts, Survey},
-    links::Links,
+    machine::{DEVICE, MachineError, NodeFacts, Settings, Survey},
     paths::Paths,
-    store::NodeStore,
 };
+use naru_abi::{Prefix, RouteValue};
+use naru_bpf::{Pins, Routes, Side, attach, attachment, has_strays};
 
-/// What a sync changed.
+/// The changes of a sync.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// Of maps, routes and rules.
+    /// Of maps, routes and rules; those that were refused are among them.
     pub commands: Vec<Command>,
-    /// Whether the nftables table was rendered anew.
+    /// True if the nftables table was rendered anew.
     pub firewall: bool,
+    /// The reasons for which single changes of these were refused. All others are made: one entry does not hold up
+    /// another.
+    pub refused: Vec<String>,
+    /// The reason for which the nftables table is not as it should be. No pod may be attached then, because its
+    /// packets would leave with the pod's address.
+    pub unprotected: Option<String>,
+    /// Routes and rules as they are now, in short.
+    pub(crate) mirrored: u64,
 }
 
 impl Changes {
-    /// Whether everything was as it should be.
+    /// Returns true if nothing was changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty() && !self.firewall
+        self.made() == 0 && !self.firewall
+    }
+
+    /// The number of changes of maps, routes and rules.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.commands.len().saturating_sub(self.refused.len())
+    }
+
+    /// Returns true if all that was due is made.
+    ///
+    /// # Errors
+    /// [`MachineError::Refused`] with what is not.
+    pub fn complete(&self) -> Result<(), MachineError> {
+        let refused = self.complaints();
+        if refused.is_empty() { Ok(()) } else { Err(MachineError::Refused(refused)) }
+    }
+
+    /// Makes the nftables table be as it should.
+    fn protect(&mut self, links: &Links, settings: &Settings, nat: Nat) {
+        match firewall(links, settings, nat) {
+            Ok(is_new) => self.firewall = is_new,
+            Err(error) => self.unprotected = Some(error.to_string()),
+        }
+    }
+
+    /// All that was refused.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        self.refused.iter().chain(&self.unprotected).cloned().collect()
     }
 }
 
-/// Looks at the machine and applies what follows for maps, routes, rules and uplinks, under the init lock; `None` where there is
-/// no node, or its pins or its tunnel device are gone, and only init helps.
+/// Looks at the machine and applies what follows for maps, routes, rules and uplinks, under the init lock; `None` where
+/// there is no node, or its pins or its tunnel device are gone, and only init helps.
 ///
 /// # Errors
 /// As [`apply`].
-pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
+pub fn refresh(paths: &Paths) -> Result<Option<Changes>, MachineError> {
     look(paths, false)
 }
 
@@ -49,7 +93,7 @@ pub fn refresh(paths: &Paths) -> Result<Option<Changes>, InitError> {
 ///
 /// # Errors
 /// As [`refresh`], and those of the tools.
-pub fn refresh_firewall(paths: &Paths) -> Result<Option<Changes>, InitError> {
+pub fn refresh_firewall(paths: &Paths) -> Result<Option<Changes>, MachineError> {
     let changes = look(paths, true)?;
     if changes.is_some() {
         forward::open(&mut NodeStore::open(&paths.node_store())?)?;
@@ -57,36 +101,55 @@ pub fn refresh_firewall(paths: &Paths) -> Result<Option<Changes>, InitError> {
     Ok(changes)
 }
 
-fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, InitError> {
-    let (links, pins) = (Links::open()?, Pins::new(paths));
+fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineError> {
+    let (links, pins) = (Links::open(MARKS)?, paths.pins());
     if pins.first_missing().is_some() || !paths.run.exists() {
         return Ok(None);
     }
-    let _lock = init::lock(paths)?;
-    let Some(memory) = Memory::load(paths)? else { return Ok(None) };
-    let overlay = if memory.is_clustered() { links.link(DEVICE)? } else { None };
-    if memory.is_clustered() && !overlay.as_ref().is_some_and(|link| link.up) {
+    let _lock = machine::lock(paths)?;
+    let Some(settings) = Settings::load(paths)? else { return Ok(None) };
+    let overlay = if settings.is_clustered() { links.link(DEVICE)? } else { None };
+    if settings.is_clustered() && !overlay.as_ref().is_some_and(|link| link.up) {
         return Ok(None);
     }
-    let survey = Survey::take(&links, &memory)?;
-    init::readjust(paths, &links, &memory, &survey, overlay.as_ref())?;
-    let (commands, mut refused, nat) = mirror(&links, &pins, &memory, &survey)?;
+    let survey = Survey::take(&links, &settings)?;
+    devices::readjust(paths, &links, &settings, &survey, overlay.as_ref())?;
+    let Mirrored { commands, refused, nat, mirrored } = mirror(&links, &pins, &settings, &survey)?;
+    // What was refused is told, and holds up nothing else.
+    Record::note(paths, (&links, &pins), (&settings, &survey), mirrored)?;
+    let mut changes = Changes { commands, refused, mirrored, ..Changes::default() };
     // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
-    let firewall = (at_firewall || !commands.is_empty()) && firewall(&links, &memory, nat, &mut refused);
-    if refused.is_empty() {
-        Ok(Some(Changes { commands, firewall }))
-    } else {
-        Err(InitError::Refused(refused))
+    if at_firewall || !changes.commands.is_empty() {
+        changes.protect(&links, &settings, nat);
     }
+    Ok(Some(changes))
 }
 
-/// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of ours
-/// beside them: the kernel announces nothing of tcx. Returns the devices concerned; cheap where nothing is missing.
+/// Describes the differences of maps, routes and rules from the desired state; changes nothing.
 ///
 /// # Errors
-/// The node's files cannot be read, or the kernel refuses.
-pub fn reattach(paths: &Paths) -> Result<Vec<String>, InitError> {
-    let (pins, Some(facts)) = (Pins::new(paths), NodeFacts::load(paths)?) else { return Ok(Vec::new()) };
+/// The actual state cannot be read.
+pub fn differences(
+    links: &Links,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<Vec<String>, MachineError> {
+    let actual = actual::look(links, pins)?;
+    let pools = settings.pool_subnets();
+    let desired = desired(&survey.inputs(settings, &pools, &actual.pods));
+    Ok(diff(&desired.state, &actual.state).iter().map(ToString::to_string).collect())
+}
+
+/// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of
+/// ours beside them: the kernel announces nothing of tcx. Cheap where nothing is missing.
+///
+/// # Errors
+/// The node's files cannot be read.
+pub fn reattach(paths: &Paths) -> Result<Reattached, MachineError> {
+    let (pins, Some(facts)) = (paths.pins(), NodeFacts::load(paths)?) else {
+        return Ok(Reattached::default());
+    };
     let overlay = facts.tunnel_port.map(|_| (Side::Overlay, DEVICE.to_owned()));
     let uplink = Side::of_uplink(facts.sends_around);
     let uplinks = facts.uplinks.iter().map(|name| (uplink, name.clone()));
@@ -97,55 +160,94 @@ pub fn reattach(paths: &Paths) -> Result<Vec<String>, InitError> {
             .is_ok_and(|found| !found.is_complete() || has_strays(name).is_ok_and(|has| has))
     });
     if bare.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Reattached::default());
     }
-    let _lock = init::lock(paths)?;
-    let Some(memory) = Memory::load(paths)? else { return Ok(Vec::new()) };
-    for (side, name) in &bare {
-        attach(&pins, *side, name, memory.attach_mode())?;
+    let _lock = machine::lock(paths)?;
+    let Some(settings) = Settings::load(paths)? else { return Ok(Reattached::default()) };
+    let mut done = Reattached::default();
+    for (side, name) in bare {
+        match attach(&pins, side, &name, settings.attach_mode()) {
+            Ok(_) => done.interfaces.push(name),
+            Err(error) => done.refused.push(error.to_string()),
+        }
     }
-    Ok(bare.into_iter().map(|(_, name)| name).collect())
+    Ok(done)
 }
 
-/// Makes maps, kernel routes, rules and the nftables table be what `memory` and the machine ask for.
+/// Makes maps, kernel routes, rules and the nftables table be what `settings` and the machine ask for.
 ///
 /// # Errors
-/// The actual state cannot be read ([`InitError::Links`], [`InitError::Datapath`]), or changes were refused
-/// ([`InitError::Refused`]); the others are made then.
-pub fn apply(links: &Links, pins: &Pins, memory: &Memory, survey: &Survey) -> Result<Changes, InitError> {
-    let (commands, mut refused, nat) = mirror(links, pins, memory, survey)?;
-    let firewall = firewall(links, memory, nat, &mut refused);
-    if refused.is_empty() { Ok(Changes { commands, firewall }) } else { Err(InitError::Refused(refused)) }
+/// The actual state cannot be read ([`MachineError::Links`], [`MachineError::Datapath`]).
+pub fn apply(
+    links: &Links,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<Changes, MachineError> {
+    let Mirrored { commands, refused, nat, mirrored } = mirror(links, pins, settings, survey)?;
+    let mut changes = Changes { commands, refused, mirrored, ..Changes::default() };
+    changes.protect(links, settings, nat);
+    Ok(changes)
+}
+
+/// Writes what lies behind every prefix into the map, and lets no packet pass there: for programs that are not to
+/// take the fast path yet. [`apply`] ends that.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn hold(pins: &Pins, settings: &Settings, survey: &Survey) -> Result<(), MachineError> {
+    let pools = settings.pool_subnets();
+    let desired = desired(&survey.inputs(settings, &pools, &[]));
+    let mut map = Routes::open(pins)?;
+    for (to, value) in desired.state.entries {
+        map.insert(Prefix::new(to.addr(), to.prefix_len()), RouteValue { mtu: 0, ..value })?;
+    }
+    Ok(())
 }
 
 /// Makes the nftables table be as it should; whether it was made anew.
-fn firewall(links: &Links, memory: &Memory, nat: Nat, refused: &mut Vec<String>) -> bool {
+fn firewall(links: &Links, settings: &Settings, nat: Nat) -> Result<bool, HostError> {
     let port = nat.tunnel_port;
     // Without an answer the table is as for a port of our own; the next pass asks again.
     let device_port = links.overlay_port(DEVICE).ok().flatten().unwrap_or(port);
-    let tunnel = Tunnel { port, device_port, vni: memory.cluster.tunnel.vni, addresses: nat.addresses };
+    let tunnel = Tunnel { port, device_port, vni: settings.cluster.tunnel.vni, addresses: nat.addresses };
     let table = Firewall {
         masquerade: nat.sources.into_iter().collect(),
         direct: nat.exempt.into_iter().collect(),
-        tunnel: memory.is_clustered().then_some(tunnel),
+        tunnel: settings.is_clustered().then_some(tunnel),
     };
-    firewall::apply(&table).unwrap_or_else(|error| {
-        refused.push(error.to_string());
-        false
-    })
+    firewall::apply(&table)
 }
 
-/// Maps, routes and rules: the changes that were due, what of them was refused, and what the firewall should be.
+/// The results of a pass over maps, routes and rules.
+struct Mirrored {
+    /// The changes that were due.
+    commands: Vec<Command>,
+    /// The changes that were refused.
+    refused: Vec<String>,
+    /// The desired state of the firewall.
+    nat: Nat,
+    /// Routes and rules as they are now, in short.
+    mirrored: u64,
+}
+
 fn mirror(
     links: &Links,
     pins: &Pins,
-    memory: &Memory,
+    settings: &Settings,
     survey: &Survey,
-) -> Result<(Vec<Command>, Vec<String>, Nat), InitError> {
+) -> Result<Mirrored, MachineError> {
     let actual = actual::read(links, pins)?;
-    let pools = memory.pool_subnets();
-    let desired = desired(&survey.inputs(memory, &pools, &actual.pods));
+    let pools = settings.pool_subnets();
+    let desired = desired(&survey.inputs(settings, &pools, &actual.pods));
     let commands = diff(&desired.state, &actual.state);
     let refused = write::all(links, pins, actual.overlay, &commands)?;
-    Ok((commands, refused, desired.nat))
+    let mirrored = match refused.is_empty() {
+        true => readiness::mirrored(
+            &write::kernel_routes(&desired.state, actual.overlay),
+            &desired.state.rules.iter().copied().map(write::kernel_rule).collect(),
+        ),
+        false => readiness::mirrored(&links.routes()?, &links.rules()?.own),
+    };
+    Ok(Mirrored { commands, refused, nat: desired.nat, mirrored })
 }

@@ -2,22 +2,26 @@
 
 mod traces;
 
+use crate::machine;
+use crate::machine::MARKS;
 use std::path::PathBuf;
 
+use naru_netlink::links::{HostVeth, Links};
+use naru_store::NodeStore;
+
 use crate::{
-    datapath::{self, Pins, Side},
     delegate,
     host::{self, firewall},
-    init::{self, DEVICE, DIRECTORY, InitError, Memory, NodeFacts},
-    links::{HostVeth, Links},
+    init::{self, DIRECTORY},
+    machine::{AgentPlace, DEVICE, MachineError, NodeFacts, Settings},
     paths::Paths,
-    store::NodeStore,
 };
+use naru_bpf::{Pins, Side};
 
-/// What an uninstall did.
+/// The results of an uninstall.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Removed {
-    /// Whether there was anything of a node.
+    /// True if there was anything of a node.
     pub was_initialised: bool,
     /// Pods that were detached, by their owners' names.
     pub pods: Vec<String>,
@@ -30,23 +34,25 @@ pub struct Removed {
 /// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
 ///
 /// # Errors
-/// [`InitError::PodsAttached`] without `force` and [`InitError::AgentRuns`], nothing is changed then; [`InitError::Refused`] with all that could
-/// not be taken back.
-pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
+/// [`MachineError::Newer`], [`MachineError::PodsAttached`] without `force` and [`MachineError::AgentRuns`], nothing
+/// is changed then; [`MachineError::Refused`] with all that could not be taken back.
+pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
+    machine::refuse_newer(paths)?;
     if !paths.node_store().exists() {
         let was_initialised = traces::remove_remnants(paths)?;
         return Ok(Removed { was_initialised, ..Removed::default() });
     }
-    let links = Links::open()?;
+    let links = Links::open(MARKS)?;
     let pods = links.host_veths()?;
     if let Some(first) = pods.first().filter(|_| !force) {
-        return Err(InitError::PodsAttached { count: pods.len(), first: owner(first) });
+        return Err(MachineError::PodsAttached { count: pods.len(), first: owner(first) });
     }
-    let locks = if paths.run.exists() { Some((init::agent_lock(paths)?, init::lock(paths)?)) } else { None };
+    let locks =
+        if paths.run.exists() { Some((AgentPlace::take(paths)?, machine::lock(paths)?)) } else { None };
     let mut work = Work { paths, links, refused: Vec::new() };
-    let mut store = NodeStore::open(&paths.node_store())?;
+    let mut store = NodeStore::migrate(&paths.node_store())?;
     let lost = work.leases(&mut store, force)?;
-    let result = init::remove_conflist(paths, Memory::load(paths)?.as_ref(), &store);
+    let result = init::remove_conflist(paths, Settings::load(paths)?.as_ref(), &store);
     work.note(result);
     work.kernel(&pods);
     init::recall_directories(paths, &mut store)?;
@@ -54,20 +60,20 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, InitError> {
     let restored = work.restore(&mut store)?;
     drop(store);
     if !work.refused.is_empty() {
-        return Err(InitError::Refused(work.refused));
+        return Err(MachineError::Refused(work.refused));
     }
     traces::remove(paths, &directories)?;
     drop(locks);
     Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored, lost })
 }
 
-/// Who owns the veth, as its alias says.
+/// The owner of the veth, from its alias.
 fn owner(veth: &HostVeth) -> String {
-    veth.alias.strip_prefix(crate::links::ALIAS_PREFIX).unwrap_or(&veth.name).to_owned()
+    veth.alias.strip_prefix(MARKS.alias_prefix).unwrap_or(&veth.name).to_owned()
 }
 
 /// The directories that init made, newest first.
-fn directories(store: &NodeStore) -> Result<Vec<PathBuf>, InitError> {
+fn directories(store: &NodeStore) -> Result<Vec<PathBuf>, MachineError> {
     let entries = store.journal(DIRECTORY)?;
     Ok(entries.into_iter().filter_map(|(key, _)| Some(key.split_once(' ')?.1.into())).collect())
 }
@@ -81,7 +87,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Other IPAM plugins get back what they gave, while the interfaces are there: DHCP says goodbye over them. With
     /// `force` what cannot be given back is given up, and returned.
-    fn leases(&mut self, store: &mut NodeStore, force: bool) -> Result<Vec<String>, InitError> {
+    fn leases(&mut self, store: &mut NodeStore, force: bool) -> Result<Vec<String>, MachineError> {
         let noted = store.delegated()?;
         if !self.paths.run.exists() || noted.is_empty() {
             return Ok(Vec::new());
@@ -100,7 +106,7 @@ impl Work<'_> {
 
     /// Everything of ours in the kernel, in the order in which nothing falls back to something half there.
     fn kernel(&mut self, pods: &[HostVeth]) {
-        let pins = Pins::new(self.paths);
+        let pins = self.paths.pins();
         for pod in pods {
             let result = self.links.delete_host_veth(&pod.name);
             self.note(result);
@@ -113,35 +119,35 @@ impl Work<'_> {
         self.note(result);
         let result = firewall::delete();
         self.note(result);
-        let result = traces::unpin(&self.paths.bpf);
+        let result = traces::unpin(self.paths);
         self.note(result);
     }
 
-    fn overlay(&self, pins: &Pins) -> Result<(), InitError> {
+    fn overlay(&self, pins: &Pins) -> Result<(), MachineError> {
         let Some(link) = self.links.link(DEVICE)? else { return Ok(()) };
-        datapath::detach(pins, Side::Overlay, &link.name)?;
+        naru_bpf::detach(pins, Side::Overlay, &link.name)?;
         self.links.delete_overlay(&link.name)?;
         Ok(())
     }
 
     /// By the list that init left, and whatever else is pinned.
-    fn uplinks(&self, pins: &Pins) -> Result<(), InitError> {
+    fn uplinks(&self, pins: &Pins) -> Result<(), MachineError> {
         let facts = NodeFacts::load(self.paths)?;
         for name in facts.iter().flat_map(|facts| &facts.uplinks) {
-            datapath::detach(pins, Side::Underlay, name)?;
+            naru_bpf::detach(pins, Side::Underlay, name)?;
         }
-        Ok(datapath::detach_others(pins, Side::Underlay, &[])?)
+        Ok(naru_bpf::detach_others(pins, Side::Underlay, &[])?)
     }
 
-    fn routes(&self) -> Result<(), InitError> {
-        for rule in self.links.rules()? {
+    fn routes(&self) -> Result<(), MachineError> {
+        for rule in self.links.rules()?.own {
             self.links.delete_rule(rule)?;
         }
         Ok(self.links.delete_routes(&self.links.routes()?)?)
     }
 
-    /// What the journal says was different before, newest change first.
-    fn restore(&mut self, store: &mut NodeStore) -> Result<Vec<String>, InitError> {
+    /// Restores the things that the journal names, the newest change first.
+    fn restore(&mut self, store: &mut NodeStore) -> Result<Vec<String>, MachineError> {
         let mut restored = Vec::new();
         for (key, former) in store.journal("")? {
             if key.split_once(' ').is_some_and(|(kind, _)| kind == DIRECTORY) {

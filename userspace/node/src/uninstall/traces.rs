@@ -1,70 +1,69 @@
+use crate::machine;
 use std::{
     ffi::OsStr,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use crate::{
-    init::{self, InitError},
-    paths::Paths,
-};
+use naru_bpf::Pins;
 
-/// Beginnings of the names of our files in the run directory; the store's companions (`-wal`) begin with its name.
-const RUN_FILES: [&str; 5] = ["state.db", "node.json", "lock", "agent.lock", "delegate.lock"];
-/// The same in the state directory.
-const STATE_FILES: [&str; 2] = ["node.db", "init.json"];
-
-/// The same of what a killed init left beside the runtime's network configuration; not of the configuration itself.
-const CONFLIST_REST: &str = "05-naru.conflist.";
+use crate::{host, init, machine::MachineError, paths::Paths};
 
 /// Removes our files, and those directories that init made and that are empty now; last what says which these are.
-pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), InitError> {
-    remove_files(&paths.run, &RUN_FILES)?;
-    remove_files(&paths.cni_conf, &[CONFLIST_REST])?;
+pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError> {
+    remove_files(&paths.run, |name| is_of_run(paths, name))?;
+    remove_files(&paths.cni_conf, |name| host::is_temporary_of(&paths.conflist(), name))?;
     let (state, others): (Vec<_>, Vec<_>) = made.iter().partition(|made| paths.state.starts_with(made));
     remove_directories(others)?;
     if !state.is_empty() {
         init::write_mark(paths, &state)?;
     }
-    init::remove(&paths.node_store())?;
-    remove_files(&paths.state, &STATE_FILES)?;
-    init::remove(&init::directories_mark(paths))?;
+    machine::remove(&paths.node_store())?;
+    remove_files(&paths.state, |name| is_of_state(paths, name))?;
+    if init::retire_state(paths, &state)? {
+        return Ok(());
+    }
+    machine::remove(&init::directories_mark(paths))?;
     remove_directories(state)
 }
 
 /// Removes what an init left that was killed before it could note what it did, or an uninstall at its very end.
 /// Whether there was anything.
-pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, InitError> {
-    let files = remove_files(&paths.run, &RUN_FILES)? + remove_files(&paths.state, &STATE_FILES)?;
+pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
+    let files = remove_files(&paths.run, |name| is_of_run(paths, name))?
+        + remove_files(&paths.state, |name| is_of_state(paths, name))?;
+    let had_draft = init::remove_draft(paths)?;
     let mark = init::directories_mark(paths);
     if files == 0 && !mark.exists() {
-        return Ok(false);
+        return Ok(had_draft);
     }
-    init::remove(&mark)?;
+    machine::remove(&mark)?;
     remove_directories(vec![&paths.bpf, &paths.run, &paths.state])?;
     Ok(true)
 }
 
 /// Removes the directories, the inner ones first, but none that somebody put a file into.
-fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), InitError> {
+fn remove_directories(mut directories: Vec<&PathBuf>) -> Result<(), MachineError> {
     directories.sort_by_key(|directory| std::cmp::Reverse(directory.components().count()));
     for directory in directories {
         match std::fs::remove_dir(directory) {
-            Err(error) if !is_left_alone(&error) => return Err(InitError::file(directory, "remove")(error)),
+            Err(error) if !is_left_alone(&error) => {
+                return Err(MachineError::file(directory, "remove")(error));
+            }
             _ => {}
         }
     }
     Ok(())
 }
 
-/// Unlinks every pin of ours, of whichever version; programs and maps go with the last of them.
-pub(super) fn unpin(bpf: &Path) -> Result<(), InitError> {
-    for entry in entries(bpf)? {
-        if name_begins(&entry, &["abi"]) {
-            std::fs::remove_dir_all(&entry).map_err(InitError::file(&entry, "remove"))?;
-        }
+/// Unlinks every pin of ours, of whichever version; programs and maps go with the last of them. An empty directory of
+/// this version's is what an init left that was killed before it pinned anything.
+pub(super) fn unpin(paths: &Paths) -> Result<(), MachineError> {
+    let versions = Pins::versions(&paths.bpf).map_err(MachineError::file(&paths.bpf, "list"))?;
+    for pins in versions.into_iter().map(|version| paths.pins_of(version)) {
+        std::fs::remove_dir_all(pins.root()).map_err(MachineError::file(pins.root(), "remove"))?;
     }
-    Ok(())
+    remove_directories(vec![&paths.pins().root().to_owned()])
 }
 
 /// Somebody put a file there, or it is gone.
@@ -72,28 +71,46 @@ fn is_left_alone(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound)
 }
 
-/// Removes the files in the directory whose names begin so; returns how many there were.
-fn remove_files(directory: &Path, beginnings: &[&str]) -> Result<usize, InitError> {
-    let ours: Vec<PathBuf> =
-        entries(directory)?.into_iter().filter(|entry| name_begins(entry, beginnings)).collect();
+/// Removes the files in the directory whose names are ours; returns how many there were. Others may keep files there.
+fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usize, MachineError> {
+    let name_of = |entry: &PathBuf| entry.file_name().and_then(OsStr::to_str).map(str::to_owned);
+    let mut ours = entries(directory)?;
+    ours.retain(|entry| name_of(entry).is_some_and(|name| is_ours(&name)) && !entry.is_dir());
     for file in &ours {
-        init::remove(file)?;
+        machine::remove(file)?;
     }
     Ok(ours.len())
 }
 
-/// Whether the file's name begins so, a temporary file's leading dot aside.
-fn name_begins(path: &Path, beginnings: &[&str]) -> bool {
-    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let name = name.strip_prefix('.').unwrap_or(name);
-    beginnings.iter().any(|beginning| name.starts_with(beginning))
+/// Returns true if a file of the run directory is ours by its name.
+fn is_of_run(paths: &Paths, name: &str) -> bool {
+    let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock()];
+    locks.iter().any(|lock| is_named(lock, name))
+        || naru_store::is_file_of(&paths.lease_store(), name)
+        || is_written(&paths.node_facts(), name)
+        || is_written(&paths.record(), name)
+        || is_written(&paths.nft_sight(), name)
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, InitError> {
+/// The same of the state directory.
+fn is_of_state(paths: &Paths, name: &str) -> bool {
+    naru_store::is_file_of(&paths.node_store(), name) || is_written(&paths.settings(), name)
+}
+
+/// Returns true if it is the name of `file`, or of one that is about to take its place.
+fn is_written(file: &Path, name: &str) -> bool {
+    is_named(file, name) || host::is_temporary_of(file, name)
+}
+
+fn is_named(file: &Path, name: &str) -> bool {
+    file.file_name() == Some(OsStr::new(name))
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, MachineError> {
     match std::fs::read_dir(directory) {
         Ok(entries) => Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(InitError::file(directory, "list")(error)),
+        Err(error) => Err(MachineError::file(directory, "list")(error)),
     }
 }
 
@@ -102,14 +119,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stores_companions_and_temporary_files_are_ours_and_others_are_not() {
-        for ours in ["state.db", "state.db-wal", ".state.db.1234", "lock", "node.json"] {
-            assert!(name_begins(Path::new(ours), &RUN_FILES), "{ours}");
+    fn our_files_are_known_by_their_exact_names_and_others_are_left() {
+        let paths = Paths::under(Path::new("/x"));
+        for ours in [
+            "state.db",
+            "state.db-wal",
+            "state.db-journal",
+            "state.db.lock",
+            "state.db.new",
+            "state.db.new-wal",
+            "state.db.damaged-123",
+            "state.db.damaged-123-shm",
+            "lock",
+            "agent.lock",
+            "delegate.lock",
+            "node.json",
+            ".node.json.77-0.tmp",
+            "ready.json",
+            "nft.json",
+        ] {
+            assert!(is_of_run(&paths, ours), "{ours}");
         }
-        for other in ["other.db", "bpf", "README"] {
-            assert!(!name_begins(Path::new(other), &RUN_FILES), "{other}");
+        for other in [
+            "state.db.bak",
+            "state.db2",
+            "state.db.damaged-of another day",
+            "locksmith",
+            "lock.old",
+            "node.json.orig",
+            ".node.json.swp",
+            ".node.json.a-0.tmp",
+            "node.db",
+            "bpf",
+        ] {
+            assert!(!is_of_run(&paths, other), "{other}");
         }
-        assert!(name_begins(Path::new(".05-naru.conflist.77-0.tmp"), &[CONFLIST_REST]));
-        assert!(!name_begins(Path::new("05-naru.conflist"), &[CONFLIST_REST]));
+        for ours in ["node.db", "node.db-shm", "node.db.damaged-0a1b-2c", "init.json", ".init.json.1-2.tmp"] {
+            assert!(is_of_state(&paths, ours), "{ours}");
+        }
+        for other in ["node.db.copy", "init.json~", "state.db"] {
+            assert!(!is_of_state(&paths, other), "{other}");
+        }
     }
 }

@@ -35,7 +35,8 @@ fn a_bpffs_is_mounted_once_and_unmounted_by_its_journal_entry() {
 
 #[test]
 fn a_journal_entry_of_an_unknown_kind_is_an_error_that_names_it() {
-    for key in ["nonsense", "forward rm-rf", "forward nft too few", "what is this"] {
+    for key in ["nonsense", "forward rm-rf", "forward nft too few", "forward nft bridge a b", "what is this"]
+    {
         let error = undo(key, "").unwrap_err();
         assert_eq!(error.to_string(), format!("{key}: nothing of this version can undo that"));
     }

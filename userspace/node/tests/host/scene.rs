@@ -1,4 +1,4 @@
-//! What several topics need.
+//! Parts that several topics need.
 
 use std::{collections::BTreeMap, net::IpAddr};
 

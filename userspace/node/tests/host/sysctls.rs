@@ -20,9 +20,9 @@ fn forwarding_is_switched_on_and_every_value_of_before_comes_back() {
     let mut journal = BTreeMap::new();
     netns.run(|| {
         let both = Families { v4: true, v6: true };
-        sysctl::forward_packets(both, &["up0".to_owned()], &mut journal).unwrap();
+        sysctl::forward_packets(both, false, &mut journal).unwrap();
         let after_first = journal.clone();
-        sysctl::forward_packets(both, &["up0".to_owned()], &mut journal).unwrap();
+        sysctl::forward_packets(both, false, &mut journal).unwrap();
         assert_eq!(journal, after_first);
         assert_eq!(sysctl::read("net/ipv4/ip_forward").unwrap().as_deref(), Some("1"));
         assert_eq!(sysctl::read("net/ipv6/conf/all/forwarding").unwrap().as_deref(), Some("1"));

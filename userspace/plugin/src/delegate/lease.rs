@@ -2,18 +2,13 @@ use std::{collections::HashSet, env};
 
 use naru_cni_types::{Attachment, CniResult, Code, Error, Version};
 use naru_core::{ids::AttachmentId, ipam::Millis};
-use naru_node::{
-    delegate,
-    endpoint::Cause,
-    host,
-    paths::Paths,
-    store::{DelegatedLease, NodeStore},
-};
+use naru_node::{delegate, endpoint::Cause, host, paths::Paths};
+use naru_store::{DelegatedLease, NodeStore};
 
 use super::{Delegate, noted};
 use crate::clock;
 
-/// What another plugin gave to an attachment, noted on the disk before the plugin was asked.
+/// The addresses that another plugin gave to an attachment, noted on the disk before the plugin was asked.
 pub(crate) struct Lease<'a> {
     delegate: Delegate<'a>,
     store: NodeStore,
@@ -21,7 +16,7 @@ pub(crate) struct Lease<'a> {
 }
 
 impl<'a> Lease<'a> {
-    /// What was noted of the attachment in this boot, with the plugin's answer.
+    /// The note of the attachment in this boot, with the plugin's result.
     pub(crate) fn known(
         delegate: Delegate<'a>,
         paths: &Paths,
@@ -36,8 +31,8 @@ impl<'a> Lease<'a> {
         Ok(result.map(|result| (Self { delegate, store, noted: lease }, result)))
     }
 
-    /// Asks the plugin for addresses. Before that it gets back what ended with the boot before, and what this
-    /// attachment had until now; `ready` is called between. A plugin that fails is told to undo what it may have done.
+    /// Asks the plugin for addresses. Before that, the plugin gets back the leases of the boot before and the
+    /// attachment's present lease; `ready` is called in between. A plugin that fails is told to undo its work.
     pub(crate) fn take(
         delegate: Delegate<'a>,
         paths: &Paths,
@@ -82,7 +77,8 @@ impl<'a> Lease<'a> {
         self.store.put_delegated(&self.noted).map_err(|why| passing(&why))
     }
 
-    /// Gives everything back because of `error`; what cannot be is added to it, and stays noted for DEL and GC.
+    /// Gives everything back because of `error`. Leases that cannot be given back are added to the error, and stay
+    /// noted for DEL and GC.
     pub(crate) fn undo(&mut self, error: Error) -> Error {
         let forget =
             |store: &mut NodeStore| store.forget_delegated(&self.noted.id).map_err(|why| passing(&why));
@@ -97,25 +93,25 @@ fn open(paths: &Paths) -> Result<NodeStore, Error> {
     NodeStore::open(&paths.node_store()).map_err(|why| passing(&why))
 }
 
-/// Whatever is wrong with a store passes.
+/// Every fault of a store is temporary.
 fn passing(why: &dyn std::fmt::Display) -> Error {
     Error::new(Code::TryAgainLater, why.to_string())
 }
 
-/// The end of an attachment: the plugin that the configuration names is asked with it, and the one that had given
-/// the addresses, where that was another. Its failure is DEL's; then the lease stays noted.
+/// The end of an attachment. The plugin that the configuration names is called with that configuration, and if
+/// another plugin had given the addresses, that one too. If the plugin fails, DEL fails, and the lease stays noted.
 pub(crate) fn release_noted(
     delegate: Option<Delegate<'_>>,
     paths: &Paths,
     id: &AttachmentId,
 ) -> Result<(), Error> {
-    if delegate.is_none() && !paths.run.join("delegate.lock").exists() {
+    if delegate.is_none() && !paths.delegate_lock().exists() {
         return Ok(());
     }
     if let Some(delegate) = delegate {
         delegate.del()?;
     }
-    // Without the note there is nothing to forget, and DEL must work where nothing can be written.
+    // Without the note there is nothing to forget, and DEL must work even if nothing can be written.
     let Ok(mut store) = open(paths).inspect_err(|why| eprintln!("{id}: {why}")) else { return Ok(()) };
     let lease = store.delegated_of(id).unwrap_or_default();
     match (lease, delegate) {
@@ -128,7 +124,7 @@ pub(crate) fn release_noted(
     }
 }
 
-/// Since when each attachment's lease of this boot is noted; without a store there is none.
+/// The time at which each attachment's lease of this boot was noted; there is none without a store.
 pub(crate) fn noted_since(paths: &Paths) -> Result<Vec<(AttachmentId, Millis)>, Cause> {
     if !paths.node_store().exists() {
         return Ok(Vec::new());
@@ -139,8 +135,8 @@ pub(crate) fn noted_since(paths: &Paths) -> Result<Vec<(AttachmentId, Millis)>, 
     Ok(of_boot.map(|lease| (lease.id, lease.since)).collect())
 }
 
-/// GC by DEL: what was noted in `network` before `began` and is not valid is given back with the configuration it was
-/// made with. Returns what could not be.
+/// GC by DEL: a lease that was noted in `network` before `began` and is not valid is given back with the
+/// configuration of its ADD. Returns the leases that could not be given back.
 pub(crate) fn collect(
     paths: &Paths,
     network: &str,
@@ -154,13 +150,13 @@ pub(crate) fn collect(
     if store.delegated().map_err(|why| passing(&why))?.is_empty() {
         return Ok(Vec::new());
     }
-    // Read again under the lock: nobody notes a new lease meanwhile.
+    // The note is read again under the lock, under which nobody notes a new lease.
     let _lock = delegate::lock(paths).map_err(|why| passing(&why))?;
     let is_valid = |id: &AttachmentId| {
         valid.contains(&Attachment { container: id.container().to_owned(), ifname: id.ifname().to_owned() })
     };
     let boot_id = host::boot_id().map_err(|why| passing(&why))?;
-    // The clock began anew with the boot.
+    // The clock began again with the boot.
     let is_new = |lease: &DelegatedLease| lease.boot_id == boot_id && lease.since >= began;
     let is_stale =
         |lease: &DelegatedLease| lease.id.network() == network && !is_new(lease) && !is_valid(&lease.id);

@@ -1,4 +1,5 @@
-//! Addresses from another IPAM plugin: asked with our own environment and standard input, as the specification has it.
+//! Addresses from another IPAM plugin, which is called with our own environment and standard input, as the
+//! specification demands.
 
 mod lease;
 
@@ -8,7 +9,7 @@ use ipnet::IpNet;
 use naru_cni_types::{CniResult, Code, Error, Network, Version, delegate_error, delegate_result};
 use naru_node::{
     delegate::{DEADLINE, Run, RunError},
-    init::{Delegated, NodeFacts},
+    machine::{Delegated, NodeFacts},
 };
 use serde_json::Value;
 
@@ -24,38 +25,38 @@ pub(crate) struct Delegate<'a> {
 }
 
 impl<'a> Delegate<'a> {
-    /// `None`: the addresses are our own store's.
+    /// The other plugin, or `None` if the addresses are from our own store.
     pub(crate) fn of(network: &'a Network, stdin: &'a [u8]) -> Option<Self> {
         Some(Self { network, plugin: network.delegate.as_deref()?, stdin })
     }
 
-    /// Whether it asks for addresses over the pod's own interface.
+    /// Returns true if it asks for addresses over the pod's own interface.
     pub(crate) fn asks_over_link(self) -> bool {
         asks_over_link(Some(self.plugin))
     }
 
-    /// ADD: what the plugin gives.
+    /// Calls ADD and returns the plugin's result.
     pub(crate) fn add(self) -> Result<CniResult, Error> {
         let stdout = self.ask("ADD")?;
         delegate_result(self.plugin, self.network.version, &stdout)
     }
 
-    /// DEL: on the runtime's request, or because a later step of ADD failed.
+    /// Calls DEL, on the runtime's request or because a later step of ADD failed.
     pub(crate) fn del(self) -> Result<(), Error> {
         self.ask("DEL").map(drop)
     }
 
-    /// CHECK, with the `prevResult` that is on standard input.
+    /// Calls CHECK, with the `prevResult` on standard input.
     pub(crate) fn check(self) -> Result<(), Error> {
         self.ask("CHECK").map(drop)
     }
 
-    /// GC, where the plugin knows it; one that does not has only what DEL takes away.
+    /// Calls GC if the plugin has it; a plugin without GC gets only DEL.
     pub(crate) fn gc(self) -> Result<(), Error> {
         if self.speaks()? { self.ask("GC").map(drop) } else { Ok(()) }
     }
 
-    /// STATUS: codes 50 and 51 are passed on as they are, whatever else is wrong is 50.
+    /// Calls STATUS: codes 50 and 51 are passed on as they are, every other fault is code 50.
     pub(crate) fn status(self) -> Result<(), Error> {
         let asked = self.speaks().and_then(|speaks| match speaks {
             true => self.ask("STATUS").map(drop),
@@ -73,7 +74,7 @@ impl<'a> Delegate<'a> {
         })
     }
 
-    /// Whether the plugin knows the version of the configuration.
+    /// Returns true if the plugin supports the version of the configuration.
     fn speaks(self) -> Result<bool, Error> {
         let reply: Value = serde_json::from_slice(&self.ask("VERSION")?).unwrap_or_default();
         let version = self.network.version.as_str();
@@ -118,21 +119,21 @@ impl<'a> Delegate<'a> {
     }
 }
 
-/// Whether the plugin needs the pod's interface before there is an address: the reference one for DHCP speaks to its
-/// server over it, in ADD, while the pod lives, and in DEL.
+/// Returns true if the plugin needs the pod's interface before there is an address. The reference plugin for DHCP
+/// speaks to its server over it, in ADD, while the pod lives, and in DEL.
 pub(crate) fn asks_over_link(plugin: Option<&str>) -> bool {
     plugin == Some("dhcp")
 }
 
-/// What the node is told about the subnets that the result shows.
-pub(crate) fn delegated(result: &CniResult, masquerade: bool) -> Delegated {
+/// The subnets in the result, for the node's settings.
+pub(crate) fn delegated(network: &str, result: &CniResult, masquerade: bool) -> Delegated {
     let mut subnets: Vec<IpNet> = result.ips.iter().map(|ip| ip.address.trunc()).collect();
     subnets.sort_unstable();
     subnets.dedup();
-    Delegated { subnets, masquerade }
+    Delegated { subnets, masquerade, networks: [network.to_owned()].into() }
 }
 
-/// The result in our own terms again, as it was noted.
+/// Reads a noted result.
 pub(crate) fn noted(plugin: &str, text: &str) -> Option<CniResult> {
     delegate_result(plugin, Version::LATEST, text.as_bytes()).ok()
 }
@@ -173,6 +174,6 @@ mod tests {
             "x",
             r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.5/24"},{"address":"10.0.0.6/24"}]}"#,
         );
-        assert_eq!(delegated(&result.unwrap(), true).subnets, ["10.0.0.0/24".parse().unwrap()]);
+        assert_eq!(delegated("net", &result.unwrap(), true).subnets, ["10.0.0.0/24".parse().unwrap()]);
     }
 }

@@ -1,11 +1,11 @@
+use naru_netlink::netns;
 use std::path::PathBuf;
 
 use naru_cni_types::{CniResult, Code, Dns, Error, NetworkConf, Target};
 use naru_node::{
-    datapath,
     endpoint::{self, AttachError, Attached, Expected, Spec, Tools},
-    host,
-    init::{self, Delegated, NodeFacts, Request},
+    init,
+    machine::{Delegated, NodeFacts, Request},
     paths::Paths,
 };
 
@@ -17,21 +17,21 @@ use crate::{
     setting,
 };
 
-/// Attaches the target and says what it got.
+/// Attaches the target and returns the result.
 pub(super) fn add(
     conf: &NetworkConf,
     target: &Target,
     netns: PathBuf,
     stdin: &[u8],
 ) -> Result<String, Error> {
-    setting::check_limits(conf, || datapath::has_tcx("lo"))?;
+    setting::check_limits(conf, || naru_bpf::has_tcx("lo"))?;
     match Delegate::of(&conf.network, stdin) {
         Some(delegate) => add_delegated(conf, target, netns, delegate),
         None => add_own(conf, target, netns),
     }
 }
 
-/// With addresses of our own store.
+/// Attaches with addresses of our own store.
 fn add_own(conf: &NetworkConf, target: &Target, netns: PathBuf) -> Result<String, Error> {
     let standalone = setting::standalone(conf)?;
     let addressing = setting::addressing(conf)?;
@@ -48,8 +48,8 @@ fn add_own(conf: &NetworkConf, target: &Target, netns: PathBuf) -> Result<String
     say(conf, Given { dns: answer::dns(conf, addressing), ipam: None }, &spec, &attached)
 }
 
-/// With addresses of another IPAM plugin, which gets them back when a later step fails. An attachment that stands
-/// keeps what it has, and the plugin is not asked.
+/// Attaches with addresses of another IPAM plugin, which gets them back if a later step fails. An attachment that is
+/// complete keeps its addresses, and the plugin is not called.
 fn add_delegated(
     conf: &NetworkConf,
     target: &Target,
@@ -59,7 +59,7 @@ fn add_delegated(
     let paths = setting::paths(&conf.network.naru);
     let node = init::ensure_delegated(&paths, &Delegated::default()).map_err(|why| cause::of_init(&why))?;
     let mut bare = setting::bare(conf, target, netns, &node)?;
-    host::open_netns(&bare.netns).map_err(|why| cause::of_attach(&early(&bare, why.into())))?;
+    netns::open_netns(&bare.netns).map_err(|why| cause::of_attach(&early(&bare, why.into())))?;
     let known = Lease::known(delegate, &paths, &bare.id, &node.boot_id)?;
     let (mut lease, result) = match known.filter(|(_, result)| stands(&paths, &node, &bare, result)) {
         Some(standing) => standing,
@@ -70,10 +70,15 @@ fn add_delegated(
         }
     };
     let wire = || {
-        let delegated = delegate::delegated(&result, conf.ip_masq.unwrap_or(false));
+        let masquerade = conf.ip_masq.unwrap_or(false);
+        let delegated = delegate::delegated(&conf.network.name, &result, masquerade);
         let node = init::ensure_delegated(&paths, &delegated).map_err(|why| cause::of_init(&why))?;
         delegate.refuse_unusable(&result, &node)?;
-        let spec = setting::delegated_spec(bare.clone(), &result)?;
+        let mut spec = setting::delegated_spec(bare.clone(), &result)?;
+        if !spec.prepared {
+            // A family that is new to the node may ask for more than it had before.
+            spec.mtu = conf.mtu.unwrap_or(node.pod_mtu);
+        }
         let request = Request { delegated: Some(delegated), ..Request::default() };
         let attached = attach_or_renew(&paths, &node, &spec, &request)?;
         let dns = if conf.dns == Dns::default() { result.dns.clone() } else { conf.dns.clone() };
@@ -88,7 +93,7 @@ fn add_delegated(
     })
 }
 
-/// A new lease; the pair first where the plugin needs it.
+/// Takes a new lease; the pair is made first if the plugin needs it.
 fn take<'a>(
     delegate: Delegate<'a>,
     paths: &Paths,
@@ -110,18 +115,18 @@ fn prepare(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<(), Error> {
     done.map_err(|why| cause::of_attach(&why))
 }
 
-/// Takes down the pair that was made for a lease, which is given back by now; what is left the reconciler takes.
+/// Deletes the pair that was made for a lease that has been given back; the reconciler removes any leftovers.
 fn abandon(paths: &Paths, node: &NodeFacts, spec: &Spec) {
     if let Ok(Tools { links, mut store, mut maps }) = tools(paths, node) {
         endpoint::detach(&links, Some(&mut maps), Some(&mut store), &spec.id, clock::now());
     }
 }
 
-/// Whether the attachment is wired with what the other IPAM gave it.
+/// Returns true if the attachment is wired with the other IPAM plugin's addresses.
 fn stands(paths: &Paths, node: &NodeFacts, bare: &Spec, result: &CniResult) -> bool {
     let addresses = result.ips.iter().map(|ip| ip.address.addr()).collect();
     let expected = Expected { addresses, ..Expected::default() };
-    let (Ok(netns), Ok(tools)) = (host::open_netns(&bare.netns), tools(paths, node)) else { return false };
+    let (Ok(netns), Ok(tools)) = (netns::open_netns(&bare.netns), tools(paths, node)) else { return false };
     endpoint::check(&tools, &bare.id, std::os::fd::AsFd::as_fd(&netns), &expected).is_ok()
 }
 
@@ -139,8 +144,7 @@ fn attach(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<Attached, Atta
     endpoint::attach(&mut tools, node, spec, clock::now())
 }
 
-/// Attaches; where the store or the pins went away under a node that looked ready, makes it ready anew and then
-/// attaches.
+/// Attaches. If the store or the pins are gone though the node looked ready, makes it ready again and then attaches.
 fn attach_or_renew(
     paths: &Paths,
     node: &NodeFacts,

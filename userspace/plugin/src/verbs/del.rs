@@ -1,11 +1,11 @@
 use naru_cni_types::{Code, Error, Network, Target};
+use naru_netlink::links::Links;
+use naru_node::machine::MARKS;
 use naru_node::{
-    datapath::Pins,
     endpoint::{self, Cause, Maps},
     host,
-    links::Links,
-    store::StateStore,
 };
+use naru_store::StateStore;
 
 use crate::{
     clock,
@@ -13,16 +13,17 @@ use crate::{
     setting,
 };
 
-/// Detaches the target. What is gone already, the store and the maps included, is no error; what the kernel refuses is.
+/// Detaches the target. Things that are gone already, even the store and the maps, are no error; a refusal of the
+/// kernel is one.
 pub(super) fn del(network: &Network, target: &Target, stdin: &[u8]) -> Result<String, Error> {
     let id = setting::attachment(network, target)?;
     let paths = setting::paths(&network.naru);
     let delegate = Delegate::of(network, stdin);
-    // DHCP says goodbye over the interface, which goes all the same.
+    // The DHCP plugin releases its lease over the interface, which is deleted even if that fails.
     let early = delegate.filter(|one| one.asks_over_link());
     let released = early.map(|one| delegate::release_noted(Some(one), &paths, &id));
-    let links = Links::open().map_err(|why| failed(target, &[why.into()]))?;
-    let mut maps = told(Maps::open(Pins::new(&paths)).map_err(Cause::from));
+    let links = Links::open(MARKS).map_err(|why| failed(target, &[why.into()]))?;
+    let mut maps = told(Maps::open(paths.pins()).map_err(Cause::from));
     let store = host::boot_id().map_err(Cause::from);
     let mut store = told(store.and_then(|boot| Ok(StateStore::open(&paths.lease_store(), &boot)?)));
     let done = endpoint::detach(&links, maps.as_mut(), store.as_mut(), &id, clock::now());
@@ -35,12 +36,13 @@ pub(super) fn del(network: &Network, target: &Target, stdin: &[u8]) -> Result<St
     if !done.kernel.is_empty() {
         return Err(failed(target, &done.kernel));
     }
-    // Last: until here somebody else could have been given an address that is still in use.
+    // The addresses are given back last: earlier, somebody else could have been given an address that is still in
+    // use.
     released.unwrap_or_else(|| delegate::release_noted(delegate, &paths, &id))?;
     Ok(String::new())
 }
 
-/// The value, or nothing and a line for the runtime's log.
+/// The value, or nothing and a line in the runtime's log.
 fn told<T>(result: Result<T, Cause>) -> Option<T> {
     result.inspect_err(|cause| eprintln!("{cause}: detaching without it")).ok()
 }

@@ -1,3 +1,4 @@
+use naru_node::machine::{self, MARKS};
 use std::collections::{BTreeMap, HashSet};
 
 use naru_cni_types::{Attachment, Code, Error, NetworkConf};
@@ -5,27 +6,27 @@ use naru_core::{
     ids::{AttachmentId, Label},
     ipam::{Domain, Millis, State},
 };
+use naru_netlink::links::Links;
 use naru_node::{
-    datapath::Pins,
     endpoint::{self, Cause, Maps},
     host,
-    links::Links,
     paths::Paths,
-    store::{StateStore, StoreError},
 };
+use naru_store::{StateStore, StoreError};
 
 use crate::{
-    clock,
+    cause, clock,
     delegate::{self, Delegate},
     setting,
 };
 
-/// Takes down every attachment of this network that the runtime does not list, as far as possible. Those made since
-/// this call began are newer than the list. Then other IPAM plugins: what they gave is taken from them by DEL with the
-/// configuration it was given with, and the one that the configuration names is told to collect by itself.
+/// Detaches every attachment of this network that the runtime does not list, as far as possible. Attachments made
+/// since this call began are newer than the list. Then come other IPAM plugins: their leases are given back by DEL
+/// with the configuration of the ADD, and the one that the configuration names is told to collect by itself.
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
     let paths = setting::paths(&conf.network.naru);
+    machine::refuse_newer(&paths).map_err(|why| cause::of_init(&why))?;
     let valid: HashSet<&Attachment> = conf.valid_attachments.iter().collect();
     let mut errors = Vec::new();
     let mut keep = |part: Result<Vec<String>, String>| match part {
@@ -39,20 +40,20 @@ pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     if errors.is_empty() { Ok(String::new()) } else { Err(Error::new(Code::Garbage, errors.join("; "))) }
 }
 
-/// Our own part; returns what could not be taken down.
+/// Detaches our own part; returns the failures.
 fn take_down(
     paths: &Paths,
     network: &str,
     valid: &HashSet<&Attachment>,
     began: Millis,
 ) -> Result<Vec<String>, Cause> {
-    let links = Links::open()?;
+    let links = Links::open(MARKS)?;
     let mut store = match StateStore::open(&paths.lease_store(), &host::boot_id()?) {
         // Nothing was attached in this boot yet.
         Err(StoreError::Missing(_) | StoreError::OtherBoot { .. }) => return Ok(Vec::new()),
         opened => opened?,
     };
-    let mut maps = Maps::open(Pins::new(paths))?;
+    let mut maps = Maps::open(paths.pins())?;
     let mut errors = Vec::new();
     for id in stale(paths, &store, &links, network, valid, began)? {
         let done = endpoint::detach(&links, Some(&mut maps), Some(&mut store), &id, clock::now());
@@ -73,7 +74,7 @@ fn stale(
     valid: &HashSet<&Attachment>,
     began: Millis,
 ) -> Result<Vec<AttachmentId>, Cause> {
-    // Links before rows: an attachment under way then shows its row too, which says that it is new.
+    // Links are read before rows: an attachment under way then has its row, which shows that it is new.
     let links = links.host_veths()?;
     let owners = links.iter().filter_map(|link| link.alias.parse::<Label>().ok()?.alias.attachment());
     let mut all: BTreeMap<AttachmentId, Millis> = owners.map(|owner| (owner, 0)).collect();

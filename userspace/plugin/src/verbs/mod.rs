@@ -4,21 +4,22 @@ mod add;
 mod check;
 mod del;
 mod gc;
+mod listed;
 mod status;
 
 use naru_cni_types::{Call, Code, Error, Network, NetworkConf, Version};
+use naru_netlink::links::Links;
+use naru_node::machine::MARKS;
 use naru_node::{
-    datapath::Pins,
     endpoint::{Cause, Maps, Tools},
-    init::NodeFacts,
-    links::Links,
+    machine::NodeFacts,
     paths::Paths,
-    store::StateStore,
 };
+use naru_store::StateStore;
 
 use crate::Answer;
 
-/// Answers everything but VERSION.
+/// Answers every command but VERSION.
 pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
     if let Call::Del(target, _) = &call {
         let network = Network::parse(stdin)?;
@@ -49,15 +50,15 @@ pub(crate) fn allow(call: &Call, version: Version) -> Result<(), Error> {
     if version >= since {
         return Ok(());
     }
-    let msg = format!("cniVersion: {version} has no {name}, which came with {since}");
+    let msg = format!("cniVersion: {version} has no {name}; {name} needs {since} or newer");
     Err(Error::new(Code::IncompatibleVersion, msg))
 }
 
-/// Opens everything an attachment goes through.
+/// Opens everything that an attachment needs.
 fn tools(paths: &Paths, node: &NodeFacts) -> Result<Tools, Cause> {
     Ok(Tools {
         store: StateStore::open(&paths.lease_store(), &node.boot_id)?,
-        maps: Maps::open(Pins::new(paths))?,
-        links: Links::open()?,
+        maps: Maps::open(paths.pins())?,
+        links: Links::open(MARKS)?,
     })
 }

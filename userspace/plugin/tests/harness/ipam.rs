@@ -8,12 +8,12 @@ use std::{
 };
 
 use naru_core::ipam::State;
-use naru_node::store::StateStore;
+use naru_store::StateStore;
 use serde_json::Value;
 
 use super::{PLUGIN, Said, speak};
 
-/// The plugin under its other name, and where it keeps its store.
+/// The plugin as `naru-ipam`, with the directory of its store.
 pub struct Ipam {
     pub boot: String,
     root: tempfile::TempDir,
@@ -66,7 +66,7 @@ impl Ipam {
         self.call("DEL", container, conf)
     }
 
-    /// Who holds what.
+    /// The holders of addresses.
     pub fn held(&self) -> Vec<(String, String)> {
         let rows = StateStore::open(&self.store(), &self.boot).unwrap().rows().unwrap();
         let held = rows.into_iter().filter(|row| row.state == State::Assigned);

@@ -6,6 +6,8 @@
 /// The plugin as `naru-ipam`.
 pub mod ipam;
 
+use naru_netlink::netns;
+use naru_node::machine::MARKS;
 use std::{
     fs::File,
     io::Write,
@@ -18,18 +20,18 @@ use std::{
     time::Duration,
 };
 
+use naru_netlink::links::{Links, Route};
+use naru_store::StateStore;
+
+use naru_bpf::{Interfaces, Pods};
 use naru_core::{
     ipam::State,
     reconcile::{Pass, Policy},
 };
 use naru_node::{
-    datapath::{Interfaces, Pins, Pods},
     endpoint::{Maps, Tools, reconcile},
-    host,
-    init::NodeFacts,
-    links::{Links, Route},
+    machine::NodeFacts,
     paths::Paths,
-    store::StateStore,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
@@ -57,7 +59,7 @@ impl Netns {
         Path::new("/run/netns").join(&self.name)
     }
 
-    /// A command that runs inside: network namespace only, so that mounts stay as they are.
+    /// A command that runs inside the network namespace; the mount namespace stays the same.
     pub fn command(&self, program: &str) -> Command {
         let file = File::open(self.path()).expect("the namespace is there");
         let mut command = Command::new(program);
@@ -69,13 +71,13 @@ impl Netns {
         command
     }
 
-    /// Runs a command inside; whether it succeeded.
+    /// Runs a command inside; returns true if it succeeded.
     pub fn succeeds(&self, program: &str, args: &[&str]) -> bool {
         let output = self.command(program).args(args).stdin(Stdio::null()).output().unwrap();
         output.status.success()
     }
 
-    /// Runs a command inside that must succeed; its output.
+    /// Runs a command inside, which must succeed, and returns its output.
     pub fn run(&self, program: &str, args: &[&str]) -> String {
         finish(program, args, self.command(program).args(args).stdin(Stdio::null()).output().unwrap())
     }
@@ -92,8 +94,8 @@ impl Netns {
 
     /// Runs `work` in a thread inside.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let netns = host::open_netns(&self.path()).unwrap();
-        host::in_netns(netns.as_fd(), work).unwrap()
+        let netns = netns::open_netns(&self.path()).unwrap();
+        netns::in_netns(netns.as_fd(), work).unwrap()
     }
 }
 
@@ -113,7 +115,7 @@ fn finish(program: &str, args: &[&str], output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What the plugin said.
+/// The plugin's reply.
 #[derive(Debug)]
 pub struct Said {
     pub success: bool,
@@ -159,7 +161,7 @@ pub fn speak(command: Command, environment: &[(&str, &str)], stdin: &[u8]) -> Sa
     speak_for(None, command, environment, stdin)
 }
 
-/// The same, and kills it after a time.
+/// Calls a plugin by a command and kills it after a time.
 pub fn speak_for(
     life: Option<Duration>,
     mut command: Command,
@@ -170,7 +172,7 @@ pub fn speak_for(
     command.envs(environment.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // A plugin that was killed does not read.
+    // A plugin that was killed does not read its standard input.
     let _ = child.stdin.take().unwrap().write_all(stdin);
     if let Some(life) = life {
         thread::sleep(life);
@@ -247,7 +249,7 @@ impl Node {
         self.call("DEL", container, "", &self.conf())
     }
 
-    /// Names of our host veths.
+    /// Names of the host veths of naru.
     pub fn veths(&self) -> Vec<String> {
         let links = self.netns.ip(&["link", "show", "type", "veth"]);
         links.as_array().unwrap().iter().map(|link| link["ifname"].as_str().unwrap().to_owned()).collect()
@@ -255,15 +257,15 @@ impl Node {
 
     /// Addresses in `PODS`.
     pub fn entries(&self) -> Vec<IpAddr> {
-        let entries = Pods::open(&Pins::new(&self.paths)).unwrap().entries().unwrap();
+        let entries = Pods::open(&self.paths.pins()).unwrap().entries().unwrap();
         let mut all: Vec<IpAddr> = entries.into_iter().map(|(address, _)| address.into()).collect();
         all.sort_unstable();
         all
     }
 
-    /// Interfaces that the maps have settings or counters of.
+    /// Interfaces that have settings or counters in the maps.
     pub fn entered(&self) -> Vec<u32> {
-        Interfaces::open(&Pins::new(&self.paths)).unwrap().list().unwrap()
+        Interfaces::open(&self.paths.pins()).unwrap().list().unwrap()
     }
 
     /// Addresses that attachments hold in the store.
@@ -271,7 +273,7 @@ impl Node {
         self.addresses_in(State::Assigned)
     }
 
-    /// Addresses that attachments gave back and that nobody may have for a while.
+    /// Addresses that attachments gave back and that are given to nobody for a while.
     pub fn cooling(&self) -> Vec<IpAddr> {
         self.addresses_in(State::Cooling)
     }
@@ -284,9 +286,9 @@ impl Node {
         all
     }
 
-    /// Addresses that a kernel route of ours leads to.
+    /// Addresses to which kernel routes of naru lead.
     pub fn routed(&self) -> Vec<IpAddr> {
-        let routes = self.netns.inside(|| Links::open().unwrap().routes().unwrap());
+        let routes = self.netns.inside(|| Links::open(MARKS).unwrap().routes().unwrap());
         let single = |route: &Route| route.destination.prefix_len() == route.destination.max_prefix_len();
         routes.into_iter().filter(single).map(|route| route.destination.addr()).collect()
     }
@@ -298,14 +300,15 @@ impl Node {
     /// Everything for a pass of the reconciler; to be called inside the node's namespace.
     pub fn tools(&self) -> Tools {
         Tools {
-            links: Links::open().unwrap(),
+            links: Links::open(MARKS).unwrap(),
             store: self.store(),
-            maps: Maps::open(Pins::new(&self.paths)).unwrap(),
+            maps: Maps::open(self.paths.pins()).unwrap(),
         }
     }
 
-    /// Passes of the reconciler, with no time asked for between them, until nothing but what `counts` (veths, entries,
-    /// held addresses) says is left, and of interfaces just the veths are entered. The kernel takes a namespace down in its own time.
+    /// Runs passes of the reconciler, without a least time between them, until nothing is left but the given counts
+    /// (veths, entries, held addresses), and the maps have only the veths' interfaces. The kernel removes a namespace
+    /// in its own time.
     #[track_caller]
     pub fn reconcile_until(&self, counts: (usize, usize, usize)) {
         let facts = NodeFacts::load(&self.paths).unwrap().unwrap();
@@ -328,7 +331,7 @@ impl Node {
         panic!("left: {:?} {:?} {:?} {:?}", self.veths(), self.entries(), self.held(), self.entered());
     }
 
-    /// Nothing of any attachment is left on the node.
+    /// Checks that nothing of any attachment is left on the node.
     #[track_caller]
     pub fn assert_clean(&self) {
         assert_eq!(self.veths(), [] as [&str; 0], "veths");
@@ -337,7 +340,7 @@ impl Node {
         assert_eq!(self.held(), [] as [IpAddr; 0], "held addresses");
     }
 
-    /// The bpffs goes away, as at a reboot.
+    /// Unmounts the bpffs, as a reboot does.
     pub fn unmount(&self) {
         let _ = Command::new("umount")
             .args(["-l", self.paths.bpf.to_str().unwrap()])

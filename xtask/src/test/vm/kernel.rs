@@ -15,16 +15,16 @@ const FOR_ROOT: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 
 /// An unpacked kernel.
 pub struct Kernel {
-    /// As `uname -r` says it.
+    /// The version as `uname -r` prints it.
     pub release: String,
     root: PathBuf,
 }
 
 impl Kernel {
-    /// The newest kernel of `version`, fetched into `directory` unless it is there.
+    /// The newest kernel of `version`, downloaded into `directory` unless it is there.
     ///
     /// # Errors
-    /// The archive has none, or it cannot be fetched.
+    /// The archive has none, or it cannot be downloaded.
     pub fn fetch(version: &str, directory: &Path) -> anyhow::Result<Self> {
         let names = run::output(Command::new("apt-cache").args(["pkgnames", "linux-image-"]))?;
         let package =
@@ -50,7 +50,7 @@ impl Kernel {
     /// Files of the modules for the root file system, in the order of loading.
     ///
     /// # Errors
-    /// The kernel lacks one.
+    /// The kernel lacks a module.
     pub fn root_modules(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for module in FOR_ROOT {
@@ -64,7 +64,8 @@ impl Kernel {
         Ok(files)
     }
 
-    /// By way of another name: what is there under its own is whole.
+    /// The package is unpacked under another name and then renamed, so that a directory under its final name is
+    /// complete.
     fn unpack(&self, package: &str, directory: &Path) -> anyhow::Result<()> {
         let staged = directory.join("unpacking");
         let _ = fs::remove_dir_all(&staged);

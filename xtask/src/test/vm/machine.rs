@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::{archive::Archive, kernel::Kernel};
 use crate::run::say;
 
-/// What the guest's last words begin with, its exit status behind.
+/// The beginning of the guest's last line; its exit status follows.
 const LAST_WORDS: &str = "guest: exit status ";
 
 /// A machine to run one script on.
@@ -21,9 +21,9 @@ pub struct Machine<'a> {
     pub kernel: &'a Kernel,
     /// Its first process, statically linked.
     pub init: PathBuf,
-    /// What it runs; a path of this machine.
+    /// The script to run; a path of this machine.
     pub script: PathBuf,
-    /// Where its initial file system is put.
+    /// The path of its initial file system.
     pub directory: PathBuf,
 }
 

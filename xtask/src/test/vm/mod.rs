@@ -43,7 +43,7 @@ pub fn run(workspace: &Workspace, version: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the guest runs; the first thing that fails ends it. The tunnel device encapsulates, as it does before 6.3.
+/// The guest's script; it ends at the first failure. The tunnel device encapsulates, as it does before 6.3.
 fn script(workspace: &Workspace) -> anyhow::Result<String> {
     let programs = executable(workspace, &["test", "--no-run", "--test"], "programs")?;
     let matrix = executable(workspace, &["build", "--bin"], "matrix")?;

@@ -29,16 +29,16 @@ fn id(container: &str) -> AttachmentId {
     AttachmentId::new("lan", container, "eth0").unwrap()
 }
 
-fn request(container: &str, addresses: &[&str]) -> Request {
-    Request {
+fn request(container: &str, addresses: &[&str]) -> AddressRequest {
+    AddressRequest {
         netns: Some(NetnsId::Cookie(1)),
         addresses: addresses.iter().map(|text| ip(text)).collect(),
-        ..Request::new(Domain::ipam("lan"), "", id(container))
+        ..AddressRequest::new(Domain::ipam("lan"), "", id(container))
     }
 }
 
 impl MemoryLedger {
-    fn lease(&mut self, request: &Request, sets: &[AddressSet]) -> Outcome {
+    fn lease(&mut self, request: &AddressRequest, sets: &[AddressSet]) -> Outcome {
         self.transact(|ledger| assign_from_each(ledger, request, sets, 0))
     }
 
@@ -131,7 +131,7 @@ fn a_container_made_anew_or_a_changed_configuration_supersedes() {
     let (old, new) = ([set(&[("10.0.0.0/24", "10.0.0.1")])], [set(&[("10.0.8.0/24", "10.0.8.1")])]);
     let mut ledger = MemoryLedger::default();
     assert_eq!(ledger.leased("c1", &old), ["10.0.0.2"]);
-    let other = Request { netns: Some(NetnsId::Cookie(2)), ..request("c1", &[]) };
+    let other = AddressRequest { netns: Some(NetnsId::Cookie(2)), ..request("c1", &[]) };
     let again = ledger.lease(&other, &old).unwrap();
     assert_eq!((again.addresses, again.superseded.len()), (vec![ip("10.0.0.3")], 1));
     let moved = ledger.lease(&other, &new).unwrap();
@@ -151,7 +151,7 @@ fn two_networks_may_share_a_subnet() {
     let mut ledger = MemoryLedger::default();
     assert_eq!(ledger.leased("c1", &sets), ["10.0.0.2"]);
     let other = AttachmentId::new("wan", "c1", "eth0").unwrap();
-    let other = Request { owner: other, domain: Domain::ipam("wan"), ..request("c1", &[]) };
+    let other = AddressRequest { owner: other, domain: Domain::ipam("wan"), ..request("c1", &[]) };
     assert_eq!(ledger.lease(&other, &sets).unwrap().addresses, [ip("10.0.0.2")]);
 }
 

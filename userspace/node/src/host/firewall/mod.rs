@@ -1,18 +1,23 @@
-//! The nftables table `inet naru`: rendered as text, applied in one transaction by `nft -f -`.
+//! The nftables table `inet naru`, made in one transaction over netlink.
+//!
+//! Its rules are in `rules.rs`. A table is recognised by its mark (for what it was made) and its seal (that nobody
+//! changed it since); one that lacks either, as those of versions that ran nft do, is made anew and keeps its counters.
 
 mod live;
-mod text;
+mod rules;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, io, net::IpAddr};
 
 use ipnet::IpNet;
+use naru_netlink::nft::{Family, NftError, Socket, TableHandle, TableName, Watch};
+use serde::{Deserialize, Serialize};
 
-use super::{HostError, command};
+use super::HostError;
 use live::Live;
 
-pub use text::render;
+pub use naru_netlink::nft::CounterValue;
 
-/// What the table is made of.
+/// The content of the table.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Firewall {
     /// Own blocks whose packets to the outside take the node's address.
@@ -23,29 +28,20 @@ pub struct Firewall {
     pub tunnel: Option<Tunnel>,
 }
 
-/// What the table does for the tunnel: its outer packets stay out of conntrack, and come in at the node's known
+/// The table's rules for the tunnel: outer packets stay out of conntrack, and come in at the node's known
 /// addresses only. Programs refuse a pod's packets to that port of the addresses the cluster lists; at any other
 /// address of a node they would arrive masqueraded, in the name of the pod's node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tunnel {
     /// Outer UDP port.
     pub port: u16,
-    /// UDP port of the device: another one where `port` is somebody else's on this machine. Packets with our key are then
-    /// translated between the two, those of others left alone.
+    /// UDP port of the device: another one where `port` is somebody else's on this machine. Packets with our key are
+    /// then translated between the two, those of others left alone.
     pub device_port: u16,
     /// VXLAN network identifier.
     pub vni: u32,
     /// This node's addresses as the cluster lists them.
     pub addresses: Vec<IpAddr>,
-}
-
-/// A named counter of the table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct CounterValue {
-    /// Packets (a GSO packet counts once).
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
 }
 
 /// Counter of pods' packets through the forward hook.
@@ -57,43 +53,114 @@ pub const TUNNEL_ELSEWHERE: &str = "tunnel_elsewhere";
 /// All of them.
 pub const COUNTERS: [&str; 3] = [FORWARDED, INVALID_TO_OUTSIDE, TUNNEL_ELSEWHERE];
 
+/// The table is made again if somebody changes rules meanwhile, ours or others', this often at most.
+const ATTEMPTS: usize = 10;
+
+/// A sight of the table as it was made. As long as the rules are at the same generation, the table is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Intact {
+    generation: u32,
+    table: u64,
+}
+
+impl From<TableHandle> for Intact {
+    fn from(TableHandle { generation, number }: TableHandle) -> Self {
+        Self { generation, table: number }
+    }
+}
+
 /// Makes the live table be what `firewall` says; `false` when it was already. Counters keep their values.
 /// A table that somebody changed in anything is made anew.
 ///
 /// # Errors
-/// `nft` is missing or refuses; the table is as it was.
+/// The kernel refuses; the table is as it was.
 pub fn apply(firewall: &Firewall) -> Result<bool, HostError> {
-    let wanted = text::mark(firewall);
-    let live = live::read()?;
-    if live.as_ref().is_some_and(|live| live.is_sealed() && live.mark.as_ref() == Some(&wanted)) {
+    let mut socket = Socket::open()?;
+    let wanted = rules::mark(firewall);
+    let live = Live::read(&mut socket)?;
+    if live.is_some_and(|live| live.is_sealed() && live.has_mark(&wanted)) {
         return Ok(false);
     }
-    let counters = live.map(|live| live.counters).unwrap_or_default();
-    command::run("nft", &["-f", "-"], &render(firewall, &counters))?;
-    if let Some(made) = live::read()? {
-        command::run("nft", &["add", "chain", "inet", TABLE, &made.seal()], "")?;
+    for _ in 0..ATTEMPTS {
+        let generation = socket.generation()?;
+        match make(&mut socket, firewall, Some(generation)) {
+            Ok(Some(made)) if made == following(generation) => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.is_outdated() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    // Somebody changes rules without end. What they do to ours in the moment before it is sealed may stay until the
+    // next change of what it should be.
+    make(&mut socket, firewall, None)?;
     Ok(true)
+}
+
+/// Replaces and seals the table. With a generation it does so only if nobody changes rules meanwhile. Returns the
+/// generation at which the new table was read to be sealed; `None` when it was gone by then.
+fn make(socket: &mut Socket, firewall: &Firewall, expected: Option<u32>) -> Result<Option<u32>, NftError> {
+    let counters = Live::read(socket)?.map(|live| live.0.counters).unwrap_or_default();
+    socket.commit(&rules::replacement(firewall, &counters), expected)?;
+    let Some(made) = Live::read(socket)? else { return Ok(None) };
+    let generation = made.0.handle.generation;
+    socket.commit(&made.sealing(), expected.map(|_| generation))?;
+    Ok(Some(generation))
+}
+
+/// The generation after a transaction; 0 is none.
+fn following(generation: u32) -> u32 {
+    generation.checked_add(1).unwrap_or(1)
+}
+
+/// Looks whether the table is there as it was made; `None` where it is gone or somebody changed it. While nobody
+/// changes any rule, `known`, an answer of before, is answered again after two small questions to the kernel; else
+/// the whole table is read.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn intact(known: Option<Intact>) -> Result<Option<Intact>, HostError> {
+    let mut socket = Socket::open()?;
+    let Some(now) = socket.table(&table())?.map(Intact::from) else { return Ok(None) };
+    if known == Some(now) {
+        return Ok(known);
+    }
+    let live = Live::read(&mut socket)?.filter(Live::is_sealed);
+    Ok(live.map(|live| live.0.handle.into()))
 }
 
 /// The table's named counters; `None` when there is no table.
 ///
 /// # Errors
-/// `nft` is missing or refuses.
+/// The kernel refuses.
 pub fn counters() -> Result<Option<BTreeMap<String, CounterValue>>, HostError> {
-    Ok(live::read()?.map(|Live { counters, .. }| counters))
+    Ok(Live::read(&mut Socket::open()?)?.map(|live| live.0.counters))
 }
 
 /// Deletes the table; `false` when it was gone already.
 ///
 /// # Errors
-/// `nft` is missing or refuses.
+/// The kernel refuses.
 pub fn delete() -> Result<bool, HostError> {
-    if live::read()?.is_none() {
-        return Ok(false);
+    let mut batch = naru_netlink::nft::Batch::new();
+    batch.delete_table(&table());
+    match Socket::open()?.commit(&batch, None) {
+        Err(error) if error.is_absent() => Ok(false),
+        done => Ok(done.map(|()| true)?),
     }
-    command::run("nft", &["delete", "table", "inet", TABLE], "").map(|_| true)
+}
+
+/// Subscribes to changes of the table, and of anybody's chains and rules, in the calling thread's network namespace.
+///
+/// # Errors
+/// The socket cannot be made.
+pub fn watch() -> io::Result<Watch> {
+    Watch::open(TABLE)
+}
+
+/// The table by family and name.
+fn table() -> TableName {
+    TableName::new(Family::Inet, TABLE)
 }
 
 /// The table's name; its family is `inet`.
-pub(super) const TABLE: &str = "naru";
+const TABLE: &str = "naru";

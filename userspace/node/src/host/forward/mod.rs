@@ -1,20 +1,24 @@
 //! Exceptions in other people's FORWARD chains. An accept of ours in our own table does not override their drop,
-//! so each chain that would drop pods' packets gets an accept for `naru*` devices at its head, made with the tool
-//! that owns the chain and marked with the comment `naru`.
-
+//! so each chain that would drop pods' packets gets an accept for `naru*` devices at its head, marked with the comment
+//! `naru`: over netlink in the form of the tool that owns the chain, and with the host's own tool in legacy tables.
 //!
-//! What counts as dropping: a drop policy, or a drop or reject without a condition in the base chain or in a chain it
-//! jumps to without a condition. A conditional drop is the administrator's own decision about certain packets and stays.
+//! A chain counts as dropping if it has a drop policy, or a drop or reject without a condition in the base chain or
+//! in a chain that it jumps to without a condition. A conditional drop is the administrator's own decision about
+//! certain packets and stays.
 
-mod iptables;
+mod legacy;
 mod nft;
 
 use std::fmt;
 
-use super::{HostError, Journal, journal};
+use super::{HostError, Journal, journal, process};
 
 /// First word of an exception's key in the journal.
 pub(super) const KEY: &str = "forward";
+/// The tools whose tables nftables holds, IPv4 first.
+const NFT_TOOLS: [&str; 2] = ["iptables-nft", "ip6tables-nft"];
+/// The chain of iptables that everything forwarded passes.
+const FORWARD: &str = "FORWARD";
 
 /// A chain of somebody else's that drops forwarded packets, by the tool that owns it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -45,17 +49,17 @@ impl fmt::Display for Chain {
 }
 
 /// Finds the chains that would drop pods' packets and gives each its exception; returns them all.
-/// A back end whose tool is missing and that is not in use is passed over. Repeating it changes nothing.
+/// Legacy tables whose tool is not installed are passed over ([`unreadable`]). Repeating it changes nothing.
 ///
 /// # Errors
-/// A tool fails, or a back end is in use and its tool is missing.
+/// The kernel refuses, or a tool fails.
 pub fn open(journal: &mut dyn Journal) -> Result<Vec<Chain>, HostError> {
     let chains = dropping()?;
     for chain in &chains {
         journal::remember(journal, &format!("{KEY} {chain}"), "")?;
         match chain {
-            Chain::Iptables { tool } => iptables::open(tool)?,
-            Chain::Nft { family, table, chain } => nft::open(&[family, table, chain])?,
+            Chain::Iptables { tool } if legacy::TOOLS.contains(&tool.as_str()) => legacy::open(tool)?,
+            nft => nft::open(nft)?,
         }
     }
     Ok(chains)
@@ -67,25 +71,78 @@ pub fn open(journal: &mut dyn Journal) -> Result<Vec<Chain>, HostError> {
 /// As [`open`].
 pub fn dropping() -> Result<Vec<Chain>, HostError> {
     let mut chains = nft::dropping()?;
-    for tool in iptables::LEGACY {
-        if iptables::legacy_in_use(tool)? && iptables::drops(tool)? {
+    for tool in legacy_in_use()? {
+        if legacy::drops(tool)? == Some(true) {
             chains.push(Chain::Iptables { tool: tool.to_owned() });
         }
     }
     Ok(chains)
 }
 
-/// Removes exactly our exception from the chain (as [`Chain`] prints it); one that is gone is passed over.
+/// The first chain that would drop pods' packets and has no exception for them; looks only. `is_nft_known`: nobody
+/// changed nftables since the last look, and the tables that have no such mark alone are looked at.
 ///
 /// # Errors
-/// The text names no chain, or the tool fails.
+/// As [`open`].
+pub fn lacking(is_nft_known: bool) -> Result<Option<Chain>, HostError> {
+    for chain in if is_nft_known { Vec::new() } else { nft::dropping()? } {
+        if !nft::is_open(&chain)? {
+            return Ok(Some(chain));
+        }
+    }
+    for tool in legacy_in_use()? {
+        if legacy::drops(tool)? == Some(true) && !legacy::is_open(tool)? {
+            return Ok(Some(Chain::Iptables { tool: tool.to_owned() }));
+        }
+    }
+    Ok(None)
+}
+
+fn legacy_in_use() -> Result<Vec<&'static str>, HostError> {
+    let mut tools = Vec::new();
+    for tool in legacy::TOOLS {
+        if legacy::is_in_use(tool)? {
+            tools.push(tool);
+        }
+    }
+    Ok(tools)
+}
+
+/// Tools that are not installed though there are legacy tables that only they can read: whether those drop pods'
+/// packets is not known.
+///
+/// # Errors
+/// The kernel's list of tables cannot be read.
+pub fn unreadable() -> Result<Vec<&'static str>, HostError> {
+    let mut missing = Vec::new();
+    for tool in legacy::TOOLS {
+        if legacy::is_in_use(tool)? && process::find_tool(tool).is_none() {
+            missing.push(tool);
+        }
+    }
+    Ok(missing)
+}
+
+/// Removes exactly our exception from the chain (as [`Chain`] prints it), in whichever form a version of ours wrote
+/// it. One that is gone is passed over, and one in a legacy table whose tool is gone: nothing can be done about it,
+/// and without devices of ours it matches nothing.
+///
+/// # Errors
+/// The text names no chain, the kernel refuses, or the tool fails.
 pub fn close(chain: &str) -> Result<(), HostError> {
     let words: Vec<&str> = chain.split(' ').collect();
     match words.as_slice() {
-        ["nft", place @ ..] if place.len() == 3 => nft::close(place),
-        [tool] if iptables::NFT.contains(tool) => iptables::close(tool),
-        [tool] if iptables::LEGACY.contains(tool) => match iptables::legacy_in_use(tool)? {
-            true => iptables::close(tool),
+        ["nft", family, table, chain] => nft::close(&Chain::Nft {
+            family: (*family).to_owned(),
+            table: (*table).to_owned(),
+            chain: (*chain).to_owned(),
+        }),
+        [tool] if NFT_TOOLS.contains(tool) => nft::close(&Chain::Iptables { tool: (*tool).to_owned() }),
+        [tool] if legacy::TOOLS.contains(tool) => match legacy::is_in_use(tool)? {
+            true => match legacy::close(tool) {
+                Err(HostError::ToolMissing { .. }) => Ok(()),
+                closed => closed,
+            },
             false => Ok(()),
         },
         _ => Err(HostError::UnknownKey { key: format!("{KEY} {chain}") }),

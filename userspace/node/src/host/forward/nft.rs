@@ -1,202 +1,334 @@
-//! Base chains of nftables, read as JSON. Those of iptables-nft are left to that tool: it cannot read rules that `nft` made.
+//! Base chains of nftables that see forwarded packets, those of iptables-nft among them.
 
-use std::collections::BTreeSet;
+use naru_netlink::nft::{
+    Batch, Device, Family, ListedChain, ListedRule, NftError, Part, Rule, Socket, Statement, TableName,
+    Verdict,
+};
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::{Chain, iptables};
-use crate::host::{HostError, command, nft_json};
+use super::{Chain, FORWARD, KEY, NFT_TOOLS};
+use crate::host::HostError;
 
 /// Our own table, whose forward chain accepts.
 const OWN_TABLE: &str = "naru";
 /// Comment of our rules.
 const COMMENT: &str = "naru";
-/// The directions an exception is needed for, in their order at the head of the chain.
-const DIRECTIONS: [&str; 2] = ["iifname", "oifname"];
+/// The names of our devices begin so.
+const OURS: &str = "naru";
+/// The directions that an exception is needed for, in their order at the head of the chain.
+const DIRECTIONS: [Device; 2] = [Device::In, Device::Out];
+/// An exception is made again if somebody changes rules meanwhile, this often at most.
+const ATTEMPTS: usize = 20;
+/// The kernel's limit of chains that jump to each other.
+const DEPTH: usize = 16;
+/// The expressions that iptables-nft 1.8.9 can read beside those of [`Part`]. One rule with another makes it refuse the
+/// whole table, so that a chain in such a table is not its own.
+const IPTABLES: [&str; 7] = ["match", "payload", "meta", "cmp", "bitwise", "range", "limit"];
 
-/// A chain in nft's JSON.
-#[derive(Deserialize)]
-struct ListedChain {
-    family: String,
-    table: String,
-    name: String,
-    hook: Option<String>,
-    policy: Option<String>,
-}
-
-/// A rule in nft's JSON.
-#[derive(Deserialize)]
-struct Rule {
+/// A place for an exception.
+struct Place {
+    table: TableName,
     chain: String,
-    handle: u64,
-    comment: Option<String>,
-    #[serde(default)]
-    expr: Vec<Value>,
 }
 
-/// The chains that drop what nothing before accepted; none where `nft` is missing, as then nobody here made any.
+/// The two ways in which a rule of ours is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As nft writes it.
+    Nft,
+    /// As iptables-nft writes it, which cannot read a comment of nft.
+    Iptables,
+}
+
+/// The fate of a packet that no rule with a condition decides about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Accepted,
+    Dropped,
+    /// The chain ends, or is left.
+    Returned,
+}
+
+/// The chains that drop what nothing before accepted.
 pub fn dropping() -> Result<Vec<Chain>, HostError> {
-    let listing = match command::run("nft", &["-j", "list", "chains"], "") {
-        Err(HostError::ToolMissing { .. }) => return Ok(Vec::new()),
-        other => other?,
-    };
+    let mut socket = Socket::open()?;
     let mut found = Vec::new();
-    for chain in nft_json::objects::<ListedChain>(&listing, "chain")? {
-        let routed = matches!(chain.family.as_str(), "ip" | "ip6" | "inet") && chain.table != OWN_TABLE;
-        if routed && chain.hook.as_deref() == Some("forward") {
-            found.extend(examine(chain)?);
+    for chain in socket.chains()? {
+        let Some(hook) = chain.hook.as_ref().filter(|hook| hook.is_forward) else { continue };
+        if chain.table.name == OWN_TABLE {
+            continue;
+        }
+        let drops = match fate(&chain.name, &mut |name| socket.rules(&chain.table, Some(name)), DEPTH)? {
+            Fate::Dropped => true,
+            Fate::Accepted => false,
+            Fate::Returned => hook.drops,
+        };
+        if drops {
+            found.push(name_of(&mut socket, &chain)?);
         }
     }
     Ok(found)
 }
 
-/// The chain by the tool that owns it, if it drops. A chain with the names of iptables-nft is that tool's if it can
-/// read the table.
-fn examine(chain: ListedChain) -> Result<Option<Chain>, HostError> {
-    if let Some((tool, Ok(drops))) = namesake(&chain).map(|tool| (tool, iptables::drops(tool))) {
-        return Ok(drops.then(|| Chain::Iptables { tool: tool.to_owned() }));
-    }
-    let ListedChain { family, table, name, policy, .. } = chain;
-    let drops = policy.as_deref() == Some("drop") || is_dropping(&rules(&family, &table)?, &name);
-    Ok(drops.then_some(Chain::Nft { family, table, chain: name }))
+/// The chain by the tool that owns it.
+fn name_of(socket: &mut Socket, chain: &ListedChain) -> Result<Chain, NftError> {
+    let place = Place { table: chain.table.clone(), chain: chain.name.clone() };
+    let namesake = NFT_TOOLS.into_iter().find(|tool| place_of(tool).is_some_and(|its| its.is(&place)));
+    Ok(match namesake {
+        Some(tool) if form(socket, &place)? == Form::Iptables => Chain::Iptables { tool: tool.to_owned() },
+        _ => Chain::Nft {
+            family: chain.table.family.to_string(),
+            table: chain.table.name.clone(),
+            chain: chain.name.clone(),
+        },
+    })
 }
 
-/// The iptables tool whose chain has these names.
-fn namesake(chain: &ListedChain) -> Option<&'static str> {
-    let [v4, v6] = iptables::NFT;
-    match (chain.family.as_str(), chain.table.as_str(), chain.name.as_str()) {
-        ("ip", "filter", "FORWARD") => Some(v4),
-        ("ip6", "filter", "FORWARD") => Some(v6),
-        _ => None,
-    }
-}
-
-/// All rules of the table, in their order.
-fn rules(family: &str, table: &str) -> Result<Vec<Rule>, HostError> {
-    nft_json::objects(&command::run("nft", &["-j", "list", "table", family, table], "")?, "rule")
-}
-
-/// Whether a packet that no rule of the chain accepts meets a drop or reject without a condition.
-fn is_dropping(rules: &[Rule], chain: &str) -> bool {
-    let mut chains = BTreeSet::from([chain.to_owned()]);
-    loop {
-        let before = chains.len();
-        for statement in rules
-            .iter()
-            .filter(|rule| chains.contains(&rule.chain))
-            .filter_map(unconditional)
-            .collect::<Vec<_>>()
-        {
-            if ["drop", "reject"].iter().any(|verdict| statement.get(verdict).is_some()) {
-                return true;
-            }
-            let target =
-                ["jump", "goto"].iter().find_map(|jump| statement.get(jump)?.get("target")?.as_str());
-            chains.extend(target.map(str::to_owned));
-        }
-        if chains.len() == before {
-            return false;
+/// Follows the chain from rule to rule, and from chain to chain where no condition is asked.
+fn fate(
+    chain: &str,
+    rules: &mut dyn FnMut(&str) -> Result<Vec<ListedRule>, NftError>,
+    depth: usize,
+) -> Result<Fate, NftError> {
+    for rule in rules(chain)? {
+        let fate = match unconditional(&rule) {
+            Some(Part::Verdict(Verdict::Accept)) => Fate::Accepted,
+            Some(Part::Verdict(Verdict::Drop) | Part::Reject) => Fate::Dropped,
+            Some(Part::Target(target)) if target == "REJECT" => Fate::Dropped,
+            Some(Part::Verdict(Verdict::Return)) => return Ok(Fate::Returned),
+            Some(Part::Verdict(Verdict::Jump(target))) if depth > 0 => fate(target, rules, depth - 1)?,
+            // A packet that goes to a chain does not come back.
+            Some(Part::Verdict(Verdict::Goto(target))) if depth > 0 => return fate(target, rules, depth - 1),
+            _ => Fate::Returned,
+        };
+        if fate != Fate::Returned {
+            return Ok(fate);
         }
     }
+    Ok(Fate::Returned)
 }
 
-/// The one statement of a rule without a condition, counting and logging aside.
-fn unconditional(rule: &Rule) -> Option<&Value> {
-    let mut rest = rule.expr.iter().filter(|part| part.get("counter").is_none() && part.get("log").is_none());
-    let statement = rest.next()?;
-    rest.next().is_none().then_some(statement)
+/// The action of a rule on every packet; `None` for a rule that has a condition, or a part that is not known.
+fn unconditional(rule: &ListedRule) -> Option<&Part> {
+    let mut rest =
+        rule.parts.iter().filter(|part| !matches!(part, Part::Counter | Part::Log { .. } | Part::Comment(_)));
+    let only = rest.next()?;
+    rest.next().is_none().then_some(only)
 }
 
-/// Puts our rules at the head of the chain unless they are there. `place` is family, table and chain.
-pub fn open(place: &[&str]) -> Result<(), HostError> {
-    let rules = chain_rules(place)?;
-    let head: Vec<Option<&str>> = rules.iter().take(DIRECTIONS.len()).map(direction).collect();
-    if head == DIRECTIONS.map(Some) {
-        return Ok(());
+/// Returns true if our rules are at the head of the chain.
+pub fn is_open(chain: &Chain) -> Result<bool, HostError> {
+    let (place, form) = (Place::of(chain)?, form_of(chain));
+    Ok(is_open_in(&Socket::open()?.rules(&place.table, Some(&place.chain))?, form))
+}
+
+/// The form of the rules in a chain, by its owner.
+const fn form_of(chain: &Chain) -> Form {
+    if matches!(chain, Chain::Iptables { .. }) { Form::Iptables } else { Form::Nft }
+}
+
+/// Returns true if the first of these rules are ours, and no other is.
+fn is_open_in(rules: &[ListedRule], form: Form) -> bool {
+    let ours: Vec<_> = rules.iter().map(own).take_while(Option::is_some).flatten().collect();
+    let count = rules.iter().filter(|rule| own(rule).is_some()).count();
+    ours == DIRECTIONS.map(|direction| (form, direction)) && count == DIRECTIONS.len()
+}
+
+/// Puts our rules at the head of the chain unless they are there.
+pub fn open(chain: &Chain) -> Result<(), HostError> {
+    let place = Place::of(chain)?;
+    let form = form_of(chain);
+    change(&place, |rules| {
+        let mut batch = Batch::new();
+        if is_open_in(rules, form) {
+            return batch;
+        }
+        place.remove(rules, &mut batch);
+        for direction in DIRECTIONS.iter().rev() {
+            batch.insert_rule(&place.table, &place.chain, &exception(form, *direction));
+        }
+        batch
+    })
+}
+
+/// Removes every rule of ours from the chain, in whichever form; a chain that is gone is passed over.
+pub fn close(chain: &Chain) -> Result<(), HostError> {
+    let place = Place::of(chain)?;
+    change(&place, |rules| {
+        let mut batch = Batch::new();
+        place.remove(rules, &mut batch);
+        batch
+    })
+}
+
+/// Makes the changes that follow from the rules of the chain, if nobody changes rules meanwhile; else looks again.
+fn change(place: &Place, changes: impl Fn(&[ListedRule]) -> Batch) -> Result<(), HostError> {
+    let mut socket = Socket::open()?;
+    for _ in 0..ATTEMPTS {
+        let generation = socket.generation()?;
+        let batch = changes(&socket.rules(&place.table, Some(&place.chain))?);
+        match socket.commit(&batch, Some(generation)) {
+            Err(error) if error.is_outdated() => {}
+            done => return Ok(done?),
+        }
     }
-    let place = place.join(" ");
-    let mut script = removals(&place, &rules);
-    for direction in DIRECTIONS.iter().rev() {
-        script += &format!("insert rule {place} {direction} \"naru*\" accept comment \"{COMMENT}\"\n");
-    }
-    command::run("nft", &["-f", "-"], &script).map(drop)
+    let what = format!("nftables table {}: chain {}: change", place.table, place.chain);
+    Err(HostError::System { what: what.into(), source: rustix::io::Errno::AGAIN.into() })
 }
 
-/// Removes every rule of ours from the chain; a chain that is gone is passed over.
-pub fn close(place: &[&str]) -> Result<(), HostError> {
-    let rules = match chain_rules(place) {
-        Err(HostError::Tool { reason, .. }) if reason.contains("No such file or directory") => return Ok(()),
-        Err(HostError::ToolMissing { .. }) => return Ok(()),
-        other => other?,
+/// Our rule for one direction.
+fn exception(form: Form, device: Device) -> Rule {
+    let ours = Statement::Device { device, is: true, prefix: OURS };
+    let accept = Statement::Verdict(Verdict::Accept);
+    match form {
+        Form::Nft => Rule { comment: Some(COMMENT.to_owned()), ..Rule::new([ours, accept]) },
+        Form::Iptables => Rule::new([ours, Statement::Comment(COMMENT), Statement::Count, accept]),
+    }
+}
+
+/// Form and direction of a rule of ours: exactly our match, our verdict and our comment.
+fn own(rule: &ListedRule) -> Option<(Form, Device)> {
+    let uncounted: Vec<&Part> = rule.parts.iter().filter(|part| **part != Part::Counter).collect();
+    let [Part::LoadDevice(device), Part::Begins(name), rest @ .., Part::Verdict(Verdict::Accept)] =
+        uncounted.as_slice()
+    else {
+        return None;
     };
-    match removals(&place.join(" "), &rules).as_str() {
-        "" => Ok(()),
-        script => command::run("nft", &["-f", "-"], script).map(drop),
+    let form = match rest {
+        [] if rule.comment.as_deref() == Some(COMMENT) => Form::Nft,
+        [Part::Comment(comment)] if comment == COMMENT => Form::Iptables,
+        _ => return None,
+    };
+    (name == OURS.as_bytes()).then_some((form, *device))
+}
+
+/// The form that the owner of the table can read.
+fn form(socket: &mut Socket, place: &Place) -> Result<Form, NftError> {
+    let is_readable = |part: &Part| match part {
+        Part::Other(name) => IPTABLES.contains(&name.as_str()),
+        // iptables refuses by an extension, and logs by one unless it is to a group.
+        Part::Reject | Part::Log { to_group: false } => false,
+        _ => true,
+    };
+    let rules = socket.rules(&place.table, None)?;
+    let readable = rules.iter().flat_map(|rule| &rule.parts).all(is_readable);
+    Ok(if readable { Form::Iptables } else { Form::Nft })
+}
+
+/// The chain of the tool of iptables-nft.
+fn place_of(tool: &str) -> Option<Place> {
+    let family = match NFT_TOOLS.iter().position(|known| *known == tool)? {
+        0 => Family::Ip,
+        _ => Family::Ip6,
+    };
+    Some(Place { table: TableName::new(family, "filter"), chain: FORWARD.to_owned() })
+}
+
+impl Place {
+    fn of(chain: &Chain) -> Result<Self, HostError> {
+        let place = match chain {
+            Chain::Iptables { tool } => place_of(tool),
+            Chain::Nft { family, table, chain } => {
+                let family = Family::ALL.into_iter().find(|known| known.name() == family);
+                family.map(|family| Self { table: TableName::new(family, table), chain: chain.clone() })
+            }
+        };
+        place.ok_or_else(|| HostError::UnknownKey { key: format!("{KEY} {chain}") })
     }
-}
 
-/// The rules of one chain, in their order.
-fn chain_rules(place: &[&str]) -> Result<Vec<Rule>, HostError> {
-    nft_json::objects(&command::run("nft", &[&["-j", "list", "chain"], place].concat(), "")?, "rule")
-}
+    fn is(&self, other: &Self) -> bool {
+        (&self.table, &self.chain) == (&other.table, &other.chain)
+    }
 
-/// The commands that delete our rules.
-fn removals(place: &str, rules: &[Rule]) -> String {
-    let ours = rules.iter().filter(|rule| direction(rule).is_some());
-    ours.map(|rule| format!("delete rule {place} handle {}\n", rule.handle)).collect()
-}
-
-/// The direction of a rule of ours: exactly our match, our verdict and our comment.
-fn direction(rule: &Rule) -> Option<&str> {
-    let [matched, verdict] = rule.expr.as_slice() else { return None };
-    let matched = matched.get("match")?;
-    let ours = rule.comment.as_deref() == Some(COMMENT) && matched.get("right")? == "naru*";
-    let key = matched.get("left")?.get("meta")?.get("key")?.as_str()?;
-    (ours && verdict.get("accept").is_some() && DIRECTIONS.contains(&key)).then_some(key)
+    /// Adds the deletion of every rule of ours.
+    fn remove(&self, rules: &[ListedRule], batch: &mut Batch) {
+        for rule in rules.iter().filter(|rule| own(rule).is_some()) {
+            batch.delete_rule(&self.table, rule);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn rule(chain: &str, expr: Value) -> Rule {
-        serde_json::from_value(json!({ "chain": chain, "handle": 1, "expr": expr })).unwrap()
+    fn rule(chain: &str, parts: &[Part]) -> ListedRule {
+        ListedRule { chain: chain.to_owned(), handle: 1, parts: parts.to_vec(), comment: None }
     }
 
+    fn fate_of(rules: &[ListedRule]) -> Fate {
+        let mut of = |chain: &str| Ok(rules.iter().filter(|rule| rule.chain == chain).cloned().collect());
+        fate("fw", &mut of, DEPTH).unwrap()
+    }
+
+    fn jump(target: &str) -> Part {
+        Part::Verdict(Verdict::Jump(target.to_owned()))
+    }
+
+    const DROP: Part = Part::Verdict(Verdict::Drop);
+    const ACCEPT: Part = Part::Verdict(Verdict::Accept);
+
     #[test]
-    fn a_counted_and_logged_drop_is_unconditional() {
-        let drop = json!([{ "counter": { "packets": 0, "bytes": 0 } }, { "log": null }, { "drop": null }]);
-        assert!(is_dropping(&[rule("fw", drop)], "fw"));
+    fn a_counted_commented_and_logged_drop_is_unconditional() {
+        let comment = Part::Comment("the end".to_owned());
+        assert_eq!(
+            fate_of(&[rule("fw", &[comment, Part::Counter, Part::Log { to_group: false }, DROP])]),
+            Fate::Dropped
+        );
     }
 
     #[test]
     fn a_reject_behind_unconditional_jumps_drops() {
-        let jump = |target: &str| json!([{ "jump": { "target": target } }]);
-        let rules = [rule("fw", jump("a")), rule("a", jump("b")), rule("b", json!([{ "reject": null }]))];
-        assert!(is_dropping(&rules, "fw"));
-        assert!(!is_dropping(&rules[..2], "fw"));
+        let rules = [rule("fw", &[jump("a")]), rule("a", &[jump("b")]), rule("b", &[Part::Reject])];
+        assert_eq!(fate_of(&rules), Fate::Dropped);
+        let extension = rule("b", &[Part::Target("REJECT".to_owned())]);
+        assert_eq!(fate_of(&[&rules[..2], &[extension]].concat()), Fate::Dropped);
+        assert_eq!(fate_of(&rules[..2]), Fate::Returned);
     }
 
     #[test]
-    fn a_conditional_drop_is_the_administrators_own() {
-        let condition =
-            json!({ "match": { "op": "==", "left": { "meta": { "key": "iifname" } }, "right": "eth9" } });
-        assert!(!is_dropping(&[rule("fw", json!([condition, { "drop": null }]))], "fw"));
+    fn a_rule_with_a_condition_or_a_part_that_is_not_known_decides_about_nobody() {
+        let condition = [Part::LoadDevice(Device::In), Part::Begins(b"eth9".to_vec())];
+        let unknown = [Part::Other("tproxy".to_owned())];
+        assert_eq!(fate_of(&[rule("fw", &[Part::Target("LOG".to_owned())])]), Fate::Returned);
+        for parts in [condition.as_slice(), &unknown] {
+            for verdict in [DROP, ACCEPT, Part::Reject] {
+                assert_eq!(fate_of(&[rule("fw", &[parts, &[verdict]].concat())]), Fate::Returned);
+            }
+            let jumps = [rule("fw", &[parts, &[jump("a")]].concat()), rule("a", &[DROP])];
+            assert_eq!(fate_of(&jumps), Fate::Returned);
+        }
+        assert_eq!(fate_of(&[rule("fw", &unknown)]), Fate::Returned);
+    }
+
+    #[test]
+    fn what_every_packet_meets_first_decides() {
+        let returns = Part::Verdict(Verdict::Return);
+        let goto = Part::Verdict(Verdict::Goto("a".to_owned()));
+        assert_eq!(fate_of(&[rule("fw", &[ACCEPT]), rule("fw", &[DROP])]), Fate::Accepted);
+        assert_eq!(fate_of(&[rule("fw", &[returns]), rule("fw", &[DROP])]), Fate::Returned);
+        assert_eq!(fate_of(&[rule("fw", &[goto]), rule("fw", &[DROP])]), Fate::Returned);
     }
 
     #[test]
     fn only_our_own_rule_is_ours() {
-        let matched =
-            json!({ "match": { "op": "==", "left": { "meta": { "key": "iifname" } }, "right": "naru*" } });
-        let mut candidate = rule("fw", json!([matched, { "accept": null }]));
-        assert_eq!(direction(&candidate), None);
-        candidate.comment = Some("naru".to_owned());
-        assert_eq!(direction(&candidate), Some("iifname"));
-        candidate.expr.pop();
-        candidate.expr.push(json!({ "drop": null }));
-        assert_eq!(direction(&candidate), None);
+        let matched = [Part::LoadDevice(Device::In), Part::Begins(b"naru".to_vec())];
+        let with = |parts: &[Part], comment: Option<&str>| ListedRule {
+            comment: comment.map(str::to_owned),
+            ..rule("fw", &[&matched[..], parts].concat())
+        };
+        assert!(own(&with(&[ACCEPT], Some("naru"))) == Some((Form::Nft, Device::In)));
+        let comment = Part::Comment("naru".to_owned());
+        let iptables = with(&[comment, Part::Counter, ACCEPT], None);
+        assert!(own(&iptables) == Some((Form::Iptables, Device::In)));
+        let other = Part::Other("ct".to_owned());
+        for foreign in [
+            with(&[ACCEPT], None),
+            with(&[DROP], Some("naru")),
+            with(&[Part::Comment("mine".to_owned()), ACCEPT], None),
+            with(&[other, ACCEPT], Some("naru")),
+            ListedRule { comment: Some("naru".to_owned()), ..rule("fw", &[ACCEPT]) },
+        ] {
+            assert!(own(&foreign).is_none(), "{foreign:?}");
+        }
     }
 }

@@ -1,0 +1,174 @@
+//! Following the cluster: what the agent does after init. It owns nothing the datapath needs; killed at any moment it
+//! leaves a node that works, and started again it finds the way from what is to what should be.
+//!
+//! [`follow`] waits and decides when to do what (`schedule`); a thread of its own does it (`worker`, [`Mirror`]).
+
+mod changes;
+mod interest;
+mod mirror;
+mod said;
+mod schedule;
+mod worker;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use naru_cluster::{Source, View};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
+};
+
+use changes::{Changes, News};
+use interest::Interest;
+pub use mirror::Mirror;
+use said::Said;
+use schedule::{Kind, Schedule};
+use worker::{Job, Report, Worker};
+
+/// Time that the first pass waits for the source: without a new view, a node serves the cluster that it accepted
+/// last.
+const FIRST_VIEW: Duration = Duration::from_secs(1);
+
+/// Makes the node, then follows `source` until SIGTERM or SIGINT, whatever is being done then. Watches before it looks,
+/// so that no change falls in between.
+///
+/// # Errors
+/// The system refuses a socket, a signal handler or a thread; another agent runs here.
+pub async fn follow(mut mirror: Mirror, source: Box<dyn Source>, period: Duration) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    mirror.claim()?;
+    let mut agent = Agent::start(mirror, source, period)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        end = agent.run() => return end,
+    }
+    tracing::info!("stopped; the datapath goes on without the agent");
+    Ok(())
+}
+
+/// Everything that the agent waits for, and its agenda.
+struct Agent {
+    name: String,
+    schedule: Schedule,
+    worker: Worker,
+    /// `None` after its socket failed.
+    changes: Option<Changes>,
+    firewall: Arc<Notify>,
+    views: watch::Receiver<View>,
+    said: Said<()>,
+    interest: Interest,
+    /// Interfaces whose filters somebody changed, for the next look at programs.
+    filters: BTreeSet<u32>,
+    is_following: bool,
+}
+
+impl Agent {
+    fn start(mirror: Mirror, source: Box<dyn Source>, period: Duration) -> anyhow::Result<Self> {
+        let (sender, views) = watch::channel(View::default());
+        let name = source.describe();
+        let (changes, firewall) = (Changes::open(mirror.pins())?, changes::watch_firewall()?);
+        tokio::spawn(source.follow(sender));
+        let now = Instant::now();
+        let mut schedule = Schedule::new(period, now);
+        schedule.renew(Kind::Everything, now + FIRST_VIEW);
+        Ok(Self {
+            name,
+            schedule,
+            worker: Worker::start(mirror)?,
+            changes: Some(changes),
+            firewall,
+            views,
+            said: Said::default(),
+            interest: Interest::default(),
+            filters: BTreeSet::new(),
+            is_following: false,
+        })
+    }
+
+    /// Runs for ever, or until an error that nothing helps against.
+    async fn run(&mut self) -> anyhow::Result<()> {
+        loop {
+            if let Some(kind) = self.schedule.begin(Instant::now()) {
+                self.give(kind)?;
+            }
+            tokio::select! {
+                report = self.worker.report() => self.ended(report?)?,
+                Ok(()) = self.views.changed() => self.viewed(),
+                () = self.firewall.notified() => self.schedule.wish(Kind::Firewall, Instant::now()),
+                news = next(&mut self.changes, &self.interest) => self.told(news),
+                () = at(self.schedule.due()) => {}
+            }
+        }
+    }
+
+    fn give(&mut self, kind: Kind) -> anyhow::Result<()> {
+        let filters =
+            if kind == Kind::Programs { std::mem::take(&mut self.filters) } else { BTreeSet::new() };
+        let view = self.views.borrow().clone();
+        if matches!(kind, Kind::Cluster | Kind::Everything) {
+            // It may begin to matter while the job is done, after the job has looked.
+            self.interest = Interest::default();
+        }
+        self.worker.give(Job { kind, view, filters })
+    }
+
+    fn ended(&mut self, report: Report) -> anyhow::Result<()> {
+        // What is announced by now may be the job's own doing; the schedule must know before it is told of the end.
+        if let Some(changes) = &mut self.changes {
+            let news = changes.pending(&self.interest);
+            self.told(news);
+        }
+        self.interest = report.interest.unwrap_or_else(|| std::mem::take(&mut self.interest));
+        self.schedule.end(report.outcome?, Instant::now());
+        if !self.is_following {
+            self.is_following = true;
+            tracing::info!("following {}", self.name);
+        }
+        Ok(())
+    }
+
+    /// The source has news.
+    fn viewed(&mut self) {
+        let view = self.views.borrow_and_update().clone();
+        let complaint = view.complaint.iter().map(|error| format!("{error}: the last good cluster stays"));
+        self.said.log((), complaint.collect());
+        let kind = if self.is_following { Kind::Cluster } else { Kind::Everything };
+        self.schedule.renew(kind, Instant::now());
+    }
+
+    fn told(&mut self, news: Result<Vec<News>, naru_netlink::links::LinkError>) {
+        let news = news.unwrap_or_else(|error| {
+            tracing::error!("netlink: {error}: only the periodic pass sees changes from here on");
+            self.changes = None;
+            vec![News::Wish(Kind::Everything)]
+        });
+        for told in news {
+            match told {
+                News::Wish(kind) => self.schedule.wish(kind, Instant::now()),
+                News::Filters(index) => drop(self.filters.insert(index)),
+            }
+        }
+    }
+}
+
+/// The next changes; never, without a socket.
+async fn next(
+    changes: &mut Option<Changes>,
+    interest: &Interest,
+) -> Result<Vec<News>, naru_netlink::links::LinkError> {
+    match changes {
+        Some(changes) => changes.next(interest).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends at that time; never without one.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

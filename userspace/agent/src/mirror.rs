@@ -1,0 +1,298 @@
+use std::{collections::BTreeSet, time::Instant};
+
+use naru_bpf::Pins;
+use naru_core::{
+    cluster::ClusterSpec,
+    reconcile::{Action, Pass, Policy},
+};
+use naru_netlink::links::Links;
+use naru_node::{
+    endpoint::{Maps, Reattached, Tools, reconcile, restore_programs},
+    host, init,
+    machine::{self, AgentPlace, MARKS, MachineError, NodeFacts, Request, Settings},
+    paths::Paths,
+    readiness, symmetry, sync,
+};
+use naru_store::StateStore;
+
+use crate::{
+    interest::Interest,
+    said::Said,
+    schedule::{Kind, Outcome},
+    worker::{Job, Report},
+};
+
+/// Idle flows that a pass asks connection tracking about, some 3 us each.
+const SWEEP: usize = 65_536;
+
+/// Keeps the node like the cluster, one job after the other, each of which may block.
+pub struct Mirror {
+    paths: Paths,
+    request: Request,
+    /// Failures that last, for the log.
+    said: Said<Topic>,
+    remembered: Pass,
+    /// Interfaces whose filters somebody changed since the last look that found all as it should be.
+    filters: BTreeSet<u32>,
+    /// Subjects of warnings that are in the log already.
+    warned: BTreeSet<String>,
+    /// The fault of the last check that nothing announces: it is repaired once, and then reported by the larger
+    /// passes.
+    undone: Option<String>,
+    /// Held from before the first change on: one agent a node, and no uninstall meanwhile.
+    place: Option<AgentPlace>,
+}
+
+/// The check that found a failure.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Topic {
+    /// A job of this kind.
+    Job(Kind),
+    /// The look at pods in a pass over everything.
+    Pods,
+}
+
+/// The end of a part of a job that ran to its end.
+#[derive(Default)]
+struct End {
+    /// Only a pass over everything helps.
+    is_too_small: bool,
+    /// Single changes that were refused.
+    refused: Vec<String>,
+}
+
+impl End {
+    const TOO_SMALL: Self = Self { is_too_small: true, refused: Vec::new() };
+}
+
+impl Mirror {
+    /// A mirror on the node of `paths`; `request` is what the command line asks of init.
+    #[must_use]
+    pub fn new(paths: Paths, request: Request) -> Self {
+        Self {
+            paths,
+            request,
+            said: Said::default(),
+            remembered: Pass::default(),
+            filters: BTreeSet::new(),
+            warned: BTreeSet::new(),
+            undone: None,
+            place: None,
+        }
+    }
+
+    /// Takes the agent's place, where an agent has run before; else the first pass does.
+    ///
+    /// # Errors
+    /// [`MachineError::AgentRuns`] where another process has it.
+    pub fn claim(&mut self) -> Result<(), MachineError> {
+        self.place = AgentPlace::take_existing(&self.paths)?;
+        Ok(())
+    }
+
+    /// The directory of the datapath's pins.
+    pub fn pins(&self) -> Pins {
+        self.paths.pins()
+    }
+
+    /// Does one thing. What is wrong is in the log when this returns, once as long as it lasts.
+    pub(crate) fn work(&mut self, job: &Job) -> Report {
+        let started = Instant::now();
+        let cluster = job.view.cluster.as_deref();
+        let ends = match job.kind {
+            Kind::Programs => self.programs(&job.filters),
+            Kind::Firewall => vec![self.firewall()],
+            Kind::Routes => vec![self.routes()],
+            Kind::Cluster => vec![self.cluster(cluster)],
+            // The pods in any case: what init fails at may concern none of them.
+            Kind::Everything => vec![self.init(cluster), self.pods()],
+        };
+        let outcome = self.conclude(job.kind, ends);
+        if job.kind != Kind::Programs {
+            let word = outcome.as_ref().map_or("refused", |outcome| outcome.label());
+            tracing::debug!("pass over {}: {word} after {:?}", job.kind.label(), started.elapsed());
+        }
+        let may_differ = matches!(job.kind, Kind::Cluster | Kind::Everything);
+        let settings = if may_differ { Settings::load(&self.paths).ok().flatten() } else { None };
+        Report { outcome, interest: settings.as_ref().map(Interest::of) }
+    }
+
+    /// The worst of the ends, all of whose complaints are logged.
+    fn conclude(
+        &mut self,
+        kind: Kind,
+        ends: Vec<Result<End, MachineError>>,
+    ) -> Result<Outcome, MachineError> {
+        let (mut outcome, mut complaints) = (Outcome::Done, BTreeSet::new());
+        for end in ends {
+            match end {
+                Ok(End { is_too_small: true, .. }) => outcome = Outcome::TooSmall,
+                Ok(End { refused, .. }) => {
+                    if !refused.is_empty() && outcome == Outcome::Done {
+                        outcome = Outcome::Partly;
+                    }
+                    complaints.extend(refused);
+                }
+                Err(error @ MachineError::AgentRuns { .. }) => return Err(error),
+                Err(error) => {
+                    outcome = if outcome == Outcome::TooSmall { outcome } else { Outcome::Failed };
+                    complaints.insert(error.to_string());
+                }
+            }
+        }
+        self.said.log(Topic::Job(kind), complaints);
+        if outcome == Outcome::Done {
+            for covered in kind.covered() {
+                self.said.log(Topic::Job(*covered), BTreeSet::new());
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The firewall, ours and the exceptions in others'.
+    fn firewall(&mut self) -> Result<End, MachineError> {
+        Ok(sync::refresh_firewall(&self.paths)?.map_or(End::TOO_SMALL, applied))
+    }
+
+    /// The programs on the tunnel device, the uplinks and pods by tcx, and on the interfaces whose `filters` somebody
+    /// changed since all were as they should be.
+    fn programs(&mut self, filters: &BTreeSet<u32>) -> Vec<Result<End, MachineError>> {
+        self.filters.extend(filters);
+        let unannounced = self.unannounced();
+        let programs = [sync::reattach(&self.paths), self.restore()];
+        let mut ends: Vec<_> = programs.into_iter().map(|end| end.map(attached)).collect();
+        if ends.iter().all(|end| end.as_ref().is_ok_and(|end| end.refused.is_empty())) {
+            self.filters.clear();
+        }
+        ends.push(unannounced);
+        ends
+    }
+
+    /// Looks for what somebody undid without the kernel's telling anybody: pins, the programs' configuration, the
+    /// tunnel device's neighbours. A pass over everything makes it again.
+    fn unannounced(&mut self) -> Result<End, MachineError> {
+        let fault = match machine::current(&self.paths)? {
+            Some(facts) => readiness::unannounced_fault(&self.paths, &facts)?,
+            // Before the first init there is nothing to miss.
+            None => {
+                self.place.as_ref().map(|_| format!("{}: what init made is gone", self.paths.run.display()))
+            }
+        };
+        if fault == self.undone {
+            return Ok(End::default());
+        }
+        self.undone.clone_from(&fault);
+        let Some(fault) = fault else { return Ok(End::default()) };
+        tracing::info!("{fault}: made again");
+        Ok(End::TOO_SMALL)
+    }
+
+    fn restore(&self) -> Result<Reattached, MachineError> {
+        let Some(facts) = machine::current(&self.paths)? else { return Ok(Reattached::default()) };
+        restore_programs(&self.pins(), &self.filters, || tools(&self.paths, &facts))
+    }
+
+    /// Routes, rules, map entries; all that init makes if they hang in the air.
+    fn routes(&self) -> Result<End, MachineError> {
+        Ok(sync::refresh(&self.paths)?.map_or(End::TOO_SMALL, applied))
+    }
+
+    /// A new cluster, if the source says one.
+    fn cluster(&mut self, cluster: Option<&ClusterSpec>) -> Result<End, MachineError> {
+        let known = Settings::load(&self.paths)?.map(|settings| settings.cluster);
+        match cluster {
+            Some(cluster) if known.as_ref() != Some(cluster) => {
+                match init::follow(&self.paths, cluster.clone())? {
+                    Some(changes) => Ok(applied(changes)),
+                    None => self.init(Some(cluster)),
+                }
+            }
+            _ => Ok(End::default()),
+        }
+    }
+
+    /// Everything that init makes.
+    fn init(&mut self, cluster: Option<&ClusterSpec>) -> Result<End, MachineError> {
+        let request = Request { cluster: cluster.cloned(), ..self.request.clone() };
+        let ready = init::run_as_agent(&self.paths, &request, &mut self.place)?;
+        // Asked for once: what its network's configuration says of it later counts.
+        self.request.standalone = None;
+        if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
+            for line in ready.summary() {
+                tracing::info!("{line}");
+            }
+        }
+        for finding in naru_view::lost_identities(&self.paths) {
+            if self.warned.insert(finding.subject.clone()) {
+                tracing::warn!("{finding}; {}", finding.remedy);
+            }
+        }
+        Ok(applied(ready.changes))
+    }
+
+    /// Pods against store, maps and routes.
+    fn pods(&mut self) -> Result<End, MachineError> {
+        let Some(facts) = machine::current(&self.paths)? else { return Ok(End::default()) };
+        let mut tools = tools(&self.paths, &facts)?;
+        let now = host::now();
+        let (report, next) = reconcile::pass(&mut tools, &facts, Policy::default(), &self.remembered, now)?;
+        self.remembered = next;
+        for action in report.done.iter().filter(|action| !matches!(action, Action::Quarantine { .. })) {
+            tracing::info!("put right: {action}");
+        }
+        for interface in &report.filters {
+            tracing::info!("{interface}: programs attached again");
+        }
+        let mut complaints: BTreeSet<String> = report
+            .duplicates
+            .iter()
+            .map(|found| {
+                let address = found.address.map(|address| address.to_string()).unwrap_or_default();
+                format!("{address}: {}: nobody else gets it while they live", found.what)
+            })
+            .collect();
+        complaints.extend(report.failed.iter().map(|(action, cause)| format!("{action}: {cause}")));
+        complaints.extend(report.bare.iter().map(ToString::to_string));
+        complaints.extend(report.uncooled.map(|error| format!("addresses stay in cooling: {error}")));
+        complaints
+            .extend(report.flows.map(|cause| format!("flows of addresses that were given up: {cause}")));
+        match symmetry::sweep(&mut tools.maps.flows, SWEEP) {
+            Ok(0) => {}
+            Ok(gone) => tracing::debug!(gone, "flows that ended are forgotten"),
+            Err(error) => drop(complaints.insert(format!("flows that ended stay: {error}"))),
+        }
+        // For the periodic pass: the reconciler takes its time in any case.
+        self.said.log(Topic::Pods, complaints);
+        Ok(End::default())
+    }
+}
+
+fn tools(paths: &Paths, facts: &NodeFacts) -> Result<Tools, MachineError> {
+    Ok(Tools {
+        links: Links::open(MARKS)?,
+        store: StateStore::open(&paths.lease_store(), &facts.boot_id)?,
+        maps: Maps::open(paths.pins())?,
+    })
+}
+
+/// Logs what a sync changed.
+fn applied(changes: sync::Changes) -> End {
+    for command in &changes.commands {
+        tracing::debug!("{command:?}");
+    }
+    if changes.made() > 0 {
+        tracing::info!(changes = changes.made(), "maps, routes and rules follow the cluster");
+    }
+    if changes.firewall {
+        tracing::info!("the nftables table was made anew");
+    }
+    End { is_too_small: false, refused: changes.complaints() }
+}
+
+/// Logs which interfaces have their programs again.
+fn attached(found: Reattached) -> End {
+    for interface in &found.interfaces {
+        tracing::info!("{interface}: programs attached again");
+    }
+    End { is_too_small: false, refused: found.refused }
+}

@@ -1,0 +1,102 @@
+//! Reading a whole hash map in few system calls (`BPF_MAP_LOOKUP_BATCH`, 5.6 and newer; aya has no such call).
+//!
+//! Key by key, a map that changes meanwhile may end too early or never: an entry that is gone has no successor.
+
+use std::{
+    io, iter,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use aya::maps::{MapData, MapError};
+use naru_abi::Plain;
+
+use crate::{map::Raw, sys};
+
+/// `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`).
+const LOOKUP_BATCH: libc::c_int = 24;
+/// Entries asked for at once. A bucket that has more is asked for with more room.
+const CHUNK: usize = 1024;
+
+/// The arm `batch` of `union bpf_attr`.
+#[repr(C)]
+struct Request {
+    /// The place to continue: null at first, else the value that the call before left at `out_batch`.
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    /// Room, then entries.
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// Every entry of a hash map, in no order: each that is there all the time, once.
+pub(crate) fn entries<K: Plain, V: Plain>(map: &MapData) -> Result<Vec<(K, V)>, MapError> {
+    let (info, sizes) = (map.info()?, [size_of::<K>(), size_of::<V>()]);
+    let [key, value] = [info.key_size(), info.value_size()].map(|size| size as usize);
+    if key != sizes[0] {
+        return Err(MapError::InvalidKeySize { size: sizes[0], expected: key });
+    }
+    if value != sizes[1] {
+        return Err(MapError::InvalidValueSize { size: sizes[1], expected: value });
+    }
+    let mut all = Vec::new();
+    let mut room = CHUNK;
+    let mut position: Option<u32> = None;
+    loop {
+        let (result, next, chunk) = chunk(map, position, room);
+        match result {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                room *= 2;
+                continue;
+            }
+            // The end; what was left comes along.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                all.extend(chunk);
+                return Ok(all);
+            }
+            Err(io_error) => {
+                let call = "bpf_map_lookup_batch";
+                return Err(MapError::SyscallError(aya::sys::SyscallError { call, io_error }));
+            }
+        }
+        all.extend(chunk);
+        position = Some(next);
+    }
+}
+
+type Chunk<K, V> = (io::Result<()>, u32, Vec<(K, V)>);
+
+/// Up to `room` entries from `position` on, and the next position.
+fn chunk<K: Plain, V: Plain>(map: &MapData, position: Option<u32>, room: usize) -> Chunk<K, V> {
+    let mut keys = Vec::<Raw<K>>::with_capacity(room);
+    let mut values = Vec::<Raw<V>>::with_capacity(room);
+    let mut next = 0u32;
+    let mut request = Request {
+        in_batch: position.as_ref().map_or(0, |position| std::ptr::from_ref(position) as u64),
+        out_batch: (&raw mut next) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: u32::try_from(room).unwrap_or(u32::MAX),
+        map: map.fd().as_fd().as_raw_fd().cast_unsigned(),
+        element_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the request names buffers that live until the call returns, with room for the entries it asks for; the
+    // caller compared sizes of keys and values with the map's.
+    let result = unsafe { sys::call(LOOKUP_BATCH, &mut request) }.map(drop);
+    let is_filled = match &result {
+        Ok(()) => true,
+        Err(error) => error.raw_os_error() == Some(libc::ENOENT),
+    };
+    let filled = if is_filled { (request.count as usize).min(room) } else { 0 };
+    // SAFETY: the kernel wrote that many of both, and any bytes are a `Plain` value.
+    unsafe {
+        keys.set_len(filled);
+        values.set_len(filled);
+    }
+    (result, next, iter::zip(keys, values).map(|(Raw(key), Raw(value))| (key, value)).collect())
+}

@@ -1,0 +1,74 @@
+use aya::maps::{HashMap, MapData};
+use naru_abi::{InterfaceValue, maps};
+
+use crate::{
+    Pins, Result,
+    counters::{Counters, PodTotals},
+    map::{self, Raw, failed, present},
+};
+
+/// The pinned map `INTERFACES`, and the counters; keys are ifindexes of host veths.
+pub struct Interfaces {
+    settings: HashMap<MapData, u32, Raw<InterfaceValue>>,
+    counters: Counters,
+}
+
+impl Interfaces {
+    /// Opens the maps.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] where one is not pinned.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        Ok(Self { settings: map::open(pins, maps::INTERFACES)?, counters: Counters::open(pins)? })
+    }
+
+    /// Makes the host veth `ifindex` known, its counters at zero. Call it before the filters are attached.
+    ///
+    /// # Errors
+    /// The kernel's; `E2BIG` when a map is full.
+    pub fn add(&mut self, ifindex: u32, value: InterfaceValue) -> Result<()> {
+        self.counters.start(ifindex)?;
+        self.settings
+            .insert(ifindex, Raw(InterfaceValue { ifindex, ..value }), 0)
+            .map_err(failed(maps::INTERFACES, "insert"))
+    }
+
+    /// The settings of `ifindex`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn get(&self, ifindex: u32) -> Result<Option<InterfaceValue>> {
+        let value = present(self.settings.get(&ifindex, 0)).map_err(failed(maps::INTERFACES, "look up"))?;
+        Ok(value.map(|Raw(value)| value))
+    }
+
+    /// Every known ifindex, in no order, also those of which only the counters are left.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn list(&self) -> Result<Vec<u32>> {
+        let settings: std::result::Result<Vec<u32>, _> = self.settings.keys().collect();
+        let mut all = settings.map_err(failed(maps::INTERFACES, "list"))?;
+        all.extend(self.counters.list()?);
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
+    }
+
+    /// The counters of `ifindex`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn counters(&self, ifindex: u32) -> Result<Option<PodTotals>> {
+        self.counters.get(ifindex)
+    }
+
+    /// Forgets `ifindex`; `false` if it was not known.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove(&mut self, ifindex: u32) -> Result<bool> {
+        let settings = present(self.settings.remove(&ifindex)).map_err(failed(maps::INTERFACES, "delete"))?;
+        Ok(self.counters.stop(ifindex)? || settings.is_some())
+    }
+}

@@ -1,0 +1,96 @@
+//! The required layout of the maps, checked before a pinned one is used, because nothing else checks it.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{MapInfo, MapType};
+use naru_abi::{
+    Addr, ConfigSlots, Counter, FlowKey, FlowValue, InterfaceValue, NextHopValue, PodSlot, PodValue, Prefix,
+    RouteValue, STATS_ENTRIES, maps,
+};
+
+use crate::{
+    Error, Pins, Result, Sizes,
+    map::{data, failed},
+};
+
+/// Type, key size, value size and capacity of a map.
+type Layout = (MapType, u32, u32, u32);
+
+fn layout(name: &str, sizes: Sizes) -> Layout {
+    let (kind, key, value) = match name {
+        maps::PODS => (MapType::Hash, size_of::<Addr>(), size_of::<PodValue>()),
+        maps::INTERFACES => (MapType::Hash, size_of::<u32>(), size_of::<InterfaceValue>()),
+        maps::ROUTES => (MapType::LpmTrie, size_of::<Prefix>(), size_of::<RouteValue>()),
+        maps::FLOWS => (MapType::Hash, size_of::<FlowKey>(), size_of::<FlowValue>()),
+        maps::CONFIG => (MapType::Array, size_of::<u32>(), size_of::<ConfigSlots>()),
+        maps::STATS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<Counter>()),
+        maps::NEXT_HOPS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<NextHopValue>()),
+        maps::POD_SLOTS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<PodSlot>()),
+        _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodSlot>()),
+    };
+    (kind, key as u32, value as u32, capacity(name, sizes))
+}
+
+/// The capacity of a map.
+pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
+    match name {
+        maps::CONFIG => 1,
+        maps::STATS => STATS_ENTRIES,
+        maps::NEXT_HOPS => naru_abi::MAX_NEXT_HOPS,
+        maps::POD_SLOTS => naru_abi::POD_SLOTS,
+        maps::ROUTES => sizes.routes,
+        maps::FLOWS => sizes.flows,
+        _ => sizes.pods,
+    }
+}
+
+/// Checks every pinned map and names those that are not pinned yet.
+pub(crate) fn check(pins: &Pins, sizes: Sizes) -> Result<Vec<&'static str>> {
+    let mut missing = Vec::new();
+    for name in maps::ALL {
+        if pins.map(name).exists() {
+            check_one(pins, name, sizes)?;
+        } else {
+            missing.push(name);
+        }
+    }
+    Ok(missing)
+}
+
+fn check_one(pins: &Pins, name: &'static str, sizes: Sizes) -> Result<()> {
+    let path = pins.map(name);
+    let info = data(&path, name)?.info().map_err(failed(name, "read"))?;
+    let (kind, key, value, capacity) = layout(name, sizes);
+    let found_kind = info.map_type().map_err(failed(name, "read type"))?;
+    let facts = [
+        ("type", found_kind as u32, kind as u32),
+        ("key size", info.key_size(), key),
+        ("value size", info.value_size(), value),
+        ("capacity", info.max_entries(), capacity),
+    ];
+    match facts.into_iter().find(|(_, found, wanted)| found != wanted) {
+        None => Ok(()),
+        Some((property, found, wanted)) => Err(Error::Mismatch { path, property, found, wanted }),
+    }
+}
+
+/// The kernel's numbers of the pinned maps.
+pub(crate) fn pinned(pins: &Pins) -> Result<BTreeSet<u32>> {
+    let id = |name| Ok(data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?.id());
+    maps::ALL.into_iter().map(id).collect()
+}
+
+/// The capacities of the maps that are pinned, `None` before the first install: what a later install must ask for.
+///
+/// # Errors
+/// The kernel's.
+pub fn installed_sizes(pins: &Pins) -> Result<Option<Sizes>> {
+    if pins.first_missing().is_some() {
+        return Ok(None);
+    }
+    let read = |name| -> Result<u32> {
+        let info: MapInfo = data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?;
+        Ok(info.max_entries())
+    };
+    Ok(Some(Sizes { pods: read(maps::PODS)?, routes: read(maps::ROUTES)?, flows: read(maps::FLOWS)? }))
+}

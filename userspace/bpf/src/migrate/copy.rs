@@ -1,0 +1,148 @@
+//! Converting what programs and plugins wrote: pods, interfaces, recorded flows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aya::maps::{HashMap, MapData};
+use naru_abi::{Addr, FlowKey, FlowValue, InterfaceValue, Plain, PodValue, maps, pod_flags};
+
+use super::{abi4, counters, hold};
+use crate::{
+    Error, Pins, Result, batch,
+    map::{self, Raw, failed, present},
+};
+
+/// Before any new program sees a packet.
+pub(super) fn first(older: &Pins, pins: &Pins) -> Result<()> {
+    let mut flows = Table::<FlowKey, FlowValue>::open(pins, maps::FLOWS)?;
+    flows.replace(old_flows(older)?)?;
+    let mut interfaces = Table::<u32, InterfaceValue>::open(pins, maps::INTERFACES)?;
+    interfaces.replace(old_interfaces(older)?)?;
+    let held = |(address, value)| (address, PodValue { mtu: hold::HELD, ..value });
+    Table::<Addr, PodValue>::open(pins, maps::PODS)?
+        .replace(old_pods(older)?.into_iter().map(held).collect())?;
+    counters::begin(older, pins)?;
+    counters::carry(older, pins)
+}
+
+/// Once no old program is attached any more: flows first, then the pods' marks, which say that there are some, and last
+/// the end of the hold.
+pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
+    let mut flows = Table::<FlowKey, FlowValue>::open(pins, maps::FLOWS)?;
+    for (key, old) in old_flows(older)? {
+        if flows.get(&key)?.is_none_or(|now| now.last_seen < old.last_seen) {
+            flows.put(&key, old)?;
+        }
+    }
+    let mut interfaces = Table::<u32, InterfaceValue>::open(pins, maps::INTERFACES)?;
+    interfaces.replace(old_interfaces(older)?)?;
+    let mut pods = Table::<Addr, PodValue>::open(pins, maps::PODS)?;
+    let known = marks(&flows.entries()?);
+    let (mut all, mut sizes) = (BTreeMap::new(), Vec::new());
+    for (address, old) in old_pods(older)? {
+        let now = pods.get(&address)?.filter(|now| now.generation == old.generation).unwrap_or(old);
+        let marks = old.marks() | now.marks() | known.get(&address).copied().unwrap_or_default();
+        // What the pod sends from now is what new programs saw last.
+        let value = PodValue { pod_mac: now.pod_mac, mtu: hold::HELD, ..old };
+        all.insert(address, value.with_marks(marks));
+        sizes.push((address, old.mtu));
+    }
+    pods.replace(all)?;
+    settle_marks(&mut pods, &flows)?;
+    hold::release(&pods.data, &sizes).map_err(|source| Error::Pin {
+        path: pins.map(maps::PODS),
+        action: "let packets pass",
+        source,
+    })?;
+    counters::begin(older, pins)?;
+    counters::carry(older, pins)
+}
+
+/// A program may have marked an entry just when it was written again. It enters the flow before that: whoever looks for
+/// flows after he has written misses none.
+fn settle_marks(pods: &mut Table<Addr, PodValue>, flows: &Table<FlowKey, FlowValue>) -> Result<()> {
+    loop {
+        let known = marks(&flows.entries()?);
+        let mut is_settled = true;
+        for (address, value) in pods.entries()? {
+            let missing = known.get(&address).copied().unwrap_or_default() & !value.marks();
+            if missing != 0 {
+                pods.put(&address, value.with_marks(value.marks() | missing))?;
+                is_settled = false;
+            }
+        }
+        if is_settled {
+            return Ok(());
+        }
+    }
+}
+
+/// The marks that the flows ask for, by address.
+fn marks(flows: &[(FlowKey, FlowValue)]) -> BTreeMap<Addr, u32> {
+    let mut marks = BTreeMap::new();
+    for (key, _) in flows {
+        *marks.entry(key.source).or_default() |= pod_flags::SENDS_ANSWERS;
+        *marks.entry(key.destination).or_default() |= pod_flags::RECEIVES_ANSWERS;
+    }
+    marks
+}
+
+fn old_pods(older: &Pins) -> Result<BTreeMap<Addr, PodValue>> {
+    let entries: Vec<([u8; 16], abi4::OldPod)> = old_entries(older, maps::PODS)?;
+    Ok(entries.iter().map(|(key, old)| (Addr::v6(*key), abi4::pod(Addr::v6(*key), old))).collect())
+}
+
+fn old_interfaces(older: &Pins) -> Result<BTreeMap<u32, InterfaceValue>> {
+    let entries: Vec<(u32, abi4::OldInterface)> = old_entries(older, maps::INTERFACES)?;
+    Ok(entries.iter().map(|(ifindex, old)| (*ifindex, abi4::interface(*ifindex, old))).collect())
+}
+
+fn old_flows(older: &Pins) -> Result<BTreeMap<FlowKey, FlowValue>> {
+    let entries: Vec<(abi4::OldFlowKey, abi4::OldFlow)> = old_entries(older, maps::FLOWS)?;
+    let convert = |(key, old): &(abi4::OldFlowKey, abi4::OldFlow)| {
+        let key = abi4::flow_key(key);
+        (key, abi4::flow(key, old))
+    };
+    Ok(entries.iter().map(convert).collect())
+}
+
+/// Every entry of an old map; one of other sizes than its version's is refused.
+pub(super) fn old_entries<K: Plain, V: Plain>(older: &Pins, name: &'static str) -> Result<Vec<(K, V)>> {
+    let data = map::data(&older.map(name), name)?;
+    batch::entries(&data).map_err(failed(name, "read the older version's"))
+}
+
+/// A hash map of this version.
+struct Table<K: Plain, V: Plain> {
+    map: HashMap<MapData, Raw<K>, Raw<V>>,
+    /// The same once more: aya's typed map does not lend it.
+    data: MapData,
+    name: &'static str,
+}
+
+impl<K: Plain + Ord, V: Plain> Table<K, V> {
+    fn open(pins: &Pins, name: &'static str) -> Result<Self> {
+        Ok(Self { map: map::open(pins, name)?, data: map::data(&pins.map(name), name)?, name })
+    }
+
+    fn get(&self, key: &K) -> Result<Option<V>> {
+        let value = present(self.map.get(&Raw(*key), 0)).map_err(failed(self.name, "look up"))?;
+        Ok(value.map(|Raw(value)| value))
+    }
+
+    fn put(&mut self, key: &K, value: V) -> Result<()> {
+        self.map.insert(Raw(*key), Raw(value), 0).map_err(failed(self.name, "insert"))
+    }
+
+    fn entries(&self) -> Result<Vec<(K, V)>> {
+        batch::entries(&self.data).map_err(failed(self.name, "list"))
+    }
+
+    /// Makes the map hold just these entries: what an earlier process copied may be gone since.
+    fn replace(&mut self, entries: BTreeMap<K, V>) -> Result<()> {
+        let gone: BTreeSet<K> = self.entries()?.into_iter().map(|(key, _)| key).collect();
+        for key in gone.into_iter().filter(|key| !entries.contains_key(key)) {
+            present(self.map.remove(&Raw(key))).map_err(failed(self.name, "delete"))?;
+        }
+        entries.into_iter().try_for_each(|(key, value)| self.put(&key, value))
+    }
+}

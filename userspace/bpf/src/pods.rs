@@ -1,0 +1,73 @@
+use aya::maps::{HashMap, MapData};
+use naru_abi::{Addr, PodValue, maps};
+
+use crate::{
+    Pins, Result,
+    map::{self, Raw, failed, present},
+};
+
+/// The pinned map `PODS`: which pod holds an address.
+pub struct Pods {
+    map: HashMap<MapData, Raw<Addr>, Raw<PodValue>>,
+}
+
+impl Pods {
+    /// Opens the map.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotInstalled`] where it is not pinned.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        map::open(pins, maps::PODS).map(|map| Self { map })
+    }
+
+    /// The pod that holds `address`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn get(&self, address: impl Into<Addr>) -> Result<Option<PodValue>> {
+        let value = present(self.map.get(&Raw(address.into()), 0)).map_err(failed(maps::PODS, "look up"))?;
+        Ok(value.map(|Raw(value)| value))
+    }
+
+    /// Says which pod holds `address`, in place of what was said before; the entry carries the address itself.
+    ///
+    /// # Errors
+    /// The kernel's; `E2BIG` when the map is full.
+    pub fn insert(&mut self, address: impl Into<Addr>, value: PodValue) -> Result<()> {
+        let address = address.into();
+        self.map
+            .insert(Raw(address), Raw(PodValue { address, ..value }), 0)
+            .map_err(failed(maps::PODS, "insert"))
+    }
+
+    /// Forgets `address`; `false` if it was not there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn delete(&mut self, address: impl Into<Addr>) -> Result<bool> {
+        let gone = present(self.map.remove(&Raw(address.into()))).map_err(failed(maps::PODS, "delete"))?;
+        Ok(gone.is_some())
+    }
+
+    /// Forgets `address` if it still is of `generation`; `false` if not. The caller holds whatever keeps others from
+    /// assigning the address meanwhile: the kernel has no compare-and-delete.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn delete_generation(&mut self, address: impl Into<Addr>, generation: u64) -> Result<bool> {
+        let address = address.into();
+        match self.get(address)? {
+            Some(value) if value.generation == generation => self.delete(address),
+            _ => Ok(false),
+        }
+    }
+
+    /// Every entry, in no order.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn entries(&self) -> Result<Vec<(Addr, PodValue)>> {
+        let entries = self.map.iter().map(|entry| entry.map(|(Raw(key), Raw(value))| (key, value)));
+        entries.collect::<std::result::Result<_, _>>().map_err(failed(maps::PODS, "list"))
+    }
+}

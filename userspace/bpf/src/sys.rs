@@ -1,0 +1,221 @@
+//! Calls of bpf(2) that aya does not offer, or only with more than is needed. Layouts from `linux/bpf.h`.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+use aya::programs::TcAttachType;
+
+/// `enum bpf_cmd`.
+const OBJ_GET: libc::c_int = 7;
+const PROG_ATTACH: libc::c_int = 8;
+const PROG_DETACH: libc::c_int = 9;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const PROG_QUERY: libc::c_int = 16;
+const LINK_GET_FD_BY_ID: libc::c_int = 30;
+const LINK_DETACH: libc::c_int = 34;
+/// `BPF_F_REPLACE`.
+const REPLACE: u32 = 4;
+/// `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS`.
+const TCX_INGRESS: u32 = 46;
+const TCX_EGRESS: u32 = 47;
+/// Programs that a chain has at most (`BPF_MPROG_MAX`).
+const CHAIN: usize = 64;
+
+/// `struct { pathname, bpf_fd, file_flags }` of `union bpf_attr`.
+#[repr(C)]
+struct ObjGet {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision
+/// }`.
+#[repr(C)]
+struct ProgAttach {
+    ifindex: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+    replaced: u32,
+    relative: u32,
+    revision: u64,
+}
+
+/// `struct { target_ifindex, attach_type, query_flags, attach_flags, prog_ids, count, prog_attach_flags, link_ids,
+/// link_attach_flags, revision }`.
+#[repr(C)]
+struct ProgQuery {
+    ifindex: u32,
+    kind: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    unused: u32,
+    program_flags: u64,
+    links: u64,
+    link_flags: u64,
+    revision: u64,
+}
+
+/// `struct { id, next_id, open_flags }`, and `struct { link_fd }` in its first word.
+#[repr(C)]
+struct Number {
+    number: u32,
+    next: u32,
+    flags: u32,
+}
+
+/// `struct { bpf_fd, info_len, info }`.
+#[repr(C)]
+struct ObjGetInfo {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_prog_info`, up to the name.
+#[repr(C)]
+#[derive(Default)]
+struct ProgInfo {
+    numbers: [u64; 8],
+    name: [u8; 16],
+}
+
+/// A program in a tcx chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Member {
+    /// The kernel's number of the program.
+    pub program: u32,
+    /// That of the link which holds it there; 0 without one.
+    pub link: u32,
+}
+
+/// A descriptor of the object pinned at `pin`.
+pub(crate) fn open(pin: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(pin)?;
+    // SAFETY: the path lives until the call returns.
+    unsafe { descriptor(OBJ_GET, &mut ObjGet { path: path.as_ptr() as u64, fd: 0, flags: 0 }) }
+}
+
+/// Attaches a program last in the tcx chain of the interface, without a link, or in the place of `replaced`.
+pub(crate) fn attach(
+    ifindex: u32,
+    at: TcAttachType,
+    program: BorrowedFd<'_>,
+    replaced: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut request = ProgAttach {
+        flags: if replaced.is_some() { REPLACE } else { 0 },
+        replaced: replaced.map_or(0, raw),
+        ..place(ifindex, at, program)
+    };
+    // SAFETY: the request names no memory.
+    unsafe { call(PROG_ATTACH, &mut request) }.map(drop)
+}
+
+/// The tcx chain of the interface in its order.
+pub(crate) fn chain(ifindex: u32, at: TcAttachType) -> io::Result<Vec<Member>> {
+    let (mut programs, mut links) = ([0u32; CHAIN], [0u32; CHAIN]);
+    let mut request = ProgQuery {
+        ifindex,
+        kind: kind(at),
+        query_flags: 0,
+        attach_flags: 0,
+        programs: programs.as_mut_ptr() as u64,
+        count: CHAIN as u32,
+        unused: 0,
+        program_flags: 0,
+        links: links.as_mut_ptr() as u64,
+        link_flags: 0,
+        revision: 0,
+    };
+    // SAFETY: both arrays have room for as many numbers as the request says, and live until the call returns.
+    unsafe { call(PROG_QUERY, &mut request)? };
+    let all = programs.into_iter().zip(links).take(request.count as usize);
+    Ok(all.map(|(program, link)| Member { program, link }).collect())
+}
+
+/// Takes a program out of the tcx chain of the interface, whoever holds its link.
+pub(crate) fn detach(ifindex: u32, at: TcAttachType, member: Member) -> io::Result<()> {
+    if member.link != 0 {
+        let link = by_number(LINK_GET_FD_BY_ID, member.link)?;
+        // SAFETY: the request names no memory.
+        return unsafe { call(LINK_DETACH, &mut Number { number: raw(link.as_fd()), next: 0, flags: 0 }) }
+            .map(drop);
+    }
+    let program = by_number(PROG_GET_FD_BY_ID, member.program)?;
+    // SAFETY: the request names no memory.
+    unsafe { call(PROG_DETACH, &mut place(ifindex, at, program.as_fd())) }.map(drop)
+}
+
+/// A descriptor of the program of that number.
+pub(crate) fn program(number: u32) -> io::Result<OwnedFd> {
+    by_number(PROG_GET_FD_BY_ID, number)
+}
+
+/// The name of the program of that number, as far as the kernel keeps it.
+pub(crate) fn name(program: u32) -> io::Result<String> {
+    let program = by_number(PROG_GET_FD_BY_ID, program)?;
+    let mut info = ProgInfo::default();
+    let mut request = ObjGetInfo {
+        fd: raw(program.as_fd()),
+        length: size_of::<ProgInfo>() as u32,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: `info` has room for as many bytes as the request says, and lives until the call returns.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &mut request)? };
+    Ok(String::from_utf8_lossy(&info.name).trim_end_matches('\0').to_owned())
+}
+
+fn place(ifindex: u32, at: TcAttachType, program: BorrowedFd<'_>) -> ProgAttach {
+    let program = raw(program);
+    ProgAttach { ifindex, program, kind: kind(at), flags: 0, replaced: 0, relative: 0, revision: 0 }
+}
+
+fn kind(at: TcAttachType) -> u32 {
+    if at == TcAttachType::Ingress { TCX_INGRESS } else { TCX_EGRESS }
+}
+
+/// The path as the kernel takes it.
+pub(crate) fn c_path(pin: &Path) -> io::Result<CString> {
+    Ok(CString::new(pin.as_os_str().as_bytes())?)
+}
+
+pub(crate) fn raw(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+fn by_number(command: libc::c_int, number: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the request names no memory.
+    unsafe { descriptor(command, &mut Number { number, next: 0, flags: 0 }) }
+}
+
+/// A call that answers a new descriptor.
+///
+/// # Safety
+/// As [`call`].
+pub(crate) unsafe fn descriptor<T>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: as the caller promises; the kernel just made the descriptor for us, and nobody else has it.
+    unsafe { call(command, request).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// Calls bpf(2); what the kernel answers is never negative.
+///
+/// # Safety
+/// `request` is the command's arm of `union bpf_attr`, and what it points to lives until the call returns.
+pub(crate) unsafe fn call<T>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
+    // SAFETY: as the caller promises; the size is the request's own.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(request), size_of::<T>()) };
+    i32::try_from(result).ok().filter(|result| *result >= 0).ok_or_else(io::Error::last_os_error)
+}

@@ -1,0 +1,74 @@
+use std::path::Path;
+
+use naru_core::cluster::{ClusterSpec, TunnelSpec};
+use toml::Spanned;
+
+use super::{networks, nodes, position, raw};
+use crate::error::{ClusterError, Problem};
+
+/// A [`Problem`] and the byte of the file where it is.
+pub struct Misfit {
+    pub at: usize,
+    pub problem: Problem,
+}
+
+impl Misfit {
+    pub fn new<T>(value: &Spanned<T>, problem: Problem) -> Self {
+        Self { at: value.span().start, problem }
+    }
+}
+
+/// The cluster that `text` describes; `file` only names it in errors.
+///
+/// # Errors
+/// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
+pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, ClusterError> {
+    let invalid = |Misfit { at, problem }| ClusterError::Invalid {
+        place: format!("{}:{}: {}", file.display(), position::line(text, at), position::key(text, at)),
+        problem,
+    };
+    let raw: raw::Cluster = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        invalid(Misfit { at, problem: Problem::Malformed(error.message().to_owned()) })
+    })?;
+    convert(&raw).map_err(invalid)
+}
+
+fn convert(raw: &raw::Cluster) -> Result<ClusterSpec, Misfit> {
+    let ranges = networks::list(&raw.ranges)?;
+    if ranges.is_empty() {
+        return Err(Misfit::new(&raw.ranges, Problem::Empty));
+    }
+    let no_masquerade = raw.no_masquerade.as_ref().map_or(Ok(Vec::new()), networks::list)?;
+    Ok(ClusterSpec {
+        masquerade: raw.masquerade.unwrap_or(true),
+        no_masquerade,
+        routing: raw.routing,
+        encapsulation: raw.encapsulation,
+        tunnel: tunnel(&raw.tunnel)?,
+        nodes: nodes::list(&raw.nodes, &ranges)?,
+        ranges,
+    })
+}
+
+fn usable(port: &Spanned<u16>) -> Result<u16, Misfit> {
+    if *port.get_ref() == 0 { Err(Misfit::new(port, Problem::BadPort)) } else { Ok(*port.get_ref()) }
+}
+
+fn tunnel(raw: &raw::Tunnel) -> Result<TunnelSpec, Misfit> {
+    let mut tunnel = TunnelSpec::default();
+    if let Some(port) = &raw.port {
+        tunnel.port = usable(port)?;
+    }
+    if let Some(ports) = &raw.fallback_ports {
+        tunnel.fallback_ports = ports.iter().map(usable).collect::<Result<_, _>>()?;
+    }
+    tunnel.fallback_ports.retain(|port| *port != tunnel.port);
+    if let Some(vni) = &raw.vni {
+        tunnel.vni = *vni.get_ref();
+        if !(1..1 << 24).contains(&tunnel.vni) {
+            return Err(Misfit::new(vni, Problem::BadVni(tunnel.vni)));
+        }
+    }
+    Ok(tunnel)
+}

@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+use naru_bpf::AttachMode;
+use naru_node::paths::{GivenPaths, Paths};
+
+use crate::report::OutputArgs;
+
+/// Pod networking in the kernel: prepare a node, follow the cluster, look at what a node holds.
+#[derive(Parser, Debug)]
+#[command(name = "naru", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// The node's directories.
+    #[command(flatten)]
+    pub directories: Directories,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The directories of the node a command works on; each has an environment variable and a default.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Directories")]
+pub struct Directories {
+    /// State that dies with the kernel: leases, lock [env: NARU_RUN_DIR] [default: /run/naru].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// State that survives a reboot: identity, undo journal [env: NARU_STATE_DIR] [default: /var/lib/naru].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Pins of maps and programs [env: NARU_BPF_DIR] [default: RUN_DIR/bpf].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub bpf_dir: Option<PathBuf>,
+    /// cluster.toml [env: NARU_CONFIG_DIR] [default: /etc/naru].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// Network configurations of the container runtime [env: NARU_CNI_CONF_DIR] [default: /etc/cni/net.d].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub cni_conf_dir: Option<PathBuf>,
+    /// Plugins of the container runtime [env: NARU_CNI_BIN_DIR] [default: /opt/cni/bin].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub cni_bin_dir: Option<PathBuf>,
+}
+
+impl Directories {
+    /// The directories by flag, environment or default, in this order.
+    pub fn paths(self) -> Paths {
+        Paths::new(GivenPaths {
+            run: self.run_dir,
+            state: self.state_dir,
+            bpf: self.bpf_dir,
+            config: self.config_dir,
+            cni_conf: self.cni_conf_dir,
+            cni_bin: self.cni_bin_dir,
+        })
+    }
+}
+
+/// The command.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Prepare this machine: probes, programs and maps, tunnel device, nftables, sysctls, configuration for the
+    /// runtime. Changes nothing when run again.
+    Init(InitArgs),
+    /// `init`, then follow cluster.toml and repair what others change, until SIGTERM; traffic does not need it.
+    Agent(AgentArgs),
+    /// Show the node's state, counters and faults. Exit status 1 if it is not initialised.
+    Status(OutputArgs),
+    /// Entries of ROUTES with the kernel route of each.
+    Routes(OutputArgs),
+    /// Entries of FLOWS: packets that must take the node's stack, which translates their flow.
+    Flows(OutputArgs),
+    /// Entries of PODS: every pod address of this node.
+    Endpoints(OutputArgs),
+    /// Packets and bytes by hook and outcome, and by pod.
+    Stats(OutputArgs),
+    /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused as things stand;
+    /// 2: an error.
+    Ipam(crate::command::ipam::IpamArgs),
+    /// Undo init exactly.
+    Uninstall(UninstallArgs),
+    /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.
+    #[cfg(feature = "bench")]
+    Bench(naru_bench::BenchArgs),
+    /// A cluster of network namespaces on this machine.
+    #[cfg(feature = "lab")]
+    Lab(naru_lab::LabArgs),
+}
+
+impl Command {
+    /// Returns true if it only prints, so that it may end when nobody reads on. The others have something to take
+    /// down first.
+    pub const fn ends_with_its_reader(&self) -> bool {
+        match self {
+            Self::Agent(_) => false,
+            #[cfg(feature = "bench")]
+            Self::Bench(_) => false,
+            #[cfg(feature = "lab")]
+            Self::Lab(_) => false,
+            _ => true,
+        }
+    }
+}
+
+/// Options of `init`.
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// This node's name in cluster.toml; the hostname by default. Kept for later runs.
+    #[arg(long, env = "NARU_NODE", value_name = "NAME")]
+    pub node: Option<String>,
+    /// Mode in which programs are attached to the tunnel device; kept for later runs.
+    #[arg(long, value_name = "auto|tcx|clsact")]
+    pub attach: Option<AttachMode>,
+    /// Subnet for the pods of a single machine without cluster.toml; may be repeated (one a family).
+    #[arg(long, value_name = "CIDR")]
+    pub subnet: Vec<IpNet>,
+    /// Range of Service addresses, which pods must not use; may be repeated.
+    #[arg(long, value_name = "CIDR")]
+    pub service_range: Vec<IpNet>,
+    /// Take pod ranges although addresses, links or routes of this machine lie in them: what has these addresses is
+    /// then out of this node's reach. Kept for later runs. In a network configuration: `"naru": {"allowOverlap":
+    /// true}`.
+    #[arg(long)]
+    pub allow_overlap: bool,
+    /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more
+    /// for each pair of hosts. Kept for later runs, in force where the map is made.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4_194_304))]
+    pub max_flows: Option<u32>,
+    /// The cluster file, in place of CONFIG_DIR/cluster.toml.
+    #[arg(long, value_name = "FILE")]
+    pub cluster: Option<PathBuf>,
+    /// Leave the runtime's configuration directory alone.
+    #[arg(long)]
+    pub no_conflist: bool,
+}
+
+/// Options of `agent`.
+#[derive(Args, Debug)]
+pub struct AgentArgs {
+    /// As for `init`.
+    #[command(flatten)]
+    pub init: InitArgs,
+    /// Seconds between two passes when nothing happens.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub interval: u64,
+}
+
+/// Options of `uninstall`.
+#[derive(Args, Debug)]
+pub struct UninstallArgs {
+    /// Detach running pods in place of refusing.
+    #[arg(long)]
+    pub force: bool,
+}

@@ -1,0 +1,71 @@
+use std::net::IpAddr;
+
+use naru_abi::{FlowKey, FlowValue};
+use naru_bpf::Flows;
+use naru_node::{paths::Paths, symmetry};
+use serde::Serialize;
+
+use crate::report::{OutputArgs, Table, print_json};
+
+/// One entry of `FLOWS`. `naru flows --json` is a list of these, in the order of the map's keys.
+#[derive(Serialize)]
+struct Flow {
+    /// The sender of the packets that must take the stack.
+    source: IpAddr,
+    /// From which port; 0 for fragments, and for protocols without ports.
+    source_port: u16,
+    /// The receiver.
+    destination: IpAddr,
+    /// To which port.
+    destination_port: u16,
+    /// IP protocol number.
+    protocol: u32,
+    /// Seconds since a packet was seen, either way.
+    idle: u64,
+}
+
+impl Flow {
+    fn new(key: FlowKey, value: FlowValue, now: u64) -> Self {
+        Self {
+            source: key.source.into(),
+            source_port: key.source_port,
+            destination: key.destination.into(),
+            destination_port: key.destination_port,
+            protocol: key.protocol,
+            idle: now.saturating_sub(value.last_seen) / 1_000_000_000,
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let end = |ip: IpAddr, port: u16| {
+            let port = if port == 0 { "*".into() } else { port.to_string() };
+            [ip.to_string(), port]
+        };
+        let [source, source_port] = end(self.source, self.source_port);
+        let [destination, destination_port] = end(self.destination, self.destination_port);
+        let protocol = match self.protocol {
+            1 => "icmp".into(),
+            6 => "tcp".into(),
+            17 => "udp".into(),
+            58 => "icmpv6".into(),
+            132 => "sctp".into(),
+            number => number.to_string(),
+        };
+        vec![protocol, source, source_port, destination, destination_port, self.idle.to_string()]
+    }
+}
+
+/// Prints what must take the node's stack because the other direction does.
+pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
+    let mut entries = Flows::open(&paths.pins())?.entries()?;
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    let now = symmetry::now();
+    let flows: Vec<Flow> = entries.into_iter().map(|(key, value)| Flow::new(key, value, now)).collect();
+    if args.json {
+        return print_json(&flows);
+    }
+    let mut table = Table::new(&["PROTOCOL", "FROM", "PORT", "TO", "PORT", "IDLE"]);
+    flows.iter().for_each(|flow| table.row(flow.row()));
+    print!("{table}");
+    Ok(())
+}

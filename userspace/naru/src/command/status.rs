@@ -1,0 +1,95 @@
+use std::process::ExitCode;
+
+use naru_bpf::Datapath;
+use naru_node::paths::Paths;
+use naru_view::{Programs, Status};
+use serde::Serialize;
+
+use super::stats::hook_table;
+use crate::report::{HookRow, OutputArgs, hooks, print_json};
+
+/// Shape of `naru status --json`: the node's fields, and these beside them.
+#[derive(Serialize)]
+struct Report {
+    /// The node's status, with `findings`.
+    #[serde(flatten)]
+    status: Status,
+    /// The findings in words.
+    warnings: Vec<String>,
+    /// Packets by hook and outcome.
+    hooks: Vec<HookRow>,
+}
+
+/// Prints what this node is. Exit status 1 when it is not initialised.
+pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<ExitCode> {
+    let status = Status::read(paths)?;
+    let hooks = if status.initialised { hooks(&Datapath::open(&paths.pins())?)? } else { Vec::new() };
+    let warnings = status.findings.iter().map(ToString::to_string).collect();
+    let report = Report { status, warnings, hooks };
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(&report);
+    }
+    Ok(if report.status.initialised { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(report: &Report) {
+    let status = &report.status;
+    if let (Some(node), Some(mtu)) = (&status.node, status.pod_mtu) {
+        println!("node       {node} ({})", joined(&status.addresses));
+        println!("blocks     {}", joined(status.blocks.iter().chain(status.subnets.iter().flatten())));
+        println!(
+            "cluster    {}",
+            if status.nodes.is_empty() { "none".into() } else { status.nodes.join(" ") }
+        );
+        println!("pods       {} interfaces, {} addresses, mtu {mtu}", status.interfaces, status.pods);
+        println!("flows      {} of {}", status.flows, status.flows_capacity);
+        match (status.attach, status.tunnel_port) {
+            (Some(attach), Some(port)) => println!("tunnel     udp port {port}, {attach}"),
+            _ => println!("tunnel     none"),
+        }
+        if let (Some(wire), Some(own)) =
+            (status.tunnel_port, status.device_port.filter(|own| Some(*own) != status.tunnel_port))
+        {
+            println!(
+                "tunnel     port {wire} is somebody else's here: the device has {own}, translated on the way"
+            );
+        }
+        if let (Some(routing), Some(encapsulation)) = (status.routing, status.encapsulation) {
+            println!("paths      routing {routing}, encapsulation {encapsulation}");
+        }
+        println!(
+            "uplinks    {}",
+            if status.uplinks.is_empty() { "none".into() } else { status.uplinks.join(" ") }
+        );
+        status.programs.iter().for_each(print_programs);
+        for (name, amount) in &status.nft {
+            println!("nftables   {name}: {} packets, {} bytes", amount.packets, amount.bytes);
+        }
+    }
+    for finding in &status.findings {
+        println!("warning    {finding}\n           {}: {}", finding.code, finding.remedy);
+    }
+    if !report.hooks.is_empty() {
+        print!("\n{}", hook_table(&report.hooks));
+    }
+}
+
+/// Only where others are there too.
+fn print_programs(programs: &Programs) {
+    let Programs { interface, direction, before, after, .. } = programs;
+    if !before.is_empty() {
+        println!("programs   {interface} {direction}: before ours: {}", before.join(", "));
+    }
+    if !after.is_empty() {
+        let names = after.join(", ");
+        println!(
+            "programs   {interface} {direction}: after ours: {names}; sees only what ours pass on to the stack"
+        );
+    }
+}
+
+fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" ")
+}

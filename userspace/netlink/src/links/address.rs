@@ -1,0 +1,140 @@
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{
+        AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage, AddressScope,
+    },
+};
+
+use super::{FAMILIES, LinkError, Links, family_of, host_len, socket::Request};
+
+/// An address of this namespace.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NodeAddress {
+    /// The interface that holds it.
+    pub index: u32,
+    /// The address.
+    pub ip: IpAddr,
+    /// Length of its prefix in its own family's count.
+    pub prefix_len: u8,
+    /// True if duplicate address detection is still running or has failed.
+    pub unsettled: bool,
+    /// True if it is not to be counted on: deprecated, of IPv6 temporary (RFC 8981), of IPv4 secondary to another of
+    /// its prefix.
+    pub is_passing: bool,
+}
+
+impl NodeAddress {
+    /// Returns true if the interface is `lo`, which is the first of every namespace.
+    #[must_use]
+    pub const fn is_on_loopback(&self) -> bool {
+        self.index == 1
+    }
+
+    /// The network that its prefix says.
+    #[must_use]
+    pub fn network(&self) -> Option<IpNet> {
+        IpNet::new(self.ip, self.prefix_len).ok().map(|net| net.trunc())
+    }
+}
+
+impl Links {
+    /// Every address of the namespace, loopback and link-local ones too, by interface: those of one in the kernel's
+    /// order, in which primary ones come first.
+    ///
+    /// # Errors
+    /// The kernel refuses the dump.
+    pub fn addresses(&self) -> Result<Vec<NodeAddress>, LinkError> {
+        self.addresses_by(0)
+    }
+
+    /// The addresses of one interface.
+    ///
+    /// # Errors
+    /// The kernel refuses the dump.
+    pub fn addresses_of(&self, index: u32) -> Result<Vec<NodeAddress>, LinkError> {
+        let mut list = self.addresses_by(index)?;
+        // An older kernel lists those of all.
+        list.retain(|address| address.index == index);
+        Ok(list)
+    }
+
+    /// Of one interface where the kernel can tell them apart; 0 is all.
+    fn addresses_by(&self, index: u32) -> Result<Vec<NodeAddress>, LinkError> {
+        let mut list = Vec::new();
+        for family in FAMILIES {
+            let question = RouteNetlinkMessage::GetAddress(message(index, family, 0));
+            let answers = self.dump(&question, "addresses: list")?;
+            list.extend(answers.iter().filter_map(parsed).filter(|found| family_of(found.ip) == family));
+        }
+        list.sort_by_key(|address: &NodeAddress| (address.ip.is_ipv6(), address.index));
+        Ok(list)
+    }
+}
+
+impl Links {
+    /// Gives the interface an address of link scope, unless it has it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn ensure_link_address(&self, index: u32, device: &str, ip: IpAddr) -> Result<(), LinkError> {
+        let mut message = message(index, family_of(ip), host_len(ip));
+        message.header.scope = AddressScope::Link;
+        message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+        let what = format!("{device}: add address {ip}");
+        // Replacing it would be announced, though nothing changes.
+        let request =
+            Request::new(RouteNetlinkMessage::NewAddress(message), what).with(NLM_F_CREATE | NLM_F_EXCL);
+        match self.ask(request) {
+            Err(error) if !error.is_present() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The request that gives the interface the address, alone in its prefix and usable at once (no duplicate detection).
+pub fn add(index: u32, device: &str, ip: IpAddr) -> Request {
+    let mut message = message(index, family_of(ip), host_len(ip));
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    if ip.is_ipv6() {
+        message.header.flags = AddressHeaderFlags::Nodad | AddressHeaderFlags::Permanent;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Permanent));
+    }
+    Request::new(RouteNetlinkMessage::NewAddress(message), format!("{device}: add address {ip}"))
+        .with(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// A message about addresses of the family, without attributes.
+fn message(index: u32, family: AddressFamily, prefix_len: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    let scope = AddressScope::Universe;
+    message.header = AddressHeader { family, prefix_len, flags: AddressHeaderFlags::empty(), scope, index };
+    message
+}
+
+/// Reads the kernel's message about one address. On a point-to-point interface the own address is `Local`.
+fn parsed(message: &RouteNetlinkMessage) -> Option<NodeAddress> {
+    let RouteNetlinkMessage::NewAddress(AddressMessage { header, attributes, .. }) = message else {
+        return None;
+    };
+    let (mut local, mut address, mut flags) = (None, None, AddressFlags::empty());
+    for attribute in attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => address = Some(*ip),
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    Some(NodeAddress {
+        index: header.index,
+        ip: local.or(address)?,
+        prefix_len: header.prefix_len,
+        unsettled: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+        // One bit says secondary of IPv4 and temporary of IPv6.
+        is_passing: flags.intersects(AddressFlags::Secondary | AddressFlags::Deprecated),
+    })
+}

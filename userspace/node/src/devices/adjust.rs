@@ -1,0 +1,60 @@
+use naru_bpf::Pins;
+use naru_netlink::links::{Link, Links};
+use naru_store::NodeStore;
+
+use super::{Tunnel, config, facts, forwarding, overlay, uplinks};
+use crate::{
+    host::sysctl,
+    machine::{self, MachineError, NodeFacts, Settings, Survey},
+    paths::Paths,
+};
+
+/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device's MTU, the programs'
+/// configuration and where they are attached. `overlay` is the tunnel device.
+pub fn readjust(
+    paths: &Paths,
+    links: &Links,
+    settings: &Settings,
+    survey: &Survey,
+    overlay: Option<&Link>,
+) -> Result<(), MachineError> {
+    let pins = paths.pins();
+    // Repeating the whole of it would be announced, and wake the agent again.
+    if let Some(tunnel) = Tunnel::of(links, settings, survey)?
+        && tunnel.fault(links)?.is_some()
+    {
+        overlay::ensure(links, &pins, settings, survey)?;
+    }
+    let is_deaf = settings.families().v6 && sysctl::is_deaf_to_routers()?;
+    if is_deaf || forwarding::is_off(links, settings, overlay.map(|link| link.index))? {
+        forwarding::ensure(links, settings, &mut NodeStore::open(&paths.node_store())?)?;
+    }
+    config::ensure(links, &pins, settings, survey, overlay.map_or(0, |link| link.index))?;
+    adapt(paths, &pins, settings, survey)?;
+    publish(paths, links, settings, survey)
+}
+
+pub(crate) fn adapt(
+    paths: &Paths,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<(), MachineError> {
+    if !uplinks::strict(settings, survey)?.is_empty() {
+        uplinks::loosen(settings, survey, &mut NodeStore::open(&paths.node_store())?)?;
+    }
+    uplinks::ensure(pins, settings, survey, NodeFacts::load(paths)?.as_ref())
+}
+
+pub(crate) fn publish(
+    paths: &Paths,
+    links: &Links,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<(), MachineError> {
+    let facts = facts(links, settings, survey)?;
+    if NodeFacts::load(paths)?.as_ref() != Some(&facts) {
+        machine::write_json(&paths.node_facts(), &facts)?;
+    }
+    Ok(())
+}

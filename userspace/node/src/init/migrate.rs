@@ -1,0 +1,35 @@
+//! The older version's datapath becomes this one's, with pods running.
+
+use naru_bpf::{Migration, Pins};
+use naru_netlink::links::Links;
+use naru_store::failpoint::reach;
+
+use crate::{
+    devices,
+    machine::{MachineError, Settings, Survey},
+    sync,
+};
+
+/// Goes from the pins of an older version of the ABI to `pins`, which are installed; nothing where there is no older
+/// one. What is still to be done is the plan's: it gives `ROUTES` its values, and so lets packets for other nodes
+/// pass again.
+pub(super) fn run(
+    links: &Links,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<(), MachineError> {
+    let Some(migration) = Migration::due(pins)? else { return Ok(()) };
+    if migration.is_unsettled() {
+        reach("migrate-copy");
+        migration.copy()?;
+        sync::hold(pins, settings, survey)?;
+        devices::configure(links, pins, settings, survey)?;
+        reach("migrate-swap");
+        migration.swap()?;
+        reach("migrate-settle");
+        migration.settle()?;
+    }
+    reach("migrate-discard");
+    Ok(migration.discard()?)
+}

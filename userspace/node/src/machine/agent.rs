@@ -1,0 +1,91 @@
+use std::{
+    fs::{File, Metadata, OpenOptions},
+    io::{ErrorKind, Read, Write},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use super::MachineError;
+use crate::paths::Paths;
+
+/// Number of attempts at a lock that is taken, and the pause after each: a process that only checks if an agent runs
+/// holds it for a moment.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The place of the node's agent, held until it is dropped: there is one agent a node, and no uninstall beside it.
+#[derive(Debug)]
+pub struct AgentPlace {
+    file: File,
+}
+
+impl AgentPlace {
+    /// Takes the place. The run directory must be there.
+    ///
+    /// # Errors
+    /// [`MachineError::AgentRuns`] while another process has it.
+    pub fn take(paths: &Paths) -> Result<Self, MachineError> {
+        let path = paths.agent_lock();
+        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+        Self::lock(&path, open.map_err(MachineError::file(&path, "open"))?)
+    }
+
+    /// Takes the place where an agent has run before, and makes nothing where none has.
+    ///
+    /// # Errors
+    /// As [`AgentPlace::take`].
+    pub fn take_existing(paths: &Paths) -> Result<Option<Self>, MachineError> {
+        let path = paths.agent_lock();
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => Self::lock(&path, file).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(MachineError::file(&path, "open")(error)),
+        }
+    }
+
+    /// Fails while another process has the place; takes nothing.
+    ///
+    /// # Errors
+    /// As [`AgentPlace::take`].
+    pub(crate) fn refuse_other(paths: &Paths) -> Result<(), MachineError> {
+        let path = paths.agent_lock();
+        let Ok(mut file) = File::open(&path) else { return Ok(()) };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(runs(&path, &mut file)),
+        }
+    }
+
+    /// Returns true if the place is held on the file that is there now: the run directory may have been wiped.
+    #[must_use]
+    pub fn is_held(&self, paths: &Paths) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let held = self.file.metadata().ok().map(identity);
+        let there = std::fs::metadata(paths.agent_lock()).ok().map(identity);
+        held.is_some() && held == there
+    }
+
+    fn lock(path: &Path, mut file: File) -> Result<Self, MachineError> {
+        let mut tries = 1..TRIES;
+        while file.try_lock().is_err() {
+            if tries.next().is_none() {
+                return Err(runs(path, &mut file));
+            }
+            thread::sleep(PAUSE);
+        }
+        file.set_len(0).map_err(MachineError::file(path, "write"))?;
+        writeln!(file, "{}", std::process::id()).map_err(MachineError::file(path, "write"))?;
+        Ok(Self { file })
+    }
+}
+
+/// The refusal that names the process which has the place.
+fn runs(path: &Path, file: &mut File) -> MachineError {
+    let mut holder = String::new();
+    match file.read_to_string(&mut holder) {
+        Ok(_) => MachineError::AgentRuns { pid: holder.trim().to_owned() },
+        Err(error) => MachineError::file(path, "read")(error),
+    }
+}

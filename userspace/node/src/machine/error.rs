@@ -1,0 +1,185 @@
+use std::{net::IpAddr, path::PathBuf};
+
+use naru_core::overlap::Clash;
+use naru_netlink::links::LinkError;
+use naru_store::StoreError;
+
+use crate::host::HostError;
+
+/// The reasons for which this machine could not be made a node, or the node not be as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// Neither a cluster nor a subnet is known.
+    #[error(
+        "this node is not initialised: no cluster was accepted yet and the configuration names no subnet: \
+         run naru init here with a cluster file (or --subnet), or name a subnet in the configuration's ipam"
+    )]
+    NotConfigured,
+    /// Init has not run since the machine was started.
+    #[error("this node is not initialised in this boot: run naru init")]
+    NotReady,
+    /// The cluster names other nodes only.
+    #[error("the cluster has no node {node}; it has {known}: set --node or NARU_NODE")]
+    UnknownNode {
+        /// The name looked for.
+        node: String,
+        /// The names there are.
+        known: String,
+    },
+    /// Pod ranges that somebody else uses; nothing was changed.
+    #[error("{}", joined(.0))]
+    Overlap(Vec<Clash>),
+    /// The kernel or the machine lacks something; nothing was changed.
+    #[error("this machine lacks {}", .0.join(", "))]
+    MissingFeatures(Vec<String>),
+    /// The cluster says that this machine has an address, but no interface of it has.
+    #[error("node {node}: none of its addresses is on this machine (first: {first})")]
+    NotThisMachine {
+        /// The node.
+        node: String,
+        /// Its first address.
+        first: IpAddr,
+    },
+    /// A pool that cannot be, or not as asked; nothing was changed.
+    #[error("pool {pool}: {why}")]
+    Pool {
+        /// The pool.
+        pool: String,
+        /// The reason.
+        why: String,
+    },
+    /// A network configuration asks for addresses of another network; nothing was changed.
+    #[error("network {network}: {why}")]
+    Network {
+        /// The network.
+        network: String,
+        /// The reason.
+        why: String,
+    },
+    /// The network namespace that the process is in cannot be told.
+    #[error("{0}")]
+    Namespace(String),
+    /// The node's files belong to another network namespace, which lives: two nodes need directories each.
+    #[error(
+        "{}: belongs to a node in another network namespace, which still exists: name other directories (--run-dir and \
+         the others), or end that one first",
+        run.display()
+    )]
+    OtherNamespace {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// An object that init makes is not as it should be, and making it again did not help.
+    #[error("this node is not ready: {0}")]
+    NotAsMade(String),
+    /// Nobody made a pool of that name.
+    #[error("there is no pool {pool} on this node; there is {}", none_or(known))]
+    NoPool {
+        /// The name.
+        pool: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
+    /// Pods are attached.
+    #[error("{count} pods are attached, {first} among them: remove them first, or use --force")]
+    PodsAttached {
+        /// The number.
+        count: usize,
+        /// The first one.
+        first: String,
+    },
+    /// The node's agent runs: it would undo what is undone.
+    #[error("the agent of this node runs, process {pid}: stop it first")]
+    AgentRuns {
+        /// Its process id.
+        pid: String,
+    },
+    /// A newer naru left something here; nothing was changed.
+    #[error(
+        "{}: {what} {found} is a newer naru's, and this one knows {known}: \
+         use the newer one, or its naru uninstall first",
+        path.display()
+    )]
+    Newer {
+        /// The path that it left behind.
+        path: PathBuf,
+        /// `ABI` or `format`.
+        what: &'static str,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A file of ours could not be read or written.
+    #[error("{}: {action}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The action that was tried.
+        action: &'static str,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A file of ours does not say what it should.
+    #[error("{}: {source}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The error in it.
+        source: serde_json::Error,
+    },
+    /// Several changes were refused; the others are made.
+    #[error("{}", .0.join("; "))]
+    Refused(Vec<String>),
+    /// Links, routes, rules.
+    #[error(transparent)]
+    Links(#[from] LinkError),
+    /// Maps and programs.
+    #[error(transparent)]
+    Datapath(#[from] naru_bpf::Error),
+    /// Sysctls, mounts, firewalls, files.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The stores.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The pods that live in the kernel could not be taken over.
+    #[error("pods: {0}")]
+    Pods(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl MachineError {
+    /// Returns true if trying again later may help without a change of this node's configuration (CNI error 11).
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        !matches!(
+            self,
+            Self::Overlap(_)
+                | Self::MissingFeatures(_)
+                | Self::UnknownNode { .. }
+                | Self::Content { .. }
+                | Self::Pool { .. }
+                | Self::Network { .. }
+                | Self::OtherNamespace { .. }
+                | Self::NoPool { .. }
+        )
+    }
+
+    /// For `map_err` of a file access.
+    pub(crate) fn file(
+        path: impl Into<PathBuf>,
+        action: &'static str,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, action, source }
+    }
+}
+
+fn none_or(known: &[String]) -> String {
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+}
+
+fn joined(clashes: &[Clash]) -> String {
+    let lines: Vec<String> = clashes.iter().map(ToString::to_string).collect();
+    lines.join("; ")
+}

@@ -1,0 +1,45 @@
+use std::{
+    fs::{File, OpenOptions},
+    io::ErrorKind,
+    path::Path,
+};
+
+use serde::Serialize;
+
+use super::{MachineError, versions};
+use crate::{host, paths::Paths};
+
+/// Holds the node's init lock until it is dropped; waits for whoever holds it now. Nobody has it on a machine that a
+/// newer naru has taken over, be that while this one waited.
+pub(crate) fn lock(paths: &Paths) -> Result<File, MachineError> {
+    let path = paths.init_lock();
+    let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = open.map_err(MachineError::file(&path, "open"))?;
+    file.lock().map_err(MachineError::file(&path, "lock"))?;
+    versions::refuse_newer(paths)?;
+    Ok(file)
+}
+
+/// Writes `value` and the version of its keys atomically; `false` when the file was already so.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<bool, MachineError> {
+    let content = serde_json::to_vec_pretty(&Versioned { format: versions::FORMAT, value });
+    let mut content = content.map_err(|source| MachineError::Content { path: path.to_owned(), source })?;
+    content.push(b'\n');
+    Ok(host::install_file(path, &content, 0o644)?)
+}
+
+/// Removes a file; one that is gone is passed over.
+pub(crate) fn remove(path: &Path) -> Result<(), MachineError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(MachineError::file(path, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A value as its file has it.
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    format: u32,
+    #[serde(flatten)]
+    value: &'a T,
+}

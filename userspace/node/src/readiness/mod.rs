@@ -1,0 +1,134 @@
+//! True if the node is still as init left it. A marker says that init ran; what it made or relies on anybody may
+//! undo.
+//!
+//! Each check is a look that costs microseconds: a question to the kernel whose answer is compared with what was noted
+//! when the node was made or brought up to date ([`Record`]). The repair of all of them is init. ADD, STATUS and CHECK
+//! ask for the first fault, `naru status` for every one, and the agent for those that the kernel does not announce.
+
+mod digest;
+mod firewall;
+mod forwarding;
+mod record;
+
+use naru_bpf::{ConfigMap, Side, attachment};
+use naru_netlink::links::Links;
+
+use crate::{
+    machine::{DEVICE, MARKS, MachineError, NodeFacts},
+    paths::Paths,
+};
+
+pub(crate) use digest::mirrored;
+pub(crate) use forwarding::{name, off as not_forwarding, strict};
+pub(crate) use record::Record;
+
+/// The objects that the checks look at.
+struct Scene<'a> {
+    paths: &'a Paths,
+    facts: &'a NodeFacts,
+    record: Record,
+    links: Links,
+}
+
+/// The result of a check: a description of what is not as it should be.
+type Found = Result<Option<String>, MachineError>;
+
+/// One thing that init makes or relies on.
+struct Check {
+    look: fn(&Scene<'_>) -> Found,
+    /// True if the agent hears of its changes, or sees them by a look of its own.
+    announced: bool,
+}
+
+/// All of them, the cheapest first.
+const CHECKS: [Check; 6] = [
+    Check { look: configuration, announced: false },
+    Check { look: forwarding::look, announced: true },
+    Check { look: firewall::look, announced: true },
+    Check { look: routes_and_rules, announced: true },
+    Check { look: tunnel, announced: false },
+    // The agent's own look knows more of them: strays, and pods'.
+    Check { look: programs, announced: true },
+];
+
+/// The first thing that is not as init left it; `None` on a node that is ready. `facts` are those of
+/// [`crate::machine::current`], which looks at the boot, the namespace, the pins and the store.
+///
+/// # Errors
+/// The machine cannot be looked at.
+pub fn fault(paths: &Paths, facts: &NodeFacts) -> Result<Option<String>, MachineError> {
+    first(paths, facts, |_| true)
+}
+
+/// [`fault`] among those that the kernel announces to nobody.
+///
+/// # Errors
+/// As [`fault`].
+pub fn unannounced_fault(paths: &Paths, facts: &NodeFacts) -> Result<Option<String>, MachineError> {
+    first(paths, facts, |check| !check.announced)
+}
+
+/// Everything that is not as init left it.
+///
+/// # Errors
+/// As [`fault`].
+pub fn faults(paths: &Paths, facts: &NodeFacts) -> Result<Vec<String>, MachineError> {
+    let scene = match open(paths, facts)? {
+        Ok(scene) => scene,
+        Err(unknown) => return Ok(vec![unknown]),
+    };
+    let found: Vec<Option<String>> =
+        CHECKS.iter().map(|check| (check.look)(&scene)).collect::<Result<_, _>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn first(paths: &Paths, facts: &NodeFacts, concerns: impl Fn(&Check) -> bool) -> Found {
+    let scene = match open(paths, facts)? {
+        Ok(scene) => scene,
+        Err(unknown) => return Ok(Some(unknown)),
+    };
+    for check in CHECKS.iter().filter(|check| concerns(check)) {
+        if let Some(fault) = (check.look)(&scene)? {
+            return Ok(Some(fault));
+        }
+    }
+    Ok(None)
+}
+
+/// The scene, or why nothing can be compared.
+fn open<'a>(paths: &'a Paths, facts: &'a NodeFacts) -> Result<Result<Scene<'a>, String>, MachineError> {
+    let Some(record) = Record::load(paths)? else {
+        return Ok(Err(format!("{}: not there, or of another version", paths.record().display())));
+    };
+    Ok(Ok(Scene { paths, facts, record, links: Links::open(MARKS)? }))
+}
+
+fn configuration(scene: &Scene<'_>) -> Found {
+    let config = ConfigMap::open(&scene.paths.pins())?.get()?;
+    let is_as_made = digest::text(&format!("{config:?}")) == scene.record.config;
+    Ok((!is_as_made).then(|| "map CONFIG: not as init wrote it".to_owned()))
+}
+
+fn routes_and_rules(scene: &Scene<'_>) -> Found {
+    let (routes, rules) = (scene.links.routes()?, scene.links.rules()?);
+    if scene.record.foreign_rules != crate::machine::first_foreign(&rules) {
+        return Ok(Some("rules: others have changed theirs, and ours must come before them".to_owned()));
+    }
+    let is_as_made = mirrored(&routes, &rules.own) == scene.record.mirrored;
+    Ok((!is_as_made).then(|| "routes and rules of naru: not as init left them".to_owned()))
+}
+
+fn tunnel(scene: &Scene<'_>) -> Found {
+    scene.record.tunnel.as_ref().map_or(Ok(None), |tunnel| tunnel.fault(&scene.links))
+}
+
+fn programs(scene: &Scene<'_>) -> Found {
+    let pins = scene.paths.pins();
+    let side = Side::of_uplink(scene.facts.sends_around);
+    let overlay = scene.record.tunnel.iter().map(|_| (Side::Overlay, DEVICE));
+    let all = overlay.chain(scene.facts.uplinks.iter().map(|name| (side, name.as_str())));
+    let is_bare = |(side, name): &(Side, &str)| {
+        !attachment(&pins, *side, name).is_ok_and(|attachment| attachment.is_complete())
+    };
+    Ok({ all }.find(is_bare).map(|(_, name)| format!("{name}: programs are not attached")))
+}

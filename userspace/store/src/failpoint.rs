@@ -1,0 +1,32 @@
+//! Places at which tests make a process fail or die; compiled to nothing without the feature `failpoints`.
+
+/// A test's request at a step, by `NARU_FAILPOINT=<what>:<step>`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whim {
+    /// Nothing.
+    Go,
+    /// `fail`: the step counts as failed after it was done.
+    Fail,
+}
+
+/// The step is about to begin: `kill:<step>` ends the process here, as SIGKILL would.
+#[cfg(feature = "failpoints")]
+pub fn reach(step: &str) -> Whim {
+    let wanted = std::env::var("NARU_FAILPOINT").unwrap_or_default();
+    match wanted.split_once(':') {
+        Some(("kill", name)) if name == step => {
+            // SAFETY: no memory is involved; the process ends.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            Whim::Go
+        }
+        Some(("fail", name)) if name == step => Whim::Fail,
+        _ => Whim::Go,
+    }
+}
+
+/// Without the feature no step ever fails on request.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub const fn reach(_step: &str) -> Whim {
+    Whim::Go
+}

@@ -1,0 +1,134 @@
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// The kinds of faults. The words are stable: programs rely on them, and a word never gets another meaning.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Code {
+    /// `not-initialised`: init was not done in this boot, or what it made is gone.
+    NotInitialised,
+    /// `range-overlap`: a range of pods is used by somebody else too.
+    RangeOverlap,
+    /// `pin-missing`: a pinned map or program is gone.
+    PinMissing,
+    /// `node-address-missing`: the machine does not have an address that the cluster says is this node's.
+    NodeAddressMissing,
+    /// `node-unreachable`: there is no route to another node.
+    NodeUnreachable,
+    /// `not-as-made`: something that init made is not as it left it.
+    NotAsMade,
+    /// `state-differs`: a map entry, route or rule is not as it should be.
+    StateDiffers,
+    /// `pod-elsewhere`: the node's own packets to a pod leave by another interface than the pod's.
+    PodElsewhere,
+    /// `rules-unreadable`: rules of others are in use that nothing on this machine can read.
+    RulesUnreadable,
+    /// `programs-missing`: an interface does not have the programs that it should have.
+    ProgramsMissing,
+    /// `programs-doubled`: an interface has more programs of ours than it should have.
+    ProgramsDoubled,
+    /// `firewall-missing`: the nftables table is gone.
+    FirewallMissing,
+    /// `conflist-missing`: the container runtime does not find our network configuration.
+    ConflistMissing,
+    /// `plugin-missing`: the container runtime does not find our plugin.
+    PluginMissing,
+    /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
+    IdentityLost,
+}
+
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::NotInitialised,
+        Self::RangeOverlap,
+        Self::PinMissing,
+        Self::NodeAddressMissing,
+        Self::NodeUnreachable,
+        Self::NotAsMade,
+        Self::StateDiffers,
+        Self::PodElsewhere,
+        Self::RulesUnreadable,
+        Self::ProgramsMissing,
+        Self::ProgramsDoubled,
+        Self::FirewallMissing,
+        Self::ConflistMissing,
+        Self::PluginMissing,
+        Self::IdentityLost,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotInitialised => "not-initialised",
+            Self::RangeOverlap => "range-overlap",
+            Self::PinMissing => "pin-missing",
+            Self::NodeAddressMissing => "node-address-missing",
+            Self::NodeUnreachable => "node-unreachable",
+            Self::NotAsMade => "not-as-made",
+            Self::StateDiffers => "state-differs",
+            Self::PodElsewhere => "pod-elsewhere",
+            Self::RulesUnreadable => "rules-unreadable",
+            Self::ProgramsMissing => "programs-missing",
+            Self::ProgramsDoubled => "programs-doubled",
+            Self::FirewallMissing => "firewall-missing",
+            Self::ConflistMissing => "conflist-missing",
+            Self::PluginMissing => "plugin-missing",
+            Self::IdentityLost => "identity-lost",
+        }
+    }
+
+    /// The remedy.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::NotInitialised | Self::PinMissing | Self::FirewallMissing => "run naru init",
+            Self::RangeOverlap => "give the pods or the other side another range",
+            Self::NodeAddressMissing => {
+                "correct the node's addresses in the cluster, or give the machine the address"
+            }
+            Self::NodeUnreachable => "add a route to the node, or remove the node from the cluster",
+            Self::NotAsMade | Self::StateDiffers | Self::ProgramsMissing => {
+                "run naru init, or start naru agent, which keeps it so"
+            }
+            Self::PodElsewhere => "see ip rule and ip route get, and take away or move what comes first",
+            Self::RulesUnreadable => "install the tool, or remove the rules",
+            Self::ProgramsDoubled => "start naru agent, which takes off those that are too many",
+            Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",
+            Self::PluginMissing => "install naru-cni there",
+            Self::IdentityLost => "remove the file when that is seen to",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.label())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_a_word_of_its_own_in_lower_case_with_dashes_and_has_a_remedy() {
+        let words: BTreeSet<&str> = Code::ALL.iter().map(|code| code.label()).collect();
+        assert_eq!(words.len(), Code::ALL.len());
+        let is_word = |word: &&str| {
+            word.split('-').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase()))
+        };
+        assert_eq!(words.iter().find(|word| !is_word(word)), None);
+        assert!(Code::ALL.iter().all(|code| !code.remedy().is_empty()));
+    }
+}

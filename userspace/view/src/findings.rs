@@ -1,0 +1,157 @@
+use std::{net::IpAddr, path::PathBuf};
+
+use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
+use naru_netlink::links::Links;
+use naru_node::{
+    host::{firewall, forward},
+    machine::{self, MARKS, MachineError, NodeFacts, Settings, Survey, overlaps},
+    paths::Paths,
+    readiness, sync,
+};
+use naru_store::NodeStore;
+
+use crate::{Code, Finding};
+
+/// Pods whose routes are asked for.
+const LOOKED_UP: usize = 256;
+
+/// Everything on an initialised node that is not as it should be; empty on a healthy one.
+///
+/// # Errors
+/// The machine cannot be looked at.
+pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, MachineError> {
+    let links = Links::open(MARKS)?;
+    let survey = Survey::take(&links, settings)?;
+    let pins = paths.pins();
+    let clashes = overlaps(&links, settings, |_| true)?;
+    let mut findings: Vec<Finding> = clashes
+        .iter()
+        .map(|clash| Finding::new(Code::RangeOverlap, clash.range.to_string(), clash.to_string()))
+        .collect();
+    findings.extend(
+        pins.first_missing()
+            .map(|pin| Finding::new(Code::PinMissing, pin.display().to_string(), "not pinned")),
+    );
+    findings.extend(own_addresses(settings, &survey));
+    findings.extend(unreachable_nodes(settings, &survey));
+    if let Some(facts) = machine::current(paths)? {
+        let faults = readiness::faults(paths, &facts)?;
+        findings.extend(faults.iter().map(|text| told(Code::NotAsMade, text)));
+    }
+    let differences = sync::differences(&links, &pins, settings, &survey)?;
+    findings.extend(differences.iter().map(|text| told(Code::StateDiffers, text)));
+    findings.extend(elsewhere(&links, &pins)?);
+    findings.extend(uplinks(paths)?);
+    findings.extend(pods(&links, &pins)?);
+    findings.extend(runtime(paths, settings));
+    findings.extend(legacy_rules()?);
+    findings.extend(lost_identities(paths));
+    if firewall::counters()?.is_none() {
+        let evidence = "the table inet naru is gone: nothing is masqueraded";
+        findings.push(Finding::new(Code::FirewallMissing, "nftables", evidence));
+    }
+    Ok(findings)
+}
+
+/// Damaged stores of the node's identity and journal that were replaced by new ones, until somebody removes them.
+#[must_use]
+pub fn lost_identities(paths: &Paths) -> Vec<Finding> {
+    let finding = |copy: PathBuf| {
+        let evidence = "was damaged and replaced: the node has a new uid, and uninstall cannot restore \
+                        what the machine was before the first init";
+        Finding::new(Code::IdentityLost, copy.display().to_string(), evidence)
+    };
+    NodeStore::damaged_copies(&paths.node_store()).into_iter().map(finding).collect()
+}
+
+/// Addresses that the cluster says are this node's, but the machine does not have.
+fn own_addresses(settings: &Settings, survey: &Survey) -> Vec<Finding> {
+    let own = settings.cluster.node(&settings.node);
+    let addresses = own.iter().flat_map(|own| &own.addresses);
+    let missing = addresses.filter(|address| !survey.addresses.contains(address));
+    let finding = |address: &IpAddr| {
+        Finding::new(Code::NodeAddressMissing, address.to_string(), "not an address of this machine")
+    };
+    missing.map(finding).collect()
+}
+
+fn unreachable_nodes(settings: &Settings, survey: &Survey) -> Vec<Finding> {
+    let remotes = settings.cluster.remotes(&settings.node);
+    let lost = remotes.filter(|node| node.underlay().is_some_and(|end| !survey.paths.contains_key(&end)));
+    lost.map(|node| {
+        Finding::new(Code::NodeUnreachable, format!("node {}", node.name), "no route to its first address")
+    })
+    .collect()
+}
+
+/// Pods that the node's own packets do not reach, because a rule before ours, or a route that is none of ours, leads
+/// elsewhere; of many pods the first ones.
+fn elsewhere(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
+    let mut findings = Vec::new();
+    for (address, value) in Pods::open(pins)?.entries()?.into_iter().take(LOOKED_UP) {
+        let address = IpAddr::from(address);
+        // Without any route to it the pod is on its way, or its route is missed elsewhere.
+        let Ok(path) = links.path_to(address) else { continue };
+        if path.index != value.ifindex {
+            let evidence = format!("the node's packets to it leave by {}, not by its interface", path.device);
+            findings.push(Finding::new(Code::PodElsewhere, format!("pod {address}"), evidence));
+        }
+    }
+    Ok(findings)
+}
+
+/// Uplinks with more than one of our programs in a direction.
+fn uplinks(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
+    let mut findings = Vec::new();
+    let Some(facts) = NodeFacts::load(paths)? else { return Ok(findings) };
+    for name in facts.uplinks {
+        for chain in chains(&name).into_iter().flatten().filter(|chain| chain.ours() > 1) {
+            let evidence = format!("{} programs of ours at {}", chain.ours(), chain.direction);
+            findings.push(Finding::new(Code::ProgramsDoubled, name.clone(), evidence));
+        }
+    }
+    Ok(findings)
+}
+
+/// Pods' interfaces without our filters, or with more of ours.
+fn pods(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
+    let wrong = |name: &str| {
+        if !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete()) {
+            return Some(bare(name));
+        }
+        let evidence = "more programs of ours than should be";
+        has_strays(name).is_ok_and(|has| has).then(|| Finding::new(Code::ProgramsDoubled, name, evidence))
+    };
+    let veths = links.host_veths()?;
+    Ok(veths.iter().filter_map(|veth| wrong(&veth.name)).collect())
+}
+
+fn bare(interface: &str) -> Finding {
+    Finding::new(Code::ProgramsMissing, interface, "programs are not attached")
+}
+
+/// Rules of others that nothing on this machine can read.
+fn legacy_rules() -> Result<Vec<Finding>, MachineError> {
+    let evidence = "not installed, but its tables are in use: whether they drop pods' packets is not known";
+    Ok(forward::unreadable()?
+        .into_iter()
+        .map(|tool| Finding::new(Code::RulesUnreadable, tool, evidence))
+        .collect())
+}
+
+/// A text `subject: evidence` of the node's own look.
+fn told(code: Code, text: &str) -> Finding {
+    let (subject, evidence) = text.split_once(": ").unwrap_or(("this node", text));
+    Finding::new(code, subject, evidence)
+}
+
+/// Files that the container runtime will not find.
+fn runtime(paths: &Paths, settings: &Settings) -> Vec<Finding> {
+    if !settings.conflist || !paths.cni_conf.is_dir() {
+        return Vec::new();
+    }
+    let wanted =
+        [(Code::ConflistMissing, paths.conflist()), (Code::PluginMissing, paths.cni_bin.join("naru-cni"))];
+    let missing = wanted.into_iter().filter(|(_, file)| !file.exists());
+    missing.map(|(code, file)| Finding::new(code, file.display().to_string(), "not there")).collect()
+}
