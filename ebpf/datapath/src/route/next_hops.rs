@@ -203,7 +203,7 @@ fn ports(skb: *mut __sk_buff, ip: &Ip) -> [u16; 2] {
 pub fn again<T>(it: &T) -> &T {
     let mut pointer = core::ptr::from_ref(it);
     // SAFETY: no instruction at all; the compiler only takes the register for another value than before.
-    unsafe { asm!("# {0}", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe { asm!("# {0}", inout(reg) pointer, options(pure, readonly, nostack, preserves_flags)) };
     // SAFETY: the same pointer.
     unsafe { &*pointer }
 }

@@ -65,6 +65,8 @@ pub struct RuleList {
     pub own: BTreeSet<Rule>,
     /// Those of others, those of the kernel left out.
     pub foreign: Vec<ForeignRule>,
+    /// True if any rule asks for the ports of a packet.
+    pub asks_for_ports: bool,
 }
 
 impl Links {
@@ -77,6 +79,7 @@ impl Links {
         for family in FAMILIES {
             for answer in &self.listed_rules(family)? {
                 let RouteNetlinkMessage::NewRule(rule) = answer else { continue };
+                list.asks_for_ports |= rule.attributes.iter().any(is_about_ports);
                 let is_ours =
                     rule.attributes.iter().any(|one| *one == RuleAttribute::Protocol(self.protocol()));
                 if is_ours {
@@ -200,6 +203,10 @@ fn parsed(message: &RuleMessage) -> Option<Rule> {
         _ => return None,
     };
     Some(Rule { selector, table, preference, suppress })
+}
+
+fn is_about_ports(attribute: &RuleAttribute) -> bool {
+    matches!(attribute, RuleAttribute::SourcePortRange(_) | RuleAttribute::DestinationPortRange(_))
 }
 
 /// A rule of others, if packets meet it before the main table's and it may lead them elsewhere. That of VRF devices
