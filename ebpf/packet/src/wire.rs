@@ -52,7 +52,9 @@ pub mod protocol {
 pub unsafe trait Wire: Copy + 'static {}
 
 macro_rules! wire {
-    ($(#[$doc:meta])* $name:ident, align $align:literal, $size:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty,)+ }) => {
+    ($(#[$doc:meta])* $name:ident, align $align:literal, $size:literal {
+        $($(#[$fdoc:meta])* $field:ident: $type:ty,)+
+    }) => {
         $(#[$doc])*
         #[repr(C, align($align))]
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -163,7 +163,10 @@ fn messages_cut_anywhere_are_malformed_and_never_answered() {
 
 proptest! {
     #[test]
-    fn every_answer_has_a_right_checksum(source in prop::array::uniform16(any::<u8>()), mac in prop::array::uniform6(any::<u8>())) {
+    fn every_answer_has_a_right_checksum(
+        source in prop::array::uniform16(any::<u8>()),
+        mac in prop::array::uniform6(any::<u8>()),
+    ) {
         prop_assume!(naru_abi::Addr::v6(source).as_v4().is_none());
         let mut frame = solicitation();
         frame[22..38].copy_from_slice(&source);

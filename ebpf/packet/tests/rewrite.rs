@@ -103,7 +103,10 @@ fn segments_are_measured_by_their_headers_and_payload() {
 
 proptest! {
     #[test]
-    fn the_checksum_after_a_decrement_is_that_of_the_new_header(header in prop::array::uniform20(any::<u8>()), ttl in 1..=255u8) {
+    fn the_checksum_after_a_decrement_is_that_of_the_new_header(
+        header in prop::array::uniform20(any::<u8>()),
+        ttl in 1..=255u8,
+    ) {
         let mut frame = ipv4(protocol::UDP, &[], &udp(53));
         frame[14 + 4..34].copy_from_slice(&header[4..]);
         frame[22] = ttl;

@@ -99,7 +99,11 @@ fn of_the_class_only_the_congestion_bits_go_outside_and_a_mark_is_not_repeated()
 
 proptest! {
     #[test]
-    fn every_outer_ipv4_header_has_a_right_checksum(id in any::<u16>(), source in any::<[u8; 4]>(), length in 0usize..2000) {
+    fn every_outer_ipv4_header_has_a_right_checksum(
+        id in any::<u16>(),
+        source in any::<[u8; 4]>(),
+        length in 0usize..2000,
+    ) {
         let mut whole = vec![0; ETHERNET + tunnel_overhead(Family::V4) + length];
         let ends = [Addr::v4(source), addr("192.0.2.2")];
         let outer = Outer { id, ..outer(&ends) };
