@@ -27,8 +27,9 @@ impl Addr {
     /// An IPv4 address in its mapped form.
     #[inline(always)]
     #[must_use]
-    pub const fn v4([a, b, c, d]: [u8; 4]) -> Self {
-        Self { octets: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] }
+    pub const fn v4(octets: [u8; 4]) -> Self {
+        // By words: of bytes the BPF compiler makes a store each.
+        Self::from_words([0, 0, MAPPED, u32::from_ne_bytes(octets)])
     }
 
     /// An IPv6 address.
@@ -56,9 +57,17 @@ impl Addr {
         unsafe { core::mem::transmute(self.octets) }
     }
 
+    /// Whether it is a mapped IPv4 address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_v4(&self) -> bool {
+        matches!(self.as_words(), [0, 0, MAPPED, _])
+    }
+
     /// [`Addr::words`] without a copy.
     #[inline(always)]
-    const fn in_words(&self) -> &[u32; 4] {
+    #[must_use]
+    pub const fn as_words(&self) -> &[u32; 4] {
         // SAFETY: sixteen bytes either way, aligned for words, of which every pattern is a value.
         unsafe { &*core::ptr::from_ref(self).cast() }
     }
@@ -83,7 +92,7 @@ impl PartialEq for Addr {
     /// By words: of sixteen bytes behind a pointer the BPF compiler makes sixteen loads.
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
-        let (one, other) = (self.in_words(), other.in_words());
+        let (one, other) = (self.as_words(), other.as_words());
         one[3] == other[3] && one[2] == other[2] && one[1] == other[1] && one[0] == other[0]
     }
 }

@@ -1,6 +1,34 @@
 use crate::{Addr, plain::plain};
 
-/// The one value of `CONFIG`.
+/// Slots of [`ConfigSlots`], a power of two.
+pub const CONFIG_SLOTS: usize = 8;
+
+/// The one value of `CONFIG`. A change is written beside what is in force and becomes current by one word, so that a
+/// program reads all of one configuration; a slot is written again after seven more changes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConfigSlots {
+    /// Number of the slot in force.
+    pub current: u32,
+    /// Zero; keeps the slots aligned.
+    pub reserved: u32,
+    /// The slots; all zero before the first change.
+    pub slots: [Config; CONFIG_SLOTS],
+}
+plain!(ConfigSlots { current: u32, reserved: u32, slots: [Config; CONFIG_SLOTS] });
+// SAFETY: an array of a plain type has neither padding nor invalid bit patterns.
+unsafe impl<const N: usize> crate::Plain for [Config; N] {}
+
+impl ConfigSlots {
+    /// The position of the slot in force.
+    #[inline(always)]
+    #[must_use]
+    pub const fn position(current: u32) -> usize {
+        current as usize % CONFIG_SLOTS
+    }
+}
+
+/// A node's configuration, as its programs read it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -39,9 +67,13 @@ pub mod features {
     pub const REDIRECT_PEER: u32 = 1;
     /// `from_pod` encapsulates and `from_underlay` decapsulates; without it the tunnel device does both.
     pub const OWN_ENCAPSULATION: u32 = 1 << 1;
-    /// Packets from and to nodes reached by direct routing take the fast path; without it they take the stack.
+    /// Packets from and to nodes reached by direct routing take the fast path; without it they take the stack. Off
+    /// where no node of the cluster may send so.
     pub const DIRECT: u32 = 1 << 2;
-    /// The tunnel's port is somebody else's on this node: packets with another key are theirs, and the tunnel device, whose
-    /// port is translated behind it, sends without an outer checksum.
+    /// The tunnel's port is somebody else's on this node: packets with another key are theirs, and the tunnel device,
+    /// whose port is translated behind it, sends without an outer checksum.
     pub const SHARED_PORT: u32 = 1 << 3;
+    /// Ports may decide where the kernel routes a packet: a rule asks for them, or paths of equal cost are told apart
+    /// by them.
+    pub const ROUTES_BY_PORTS: u32 = 1 << 4;
 }

@@ -1,5 +1,5 @@
 /// Version of every layout and number in this crate; part of the pin directory's name (`abi<N>`).
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Licence string of the object. The kernel offers its GPL-only helpers to this one
 /// (`include/linux/license.h`, `license_is_gpl_compatible`).
@@ -18,7 +18,8 @@ pub const GATEWAY_V4: [u8; 4] = [169, 254, 1, 1];
 /// The IPv6 form of [`GATEWAY_V4`]: `fe80::1`.
 pub const GATEWAY_V6: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// Bytes that the tunnel adds to a pod's IP packet over IPv4: outer IP header, UDP, VXLAN, inner Ethernet header (RFC 7348).
+/// Bytes that the tunnel adds to a pod's IP packet over IPv4: outer IP header, UDP, VXLAN, inner Ethernet header
+/// (RFC 7348).
 pub const TUNNEL_OVERHEAD_V4: u32 = 20 + 8 + 8 + 14;
 /// The same over IPv6.
 pub const TUNNEL_OVERHEAD_V6: u32 = 40 + 8 + 8 + 14;
@@ -27,13 +28,14 @@ pub const TUNNEL_OVERHEAD_V6: u32 = 40 + 8 + 8 + 14;
 pub const MAX_PODS: u32 = 65_536;
 /// Default capacity of `ROUTES`; settable at first init.
 pub const MAX_ROUTES: u32 = 65_536;
-/// Default capacity of `FLOWS`; settable at first init. Buckets for as many cost 2 MB, an entry 128 bytes when there is one.
+/// Default capacity of `FLOWS`; settable at first init. Buckets for as many cost 2 MB, an entry 128 bytes when there
+/// is one.
 pub const MAX_FLOWS: u32 = 131_072;
 
 /// Entries of `POD_SLOTS`, a power of two: all are there for each CPU from the start.
 pub const POD_SLOTS: u32 = 512;
-/// Entries of `WAYS`, a power of two.
-pub const MAX_WAYS: u32 = 256;
+/// Entries of `NEXT_HOPS`, a power of two.
+pub const MAX_NEXT_HOPS: u32 = 256;
 
 /// Names of the maps: in the object, as pins, and in documentation.
 pub mod maps {
@@ -43,20 +45,21 @@ pub mod maps {
     pub const INTERFACES: &str = "INTERFACES";
     /// LPM trie, [`crate::Prefix`] to [`crate::RouteValue`].
     pub const ROUTES: &str = "ROUTES";
-    /// Array of one [`crate::Config`].
+    /// Array of one [`crate::ConfigSlots`].
     pub const CONFIG: &str = "CONFIG";
     /// Per-CPU array of [`crate::Counter`], indexed by [`crate::stats_index`].
     pub const STATS: &str = "STATS";
     /// Per-CPU array of [`crate::PodSlot`]: the counters of most pods, indexed by [`crate::pod_slot`].
     pub const POD_SLOTS: &str = "POD_SLOTS";
-    /// Per-CPU hash, host ifindex to [`crate::PodCounters`]: those of pods whose slot is another's.
+    /// Per-CPU hash, host ifindex to [`crate::PodSlot`]: the counters of pods whose slot is another's.
     pub const POD_STATS: &str = "POD_STATS";
     /// Hash, [`crate::FlowKey`] to [`crate::FlowValue`].
     pub const FLOWS: &str = "FLOWS";
-    /// Per-CPU array of [`crate::WayValue`].
-    pub const WAYS: &str = "WAYS";
+    /// Per-CPU array of [`crate::NextHopValue`].
+    pub const NEXT_HOPS: &str = "NEXT_HOPS";
     /// All of them.
-    pub const ALL: [&str; 9] = [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_SLOTS, POD_STATS, FLOWS, WAYS];
+    pub const ALL: [&str; 9] =
+        [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_SLOTS, POD_STATS, FLOWS, NEXT_HOPS];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.

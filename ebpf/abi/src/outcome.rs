@@ -98,11 +98,11 @@ labelled! {
         NoShortcut = 7, "no-shortcut";
         /// Came by the underlay, and is nothing of the cluster's.
         NotOurs = 8, "not-ours";
-        /// A tunnel packet that the tunnel device takes better: an outer checksum that nobody verified, a congestion mark
-        /// to be carried over, segments of another protocol than TCP, VXLAN flags that we do not know.
+        /// A tunnel packet that the tunnel device takes better: an outer checksum that nobody verified, a congestion
+        /// mark to be carried over, segments of another protocol than TCP, VXLAN flags that we do not know.
         TunnelDevice = 9, "tunnel-device";
-        /// To a node reached by direct routing: the programs leave that to the stack, or the kernel's lookup named them no
-        /// next hop.
+        /// To a node reached by direct routing: the programs leave that to the stack, or the kernel's lookup named
+        /// them no next hop.
         DirectByStack = 10, "direct-by-stack";
         /// Answers a flow that came by the stack, which rewrote an address and has to restore it.
         RecordedFlow = 11, "recorded-flow";
@@ -118,32 +118,45 @@ labelled! {
         SpoofedMac = 1, "spoofed-mac";
         /// ARP or neighbour discovery for anything but the gateway, or in another's name.
         ForeignNeighbour = 2, "foreign-neighbour";
-        /// The pod's announcement of its own address: learned, nobody else needs it.
-        NeighbourAnnouncement = 3, "neighbour-announcement";
-        /// Link-local or unspecified source, or link-local scope: MLD, IGMP, router solicitation, DHCP.
-        LinkLocal = 4, "link-local";
+        /// Link-local or unspecified source, or link-local scope: DHCP, multicast DNS and the like, which nobody on
+        /// the pod's link listens to.
+        LinkLocal = 3, "link-local";
         /// Neither ARP, IPv4 nor IPv6, or inside a VLAN tag.
-        UnknownEthertype = 5, "unknown-ethertype";
+        UnknownEthertype = 4, "unknown-ethertype";
         /// Headers cut short or contradicting each other.
-        Malformed = 6, "malformed";
+        Malformed = 5, "malformed";
         /// A pod addressed a node's tunnel port.
-        TunnelPort = 7, "tunnel-port";
+        TunnelPort = 6, "tunnel-port";
         /// Tunnel packet from an address that is no node's.
-        ForeignOuterSource = 8, "foreign-outer-source";
+        ForeignOuterSource = 7, "foreign-outer-source";
         /// Tunnel packet whose inner source does not belong to the node that sent it.
-        ForeignInnerSource = 9, "foreign-inner-source";
+        ForeignInnerSource = 8, "foreign-inner-source";
         /// Tunnel packet with another cluster's key.
-        ForeignKey = 10, "foreign-key";
+        ForeignKey = 9, "foreign-key";
         /// Tunnel packet for a destination that is neither a pod nor an address of this node.
-        NotForThisNode = 11, "not-for-this-node";
+        NotForThisNode = 10, "not-for-this-node";
         /// The stack routed a packet to the tunnel device, but no route says to which node.
-        NoTunnelRoute = 12, "no-tunnel-route";
+        NoTunnelRoute = 11, "no-tunnel-route";
         /// A helper of the kernel refused what it should accept.
-        HelperFailed = 13, "helper-failed";
+        HelperFailed = 12, "helper-failed";
         /// The node is not initialised: `CONFIG` is empty or of another version.
-        NotReady = 14, "not-ready";
+        NotReady = 13, "not-ready";
         /// The stack rewrote an address of a new flow, and `FLOWS` has no room to remember that.
-        FlowTableFull = 15, "flow-table-full";
+        FlowTableFull = 14, "flow-table-full";
+    }
+}
+
+labelled! {
+    /// What any host says on its link as a matter of course. It ends here, as it is for nobody beyond the link, and
+    /// it is no drop: nothing of the pod's is lost.
+    LinkReason {
+        /// A router solicitation; the pod has its routes already.
+        RouterSolicitation = 0, "router-solicitation";
+        /// Membership in a multicast group (IGMP, MLD); nothing is forwarded by it.
+        GroupMembership = 1, "group-membership";
+        /// The pod's announcement of its own address, or its question whether that is taken: learned, nobody else
+        /// needs it.
+        NeighbourAnnouncement = 2, "neighbour-announcement";
     }
 }
 
@@ -157,6 +170,8 @@ pub enum Outcome {
     Stack(StackReason),
     /// It ended here.
     Drop(DropReason),
+    /// It ended here, where such messages end.
+    Link(LinkReason),
 }
 
 impl From<Verdict> for Outcome {
@@ -180,42 +195,52 @@ impl From<DropReason> for Outcome {
     }
 }
 
+impl From<LinkReason> for Outcome {
+    #[inline(always)]
+    fn from(reason: LinkReason) -> Self {
+        Self::Link(reason)
+    }
+}
+
+/// Positions of the first stack reason, drop reason and link reason among all outcomes, and their number.
+const STACK: usize = Verdict::ALL.len();
+const DROP: usize = STACK + StackReason::ALL.len();
+const LINK: usize = DROP + DropReason::ALL.len();
 /// Number of outcomes.
-pub const OUTCOMES: usize = Verdict::ALL.len() + StackReason::ALL.len() + DropReason::ALL.len();
+pub const OUTCOMES: usize = LINK + LinkReason::ALL.len();
 
 impl Outcome {
-    /// Position among all outcomes: verdicts, then stack reasons, then drop reasons.
+    /// Position among all outcomes: verdicts, then stack reasons, drop reasons and link reasons.
     #[inline(always)]
     #[must_use]
     pub const fn index(self) -> usize {
         match self {
             Self::Verdict(verdict) => verdict as usize,
-            Self::Stack(reason) => Verdict::ALL.len() + reason as usize,
-            Self::Drop(reason) => Verdict::ALL.len() + StackReason::ALL.len() + reason as usize,
+            Self::Stack(reason) => STACK + reason as usize,
+            Self::Drop(reason) => DROP + reason as usize,
+            Self::Link(reason) => LINK + reason as usize,
         }
     }
 
     /// The outcome at `index`, the inverse of [`Outcome::index`].
     #[must_use]
     pub fn at(index: usize) -> Option<Self> {
-        let stack = Verdict::ALL.len();
-        let drop = stack + StackReason::ALL.len();
-        if index < stack {
-            Verdict::ALL.get(index).copied().map(Self::Verdict)
-        } else if index < drop {
-            StackReason::ALL.get(index - stack).copied().map(Self::Stack)
-        } else {
-            DropReason::ALL.get(index - drop).copied().map(Self::Drop)
+        match index {
+            LINK.. => LinkReason::ALL.get(index - LINK).copied().map(Self::Link),
+            DROP.. => DropReason::ALL.get(index - DROP).copied().map(Self::Drop),
+            STACK.. => StackReason::ALL.get(index - STACK).copied().map(Self::Stack),
+            _ => Verdict::ALL.get(index).copied().map(Self::Verdict),
         }
     }
 
-    /// The class as commands and metrics print it: `verdict`, `stack` or `drop`.
+    /// The class as commands and metrics print it: `verdict`, `stack`, `drop` or `link`.
     #[must_use]
     pub const fn class(self) -> &'static str {
         match self {
             Self::Verdict(_) => "verdict",
             Self::Stack(_) => "stack",
             Self::Drop(_) => "drop",
+            Self::Link(_) => "link",
         }
     }
 
@@ -226,6 +251,7 @@ impl Outcome {
             Self::Verdict(verdict) => verdict.label(),
             Self::Stack(reason) => reason.label(),
             Self::Drop(reason) => reason.label(),
+            Self::Link(reason) => reason.label(),
         }
     }
 }
@@ -249,6 +275,9 @@ mod tests {
             assert_eq!(DropReason::try_from(position as u32), Ok(*reason));
         }
         for (position, reason) in StackReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, position);
+        }
+        for (position, reason) in LinkReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, position);
         }
         for (position, verdict) in Verdict::ALL.iter().enumerate() {

@@ -5,6 +5,8 @@
 pub unsafe trait Plain: Copy + 'static {}
 
 // SAFETY: an integer has no padding and accepts every bit pattern.
+unsafe impl Plain for u8 {}
+// SAFETY: as above.
 unsafe impl Plain for u16 {}
 // SAFETY: as above.
 unsafe impl Plain for u32 {}
@@ -12,6 +14,10 @@ unsafe impl Plain for u32 {}
 unsafe impl Plain for u64 {}
 // SAFETY: an array of bytes has no padding and accepts every bit pattern.
 unsafe impl<const N: usize> Plain for [u8; N] {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Plain for [u16; N] {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Plain for [u32; N] {}
 
 /// Declares `$type` as [`Plain`] and refuses to compile if its fields do not fill it exactly.
 macro_rules! plain {

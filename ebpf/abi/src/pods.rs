@@ -1,37 +1,103 @@
-use crate::plain::plain;
+use crate::{Addr, plain::plain};
 
 /// Value of `PODS`; the key is the pod's [`crate::Addr`].
+///
+/// User space writes an entry as a whole, and never takes a word of the second group back while the entry lives: those
+/// are the programs', each in an aligned word of its own, so that it is set without a lock and without losing
+/// another's.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PodValue {
+    /// The key once more, and first: the kernel may use a deleted entry again for another address while a program still
+    /// reads it (6.1 and newer), and fills it from its beginning. Whoever reads compares this last.
+    pub address: Addr,
     /// Generation of the address's assignment; user space deletes by compare.
     pub generation: u64,
     /// Interface index of the pod's veth on the node's side.
     pub ifindex: u32,
-    /// Bits of [`pod_flags`].
+    /// Bits of [`pod_flags`] that user space sets.
     pub flags: u32,
     /// Largest packet, from the IP header on, that the pod's interface takes, in bytes.
     pub mtu: u32,
+    /// The set of policies that isolate the pod; 0 for none.
+    pub subject: u32,
+    /// The set of policy peers that the address belongs to on this node; 0 for none.
+    pub class: u32,
+    /// Not 0 where `FLOWS` has, or had, entries about what the pod sends. Nobody looks there otherwise.
+    pub sends_answers: u32,
+    /// The same of what the pod receives.
+    pub receives_answers: u32,
     /// MAC address of the pod's interface, as last seen from the pod.
     pub pod_mac: [u8; 6],
     /// MAC address of the host end, which the pod uses as its gateway's.
     pub host_mac: [u8; 6],
 }
-plain!(PodValue { generation: u64, ifindex: u32, flags: u32, mtu: u32, pod_mac: [u8; 6], host_mac: [u8; 6] });
+plain!(PodValue {
+    address: Addr,
+    generation: u64,
+    ifindex: u32,
+    flags: u32,
+    mtu: u32,
+    subject: u32,
+    class: u32,
+    sends_answers: u32,
+    receives_answers: u32,
+    pod_mac: [u8; 6],
+    host_mac: [u8; 6]
+});
+
+impl PodValue {
+    /// All zero: what an entry is filled in from.
+    pub const EMPTY: Self = Self {
+        address: Addr::UNSPECIFIED,
+        generation: 0,
+        ifindex: 0,
+        flags: 0,
+        mtu: 0,
+        subject: 0,
+        class: 0,
+        sends_answers: 0,
+        receives_answers: 0,
+        pod_mac: [0; 6],
+        host_mac: [0; 6],
+    };
+
+    /// What the programs have set, as [`pod_flags::SENDS_ANSWERS`] and [`pod_flags::RECEIVES_ANSWERS`].
+    #[must_use]
+    pub const fn marks(&self) -> u32 {
+        let sends = if self.sends_answers == 0 { 0 } else { pod_flags::SENDS_ANSWERS };
+        let receives = if self.receives_answers == 0 { 0 } else { pod_flags::RECEIVES_ANSWERS };
+        sends | receives
+    }
+
+    /// The same entry with just these [`PodValue::marks`].
+    #[must_use]
+    pub const fn with_marks(self, marks: u32) -> Self {
+        Self {
+            sends_answers: (marks & pod_flags::SENDS_ANSWERS != 0) as u32,
+            receives_answers: (marks & pod_flags::RECEIVES_ANSWERS != 0) as u32,
+            ..self
+        }
+    }
+}
 
 /// Value of `INTERFACES`; the key is the ifindex of a pod's host veth. What holds for whatever the pod sends,
 /// also from an address that is not in `PODS`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InterfaceValue {
+    /// The key once more, as [`PodValue::address`].
+    pub ifindex: u32,
     /// Bits of [`pod_flags`].
     pub flags: u32,
+    /// As [`PodValue::subject`], of what the pod sends.
+    pub subject: u32,
     /// MAC address of the host end, which answers for the gateway.
     pub host_mac: [u8; 6],
     /// MAC address assigned to the pod's interface, the only one it may use under [`pod_flags::CHECK_MAC`].
     pub pod_mac: [u8; 6],
 }
-plain!(InterfaceValue { flags: u32, host_mac: [u8; 6], pod_mac: [u8; 6] });
+plain!(InterfaceValue { ifindex: u32, flags: u32, subject: u32, host_mac: [u8; 6], pod_mac: [u8; 6] });
 
 /// Bits of [`PodValue::flags`] and [`InterfaceValue::flags`].
 pub mod pod_flags {
@@ -43,9 +109,21 @@ pub mod pod_flags {
     pub const ANY_SOURCE: u32 = 1 << 2;
     /// The pod may ask for an address: its DHCP broadcasts go to the node's stack (conf `ipam.type: dhcp`).
     pub const DHCP: u32 = 1 << 3;
-    /// `FLOWS` has, or had, entries about what the pod sends: set by the programs that make one. Nobody looks there without
-    /// it.
+    /// Never in the map: [`super::PodValue::sends_answers`] where commands print all flags as one number.
     pub const SENDS_ANSWERS: u32 = 1 << 4;
-    /// The same of what the pod receives.
+    /// The same of [`super::PodValue::receives_answers`].
     pub const RECEIVES_ANSWERS: u32 = 1 << 5;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_fills_one_cache_line_and_its_marks_come_back_as_they_went() {
+        assert_eq!(size_of::<PodValue>(), 64);
+        for marks in [0, pod_flags::SENDS_ANSWERS, pod_flags::RECEIVES_ANSWERS, 0b11_0000] {
+            assert_eq!(PodValue::EMPTY.with_marks(marks).marks(), marks);
+        }
+    }
 }

@@ -4,52 +4,63 @@ use crate::{Addr, outcome::UnknownNumber, plain::plain};
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteValue {
-    /// A [`RouteKind`] by number.
-    pub kind: u32,
+    /// A [`Destination`] by number.
+    pub destination: u32,
+    /// A [`Transport`] by number.
+    pub transport: u32,
     /// Path MTU towards the prefix, in bytes from the inner IP header on; 0 where it does not apply.
     pub mtu: u32,
-    /// The remote node's underlay address; unspecified for local kinds.
+    /// The remote node's underlay address; unspecified for what is this node's own or outside.
     pub node: Addr,
     /// Bits of [`route_flags`].
     pub flags: u32,
+    /// The set of policy peers that the prefix's addresses belong to on this node; 0 for none.
+    pub class: u32,
 }
-plain!(RouteValue { kind: u32, mtu: u32, node: Addr, flags: u32 });
+plain!(RouteValue { destination: u32, transport: u32, mtu: u32, node: Addr, flags: u32, class: u32 });
 
-/// Value of `WAYS`: where the kernel said last that such packets go, for a moment.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WayValue {
-    /// When that was, in jiffies.
-    pub asked: u64,
-    /// From where they come.
-    pub source: Addr,
-    /// To where they go.
-    pub destination: Addr,
-    /// The next hop, in network order; the first four bytes of it in IPv4.
-    pub hop: Addr,
-    /// The next hop's address family, as the kernel counts them.
-    pub family: u16,
-    /// Identification of the next IPv4 packet that is encapsulated for there.
-    pub id: u16,
-    /// Interface index of the uplink.
-    pub ifindex: u32,
-    /// Path MTU of the underlay.
-    pub mtu: u32,
-    /// What else the answer may depend on: traffic class, protocol in the second byte, and in the third 1 if a pod sent
-    /// them, 0 if the node did.
-    pub kind: u32,
+impl RouteValue {
+    /// What has no path of its own: addresses of this node, or outside.
+    #[must_use]
+    pub const fn local(destination: Destination) -> Self {
+        Self::remote(RouteKind { destination, transport: Transport::Stack }, Addr::UNSPECIFIED, 0)
+    }
+
+    /// Another node, or pods there: the node's first address, and the path MTU.
+    #[must_use]
+    pub const fn remote(RouteKind { destination, transport }: RouteKind, node: Addr, mtu: u32) -> Self {
+        Self { destination: destination as u32, transport: transport as u32, mtu, node, flags: 0, class: 0 }
+    }
+
+    /// The two numbers as what they stand for.
+    ///
+    /// # Errors
+    /// One of them names nothing in this version.
+    pub fn kind(&self) -> Result<RouteKind, UnknownNumber> {
+        Ok(RouteKind { destination: self.destination.try_into()?, transport: self.transport.try_into()? })
+    }
+
+    /// Whether the prefix is another node's, or that of pods there, however packets get there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_remote(&self) -> bool {
+        self.is(Destination::Pods) || self.is(Destination::Node)
+    }
+
+    /// Whether this lies behind the prefix.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, destination: Destination) -> bool {
+        self.destination == destination as u32
+    }
+
+    /// Whether packets get there so.
+    #[inline(always)]
+    #[must_use]
+    pub const fn goes_by(&self, transport: Transport) -> bool {
+        self.transport == transport as u32
+    }
 }
-plain!(WayValue {
-    asked: u64,
-    source: Addr,
-    destination: Addr,
-    hop: Addr,
-    family: u16,
-    id: u16,
-    ifindex: u32,
-    mtu: u32,
-    kind: u32
-});
 
 /// Bits of [`RouteValue::flags`].
 pub mod route_flags {
@@ -61,64 +72,118 @@ pub mod route_flags {
 /// What lies behind a prefix of `ROUTES`.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum RouteKind {
-    /// Pods of a remote node, reached by the tunnel.
-    Tunnel = 1,
-    /// Pods of a remote node, reached by direct routing.
-    Direct = 2,
+pub enum Destination {
+    /// Pods of a remote node.
+    Pods = 1,
+    /// An address of a remote node itself.
+    Node = 2,
     /// A block of this node: an address that no pod holds is unreachable.
-    LocalBlock = 3,
-    /// An address of a remote node itself, reached by the tunnel.
-    RemoteNode = 4,
+    OwnBlock = 3,
     /// An address of this node.
-    LocalNode = 5,
+    OwnNode = 4,
     /// Outside the cluster, but reached without masquerade.
-    NoMasquerade = 6,
-    /// An address of a remote node itself, reached by direct routing.
-    DirectNode = 7,
+    NoMasquerade = 5,
 }
 
-impl RouteKind {
-    /// Every kind, in the order of its number.
-    pub const ALL: [Self; 7] = [
-        Self::Tunnel,
-        Self::Direct,
-        Self::LocalBlock,
-        Self::RemoteNode,
-        Self::LocalNode,
-        Self::NoMasquerade,
-        Self::DirectNode,
-    ];
-
-    /// The name as commands print it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Tunnel => "tunnel",
-            Self::Direct => "direct",
-            Self::LocalBlock => "local-block",
-            Self::RemoteNode => "remote-node",
-            Self::LocalNode => "local-node",
-            Self::NoMasquerade => "no-masquerade",
-            Self::DirectNode => "direct-node",
-        }
-    }
-}
-
-impl TryFrom<u32> for RouteKind {
+impl TryFrom<u32> for Destination {
     type Error = UnknownNumber;
 
     #[inline(always)]
     fn try_from(number: u32) -> Result<Self, UnknownNumber> {
         match number {
-            1 => Ok(Self::Tunnel),
-            2 => Ok(Self::Direct),
-            3 => Ok(Self::LocalBlock),
-            4 => Ok(Self::RemoteNode),
-            5 => Ok(Self::LocalNode),
-            6 => Ok(Self::NoMasquerade),
-            7 => Ok(Self::DirectNode),
+            1 => Ok(Self::Pods),
+            2 => Ok(Self::Node),
+            3 => Ok(Self::OwnBlock),
+            4 => Ok(Self::OwnNode),
+            5 => Ok(Self::NoMasquerade),
             _ => Err(UnknownNumber(number)),
         }
+    }
+}
+
+/// How packets get to what lies behind a prefix.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Transport {
+    /// As the node's stack decides.
+    Stack = 0,
+    /// In the tunnel.
+    Tunnel = 1,
+    /// By direct routing.
+    Direct = 2,
+}
+
+impl TryFrom<u32> for Transport {
+    type Error = UnknownNumber;
+
+    #[inline(always)]
+    fn try_from(number: u32) -> Result<Self, UnknownNumber> {
+        match number {
+            0 => Ok(Self::Stack),
+            1 => Ok(Self::Tunnel),
+            2 => Ok(Self::Direct),
+            _ => Err(UnknownNumber(number)),
+        }
+    }
+}
+
+/// What lies behind a prefix, and how packets get there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RouteKind {
+    /// What.
+    pub destination: Destination,
+    /// How.
+    pub transport: Transport,
+}
+
+impl RouteKind {
+    /// Pods of a remote node.
+    #[must_use]
+    pub const fn pods(transport: Transport) -> Self {
+        Self { destination: Destination::Pods, transport }
+    }
+
+    /// A remote node itself.
+    #[must_use]
+    pub const fn node(transport: Transport) -> Self {
+        Self { destination: Destination::Node, transport }
+    }
+
+    /// The name as commands print it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match (self.destination, self.transport) {
+            (Destination::Pods, Transport::Tunnel) => "tunnel",
+            (Destination::Pods, Transport::Direct) => "direct",
+            (Destination::Pods, Transport::Stack) => "stack",
+            (Destination::Node, Transport::Tunnel) => "remote-node",
+            (Destination::Node, Transport::Direct) => "direct-node",
+            (Destination::Node, Transport::Stack) => "stack-node",
+            (Destination::OwnBlock, _) => "local-block",
+            (Destination::OwnNode, _) => "local-node",
+            (Destination::NoMasquerade, _) => "no-masquerade",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_comes_back_as_what_it_stands_for_and_no_other_does() {
+        for number in 0..10 {
+            assert_eq!(
+                Destination::try_from(number).ok().map(|it| it as u32),
+                (1..=5).contains(&number).then_some(number)
+            );
+            assert_eq!(
+                Transport::try_from(number).ok().map(|it| it as u32),
+                (0..=2).contains(&number).then_some(number)
+            );
+        }
+        let value = RouteValue::remote(RouteKind::node(Transport::Direct), Addr::UNSPECIFIED, 1500);
+        assert_eq!(value.kind(), Ok(RouteKind::node(Transport::Direct)));
+        assert_eq!(RouteValue { transport: 3, ..value }.kind(), Err(UnknownNumber(3)));
     }
 }

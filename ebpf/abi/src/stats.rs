@@ -4,8 +4,8 @@ use crate::{
     plain::plain,
 };
 
-/// Packets and bytes. A GSO packet counts as its segments, by its length where the kernel has not counted them; bytes are the
-/// frame's length as the hook sees it.
+/// Packets and bytes. A GSO packet counts as its segments, by its length where the kernel has not counted them; bytes
+/// are the frame's length as the hook sees it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counter {
@@ -28,7 +28,7 @@ pub const fn stats_index(hook: Hook, outcome: usize) -> u32 {
     (hook as usize * OUTCOMES + outcome) as u32
 }
 
-/// Value of `POD_STATS`: what one pod sent and received. What it sent is the sum of `outcomes`.
+/// What one pod sent and received. What it sent is the sum of `outcomes`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PodCounters {
@@ -47,7 +47,8 @@ impl PodCounters {
     };
 }
 
-/// Value of `POD_SLOTS`: the counters of the pod that has the slot, beside one another for programs to find without a search.
+/// Value of `POD_SLOTS`, where the pod that has the slot is counted without a search, and of `POD_STATS`, whose key
+/// is the ifindex once more.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PodSlot {

@@ -2,37 +2,26 @@
 //! a decision (`Result<Next, Outcome>`) handed to the one exit.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(missing_docs, reason = "functions that a macro of aya generates carry none")]
 
-mod arrival;
-mod config;
-mod decapsulate;
-mod direct;
-mod encapsulate;
 mod exit;
-mod flows;
-mod from_overlay;
-mod from_pod;
-mod from_underlay;
-mod interfaces;
+mod fastpath;
+mod flow_records;
+mod hooks;
 #[cfg(feature = "debug")]
 mod log;
+mod maps;
 mod neighbour;
 mod packet;
-mod pods;
-mod routes;
-mod shortcut;
-mod source;
-mod stats;
-mod to_overlay;
-mod to_pod;
-mod to_underlay;
+mod route;
+mod sender;
 mod tunnel;
-mod uplink;
-mod ways;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use naru_abi::Hook;
+
+use hooks::{from_overlay, from_pod, from_underlay, to_overlay, to_pod, to_underlay};
 
 /// Ingress of a pod's host veth.
 #[classifier]

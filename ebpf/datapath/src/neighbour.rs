@@ -1,17 +1,17 @@
 //! The pod's link: one pod, one gateway, and this program in the gateway's place.
 
 use aya_ebpf::bindings::__sk_buff;
-use naru_abi::{Addr, DropReason, GATEWAY_V4, GATEWAY_V6};
+use naru_abi::{Addr, DropReason, GATEWAY_V4, GATEWAY_V6, LinkReason};
 use naru_packet::{Content, Discovery, Ip, Mac, Parsed, answer, discovery, is_link_local};
 
 use crate::{
     exit::{Decision, Next},
-    interfaces,
+    maps::interfaces,
     packet::Packet,
-    source,
+    sender::{self, Sender},
 };
 
-/// Answers a question for the gateway, takes note of what the pod says of its own address, drops anything else.
+/// Answers a question for the gateway, takes note of what the pod announces of its own address, drops anything else.
 #[inline(always)]
 pub fn decide(packet: &mut Packet, parsed: &Parsed) -> Decision {
     let mut end = judge(packet.raw(), parsed);
@@ -20,18 +20,34 @@ pub fn decide(packet: &mut Packet, parsed: &Parsed) -> Decision {
     }
     match DropReason::try_from(end) {
         Ok(reason) => Err(reason.into()),
+        Err(_) if end == ANNOUNCED => Err(LinkReason::NeighbourAnnouncement.into()),
         Err(_) => Ok(Next::Answer(packet.ifindex())),
     }
 }
 
-/// What [`judge`] and [`reply`] answer where they drop nothing.
+/// What [`judge`] and [`reply`] answer where they drop nothing: a question to be answered, and an announcement.
 const FINE: u32 = u32::MAX;
+const ANNOUNCED: u32 = u32::MAX - 1;
 
 /// Why the message ends here, by number, if it is no question to be answered. A function of its own, for a stack of its
 /// own: packets that are forwarded do not come here.
 #[inline(never)]
 fn judge(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
-    question(&Packet::new(skb), parsed).map_or_else(|reason| reason as u32, |()| FINE)
+    let mut said = Discovery::NONE;
+    if !read(skb, parsed, &mut said) {
+        return DropReason::Malformed as u32;
+    }
+    match question(&Packet::new(skb), &parsed.source, &said) {
+        Ok(true) => FINE,
+        Ok(false) => ANNOUNCED,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Reads the message; whether it is a sound one. As [`judge`].
+#[inline(never)]
+fn read(skb: *mut __sk_buff, parsed: &Parsed, said: &mut Discovery) -> bool {
+    discovery(&Packet::new(skb), header(parsed), said).is_ok()
 }
 
 /// Turns the question into its answer. As [`judge`].
@@ -39,39 +55,33 @@ fn judge(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
 fn reply(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
     let packet = &mut Packet::new(skb);
     let Some(interface) = interfaces::get(packet.ifindex()) else { return DropReason::NotReady as u32 };
-    answer(packet, header(parsed), interface.host_mac).map_or(DropReason::Malformed as u32, |()| FINE)
+    let mac = *interface.host_mac();
+    if !interface.is_of(packet.ifindex()) {
+        return DropReason::NotReady as u32;
+    }
+    answer(packet, header(parsed), mac).map_or(DropReason::Malformed as u32, |()| FINE)
 }
 
-/// Whether this is a question that is to be answered.
+/// Whether this is a question that is to be answered, not an announcement of an address that the pod has or may give
+/// itself.
 #[inline(always)]
-fn question(packet: &Packet, parsed: &Parsed) -> Result<(), DropReason> {
-    let mac = parsed.source;
-    let Discovery { own, asked } = discovery(packet, header(parsed)).map_err(|_| DropReason::Malformed)?;
-    let is_own = source::own(packet, mac, &own)?.is_some();
+fn question(packet: &Packet, mac: &Mac, said: &Discovery) -> Result<bool, DropReason> {
+    let Discovery { own, asked } = said;
+    let mut nobody = Sender::NONE;
+    let sender = &mut nobody;
+    let is_own = sender::own(packet, mac, own, sender)? || is_host_link_local(*own);
     if own == asked {
-        return Err(match is_own {
-            true => DropReason::NeighbourAnnouncement,
-            false if is_host_link_local(own) => DropReason::LinkLocal,
-            false => DropReason::ForeignNeighbour,
-        });
+        return if is_own { Ok(false) } else { Err(DropReason::ForeignNeighbour) };
     }
-    if !is_gateway(asked) || !(is_own || is_host_link_local(own) || is_permitted(packet, mac)?) {
+    if !is_gateway(*asked) || !(is_own || sender::foreign(packet, mac, sender)?) {
         return Err(DropReason::ForeignNeighbour);
     }
-    Ok(())
+    Ok(true)
 }
 
 #[inline(always)]
 fn header(parsed: &Parsed) -> Option<&Ip> {
     (parsed.content == Content::Ip).then_some(&parsed.ip)
-}
-
-#[inline(always)]
-fn is_permitted(packet: &Packet, mac: Mac) -> Result<bool, DropReason> {
-    match source::foreign(packet, mac) {
-        Some(source) => source.map(|_| true),
-        None => Ok(false),
-    }
 }
 
 #[inline(always)]

@@ -9,14 +9,14 @@ use naru_packet::{Bytes, Content, ETHERNET, Family, Ip, Parsed, Wire, parse_into
 /// `PACKET_HOST` (`include/uapi/linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
 /// One in the hop limit, the second byte of its word.
-const ONE_HOP: u32 = u16::from_ne_bytes([0, 1]) as u32;
+const ONE: u32 = u16::from_ne_bytes([0, 1]) as u32;
 /// As much as headers take that come before a segment, a tunnel's among them.
 const HEADERS: u32 = 160;
 /// Ethernet and the longest IP header without options: what must be linear to be read in place.
 const LINEAR: usize = 54;
 
-/// What a program of ours tells the hooks that see the packet next on this node, in `skb->tc_index`, which the stack carries
-/// along, also to fragments. It is lost where a foreign filter behind ours ends with `TC_ACT_OK`.
+/// What a program of ours tells the hooks that see the packet next on this node, in `skb->tc_index`, which the stack
+/// carries along, also to fragments. It is lost where a foreign filter behind ours ends with `TC_ACT_OK`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Note {
     /// Nothing.
@@ -28,7 +28,7 @@ pub enum Note {
 }
 
 impl Note {
-    /// Any values that nobody else would think of.
+    /// Magic values, unlikely to collide.
     #[inline(always)]
     const fn value(self) -> u32 {
         match self {
@@ -36,6 +36,26 @@ impl Note {
             Self::AsSent => 0x4e52,
             Self::Addressed => 0x4e53,
         }
+    }
+}
+
+/// How much a packet counts: its segments in the upper half, its length in the lower, as a program keeps it on its
+/// stack from the beginning to the end.
+#[derive(Clone, Copy)]
+pub struct Amount(u64);
+
+impl Amount {
+    /// Its segments.
+    #[inline(always)]
+    pub fn packets(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl From<Amount> for Counter {
+    #[inline(always)]
+    fn from(Amount(both): Amount) -> Self {
+        Self { packets: both >> 32, bytes: both & u64::from(u32::MAX) }
     }
 }
 
@@ -83,17 +103,18 @@ impl Packet {
         self.skb().ifindex
     }
 
-    /// How much this packet counts: its segments, and its length. The kernel has not counted those that a virtual network card
-    /// or a tunnel's end hands over: then by their length, the last one wrongly where it is shorter than headers may be.
+    /// How much this packet counts: its segments, and its length. The kernel has not counted those that a virtual
+    /// network card or a tunnel's end hands over: then by their length, the last one wrongly where it is shorter than
+    /// headers may be.
     #[inline(always)]
-    pub fn amount(&self) -> Counter {
+    pub fn amount(&self) -> Amount {
         let skb = self.skb();
         let packets = match (skb.gso_segs, skb.gso_size) {
             (0, 0) => 1,
             (0, size) => skb.len.saturating_sub(HEADERS).div_ceil(size).max(1),
             (segments, _) => segments,
         };
-        Counter { packets: u64::from(packets), bytes: u64::from(skb.len) }
+        Amount(u64::from(packets) << 32 | u64::from(skb.len))
     }
 
     /// A hash of the flow it belongs to: as its socket or a receiver has made it, or made now.
@@ -135,9 +156,9 @@ impl Packet {
         }
     }
 
-    /// The class of an IP packet, as [`Ip::class`].
+    /// The traffic class of an IP packet, as [`Ip::traffic_class`].
     #[inline(always)]
-    pub fn class(&self) -> Option<u8> {
+    pub fn traffic_class(&self) -> Option<u8> {
         let [first, second]: [u8; 2] = self.read(ETHERNET)?;
         Some(if first >> 4 == 4 { second } else { first << 4 | second >> 4 })
     }
@@ -157,13 +178,13 @@ impl Packet {
         self.ctx.set_mark(0);
     }
 
-    /// Takes the hop that the packet is about to lose out of the sum over it, where the kernel has one
+    /// Adjusts the sum over the packet for the TTL that is about to be decremented, where the kernel has one
     /// (CHECKSUM_COMPLETE) and would believe it more than the packet. In IPv4 the header's checksum makes up for it.
     #[inline(always)]
-    pub fn sum_less_hop(&self, family: Family) {
+    pub fn sum_after_decrement(&self, family: Family) {
         if family == Family::V6 {
             // SAFETY: a helper of this packet, which refuses where there is no such sum.
-            let _ = unsafe { bpf_csum_update(self.raw(), !ONE_HOP) };
+            let _ = unsafe { bpf_csum_update(self.raw(), !ONE) };
         }
     }
 
@@ -210,8 +231,8 @@ impl Bytes for Packet {
 
     #[inline(always)]
     fn read<T: Wire>(&self, offset: usize) -> Option<T> {
-        // SAFETY: within the linear part. The kernel aligns the IP header (NET_IP_ALIGN) or takes any alignment, and its
-        // verifier checks these loads by just that rule, which is the one `Wire` states.
+        // SAFETY: within the linear part. The kernel aligns the IP header (NET_IP_ALIGN) or takes any alignment, and
+        // its verifier checks these loads by just that rule, which is the one `Wire` states.
         self.header::<T>(offset).map(|header| unsafe { *header })
     }
 

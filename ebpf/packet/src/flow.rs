@@ -26,8 +26,8 @@ pub fn answering(bytes: &impl Bytes, ip: &Ip) -> FlowKey {
     key.with_ports(source, destination)
 }
 
-/// The key of the packets that answer this one; `None` for an ICMP error, which nothing answers. A fragment without ports
-/// has the key without ports.
+/// The key of the packets that answer this one; `None` for an ICMP error, which nothing answers. A fragment without
+/// ports has the key without ports.
 #[inline(always)]
 #[must_use]
 pub fn answered(bytes: &impl Bytes, ip: &Ip) -> Option<FlowKey> {
@@ -40,8 +40,8 @@ pub fn answered(bytes: &impl Bytes, ip: &Ip) -> Option<FlowKey> {
     Some(key.with_ports(destination, source))
 }
 
-/// Puts the key of the packets that answer the one which this one, an ICMP error, is about into `key`; `None` if this is
-/// none.
+/// Puts the key of the packets that answer the one which this one, an ICMP error, is about into `key`; `None` if this
+/// is none.
 #[inline(always)]
 #[must_use]
 pub fn reported(bytes: &impl Bytes, ip: &Ip, key: &mut FlowKey) -> Option<()> {
@@ -56,6 +56,19 @@ pub fn reported(bytes: &impl Bytes, ip: &Ip, key: &mut FlowKey) -> Option<()> {
         (key.destination_port, key.source_port) = payload.ports(bytes);
     }
     Some(())
+}
+
+/// Source and destination port as the kernel's forwarding sees them (`__skb_flow_dissect`): fragments have none, nor
+/// have protocols without ports.
+#[inline(always)]
+#[must_use]
+pub fn forwarding_ports(bytes: &impl Bytes, ip: &Ip) -> (u16, u16) {
+    let payload = Payload::of_frame(bytes, ip);
+    match payload.protocol {
+        protocol::ICMP | protocol::ICMPV6 => (0, 0),
+        _ if payload.part == Part::Whole => payload.ports(bytes),
+        _ => (0, 0),
+    }
 }
 
 /// What the header at `offset` is followed by; its addresses go into `key`, the other way round.
@@ -127,9 +140,9 @@ impl Payload {
         match ip.family {
             Family::V4 => {
                 let part = Part::of_v4(number(bytes.read(V4_FRAGMENT)));
-                Self { protocol: ip.protocol, offset: ip.payload, part }
+                Self { protocol: ip.protocol, offset: ip.payload.into(), part }
             }
-            Family::V6 => Self::after_v6(bytes, ip.protocol, ip.payload),
+            Family::V6 => Self::after_v6(bytes, ip.protocol, ip.payload.into()),
         }
     }
 

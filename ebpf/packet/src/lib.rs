@@ -8,24 +8,28 @@ extern crate std;
 
 mod bytes;
 mod flow;
+mod link;
 mod neighbour;
-mod outer;
 mod parse;
 mod port;
 mod rewrite;
 mod scope;
 mod size;
+mod vxlan;
 mod wire;
 
 pub use bytes::{Bytes, Frame};
-pub use flow::{answered, answering, reported};
+pub use flow::{answered, answering, forwarding_ports, reported};
+pub use link::{LinkMessage, link_message};
 pub use neighbour::{Discovery, answer, discovery, is_discovery};
-pub use outer::{Enclosed, OUTER_HOPS, Outer, enclose, enclosed, outer_class, tunnel_overhead};
 pub use parse::{Content, ETHERTYPE, Family, Ip, Parsed, ethertype, parse, parse_into};
 pub use port::{is_dhcp_request, udp_port};
-pub use rewrite::{Macs, forward, hop, readdress};
+pub use rewrite::{Macs, decrement_ttl, forward, readdress};
 pub use scope::{is_link_local, is_link_multicast, is_multicast};
 pub use size::packet_size;
+pub use vxlan::{
+    OUTER_TTL, Outer, VxlanHeader, outer_traffic_class, tunnel_overhead, vxlan_header, write_outer,
+};
 pub use wire::{ETHERNET, Mac, Wire, protocol};
 
 /// Headers are cut short or contradict each other.

@@ -4,7 +4,7 @@ use naru_abi::Addr;
 
 use crate::{
     Bytes, ETHERNET, Family, Ip, Malformed,
-    wire::{Arp, EthernetAddresses, Mac, Neighbour, protocol},
+    wire::{EthernetAddresses, Mac, protocol},
 };
 
 const REQUEST: u16 = 1;
@@ -15,6 +15,9 @@ const SOURCE_LINK_ADDRESS: u8 = 1;
 const TARGET_LINK_ADDRESS: u8 = 2;
 /// Kind, code, no checksum yet, flags: router, solicited, override.
 const ANSWER: [u8; 8] = [ADVERTISEMENT, 0, 0, 0, 0xe0, 0, 0, 0];
+/// Where the addresses of an ARP message are, after those of the hardware.
+const ARP_SENDER: usize = ETHERNET + 14;
+const ARP_TARGET: usize = ETHERNET + 24;
 const HOP_LIMIT: usize = ETHERNET + 7;
 const SOURCE: usize = ETHERNET + 8;
 const DESTINATION: usize = ETHERNET + 24;
@@ -24,8 +27,8 @@ const TARGET: usize = DISCOVERY + 8;
 const OPTION: usize = DISCOVERY + 24;
 const WITH_OPTION: usize = OPTION + 8;
 
-/// What a message says about the link: `own` asks who holds `asked`. Where both are the same address, the sender says that
-/// it holds it, or asks in nobody's name whether it may take it.
+/// What a message says about the link: `own` asks who holds `asked`. Where both are the same address, the sender says
+/// that it holds it, or asks in nobody's name whether it may take it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Discovery {
     /// For which address it speaks.
@@ -34,15 +37,21 @@ pub struct Discovery {
     pub asked: Addr,
 }
 
-/// What an ARP message (`ip` is `None`) or neighbour discovery says about the link.
+impl Discovery {
+    /// Nothing said yet.
+    pub const NONE: Self = Self { own: Addr::UNSPECIFIED, asked: Addr::UNSPECIFIED };
+}
+
+/// Reads what an ARP message (`ip` is `None`) or neighbour discovery says about the link into `said`: a program has
+/// little room for copies.
 ///
 /// # Errors
 /// Cut short, for other kinds of addresses, or from farther away than the link.
 #[inline(always)]
-pub fn discovery(bytes: &impl Bytes, ip: Option<&Ip>) -> Result<Discovery, Malformed> {
+pub fn discovery(bytes: &impl Bytes, ip: Option<&Ip>, said: &mut Discovery) -> Result<(), Malformed> {
     match ip {
-        None => arp(bytes),
-        Some(ip) => icmpv6(bytes, ip),
+        None => arp(bytes, said),
+        Some(ip) => icmpv6(bytes, ip, said),
     }
 }
 
@@ -60,32 +69,31 @@ pub fn is_discovery(bytes: &impl Bytes, ip: &Ip) -> Result<bool, Malformed> {
 }
 
 #[inline(always)]
-fn arp(bytes: &impl Bytes) -> Result<Discovery, Malformed> {
-    let arp: Arp = bytes.load(ETHERNET).ok_or(Malformed)?;
-    if (arp.hardware, arp.protocol, arp.lengths) != ([0, 1], [8, 0], [6, 4]) {
+fn arp(bytes: &impl Bytes, said: &mut Discovery) -> Result<(), Malformed> {
+    let head: [u8; 8] = bytes.load(ETHERNET).ok_or(Malformed)?;
+    let [0, 1, 8, 0, 6, 4, high, low] = head else { return Err(Malformed) };
+    let operation = u16::from_be_bytes([high, low]);
+    let sender: [u8; 4] = bytes.load(ARP_SENDER).ok_or(Malformed)?;
+    let target: [u8; 4] = bytes.load(ARP_TARGET).ok_or(Malformed)?;
+    if operation != REQUEST && operation != REPLY {
         return Err(Malformed);
     }
-    let (own, asked) = match u16::from_be_bytes(arp.operation) {
-        REQUEST if arp.sender == [0; 4] => (arp.target, arp.target),
-        REQUEST => (arp.sender, arp.target),
-        REPLY => (arp.sender, arp.sender),
-        _ => return Err(Malformed),
-    };
-    Ok(Discovery { own: Addr::v4(own), asked: Addr::v4(asked) })
+    said.own = Addr::v4(if operation == REQUEST && sender == [0; 4] { target } else { sender });
+    said.asked = Addr::v4(if operation == REQUEST { target } else { sender });
+    Ok(())
 }
 
 #[inline(always)]
-fn icmpv6(bytes: &impl Bytes, ip: &Ip) -> Result<Discovery, Malformed> {
-    let message: Neighbour = bytes.load(DISCOVERY).ok_or(Malformed)?;
-    if ip.hops != 255 || message.code != 0 {
+fn icmpv6(bytes: &impl Bytes, ip: &Ip, said: &mut Discovery) -> Result<(), Malformed> {
+    let [kind, code]: [u8; 2] = bytes.load(DISCOVERY).ok_or(Malformed)?;
+    let is_known = kind == SOLICITATION || kind == ADVERTISEMENT;
+    if !is_known || ip.ttl != 255 || code != 0 {
         return Err(Malformed);
     }
-    let asked = Addr::v6(message.target);
-    match message.kind {
-        SOLICITATION if !ip.source.is_unspecified() => Ok(Discovery { own: ip.source, asked }),
-        SOLICITATION | ADVERTISEMENT => Ok(Discovery { own: asked, asked }),
-        _ => Err(Malformed),
-    }
+    said.asked = Addr::v6(bytes.load(TARGET).ok_or(Malformed)?);
+    let asks = kind == SOLICITATION && !ip.source.is_unspecified();
+    said.own = if asks { ip.source } else { said.asked };
+    Ok(())
 }
 
 /// Turns a question for `target` into its answer in place: `mac` holds it.
@@ -104,15 +112,16 @@ pub fn answer(bytes: &mut impl Bytes, ip: Option<&Ip>, mac: Mac) -> Result<(), M
 
 #[inline(always)]
 fn answer_arp(bytes: &mut impl Bytes, mac: Mac) -> Result<(), Malformed> {
-    let mut arp: Arp = bytes.load(ETHERNET).ok_or(Malformed)?;
-    arp.operation = REPLY.to_be_bytes();
-    (arp.sender, arp.target) = (arp.target, arp.sender);
-    (arp.sender_mac, arp.target_mac) = (mac, arp.sender_mac);
-    bytes.store(ETHERNET, arp).ok_or(Malformed)
+    let asker: [u8; 10] = bytes.load(ARP_SENDER - 6).ok_or(Malformed)?;
+    let target: [u8; 4] = bytes.load(ARP_TARGET).ok_or(Malformed)?;
+    bytes.store(ARP_TARGET - 6, asker).ok_or(Malformed)?;
+    bytes.store(ARP_SENDER, target).ok_or(Malformed)?;
+    bytes.store(ARP_SENDER - 6, mac).ok_or(Malformed)?;
+    bytes.store(ARP_SENDER - 8, REPLY.to_be_bytes()).ok_or(Malformed)
 }
 
-/// Field by field: a program has no room for two headers. The checksum is the question's, changed by what the answer has
-/// otherwise (RFC 1624), so that a wrong question gets a wrong answer.
+/// Field by field: a program has no room for two headers. The checksum is the question's, changed by what the answer
+/// has otherwise (RFC 1624), so that a wrong question gets a wrong answer.
 #[inline(always)]
 fn answer_icmpv6(bytes: &mut impl Bytes, ip: &Ip, mac: Mac) -> Result<(), Malformed> {
     let [kind, code, high, low, a, b, c, d] = bytes.load(DISCOVERY).ok_or(Malformed)?;

@@ -2,11 +2,11 @@ use naru_abi::Addr;
 
 use crate::{
     Bytes, Malformed,
-    wire::{ETHERNET, Ethernet, Ipv4, Ipv6, Mac, protocol},
+    wire::{ETHERNET, Ipv4, Ipv6Head, Mac, protocol},
 };
 
 /// The version of an IP header.
-#[repr(u32)]
+#[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// IPv4.
@@ -34,9 +34,9 @@ impl Parsed {
         Self { destination: [0; 6], source: [0; 6], content: Content::Other, ip: Ip::EMPTY };
 }
 
-/// What a frame holds. Without fields: those of such types make no valid BTF, and functions of the datapath have them in
-/// their signatures.
-#[repr(u32)]
+/// What a frame holds. Without fields: those of such types make no valid BTF, and functions of the datapath have them
+/// in their signatures.
+#[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
     /// Neither of the others.
@@ -47,7 +47,7 @@ pub enum Content {
     Ip,
 }
 
-/// An IP header of either family.
+/// An IP header of either family; kept small, as a program holds it on its stack all the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ip {
     /// Which of them.
@@ -57,15 +57,15 @@ pub struct Ip {
     /// Destination address.
     pub destination: Addr,
     /// Type of service or traffic class.
-    pub class: u8,
-    /// Remaining hops: TTL or hop limit.
-    pub hops: u8,
+    pub traffic_class: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
     /// Number of what follows the header: of IPv6 the first next header, whatever it is.
     pub protocol: u8,
     /// Bytes from the IP header to the packet's end, as the header says.
     pub length: u32,
     /// Offset in the frame of what follows the header and its IPv4 options.
-    pub payload: usize,
+    pub payload: u16,
     /// Whether IPv4 options or IPv6 extension headers come before the payload. A fragment header alone does not count:
     /// forwarding needs nothing behind it.
     pub extended: bool,
@@ -78,8 +78,8 @@ impl Ip {
         family: Family::V4,
         source: Addr::UNSPECIFIED,
         destination: Addr::UNSPECIFIED,
-        class: 0,
-        hops: 0,
+        traffic_class: 0,
+        ttl: 0,
         protocol: 0,
         length: 0,
         payload: 0,
@@ -121,9 +121,10 @@ pub fn parse(bytes: &impl Bytes) -> Result<Parsed, Malformed> {
 /// As [`parse`]; then what is in `parsed` is of no use.
 #[inline(always)]
 pub fn parse_into(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
-    let Ethernet { destination, source, ethertype } = bytes.read(0).ok_or(Malformed)?;
-    (parsed.destination, parsed.source) = (destination, source);
-    match u16::from_be_bytes(ethertype) {
+    // In words, as a header is aligned: of bytes the BPF compiler makes a load each.
+    let [a, b, c, d, e, f, ethertype]: [u16; ETHERNET / 2] = bytes.read(0).ok_or(Malformed)?;
+    (parsed.destination, parsed.source) = (mac([a, b, c]), mac([d, e, f]));
+    match u16::from_be(ethertype) {
         ETHERTYPE_IPV4 => ipv4(bytes, parsed),
         ETHERTYPE_IPV6 => ipv6(bytes, parsed),
         ETHERTYPE_ARP => {
@@ -136,6 +137,15 @@ pub fn parse_into(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malform
         }
     }
 }
+
+#[inline(always)]
+fn mac(words: [u16; 3]) -> Mac {
+    // SAFETY: six bytes either way, of which every pattern is a value.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// Where the addresses of an IPv6 header begin.
+const SOURCE_V6: usize = ETHERNET + size_of::<Ipv6Head>();
 
 #[inline(always)]
 fn ipv4(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
@@ -151,11 +161,11 @@ fn ipv4(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
         family: Family::V4,
         source: Addr::v4(header.source),
         destination: Addr::v4(header.destination),
-        class: header.tos,
-        hops: header.ttl,
+        traffic_class: header.tos,
+        ttl: header.ttl,
         protocol: header.protocol,
         length,
-        payload: ETHERNET + header_length as usize,
+        payload: ETHERNET as u16 + header_length as u16,
         extended: header_length > 20,
         later_fragment: u16::from_be_bytes(header.fragment) & 0x1fff != 0,
     };
@@ -164,27 +174,26 @@ fn ipv4(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
 
 #[inline(always)]
 fn ipv6(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
-    let header: Ipv6 = bytes.read(ETHERNET).ok_or(Malformed)?;
-    let length = 40 + u32::from(u16::from_be_bytes(header.payload_length));
-    let (source, destination) = (Addr::v6(header.source), Addr::v6(header.destination));
+    let ip = &mut parsed.ip;
+    // The addresses first, to where they stay: read with the rest they would be kept on the stack twice.
+    ip.source = bytes.read(SOURCE_V6).ok_or(Malformed)?;
+    ip.destination = bytes.read(SOURCE_V6 + size_of::<Addr>()).ok_or(Malformed)?;
+    let head: Ipv6Head = bytes.read(ETHERNET).ok_or(Malformed)?;
+    let length = 40 + u32::from(u16::from_be_bytes(head.payload_length));
     // An IPv4-mapped address never is on the wire (RFC 4291, 2.5.5.2); here it would pass for IPv4.
-    if header.version_class_flow[0] >> 4 != 6 || source.as_v4().is_some() || destination.as_v4().is_some() {
+    if head.version_class_flow[0] >> 4 != 6 || ip.source.is_v4() || ip.destination.is_v4() {
         return Err(Malformed);
     }
     fits(bytes, 40, length)?;
+    ip.family = Family::V6;
+    ip.traffic_class = head.version_class_flow[0] << 4 | head.version_class_flow[1] >> 4;
+    ip.ttl = head.hop_limit;
+    ip.protocol = head.next_header;
+    ip.length = length;
+    ip.payload = ETHERNET as u16 + 40;
+    ip.extended = is_extension(head.next_header);
+    ip.later_fragment = false;
     parsed.content = Content::Ip;
-    parsed.ip = Ip {
-        family: Family::V6,
-        source,
-        destination,
-        class: header.version_class_flow[0] << 4 | header.version_class_flow[1] >> 4,
-        hops: header.hop_limit,
-        protocol: header.next_header,
-        length,
-        payload: ETHERNET + 40,
-        extended: is_extension(header.next_header),
-        later_fragment: false,
-    };
     Ok(())
 }
 

@@ -16,7 +16,7 @@ pub fn udp_port(bytes: &impl Bytes, ip: &Ip) -> Result<Option<u16>, Malformed> {
     if ip.later_fragment {
         return Ok(None);
     }
-    let (mut next, mut offset) = (ip.protocol, ip.payload);
+    let (mut next, mut offset) = (ip.protocol, usize::from(ip.payload));
     for _ in 0..EXTENSIONS {
         match after(bytes, next, offset)? {
             Step::Port(port) => return Ok(Some(port)),
@@ -37,7 +37,7 @@ pub fn udp_port(bytes: &impl Bytes, ip: &Ip) -> Result<Option<u16>, Malformed> {
 pub fn is_dhcp_request(bytes: &impl Bytes, ip: &Ip) -> bool {
     let is_broadcast = ip.source == Addr::v4([0; 4]) && ip.destination == Addr::v4([255; 4]);
     let is_plain = ip.protocol == protocol::UDP && !ip.later_fragment;
-    is_broadcast && is_plain && bytes.load(ip.payload) == Some([0, 68, 0, 67])
+    is_broadcast && is_plain && bytes.load(ip.payload.into()) == Some([0, 68, 0, 67])
 }
 
 enum Step {

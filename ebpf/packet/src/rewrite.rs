@@ -1,6 +1,6 @@
 use crate::{
     Bytes, ETHERNET, Family, Ip, Malformed,
-    wire::{EthernetAddresses, Ipv4Hop, Mac},
+    wire::{EthernetAddresses, Ipv4Ttl, Mac},
 };
 
 /// The addresses a frame goes on with.
@@ -15,30 +15,30 @@ pub struct Macs {
 const TTL: usize = ETHERNET + 8;
 const HOP_LIMIT: usize = ETHERNET + 7;
 
-/// What a router does to a packet: new MAC addresses, one hop less.
+/// A router's work on a packet: new MAC addresses, and the TTL decremented.
 ///
 /// # Errors
-/// The packet ends before what must be written, or has no hop left.
+/// The packet ends before what must be written, or its TTL is used up.
 #[inline(always)]
 pub fn forward(bytes: &mut impl Bytes, ip: &Ip, macs: Macs) -> Result<(), Malformed> {
     readdress(bytes, macs)?;
-    hop(bytes, ip)
+    decrement_ttl(bytes, ip)
 }
 
-/// One hop less.
+/// Decrements the TTL or hop limit.
 ///
 /// # Errors
 /// As [`forward`].
 #[inline(always)]
-pub fn hop(bytes: &mut impl Bytes, ip: &Ip) -> Result<(), Malformed> {
+pub fn decrement_ttl(bytes: &mut impl Bytes, ip: &Ip) -> Result<(), Malformed> {
     match ip.family {
         Family::V4 => {
-            let hop: Ipv4Hop = bytes.read(TTL).ok_or(Malformed)?;
-            let ttl = hop.ttl.checked_sub(1).ok_or(Malformed)?;
-            let checksum = checksum_after_hop(u16::from_be_bytes(hop.checksum)).to_be_bytes();
-            bytes.write(TTL, Ipv4Hop { ttl, checksum, ..hop })
+            let word: Ipv4Ttl = bytes.read(TTL).ok_or(Malformed)?;
+            let ttl = word.ttl.checked_sub(1).ok_or(Malformed)?;
+            let checksum = checksum_after_decrement(u16::from_be_bytes(word.checksum)).to_be_bytes();
+            bytes.write(TTL, Ipv4Ttl { ttl, checksum, ..word })
         }
-        Family::V6 => bytes.write(HOP_LIMIT, [ip.hops.checked_sub(1).ok_or(Malformed)?]),
+        Family::V6 => bytes.write(HOP_LIMIT, [ip.ttl.checked_sub(1).ok_or(Malformed)?]),
     }
     .ok_or(Malformed)
 }
@@ -55,7 +55,7 @@ pub fn readdress(bytes: &mut impl Bytes, macs: Macs) -> Result<(), Malformed> {
 
 /// The header checksum once the TTL, the high byte of its word, is one less (RFC 1624): one more in that place.
 #[inline(always)]
-fn checksum_after_hop(checksum: u16) -> u16 {
+fn checksum_after_decrement(checksum: u16) -> u16 {
     let sum = u32::from(checksum) + 0x0100;
     (sum + u32::from(sum >= 0xffff)) as u16
 }

@@ -20,13 +20,13 @@ fn segment_size(bytes: &impl Bytes, ip: &Ip, segment: u32) -> u32 {
         _ => None,
     };
     match l4 {
-        Some(l4) => (ip.payload - ETHERNET) as u32 + l4 + segment,
+        Some(l4) => u32::from(ip.payload) - ETHERNET as u32 + l4 + segment,
         None => u32::MAX,
     }
 }
 
 #[inline(always)]
 fn tcp_header(bytes: &impl Bytes, ip: &Ip) -> Option<u32> {
-    let [data_offset] = bytes.load(ip.payload + 12)?;
+    let [data_offset] = bytes.load(usize::from(ip.payload) + 12)?;
     Some(u32::from(data_offset >> 4) * 4)
 }

@@ -1,5 +1,7 @@
 //! Headers as they are on the wire.
 
+use naru_abi::Addr;
+
 /// A MAC address.
 pub type Mac = [u8; 6];
 
@@ -12,6 +14,8 @@ pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
     /// ICMP.
     pub const ICMP: u8 = 1;
+    /// IGMP.
+    pub const IGMP: u8 = 2;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
@@ -48,7 +52,9 @@ pub mod protocol {
 pub unsafe trait Wire: Copy + 'static {}
 
 macro_rules! wire {
-    ($(#[$doc:meta])* $name:ident, align $align:literal, $size:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty,)+ }) => {
+    ($(#[$doc:meta])* $name:ident, align $align:literal, $size:literal {
+        $($(#[$fdoc:meta])* $field:ident: $type:ty,)+
+    }) => {
         $(#[$doc])*
         #[repr(C, align($align))]
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,38 +67,17 @@ macro_rules! wire {
 
 // SAFETY: bytes.
 unsafe impl<const N: usize> Wire for [u8; N] {}
+// SAFETY: sixteen bytes, of which every pattern is a value; in an IPv6 header they are where 4 divides the offset in
+// it.
+unsafe impl Wire for Addr {}
 // SAFETY: bytes; an Ethernet header that nobody looks into, at an even offset.
 unsafe impl Wire for [u16; ETHERNET / 2] {}
-
-wire! {
-    /// Ethernet.
-    Ethernet, align 2, 14 {
-        destination: Mac,
-        source: Mac,
-        ethertype: [u8; 2],
-    }
-}
 
 wire! {
     /// The addresses of an Ethernet header.
     EthernetAddresses, align 2, 12 {
         destination: Mac,
         source: Mac,
-    }
-}
-
-wire! {
-    /// ARP for IPv4 over Ethernet (RFC 826).
-    Arp, align 2, 28 {
-        hardware: [u8; 2],
-        protocol: [u8; 2],
-        /// Lengths of a hardware and a protocol address.
-        lengths: [u8; 2],
-        operation: [u8; 2],
-        sender_mac: Mac,
-        sender: [u8; 4],
-        target_mac: Mac,
-        target: [u8; 4],
     }
 }
 
@@ -114,8 +99,8 @@ wire! {
 }
 
 wire! {
-    /// The part of an IPv4 header that a hop changes.
-    Ipv4Hop, align 4, 4 {
+    /// The word of an IPv4 header that a router changes.
+    Ipv4Ttl, align 4, 4 {
         ttl: u8,
         protocol: u8,
         checksum: [u8; 2],
@@ -143,13 +128,12 @@ wire! {
 }
 
 wire! {
-    /// Neighbour solicitation or advertisement without options (RFC 4861, 4.3 and 4.4).
-    Neighbour, align 2, 24 {
-        kind: u8,
-        code: u8,
-        checksum: [u8; 2],
-        flags: [u8; 4],
-        target: [u8; 16],
+    /// IPv6 up to the addresses.
+    Ipv6Head, align 4, 8 {
+        version_class_flow: [u8; 4],
+        payload_length: [u8; 2],
+        next_header: u8,
+        hop_limit: u8,
     }
 }
 

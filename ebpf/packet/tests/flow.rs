@@ -5,7 +5,7 @@ mod frames;
 
 use frames::{addr, ip, ipv4, ipv6, udp};
 use naru_abi::FlowKey;
-use naru_packet::{Family, Frame, answered, answering, protocol, reported};
+use naru_packet::{Family, Frame, answered, answering, forwarding_ports, protocol, reported};
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -163,4 +163,18 @@ fn what_is_cut_short_has_no_ports() {
         let error = frame(family, icmp(family), &unreachable(family, &[0; 20]));
         assert_eq!(error_keys(&error), (None, None));
     }
+}
+
+#[test]
+fn forwarding_sees_the_ports_of_whole_packets_of_protocols_that_have_some() {
+    let ports = |frame: Vec<u8>| forwarding_ports(&Frame::new(&mut frame.clone()), &ip(&frame));
+    let both = [0x30, 0x39, 0, 53, 0, 8, 0, 0];
+    assert_eq!(ports(ipv4(protocol::UDP, &[], &both)), (12_345, 53));
+    assert_eq!(ports(ipv6(protocol::TCP, &both)), (12_345, 53));
+    assert_eq!(ports(ipv4(protocol::ICMP, &[], &[8, 0, 0, 0, 7, 9, 0, 1])), (0, 0), "an echo has none");
+    let mut first = ipv4(protocol::UDP, &[], &both);
+    first[20] = 0x20;
+    assert_eq!(ports(first), (0, 0), "a first fragment has them, but the kernel does not look");
+    let fragment = [&[protocol::UDP, 0, 0, 1, 0, 0, 0, 9][..], &both].concat();
+    assert_eq!(ports(ipv6(protocol::FRAGMENT, &fragment)), (0, 0));
 }

@@ -34,7 +34,8 @@ fn solicitation() -> Vec<u8> {
 }
 
 fn says(frame: &[u8], ip: Option<Ip>) -> Result<Discovery, Malformed> {
-    discovery(&Frame::new(&mut frame.to_vec()), ip.as_ref())
+    let mut said = Discovery::NONE;
+    discovery(&Frame::new(&mut frame.to_vec()), ip.as_ref(), &mut said).map(|()| said)
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn the_answer_to_a_solicitation_is_a_solicited_advertisement_with_a_right_checks
     answer(&mut Frame::new(&mut frame), Some(&asked), HOST).unwrap();
     let answered = ip(&frame);
     assert_eq!((answered.source, answered.destination), (addr("fe80::1"), addr("fd00::1")));
-    assert_eq!((answered.hops, frame[54], frame[58]), (255, 136, 0xe0));
+    assert_eq!((answered.ttl, frame[54], frame[58]), (255, 136, 0xe0));
     assert_eq!(frame[62..78], v6("fe80::1"));
     assert_eq!(frame[78..], [&[2, 1][..], &HOST].concat());
     assert_eq!(icmpv6_sum(&frame), 0);
@@ -162,7 +163,10 @@ fn messages_cut_anywhere_are_malformed_and_never_answered() {
 
 proptest! {
     #[test]
-    fn every_answer_has_a_right_checksum(source in prop::array::uniform16(any::<u8>()), mac in prop::array::uniform6(any::<u8>())) {
+    fn every_answer_has_a_right_checksum(
+        source in prop::array::uniform16(any::<u8>()),
+        mac in prop::array::uniform6(any::<u8>()),
+    ) {
         prop_assume!(naru_abi::Addr::v6(source).as_v4().is_none());
         let mut frame = solicitation();
         frame[22..38].copy_from_slice(&source);

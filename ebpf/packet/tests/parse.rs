@@ -15,7 +15,7 @@ fn refused(mut frame: Vec<u8>) -> bool {
 fn an_ipv4_header_is_read_field_by_field() {
     let ip = ip(&ipv4(protocol::UDP, &[], &udp(53)));
     assert_eq!((ip.family, ip.source, ip.destination), (Family::V4, addr("10.1.0.1"), addr("10.1.0.2")));
-    assert_eq!((ip.hops, ip.protocol, ip.length, ip.payload), (64, protocol::UDP, 32, 34));
+    assert_eq!((ip.ttl, ip.protocol, ip.length, ip.payload), (64, protocol::UDP, 32, 34));
     assert!(!ip.extended && !ip.later_fragment);
 }
 
@@ -23,7 +23,7 @@ fn an_ipv4_header_is_read_field_by_field() {
 fn an_ipv6_header_is_read_field_by_field() {
     let ip = ip(&ipv6(protocol::UDP, &udp(53)));
     assert_eq!((ip.family, ip.source, ip.destination), (Family::V6, addr("fd00::1"), addr("fd00::2")));
-    assert_eq!((ip.hops, ip.protocol, ip.length, ip.payload), (64, protocol::UDP, 52, 54));
+    assert_eq!((ip.ttl, ip.protocol, ip.length, ip.payload), (64, protocol::UDP, 52, 54));
     assert!(!ip.extended && !ip.later_fragment);
 }
 
@@ -143,7 +143,7 @@ proptest! {
             && parsed.content == Content::Ip
         {
             let ip = parsed.ip;
-            prop_assert!(ip.payload <= length);
+            prop_assert!(usize::from(ip.payload) <= length);
             prop_assert!(ip.length as usize <= length - 14);
         }
     }

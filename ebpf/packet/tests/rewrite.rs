@@ -17,7 +17,7 @@ fn forwarded(frame: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn forwarding_changes_addresses_hops_and_checksum_and_nothing_else() {
+fn forwarding_changes_addresses_ttl_and_checksum_and_nothing_else() {
     let frame = ipv4(protocol::UDP, &[], &udp(53));
     let mut expected = frame.clone();
     expected[0..12].copy_from_slice(&[2, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]);
@@ -35,11 +35,11 @@ fn forwarding_changes_addresses_hops_and_checksum_and_nothing_else() {
 }
 
 #[test]
-fn a_packet_without_a_hop_left_is_not_forwarded() {
-    for (mut frame, hops) in [(ipv4(protocol::UDP, &[], &udp(53)), 22), (ipv6(protocol::UDP, &udp(53)), 21)] {
-        frame[hops] = 0;
+fn a_packet_whose_ttl_is_used_up_is_not_forwarded() {
+    for (mut frame, ttl) in [(ipv4(protocol::UDP, &[], &udp(53)), 22), (ipv6(protocol::UDP, &udp(53)), 21)] {
+        frame[ttl] = 0;
         let ip = ip(&frame);
-        assert_eq!(ip.hops, 0);
+        assert_eq!(ip.ttl, 0);
         assert!(forward(&mut Frame::new(&mut frame), &ip, MACS).is_err());
     }
 }
@@ -103,7 +103,10 @@ fn segments_are_measured_by_their_headers_and_payload() {
 
 proptest! {
     #[test]
-    fn the_checksum_after_a_hop_is_that_of_the_new_header(header in prop::array::uniform20(any::<u8>()), ttl in 1..=255u8) {
+    fn the_checksum_after_a_decrement_is_that_of_the_new_header(
+        header in prop::array::uniform20(any::<u8>()),
+        ttl in 1..=255u8,
+    ) {
         let mut frame = ipv4(protocol::UDP, &[], &udp(53));
         frame[14 + 4..34].copy_from_slice(&header[4..]);
         frame[22] = ttl;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use naru_abi::{
     DropReason as Drop, FlowKey,
     Hook::{self, FromOverlay, FromPod, ToOverlay, ToPod},
-    Outcome, StackReason as Stack, Verdict,
+    LinkReason as Link, Outcome, StackReason as Stack, Verdict,
 };
 use naru_e2e::wire::{ethernet, ip};
 
@@ -33,8 +33,8 @@ pub struct Case {
     pub outcome: Outcome,
     /// What `FLOWS` holds before.
     pub known: Vec<FlowKey>,
-    /// Whether `FLOWS` has no room for more.
-    pub is_full: bool,
+    /// For how many more `FLOWS` has room, if that matters.
+    pub room: Option<usize>,
     /// What the packet leaves there.
     pub recorded: Vec<FlowKey>,
     /// The frame as it leaves, where it is not as it came.
@@ -53,7 +53,7 @@ impl Case {
             features: 0,
             outcome: outcome.into(),
             known: Vec::new(),
-            is_full: false,
+            room: None,
             recorded: Vec::new(),
             output: None,
         }
@@ -66,9 +66,14 @@ impl Case {
     }
 
     /// These flows are recorded before, and so many others that there is no room for more.
-    pub fn full(mut self, flows: &[FlowKey]) -> Self {
-        self.is_full = true;
-        self.knows(flows)
+    pub fn full(self, flows: &[FlowKey]) -> Self {
+        self.with_room(0).knows(flows)
+    }
+
+    /// There is room for so many flows more.
+    pub fn with_room(mut self, room: usize) -> Self {
+        self.room = Some(room);
+        self
     }
 
     /// The packet is recorded so.
@@ -252,13 +257,45 @@ fn links(family: Family) -> Vec<Case> {
     let local = family.pick("169.254.7.7", "fe80::7");
     let unspecified = family.pick("0.0.0.0", "::");
     let reports = family.pick("224.0.0.22", "ff02::16");
+    let routers = A.sends(family, family.pick("224.0.0.2", "ff02::2")).hops(1);
+    let solicits = match family {
+        Family::V4 => routers.clone().carrying(1, vec![10; 8]),
+        Family::V6 => routers.clone().carrying(58, vec![133; 8]),
+    };
+    let membership = |packet: Packet| match family {
+        Family::V4 => packet.to(reports).hops(1).extended().carrying(2, vec![0x22; 8]),
+        Family::V6 => {
+            // Behind hop-by-hop options with a router alert.
+            let alert = [58, 0, 5, 2, 0, 0, 1, 0, 143, 0, 0, 0, 0, 0, 0, 0];
+            packet.to(reports).hops(1).carrying(0, alert.to_vec())
+        }
+    };
     vec![
         from_pod("a link-local source", &to_b.clone().from(local), Drop::LinkLocal),
         from_pod("no source", &to_b.clone().from(unspecified), Drop::LinkLocal),
-        from_pod("a membership report", &to_b.clone().to(reports).hops(1).extended(), Drop::LinkLocal),
+        from_pod("a router solicitation", &solicits, Link::RouterSolicitation),
+        from_pod("one from a link-local address", &solicits.clone().from(local), Link::RouterSolicitation),
+        from_pod("one without a source", &solicits.clone().from(unspecified), Link::RouterSolicitation),
+        from_pod(
+            "one that is beyond the link",
+            &solicits.clone().from(local).to(family.outside()),
+            Drop::LinkLocal,
+        ),
+        from_pod("one in another's name", &solicits.from(B.address(family)), Drop::SpoofedSource),
+        from_pod("a membership report", &membership(to_b.clone()), Link::GroupMembership),
+        from_pod(
+            "a report from a link-local address",
+            &membership(to_b.clone().from(local)),
+            Link::GroupMembership,
+        ),
         from_pod(
             "a report without a source",
-            &to_b.from(unspecified).to(reports).extended(),
+            &membership(to_b.clone().from(unspecified)),
+            Link::GroupMembership,
+        ),
+        from_pod(
+            "multicast DNS",
+            &to_b.to(family.pick("224.0.0.251", "ff02::fb")).udp(5353),
             Drop::LinkLocal,
         ),
         Case::new(
@@ -313,18 +350,18 @@ fn arp_messages() -> Vec<Case> {
             .leaves_as(answer),
         case("ARP for another pod", arp(1, A.mac(), own, [0; 6], other), foreign),
         case("ARP for the gateway in another's name", arp(1, A.mac(), other, [0; 6], gateway), foreign),
-        case("gratuitous ARP", arp(1, A.mac(), own, [0; 6], own), Drop::NeighbourAnnouncement.into()),
+        case("gratuitous ARP", arp(1, A.mac(), own, [0; 6], own), Link::NeighbourAnnouncement.into()),
         case(
             "a gratuitous ARP reply",
             arp(2, A.mac(), own, A.mac(), own),
-            Drop::NeighbourAnnouncement.into(),
+            Link::NeighbourAnnouncement.into(),
         ),
         case("gratuitous ARP for another pod", arp(1, A.mac(), other, [0; 6], other), foreign),
         case("gratuitous ARP for the gateway", arp(2, A.mac(), gateway, [0; 6], gateway), foreign),
         case(
             "a probe for the own address",
             arp(1, A.mac(), none, [0; 6], own),
-            Drop::NeighbourAnnouncement.into(),
+            Link::NeighbourAnnouncement.into(),
         ),
         case("a probe for the gateway", arp(1, A.mac(), none, [0; 6], gateway), foreign),
         case("ARP cut short", cut, Drop::Malformed.into()),
@@ -366,22 +403,17 @@ fn discovery_messages() -> Vec<Case> {
             .leaves_as(answer(local)),
         case("NS for another pod", ask(own, other), foreign),
         case("NS for the gateway in another's name", ask(other, gateway), foreign),
-        case("NA for the own address", tell(own), Drop::NeighbourAnnouncement.into()),
+        case("NA for the own address", tell(own), Link::NeighbourAnnouncement.into()),
         case("NA for another pod", tell(other), foreign),
         case("NA for the gateway", tell(gateway), foreign),
-        case("NA for a link-local address", tell(local), Drop::LinkLocal.into()),
-        case("address detection, own address", ask(none, own), Drop::NeighbourAnnouncement.into()),
-        case("address detection, link-local address", ask(none, local), Drop::LinkLocal.into()),
+        case("NA for a link-local address", tell(local), Link::NeighbourAnnouncement.into()),
+        case("address detection, own address", ask(none, own), Link::NeighbourAnnouncement.into()),
+        case("address detection, link-local address", ask(none, local), Link::NeighbourAnnouncement.into()),
         case("address detection, gateway", ask(none, gateway), foreign),
         case("NS from beyond the link", far, Drop::Malformed.into()),
         case("NS cut short", cut, Drop::Malformed.into()),
         case("NS with another option", odd, Drop::Malformed.into()),
         Case::new("NS from another MAC", FromPod, FIXED_MAC, fixed, Drop::SpoofedMac),
-        from_pod(
-            "RS",
-            &A.sends(v6, v6.pick("", "ff02::2")).from(local).carrying(58, vec![133; 8]),
-            Drop::LinkLocal,
-        ),
         from_pod("to the gateway itself", &A.sends(v6, gateway), Drop::LinkLocal),
         from_pod(
             "a mapped source",

@@ -95,6 +95,7 @@ fn to_pod(family: Family) -> Vec<Case> {
     let host = from(family.remote_node());
     let gre = from_a.clone().carrying(47, vec![0; 8]);
     let full = by_stack("a new flow, and no room", from_a.clone(), B).full(&[]);
+    let half = by_stack("a new flow, and room for half of it", from_a.clone(), B).with_room(1);
     let old = answers(&from_a, UDP, PORTS);
     vec![
         by_stack("a pod's, translated", from_a.clone(), B).records(&old),
@@ -119,7 +120,11 @@ fn to_pod(family: Family) -> Vec<Case> {
         by_stack("to a pod without the shortcut", from_a.clone().to(BY_STACK.address(family)), BY_STACK),
         by_stack("an ICMP error", error(family, &from_a, &from_a), B),
         Case { outcome: Drop::FlowTableFull.into(), ..full },
-        by_stack("an old flow, and no room", from_a, B).full(&old),
+        // Half of a record would let the flow's next packet pass, and its answers' fragments miss the stack.
+        Case { outcome: Drop::FlowTableFull.into(), ..half },
+        by_stack("a new flow, and room for it", from_a.clone(), B).with_room(2).records(&old),
+        by_stack("an old flow, and no room", from_a.clone(), B).full(&old),
+        by_stack("an old flow without its entry for fragments, and no room", from_a, B).full(&old[..1]),
     ]
 }
 

@@ -51,7 +51,8 @@ pub fn program(name: &str, pin: &Path) -> SchedClassifier {
     };
     load.name[..name.len()].copy_from_slice(name.as_bytes());
     let path = std::ffi::CString::new(pin.to_str().unwrap()).unwrap();
-    // SAFETY: code, licence and path outlive the calls, the sizes are the requests' own, and nobody else has the descriptor.
+    // SAFETY: code, licence and path outlive the calls, the sizes are the requests' own, and nobody else has the
+    // descriptor.
     unsafe {
         let fd = libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>());
         assert!(fd >= 0, "{}", io::Error::last_os_error());

@@ -10,7 +10,7 @@ use naru_e2e::tool;
 
 use crate::{
     node::{BpfFs, Node, unique},
-    world::{A, Family, PODS, populate},
+    world::{A, Family, PODS, interface, populate},
 };
 
 const SIZES: Sizes = Sizes { pods: 64, routes: 64, flows: 64 };
@@ -126,7 +126,7 @@ fn bpftool_names_the_fields_of_every_map() {
     let expected = [
         (maps::PODS, ["generation", "ifindex", "pod_mac"]),
         (maps::INTERFACES, ["flags", "host_mac", "pod_mac"]),
-        (maps::ROUTES, ["prefix_len", "kind", "node"]),
+        (maps::ROUTES, ["prefix_len", "destination", "transport"]),
         (maps::CONFIG, ["tunnel_port", "vni", "overlay_ifindex"]),
         (maps::STATS, ["packets", "bytes", "cpu"]),
         (maps::POD_SLOTS, ["ifindex", "rx", "outcomes"]),
@@ -189,7 +189,7 @@ fn a_prefix_is_found_by_the_longest_match_and_deleted_exactly() {
 fn an_interface_is_known_from_add_to_remove() {
     let node = Node::new();
     let mut interfaces = node.datapath().interfaces().unwrap();
-    let value = naru_abi::InterfaceValue { flags: 0, host_mac: A.host_mac(), pod_mac: A.mac() };
+    let value = interface(A, 77);
     interfaces.add(77, value).unwrap();
     assert_eq!(interfaces.get(77).unwrap(), Some(value));
     assert_eq!(interfaces.list().unwrap(), [77]);

@@ -1,6 +1,6 @@
 //! Two nodes on one link, each with a pod: real packets from program to program, and from program to device.
 
-use naru_abi::{Addr, Config, Hook, Outcome, Prefix, RouteKind, RouteValue, features};
+use naru_abi::{Config, Destination, Hook, Outcome, Prefix, RouteKind, RouteValue, Transport, features};
 use naru_bpf::{AttachMode, Side, attach};
 use naru_e2e::{
     offload::{Offload, switch},
@@ -44,10 +44,10 @@ impl Mode {
         }
     }
 
-    fn kinds(self) -> [RouteKind; 2] {
+    fn transport(self) -> Transport {
         match self {
-            Self::Device | Self::Own => [RouteKind::Tunnel, RouteKind::RemoteNode],
-            Self::Direct | Self::Stack => [RouteKind::Direct, RouteKind::DirectNode],
+            Self::Device | Self::Own => Transport::Tunnel,
+            Self::Direct | Self::Stack => Transport::Direct,
         }
     }
 }
@@ -133,17 +133,17 @@ impl Member {
         };
         let datapath = self.node.datapath();
         let mut routes = datapath.routes().unwrap();
-        let [pods, node] = mode.kinds().map(|kind| kind as u32);
-        let far = RouteValue { kind: pods, mtu: POD_MTU, node: address(other, underlay).into(), flags: 0 };
-        let none = RouteValue { kind: 0, mtu: 0, node: Addr::UNSPECIFIED, flags: 0 };
+        let far = |kind: fn(Transport) -> RouteKind| {
+            RouteValue::remote(kind(mode.transport()), address(other, underlay).into(), POD_MTU)
+        };
         for family in FAMILIES {
             let (length, host) = if family == Family::V4 { (24, 32) } else { (64, 128) };
             let block = |number: u8| family.pick(&format!("10.{number}.0.0"), &format!("fd00:{number}::"));
             let entries = [
-                (block(own), length, RouteValue { kind: RouteKind::LocalBlock as u32, ..none }),
-                (block(other), length, far),
-                (address(other, family), host, RouteValue { kind: node, ..far }),
-                (address(own, family), host, RouteValue { kind: RouteKind::LocalNode as u32, ..none }),
+                (block(own), length, RouteValue::local(Destination::OwnBlock)),
+                (block(other), length, far(RouteKind::pods)),
+                (address(other, family), host, far(RouteKind::node)),
+                (address(own, family), host, RouteValue::local(Destination::OwnNode)),
             ];
             for (ip, length, value) in entries {
                 routes.insert(Prefix::new(ip, length), value).unwrap();

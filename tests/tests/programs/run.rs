@@ -51,7 +51,7 @@ pub fn run(node: &Node, hook: Hook, ifindex: u32, frame: &[u8], gso: Option<Gso>
 /// The TC action that an outcome must come with.
 pub fn action(hook: Hook, outcome: Outcome) -> u32 {
     match (hook, outcome) {
-        (_, Outcome::Drop(_)) => SHOT,
+        (_, Outcome::Drop(_) | Outcome::Link(_)) => SHOT,
         (_, Outcome::Stack(_) | Outcome::Verdict(Verdict::Deliver)) => NEXT,
         (Hook::ToOverlay, Outcome::Verdict(_)) => NEXT,
         (_, Outcome::Verdict(_)) => REDIRECT,

@@ -11,7 +11,8 @@ use naru_abi::{InterfaceValue, POD_SLOTS};
 
 use crate::node::Node;
 
-const VALUE: InterfaceValue = InterfaceValue { flags: 0, host_mac: [2; 6], pod_mac: [4; 6] };
+const VALUE: InterfaceValue =
+    InterfaceValue { ifindex: 0, flags: 0, subject: 0, host_mac: [2; 6], pod_mac: [4; 6] };
 /// Interfaces of one slot.
 const OF_ONE_SLOT: [u32; 4] = [7, 7 + POD_SLOTS, 7 + 2 * POD_SLOTS, 7 + 3 * POD_SLOTS];
 const ROUNDS: usize = 2000;

@@ -126,8 +126,14 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     }
     let left: BTreeSet<FlowKey> = keys(&flows).into_iter().filter(|key| !is_filler(key)).collect();
     assert_eq!(left, case.known.iter().chain(&case.recorded).copied().collect(), "{name}: flows");
+    let all: Vec<FlowKey> = case.known.iter().chain(&case.recorded).copied().collect();
+    for (address, value) in pods(node) {
+        let (before, after) = (marks(address, &case.known), marks(address, &all));
+        // A pod is marked by what leaves a record at its own hook, not by every record that names it.
+        assert!(value.marks() & before == before && value.marks() & !after == 0, "{name}: {address:?}");
+    }
     let is_marked =
-        pods(node).iter().any(|(address, value)| value.flags & marks(*address, &case.recorded) != 0);
+        pods(node).iter().any(|(address, value)| value.marks() & marks(*address, &case.recorded) != 0);
     assert_eq!(is_marked, !case.recorded.is_empty(), "{name}: mark");
 }
 
@@ -139,8 +145,7 @@ fn pods(node: &Node) -> Vec<(Addr, PodValue)> {
 fn mark(node: &Node, known: &[FlowKey]) {
     let mut map = node.datapath().pods().unwrap();
     for (address, value) in pods(node) {
-        let flags = value.flags & !(SENDS_ANSWERS | RECEIVES_ANSWERS) | marks(address, known);
-        map.insert(address, PodValue { flags, ..value }).unwrap();
+        map.insert(address, value.with_marks(marks(address, known))).unwrap();
     }
 }
 
@@ -160,9 +165,10 @@ fn fill(flows: &mut Flows, case: &Case) {
     keys(flows).iter().for_each(|key| assert!(flows.delete(key).unwrap()));
     let value = FlowValue { last_seen: 1 };
     case.known.iter().for_each(|key| flows.insert(key, value).unwrap());
-    if case.is_full {
+    if let Some(room) = case.room {
         (1..).map(filler).take_while(|key| flows.insert(key, value).is_ok()).for_each(drop);
         assert_eq!(keys(flows).len(), flows.capacity().unwrap() as usize);
+        (1..).map(filler).take(room).for_each(|key| assert!(flows.delete(&key).unwrap()));
     }
 }
 
@@ -174,7 +180,8 @@ fn is_filler(key: &FlowKey) -> bool {
     key.without_ports() == FlowKey::NONE
 }
 
-/// An encapsulated frame without its random identification and the port by a hash; its checksum is right before and after.
+/// An encapsulated frame without its random identification and the port by a hash; its checksum is right before and
+/// after.
 fn without_chance(mut frame: Vec<u8>) -> Vec<u8> {
     let is_v4 = frame[12..14] == [0x08, 0x00];
     let port = if is_v4 { 34 } else { 54 };

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use naru_abi::{InterfaceValue, PodValue, Prefix, RouteKind, RouteValue, pod_flags, route_flags};
+use naru_abi::{
+    Addr, Destination, InterfaceValue, PodValue, Prefix, RouteKind, RouteValue, Transport, pod_flags,
+    route_flags,
+};
 use naru_e2e::tool;
 
 use crate::{
@@ -119,8 +122,8 @@ pub fn populate(node: &Node) {
     add_uplink(node);
 }
 
-/// A device towards the other nodes, and what the kernel and the map know of them: 10.2 by the tunnel, 10.3 by the device
-/// only, 10.4 and node 4 without the tunnel, 10.5 and 10.6 as 10.2 and 10.4, but nowhere to be found.
+/// A device towards the other nodes, and what the kernel and the map know of them: 10.2 by the tunnel, 10.3 by the
+/// device only, 10.4 and node 4 without the tunnel, 10.5 and 10.6 as 10.2 and 10.4, but nowhere to be found.
 fn add_uplink(node: &Node) {
     node.ip("link add name u0 type veth peer name u1");
     for setting in ["ipv4.ip_forward=1", "ipv6.conf.all.forwarding=1"] {
@@ -136,24 +139,20 @@ fn add_uplink(node: &Node) {
         ));
         let nowhere = family.outside();
         let entries = [
-            (3, RouteKind::Tunnel, family.remote_node(), route_flags::DEVICE_PATH),
-            (4, RouteKind::Direct, family.pick("192.0.2.4", "2001:db8::4"), 0),
-            (5, RouteKind::Tunnel, nowhere, 0),
-            (6, RouteKind::Direct, nowhere, 0),
+            (3, Transport::Tunnel, family.remote_node(), route_flags::DEVICE_PATH),
+            (4, Transport::Direct, family.pick("192.0.2.4", "2001:db8::4"), 0),
+            (5, Transport::Tunnel, nowhere, 0),
+            (6, Transport::Direct, nowhere, 0),
         ];
-        let value = |kind, node: IpAddr, flags| RouteValue {
-            kind: kind as u32,
-            mtu: PATH_MTU,
-            node: node.into(),
-            flags,
-        };
-        for (number, kind, far, flags) in entries {
+        let value = |kind, node: IpAddr| RouteValue::remote(kind, node.into(), PATH_MTU);
+        for (number, transport, far, flags) in entries {
             let block = family.pick(&format!("10.{number}.0.0"), &format!("fd00:{number}::"));
-            routes.insert(Prefix::new(block, length), value(kind, far, flags)).unwrap();
+            let value = RouteValue { flags, ..value(RouteKind::pods(transport), far) };
+            routes.insert(Prefix::new(block, length), value).unwrap();
         }
         let direct = family.pick("192.0.2.4", "2001:db8::4");
         let host = if family == Family::V4 { 32 } else { 128 };
-        routes.insert(Prefix::new(direct, host), value(RouteKind::DirectNode, direct, 0)).unwrap();
+        routes.insert(Prefix::new(direct, host), value(RouteKind::node(Transport::Direct), direct)).unwrap();
     }
     for device in ["u0", "u1"] {
         node.ip(&format!("link set {device} up"));
@@ -162,11 +161,16 @@ fn add_uplink(node: &Node) {
     node.ip("route add fd00:4::/64 via 2001:db8::4");
 }
 
+/// The entry of a pod's host veth.
+pub fn interface(pod: Pod, ifindex: u32) -> InterfaceValue {
+    InterfaceValue { ifindex, flags: pod.flags, subject: 0, host_mac: pod.host_mac(), pod_mac: pod.mac() }
+}
+
 /// Writes the map entries of a pod whose host veth is there.
 pub fn add_pod(node: &Node, pod: Pod) {
     let ifindex = node.ifindex(pod.interface);
     let datapath = node.datapath();
-    let value = InterfaceValue { flags: pod.flags, host_mac: pod.host_mac(), pod_mac: pod.mac() };
+    let value = interface(pod, ifindex);
     datapath.interfaces().unwrap().add(ifindex, value).unwrap();
     for family in FAMILIES {
         let value = PodValue {
@@ -176,28 +180,30 @@ pub fn add_pod(node: &Node, pod: Pod) {
             mtu: POD_MTU,
             pod_mac: pod.mac(),
             host_mac: pod.host_mac(),
+            ..PodValue::EMPTY
         };
         datapath.pods().unwrap().insert(pod.address(family), value).unwrap();
     }
 }
 
+fn by_tunnel(kind: fn(Transport) -> RouteKind, node: IpAddr) -> RouteValue {
+    RouteValue::remote(kind(Transport::Tunnel), Addr::from(node), PATH_MTU)
+}
+
 /// Writes the map entries of blocks and nodes; `underlay` is the family of the tunnel for packets of a family.
 pub fn add_routes(node: &Node, underlay: impl Fn(Family) -> Family) {
     let mut routes = node.datapath().routes().unwrap();
-    let none = naru_abi::Addr::UNSPECIFIED;
     for family in FAMILIES {
         let (block, full) = if family == Family::V4 { (24, 32) } else { (64, 128) };
         let far = underlay(family).remote_node();
         let entries = [
-            (family.pick("10.1.0.0", "fd00:1::"), block, RouteKind::LocalBlock, none, 0),
-            (family.pick("10.2.0.0", "fd00:2::"), block, RouteKind::Tunnel, far.into(), PATH_MTU),
-            (family.remote_node(), full, RouteKind::RemoteNode, far.into(), PATH_MTU),
-            (family.local_node(), full, RouteKind::LocalNode, none, 0),
+            (family.pick("10.1.0.0", "fd00:1::"), block, RouteValue::local(Destination::OwnBlock)),
+            (family.pick("10.2.0.0", "fd00:2::"), block, by_tunnel(RouteKind::pods, far)),
+            (family.remote_node(), full, by_tunnel(RouteKind::node, far)),
+            (family.local_node(), full, RouteValue::local(Destination::OwnNode)),
         ];
-        for (ip, length, kind, node, mtu) in entries {
-            routes
-                .insert(Prefix::new(ip, length), RouteValue { kind: kind as u32, mtu, node, flags: 0 })
-                .unwrap();
+        for (ip, length, value) in entries {
+            routes.insert(Prefix::new(ip, length), value).unwrap();
         }
     }
 }

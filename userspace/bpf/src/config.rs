@@ -1,5 +1,5 @@
 use aya::maps::{Array, MapData};
-use naru_abi::{Config, maps};
+use naru_abi::{Config, ConfigSlots, maps};
 
 use crate::{
     Pins, Result,
@@ -8,7 +8,7 @@ use crate::{
 
 /// The pinned map `CONFIG`: one value.
 pub struct ConfigMap {
-    map: Array<MapData, Raw<Config>>,
+    map: Array<MapData, Raw<ConfigSlots>>,
 }
 
 impl ConfigMap {
@@ -20,19 +20,35 @@ impl ConfigMap {
         map::open(pins, maps::CONFIG).map(|map| Self { map })
     }
 
-    /// The configuration; all zero before the first [`ConfigMap::set`], and until then the programs drop as not ready.
+    /// The configuration in force; all zero before the first [`ConfigMap::set`], and until then the programs drop as
+    /// not ready.
     ///
     /// # Errors
     /// The kernel's.
     pub fn get(&self) -> Result<Config> {
-        self.map.get(&0, 0).map(|Raw(config)| config).map_err(failed(maps::CONFIG, "read"))
+        let ConfigSlots { current, slots, .. } = self.slots()?;
+        Ok(slots[ConfigSlots::position(current)])
     }
 
-    /// Replaces the configuration; in force for the next packet.
+    /// Replaces the configuration; in force for the next packet. It is written beside the one in force, of which every
+    /// byte stays as it is, and then made current: the kernel writes a value while programs read it. The caller sees to
+    /// it that no two calls run at once.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's; then the one before stays in force.
     pub fn set(&mut self, config: Config) -> Result<()> {
-        self.map.set(0, Raw(config), 0).map_err(failed(maps::CONFIG, "write"))
+        let mut slots = self.slots()?;
+        let next = slots.current.wrapping_add(1);
+        slots.slots[ConfigSlots::position(next)] = config;
+        self.write(slots)?;
+        self.write(ConfigSlots { current: next, ..slots })
+    }
+
+    fn slots(&self) -> Result<ConfigSlots> {
+        self.map.get(&0, 0).map(|Raw(slots)| slots).map_err(failed(maps::CONFIG, "read"))
+    }
+
+    fn write(&mut self, slots: ConfigSlots) -> Result<()> {
+        self.map.set(0, Raw(slots), 0).map_err(failed(maps::CONFIG, "write"))
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 /// The counters of the pods: each in the slot of its ifindex, or, where that is another's, by ifindex.
 pub struct Counters {
     slots: PerCpuArray<MapData, Raw<PodSlot>>,
-    others: PerCpuHashMap<MapData, u32, Raw<PodCounters>>,
+    others: PerCpuHashMap<MapData, u32, Raw<PodSlot>>,
     pins: PathBuf,
 }
 
@@ -33,9 +33,8 @@ pub struct PodTotals {
 const NOBODYS: PodSlot = PodSlot { ifindex: 0, reserved: 0, counters: PodCounters::ZERO };
 
 impl Counters {
-    /// The offset of the counters in a value of each map, in words of eight bytes.
+    /// The offset of the counters in a value of either map, in words of eight bytes.
     pub const SLOT_WORD: usize = std::mem::offset_of!(PodSlot, counters) / 8;
-    pub const OTHER_WORD: usize = 0;
 
     pub fn open(pins: &Pins) -> Result<Self> {
         let (slots, others) = (map::open(pins, maps::POD_SLOTS)?, map::open(pins, maps::POD_STATS)?);
@@ -50,7 +49,7 @@ impl Counters {
                 self.fill(pod_slot(ifindex), PodSlot { ifindex, ..NOBODYS })
             }
             _ => {
-                let zero = on_each_cpu(PodCounters::ZERO, maps::POD_STATS)?;
+                let zero = on_each_cpu(PodSlot { ifindex, ..NOBODYS }, maps::POD_STATS)?;
                 self.others.insert(ifindex, zero, 0).map_err(failed(maps::POD_STATS, "insert"))
             }
         }
@@ -62,7 +61,7 @@ impl Counters {
             return Ok(Some(totals(slot.iter().map(|Raw(slot)| &slot.counters))));
         }
         let values = present(self.others.get(&ifindex, 0)).map_err(failed(maps::POD_STATS, "read"))?;
-        Ok(values.map(|values| totals(values.iter().map(|Raw(one)| one))))
+        Ok(values.map(|values| totals(values.iter().map(|Raw(one)| &one.counters))))
     }
 
     /// Returns true if the counters of `ifindex` are in its slot.

@@ -101,7 +101,7 @@ fn raise_memlock() {
 /// An object whose maps are there.
 enum Source {
     /// Ours.
-    Plain(Loaded),
+    Plain(Box<Loaded>),
     /// One with more in it, such as a debug build's log.
     Other(Ebpf),
 }
@@ -110,7 +110,7 @@ impl Source {
     /// Creates and pins the maps that are missing, and opens the others.
     fn load(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Self> {
         if let Some(loaded) = Loaded::new(pins, sizes, object)? {
-            return Ok(Self::Plain(loaded));
+            return Ok(Self::Plain(Box::new(loaded)));
         }
         let mut loader = EbpfLoader::new();
         for name in maps::ALL {

@@ -28,7 +28,9 @@ impl Interfaces {
     /// The kernel's; `E2BIG` when a map is full.
     pub fn add(&mut self, ifindex: u32, value: InterfaceValue) -> Result<()> {
         self.counters.start(ifindex)?;
-        self.settings.insert(ifindex, Raw(value), 0).map_err(failed(maps::INTERFACES, "insert"))
+        self.settings
+            .insert(ifindex, Raw(InterfaceValue { ifindex, ..value }), 0)
+            .map_err(failed(maps::INTERFACES, "insert"))
     }
 
     /// The settings of `ifindex`.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aya::maps::{MapInfo, MapType};
 use naru_abi::{
-    Addr, Config, Counter, FlowKey, FlowValue, InterfaceValue, PodCounters, PodSlot, PodValue, Prefix,
-    RouteValue, STATS_ENTRIES, WayValue, maps,
+    Addr, ConfigSlots, Counter, FlowKey, FlowValue, InterfaceValue, NextHopValue, PodSlot, PodValue, Prefix,
+    RouteValue, STATS_ENTRIES, maps,
 };
 
 use crate::{
@@ -22,11 +22,11 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
         maps::INTERFACES => (MapType::Hash, size_of::<u32>(), size_of::<InterfaceValue>()),
         maps::ROUTES => (MapType::LpmTrie, size_of::<Prefix>(), size_of::<RouteValue>()),
         maps::FLOWS => (MapType::Hash, size_of::<FlowKey>(), size_of::<FlowValue>()),
-        maps::CONFIG => (MapType::Array, size_of::<u32>(), size_of::<Config>()),
+        maps::CONFIG => (MapType::Array, size_of::<u32>(), size_of::<ConfigSlots>()),
         maps::STATS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<Counter>()),
-        maps::WAYS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<WayValue>()),
+        maps::NEXT_HOPS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<NextHopValue>()),
         maps::POD_SLOTS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<PodSlot>()),
-        _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodCounters>()),
+        _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodSlot>()),
     };
     (kind, key as u32, value as u32, capacity(name, sizes))
 }
@@ -36,7 +36,7 @@ pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
     match name {
         maps::CONFIG => 1,
         maps::STATS => STATS_ENTRIES,
-        maps::WAYS => naru_abi::MAX_WAYS,
+        maps::NEXT_HOPS => naru_abi::MAX_NEXT_HOPS,
         maps::POD_SLOTS => naru_abi::POD_SLOTS,
         maps::ROUTES => sizes.routes,
         maps::FLOWS => sizes.flows,

@@ -29,12 +29,15 @@ impl Pods {
         Ok(value.map(|Raw(value)| value))
     }
 
-    /// Says which pod holds `address`, in place of what was said before.
+    /// Says which pod holds `address`, in place of what was said before; the entry carries the address itself.
     ///
     /// # Errors
     /// The kernel's; `E2BIG` when the map is full.
     pub fn insert(&mut self, address: impl Into<Addr>, value: PodValue) -> Result<()> {
-        self.map.insert(Raw(address.into()), Raw(value), 0).map_err(failed(maps::PODS, "insert"))
+        let address = address.into();
+        self.map
+            .insert(Raw(address), Raw(PodValue { address, ..value }), 0)
+            .map_err(failed(maps::PODS, "insert"))
     }
 
     /// Forgets `address`; `false` if it was not there.

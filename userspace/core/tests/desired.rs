@@ -2,16 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
-#[path = "desired/properties.rs"]
-mod properties;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
 use ipnet::IpNet;
-use naru_abi::{Addr, RouteKind, RouteValue, route_flags};
+use naru_abi::{Addr, Destination, RouteKind, RouteValue, Transport, route_flags};
 use naru_core::{
     cluster::{ClusterSpec, Encapsulation, NodeSpec, Routing},
     desired::{
@@ -19,6 +16,7 @@ use naru_core::{
         Pod, Rank, RouteKey, Rule, Selector, State, Via, desired, diff, path_mtu,
     },
 };
+use proptest::{collection, prelude::*};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -107,74 +105,13 @@ fn a_remote_block_is_one_entry_and_one_route_with_the_path_mtu_and_the_nodes_sou
     let (cluster, mtu) = (cluster([1, 2]), routed(&[("198.51.100.2", 9000)]));
     let state = desired(&inputs(&cluster, &mtu, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
-    let value = RouteValue { kind: RouteKind::Tunnel as u32, mtu: 8950, node, flags: 0 };
+    let value = RouteValue::remote(RouteKind::pods(Transport::Tunnel), node, 8950);
     assert_eq!(state.entries[&net("10.32.2.0/24")], value);
     assert_eq!(state.entries[&net("fd10:32::2:0/112")], value);
     let v4 = KernelRoute { hop: KernelHop::Overlay, source: Some(ip("198.51.100.1")), mtu: Some(8950) };
     let v6 = KernelRoute { source: Some(ip("2001:db8::1")), ..v4 };
     assert_eq!(state.routes[&main_route("10.32.2.0/24")], v4);
     assert_eq!(state.routes[&main_route("fd10:32::2:0/112")], v6);
-}
-
-#[test]
-fn a_route_that_names_a_source_has_a_spare_beneath_it_that_names_none() {
-    let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
-    let pods = [Pod { address: ip("10.32.1.7"), ifindex: 9, mtu: 1400 }];
-    let routes = desired(&inputs(&cluster, &mtu, &pods)).state.routes;
-    for (key, route) in &routes {
-        let spare = routes.get(&RouteKey { rank: Rank::Spare, ..*key });
-        match key.rank {
-            Rank::First if route.source.is_some() => {
-                assert_eq!(spare, Some(&KernelRoute { source: None, ..*route }), "{}", key.destination);
-            }
-            Rank::First | Rank::Unreachable => assert_eq!(spare, None, "{}", key.destination),
-            Rank::Spare => assert_eq!(route.source, None, "{}", key.destination),
-        }
-    }
-    assert_eq!(routes.keys().filter(|key| key.rank == Rank::Spare).count(), 3, "two blocks and a pod");
-}
-
-/// MTU of the underlay, of an IPv4 and an IPv6 block in the tunnel, and of pods with and without IPv6; whether programs
-/// encapsulate for the two blocks.
-#[test]
-fn below_ipv6_nothing_has_less_than_it_needs_and_fragments_are_the_devices() {
-    for (underlay, v4, v6, with, without, programs) in [
-        (1280, 1230, 1280, 1280, 1230, [true, false]),
-        (1329, 1279, 1280, 1280, 1279, [true, false]),
-        (1330, 1280, 1280, 1280, 1280, [true, true]),
-        (1500, 1450, 1450, 1450, 1450, [true, true]),
-    ] {
-        let (cluster, paths) = (cluster([1, 2]), routed(&[("198.51.100.2", underlay)]));
-        let state = desired(&inputs(&cluster, &paths, &[])).state;
-        let blocks = ["10.32.2.0/24", "fd10:32::2:0/112"];
-        let entries = blocks.map(|block| state.entries[&net(block)]);
-        assert_eq!(entries.map(|entry| entry.mtu), [v4, v6], "{underlay}");
-        assert_eq!(
-            blocks.map(|block| state.routes[&main_route(block)].mtu),
-            [Some(v4), Some(v6)],
-            "{underlay}"
-        );
-        assert_eq!(entries.map(|entry| entry.flags & route_flags::DEVICE_PATH == 0), programs, "{underlay}");
-        let ways = NextHops { cluster: &cluster, node: "node1", paths: &paths };
-        assert_eq!([ways.pod_mtu(None, true), ways.pod_mtu(None, false)], [with, without], "{underlay}");
-    }
-}
-
-#[test]
-fn a_next_hop_that_nobody_can_tell_is_not_on_link_and_leads_no_route() {
-    for routing in [Routing::Auto, Routing::Direct] {
-        for next in [Via::Unknown, Via::Router(ip("fe80::1"))] {
-            let cluster = ClusterSpec { routing, ..cluster([1, 2]) };
-            let mut paths = on_link(1500);
-            paths.values_mut().for_each(|path| path.via = next);
-            let state = desired(&inputs(&cluster, &paths, &[])).state;
-            assert_eq!(
-                state.routes[&main_route("10.32.2.0/24")].hop,
-                KernelHop::Overlay,
-                "{routing:?} {next:?}"
-            );
-        }
-    }
 }
 
 #[test]
@@ -190,11 +127,11 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
     let (cluster, paths) = (cluster([1, 2]), on_link(1500));
     let state = desired(&inputs(&cluster, &paths, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
-    let value = |kind, mtu| RouteValue { kind: kind as u32, mtu, node, flags: 0 };
+    let value = |kind, mtu| RouteValue::remote(kind, node, mtu);
     for (block, via) in [("10.32.2.0/24", "198.51.100.2"), ("fd10:32::2:0/112", "2001:db8::2")] {
         assert_eq!(
             state.entries[&net(block)],
-            value(RouteKind::Direct, 1450),
+            value(RouteKind::pods(Transport::Direct), 1450),
             "the node is known by its first address"
         );
         let hop = KernelHop::Direct { ifindex: 3, via: ip(via) };
@@ -202,7 +139,7 @@ fn pods_of_a_node_on_the_link_are_reached_without_the_tunnel_by_its_address_of_t
         assert_eq!((found.hop, found.mtu), (hop, Some(1450)));
     }
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
-        assert_eq!(state.entries[&net(host)], value(RouteKind::DirectNode, 1500));
+        assert_eq!(state.entries[&net(host)], value(RouteKind::node(Transport::Direct), 1500));
         assert!(state.routes.keys().all(|key| key.destination != net(host)), "{host} is on the link");
     }
     let nat = desired(&inputs(&cluster, &paths, &[])).nat;
@@ -225,7 +162,11 @@ fn only_the_device_encapsulates_for_a_node_that_says_so_and_beyond_other_than_et
     assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
     paths.values_mut().for_each(|path| path.via = Via::Link);
     let entry = desired(&inputs(&cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")];
-    assert_eq!(entry.kind, RouteKind::Tunnel as u32, "WireGuard would not take pods' addresses by itself");
+    assert_eq!(
+        entry.kind(),
+        Ok(RouteKind::pods(Transport::Tunnel)),
+        "WireGuard would not take pods' addresses by itself"
+    );
 }
 
 #[test]
@@ -245,8 +186,8 @@ fn a_family_without_an_address_on_the_link_takes_the_tunnel() {
     let (cluster, mut paths) = (cluster([1, 2]), on_link(1500));
     paths.remove(&ip("2001:db8::2"));
     let state = desired(&inputs(&cluster, &paths, &[])).state;
-    assert_eq!(state.entries[&net("10.32.2.0/24")].kind, RouteKind::Direct as u32);
-    assert_eq!(state.entries[&net("fd10:32::2:0/112")].kind, RouteKind::Tunnel as u32);
+    assert!(state.entries[&net("10.32.2.0/24")].goes_by(Transport::Direct));
+    assert!(state.entries[&net("fd10:32::2:0/112")].goes_by(Transport::Tunnel));
     assert_eq!(state.routes[&main_route("fd10:32::2:0/112")].hop, KernelHop::Overlay);
     assert_eq!(pod_mtu(&cluster, &paths, None), 1450, "what fits both ways");
 }
@@ -257,11 +198,12 @@ fn routing_is_the_nodes_own_choice_and_else_the_clusters() {
         let mut cluster = ClusterSpec { routing, ..cluster([1, 2]) };
         cluster.nodes[0].routing = own;
         let state = desired(&inputs(&cluster, paths, &[])).state;
-        (state.entries[&net("10.32.2.0/24")].kind, state.routes[&main_route("10.32.2.0/24")].hop)
+        (state.entries[&net("10.32.2.0/24")].kind(), state.routes[&main_route("10.32.2.0/24")].hop)
     };
     let (near, far) = (on_link(1500), routed(&[("198.51.100.2", 1500)]));
-    let tunnel = (RouteKind::Tunnel as u32, KernelHop::Overlay);
-    let direct = |via| (RouteKind::Direct as u32, KernelHop::Direct { ifindex: 3, via: ip(via) });
+    let tunnel = (Ok(RouteKind::pods(Transport::Tunnel)), KernelHop::Overlay);
+    let direct =
+        |via| (Ok(RouteKind::pods(Transport::Direct)), KernelHop::Direct { ifindex: 3, via: ip(via) });
     assert_eq!(kind(Routing::Auto, None, &far), tunnel);
     assert_eq!(kind(Routing::Tunnel, None, &near), tunnel);
     assert_eq!(kind(Routing::Direct, Some(Routing::Tunnel), &near), tunnel);
@@ -275,7 +217,7 @@ fn every_address_of_a_remote_node_leads_to_the_end_of_its_tunnel() {
     let (cluster, mtu) = (cluster([1, 2]), BTreeMap::new());
     let state = desired(&inputs(&cluster, &mtu, &[])).state;
     let node = Addr::from(ip("198.51.100.2"));
-    let value = RouteValue { kind: RouteKind::RemoteNode as u32, mtu: 1450, node, flags: 0 };
+    let value = RouteValue::remote(RouteKind::node(Transport::Tunnel), node, 1450);
     for host in ["198.51.100.2/32", "2001:db8::2/128"] {
         assert_eq!(state.entries[&net(host)], value);
         let key = RouteKey { table: NODE_TABLE, destination: net(host), rank: Rank::First };
@@ -341,7 +283,7 @@ fn what_no_pod_holds_is_unreachable() {
         state.routes.iter().map(|(key, route)| format!("{} {:?}", key.destination, route.hop)).collect();
     let expected = ["10.32.0.0/12", "10.32.1.0/24", "fd10:32::/48", "fd10:32::1:0/112"];
     assert_eq!(unreachable, expected.map(|net| format!("{net} Unreachable")));
-    assert_eq!(state.entries[&net("10.32.1.0/24")].kind, RouteKind::LocalBlock as u32);
+    assert!(state.entries[&net("10.32.1.0/24")].is(Destination::OwnBlock));
     assert!(state.rules.is_empty(), "alone, no rule is needed");
 }
 
@@ -376,8 +318,8 @@ fn a_single_machine_needs_nothing_but_its_subnet() {
         ..inputs(&cluster, &mtu, &[])
     };
     let desired = desired(&alone);
-    let kinds: Vec<u32> = desired.state.entries.values().map(|value| value.kind).collect();
-    assert_eq!(kinds, [RouteKind::LocalBlock as u32, RouteKind::LocalNode as u32]);
+    let kinds: Vec<u32> = desired.state.entries.values().map(|value| value.destination).collect();
+    assert_eq!(kinds, [Destination::OwnBlock as u32, Destination::OwnNode as u32]);
     assert_eq!(desired.nat.sources, BTreeSet::from(subnets));
     assert_eq!(desired.state.routes.len(), 1);
 }
@@ -405,4 +347,118 @@ fn a_block_that_moves_is_reached_at_every_step() {
         assert!(apply(before.clone(), &commands[..step]).entries.contains_key(&moved));
     }
     assert_eq!(commands.len(), 1, "the kernel route is the same through either node: {commands:?}");
+}
+
+/// Any small state: few keys and values, so that two of them share some.
+fn states() -> impl Strategy<Value = State> {
+    let prefix = prop_oneof![
+        (0u8..6).prop_map(|n| net(&format!("10.32.{n}.0/24"))),
+        (0u8..6).prop_map(|n| net(&format!("fd10::{n}:0/112"))),
+    ];
+    let value =
+        (1u32..=5, 0u32..=2, 1400u32..1403, 0u32..2).prop_map(|(destination, transport, mtu, flags)| {
+            RouteValue { destination, transport, mtu, node: Addr::UNSPECIFIED, flags, class: 0 }
+        });
+    let hop = prop_oneof![
+        (1u32..4).prop_map(|ifindex| KernelHop::Pod { ifindex }),
+        Just(KernelHop::Overlay),
+        Just(KernelHop::Unreachable),
+        Just(KernelHop::Direct { ifindex: 3, via: OWN[0] })
+    ];
+    let rank = prop_oneof![Just(Rank::First), Just(Rank::Spare), Just(Rank::Unreachable)];
+    let key = (prefix.clone(), prop_oneof![Just(MAIN_TABLE), Just(NODE_TABLE)], rank)
+        .prop_map(|(destination, table, rank)| RouteKey { table, destination, rank });
+    let route = (hop, proptest::option::of(1400u32..1402)).prop_map(|(hop, mtu)| KernelRoute {
+        hop,
+        source: None,
+        mtu,
+    });
+    (
+        collection::btree_map(prefix.clone(), value, 0..10),
+        collection::btree_map(key, route, 0..10),
+        collection::btree_set(prefix.prop_map(|prefix| to_pods(&prefix.to_string(), 150)), 0..6),
+    )
+        .prop_map(|(entries, routes, rules)| State { entries, routes, rules })
+}
+
+fn differing<K: Ord, V: PartialEq>(a: &BTreeMap<K, V>, b: &BTreeMap<K, V>) -> usize {
+    let keys: BTreeSet<&K> = a.keys().chain(b.keys()).collect();
+    keys.into_iter().filter(|key| a.get(key) != b.get(key)).count()
+}
+
+proptest! {
+    #[test]
+    fn applying_the_difference_arrives_at_the_desired_state(actual in states(), wanted in states()) {
+        let commands = diff(&wanted, &actual);
+        prop_assert_eq!(apply(actual, &commands), wanted);
+    }
+
+    #[test]
+    fn the_difference_has_one_command_for_each_thing_that_differs(actual in states(), wanted in states()) {
+        let least = differing(&wanted.entries, &actual.entries)
+            + differing(&wanted.routes, &actual.routes)
+            + wanted.rules.symmetric_difference(&actual.rules).count();
+        prop_assert_eq!(diff(&wanted, &actual).len(), least);
+    }
+
+    #[test]
+    fn a_second_pass_has_nothing_to_do(actual in states(), wanted in states()) {
+        let commands = diff(&wanted, &actual);
+        let reached = apply(actual, &commands);
+        prop_assert!(diff(&wanted, &reached).is_empty());
+    }
+
+    #[test]
+    fn nothing_goes_before_everything_new_is_there(actual in states(), wanted in states()) {
+        let commands = diff(&wanted, &actual);
+        let is_removal = |command: &Command| {
+            matches!(command, Command::RemoveRule(_) | Command::RemoveRoute(..) | Command::RemoveEntry(_))
+        };
+        prop_assert!(commands.is_sorted_by_key(is_removal));
+    }
+
+    #[test]
+    fn a_pass_that_stops_half_way_is_finished_by_the_next(actual in states(), wanted in states(), stop in 0usize..20) {
+        let commands = diff(&wanted, &actual);
+        let half = apply(actual, &commands[..stop.min(commands.len())]);
+        let rest = diff(&wanted, &half);
+        prop_assert_eq!(apply(half, &rest), wanted);
+    }
+
+    #[test]
+    fn every_tunnel_entry_has_exactly_one_route_of_the_same_mtu(numbers in collection::btree_set(1u8..20, 0..12)) {
+        let (cluster, mtu) = (cluster(numbers), BTreeMap::new());
+        let state = desired(&inputs(&cluster, &mtu, &[])).state;
+        for (prefix, value) in &state.entries {
+            let found: Vec<&KernelRoute> = state
+                .routes
+                .iter()
+                .filter(|(key, route)| key.destination == *prefix && route.hop == KernelHop::Overlay)
+                .map(|(_, route)| route)
+                .collect();
+            prop_assert_eq!(found.len(), usize::from(value.goes_by(Transport::Tunnel)));
+            prop_assert!(found.iter().all(|route| route.mtu == Some(value.mtu)));
+        }
+    }
+
+    #[test]
+    fn a_node_that_leaves_takes_exactly_its_own(numbers in collection::btree_set(2u8..20, 2..12), pick in 0usize..12) {
+        let leaving = *numbers.iter().nth(pick % numbers.len()).unwrap();
+        let everyone = cluster(numbers.iter().copied().chain([1]));
+        let rest = cluster(numbers.iter().copied().filter(|n| *n != leaving).chain([1]));
+        let mtu = BTreeMap::new();
+        let (before, after) =
+            (desired(&inputs(&everyone, &mtu, &[])).state, desired(&inputs(&rest, &mtu, &[])).state);
+        let gone = node(leaving);
+        let own: BTreeSet<IpNet> =
+            gone.blocks.iter().copied().chain(gone.addresses.iter().copied().map(IpNet::from)).collect();
+        for command in diff(&after, &before) {
+            let destination = match command {
+                Command::RemoveEntry(to) => to,
+                Command::RemoveRoute(key, _) => key.destination,
+                other => return Err(TestCaseError::fail(format!("{other:?}"))),
+            };
+            prop_assert!(own.contains(&destination), "{} is not the leaving node's", destination);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use machine::{CLUSTER, Machine, NODE3, pod::Pod, wait};
 /// Time within which a change must be in maps and routes.
 const SECOND: Duration = Duration::from_secs(1);
 /// Time that a test waits for things that must come at all, also on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn has_node3(machine: &Machine) -> bool {
     let entries = machine.entries();

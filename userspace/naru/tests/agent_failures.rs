@@ -30,8 +30,8 @@ struct Failure {
     name: &'static str,
     make: fn(&Machine),
     mend: fn(&Machine),
-    /// Words of the line that tells of it.
-    says: &'static str,
+    /// Words of the line that tells of it; none for what is no failure to the agent, which must stay quiet too.
+    says: Option<&'static str>,
     /// A route of ours that stays under our hands meanwhile, and how to take it away; none where every pass breaks off.
     other: Option<(&'static str, &'static str)>,
     /// Prefixes of node3, as far as the failure leaves them possible.
@@ -46,20 +46,21 @@ const NODE3_V4: &[&str] = &["10.32.2.0/24 via"];
 const FAILURES: [Failure; 5] = [
     Failure {
         name: "somebody else's route to another node's block",
-        make: |machine| {
-            machine.ip("route del 10.32.1.0/24");
-            machine.ip("route add 10.32.1.0/24 via 198.51.100.254 proto static");
-        },
+        make: |machine| drop(machine.ip("route replace 10.32.1.0/24 via 198.51.100.254 proto static")),
         mend: |machine| drop(machine.ip("route del 10.32.1.0/24 proto static")),
-        says: "10.32.1.0/24",
+        says: Some("10.32.1.0/24"),
         other: OTHER,
         node3: NODE3_ALL,
     },
     Failure {
         name: "IPv6 off on the node",
         make: |machine| drop(machine.tool("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")),
-        mend: |machine| drop(machine.tool("sysctl -qw net.ipv6.conf.all.disable_ipv6=0")),
-        says: "ERROR",
+        mend: |machine| {
+            machine.tool("sysctl -qw net.ipv6.conf.all.disable_ipv6=0");
+            machine.ip("addr add 2001:db8::1/64 dev up0 nodad");
+            machine.ip("-6 route add default via 2001:db8::fe");
+        },
+        says: None,
         other: OTHER_V4,
         node3: NODE3_V4,
     },
@@ -67,24 +68,24 @@ const FAILURES: [Failure; 5] = [
         name: "IPv6 off on the tunnel device",
         make: |machine| drop(machine.tool("sysctl -qw net.ipv6.conf.naru-vx.disable_ipv6=1")),
         mend: |machine| drop(machine.tool("sysctl -qw net.ipv6.conf.naru-vx.disable_ipv6=0")),
-        says: "ERROR",
+        says: None,
         other: OTHER_V4,
         node3: NODE3_V4,
     },
     Failure {
-        name: "a list for the runtime that cannot be written",
+        name: "facts that cannot be written",
         make: |machine| {
-            let list = fs::read_dir(machine.path("cni/conf")).unwrap().next().unwrap().unwrap().path();
-            fs::remove_file(&list).unwrap();
-            fs::create_dir(&list).unwrap();
+            fs::rename(machine.path("run/node.json"), machine.path("kept.json")).unwrap();
+            fs::create_dir(machine.path("run/node.json")).unwrap();
+            machine.ip("route del 10.32.1.0/24");
         },
         mend: |machine| {
-            let list = fs::read_dir(machine.path("cni/conf")).unwrap().next().unwrap().unwrap().path();
-            fs::remove_dir(list).unwrap();
+            fs::remove_dir(machine.path("run/node.json")).unwrap();
+            fs::rename(machine.path("kept.json"), machine.path("run/node.json")).unwrap();
         },
-        says: "cni/conf",
-        other: OTHER,
-        node3: NODE3_ALL,
+        says: Some("node.json"),
+        other: None,
+        node3: &[],
     },
     Failure {
         name: "settings that cannot be read",
@@ -94,7 +95,7 @@ const FAILURES: [Failure; 5] = [
             machine.ip("route del 10.32.1.0/24");
         },
         mend: |machine| fs::rename(machine.path("kept.json"), machine.path("state/init.json")).unwrap(),
-        says: "init.json",
+        says: Some("init.json"),
         other: None,
         node3: &[],
     },
@@ -115,16 +116,19 @@ fn has_route(machine: &Machine, beginning: &str) -> bool {
     machine.kernel_routes().iter().any(|route| route.starts_with(beginning))
 }
 
-#[expect(clippy::too_many_lines, reason = "one failure from its beginning to its end")]
 fn lasts(failure: &Failure) {
     println!("{}", failure.name);
     let machine = Machine::clustered();
     let _agent = machine.agent_every(PERIOD);
     let whole = machine.kernel_routes();
     (failure.make)(&machine);
-    wait("the failure to be told", PATIENCE, || {
-        errors(&machine).iter().any(|error| error.contains(failure.says) || failure.says == "ERROR")
-    });
+    if let Some(words) = failure.says {
+        wait("the failure to be told", PATIENCE, || {
+            errors(&machine).iter().any(|error| error.contains(words))
+        });
+    } else {
+        thread::sleep(Duration::from_secs(2));
+    }
     let before = passes(&machine);
     thread::sleep(WATCHED);
     let count = passes(&machine) - before;
@@ -145,7 +149,9 @@ fn lasts(failure: &Failure) {
     assert!(said.windows(2).all(|two| two[0] != two[1]), "{}: said twice:\n{said:#?}", failure.name);
     (failure.mend)(&machine);
     wait("all to be as before", PATIENCE, || machine.kernel_routes() == whole);
-    wait("the end to be told", PATIENCE, || machine.agent_log().contains(" over: "));
+    if failure.says.is_some() {
+        wait("the end to be told", PATIENCE, || machine.agent_log().contains(" over: "));
+    }
 }
 
 #[test]
@@ -185,7 +191,7 @@ fn an_agent_whose_pass_blocks_hears_its_source_and_ends_when_it_is_told_to() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
-fn routes_of_others_that_lead_nowhere_near_cause_no_pass() {
+fn routes_of_others_that_lead_nowhere_near_cause_next_to_no_pass() {
     let machine = Machine::clustered();
     let agent = machine.agent();
     // The records of the first pass itself.
@@ -204,7 +210,10 @@ fn routes_of_others_that_lead_nowhere_near_cause_no_pass() {
     }
     thread::sleep(Duration::from_secs(1));
     println!("60,000 changes: {:?} of CPU", agent.cpu().saturating_sub(used));
-    assert_eq!(passes(&machine), before, "{}", machine.agent_log());
+    // On a machine that is busy the agent may be told that some were lost, and look once more.
+    let count = passes(&machine) - before;
+    assert!(count <= 6, "{count} passes: {}", machine.agent_log());
+    let before = passes(&machine);
     machine.ip("route add 10.32.1.0/25 via 198.51.100.254 proto bird");
     wait("a pass for one that leads to pods", PATIENCE, || passes(&machine) > before);
 }

@@ -115,7 +115,7 @@ fn a_damaged_node_store_is_replaced_and_everybody_says_so_until_the_copy_is_remo
     );
     assert!(machine.says(&["status"], "was damaged and replaced: the node has a new uid"));
     let agent = machine.agent();
-    wait("the warning", Duration::from_secs(5), || machine.agent_log().contains("was damaged and replaced"));
+    wait("the warning", Duration::from_secs(60), || machine.agent_log().contains("was damaged and replaced"));
     drop(agent);
     let copy = warning.strip_prefix("warning: ").unwrap().split(": ").next().unwrap();
     for suffix in ["", "-journal", "-wal", "-shm"] {

@@ -5,10 +5,19 @@
 
 mod machine;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use machine::{CLUSTER, Machine, pod::Pod, run};
 use serde_json::{Value, json};
+
+/// How long a test waits for what must come at all, also on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const NEXT: u32 = naru_abi::ABI_VERSION + 1;
 
@@ -48,6 +57,13 @@ fn edit(machine: &Machine, file: &str, key: &str, number: u32) {
 fn schema(machine: &Machine, store: &str) {
     let connection = rusqlite::Connection::open(machine.path(store)).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
+}
+
+/// The files by which a node is known, byte by byte.
+fn contents(machine: &Machine) -> Vec<Option<Vec<u8>>> {
+    let files =
+        ["run/state.db", "run/node.json", "state/node.db", "state/init.json", "cni/conf/05-naru.conflist"];
+    files.map(|file| fs::read(machine.path(file)).ok()).to_vec()
 }
 
 /// Everything of the machine, the stores' content and what is attached included.
@@ -108,21 +124,25 @@ fn every_verb_refuses_what_a_newer_naru_left_and_changes_nothing() {
         let added = pod.call_as(&machine, "ADD", &pod.name);
         let keys = json!({ "prevResult": serde_json::from_slice::<Value>(&added.stdout).unwrap() });
         make(&machine);
-        let before = picture(&machine);
+        let (before, files) = (picture(&machine), contents(&machine));
+        // All of the machine is looked at after each kind of caller, its files after every single one.
         let unchanged = |what: &str| assert_same(&format!("{state}: {what}"), &before, &picture(&machine));
+        let untouched = |what: &str| assert_eq!(contents(&machine), files, "{state}: {what}");
         for arguments in COMMANDS {
             let told = machine.refused(arguments);
             assert!(told.contains(words), "{state}: {arguments:?}: {told}");
-            unchanged(&arguments.join(" "));
+            untouched(&arguments.join(" "));
         }
+        unchanged("commands");
         for (verb, pod, code) in
             [("ADD", &other, 11), ("CHECK", &pod, 11), ("GC", &pod, 11), ("STATUS", &pod, 50)]
         {
             let (ended_well, told, text) = answer(pod, &machine, verb, &keys);
             assert!(!ended_well && told == code && text.contains(words), "{state}: {verb}: {told}: {text}");
-            unchanged(verb);
+            untouched(verb);
         }
-        let log = agent_of(&machine, &[]).1;
+        unchanged("verbs");
+        let log = agent_of(&machine, &[], words).1;
         assert!(log.contains(words), "{state}: agent: {log}");
         unchanged("agent");
         // What is gone cannot wait: the veth goes, and what is the newer one's stays.
@@ -134,12 +154,24 @@ fn every_verb_refuses_what_a_newer_naru_left_and_changes_nothing() {
     }
 }
 
-/// An agent that is given a second; its exit status, 124 if it still ran, and its log.
-fn agent_of(machine: &Machine, arguments: &[&str]) -> (i32, String) {
-    let mut command = machine.command("timeout");
-    command.args(["1", env!("CARGO_BIN_EXE_naru"), "agent"]).args(arguments);
-    let output = command.output().unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+/// An agent until it ends, or says the words; its exit status, if it ended, and its log.
+fn agent_of(machine: &Machine, arguments: &[&str], words: &str) -> (Option<i32>, String) {
+    let path = std::env::temp_dir().join(format!("{}.log", machine.netns().file_name().unwrap().display()));
+    let file = fs::File::create(&path).unwrap();
+    let mut child = machine.naru(&["agent"]).args(arguments).stderr(file).spawn().unwrap();
+    let log = || fs::read_to_string(&path).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut ended = None;
+    while ended.is_none() && !log().contains(words) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+        ended = child.try_wait().unwrap();
+    }
+    // Whoever refuses goes on to be told to end.
+    let _ = child.kill();
+    child.wait().unwrap();
+    let log = log();
+    fs::remove_file(path).unwrap();
+    (ended.and_then(|status| status.code()), log)
 }
 
 #[test]
@@ -150,8 +182,8 @@ fn a_second_agent_is_refused_before_it_changes_anything_and_ends() {
     let other = machine.path("other.toml");
     fs::write(&other, CLUSTER.replace("10.32.", "10.64.").replace("fd10:32:", "fd10:64:")).unwrap();
     let before = picture(&machine);
-    let (status, log) = agent_of(&machine, &["--cluster", other.to_str().unwrap()]);
-    assert_eq!(status, 1, "{log}");
+    let (status, log) = agent_of(&machine, &["--cluster", other.to_str().unwrap()], "\0");
+    assert_eq!(status, Some(1), "{log}");
     assert!(log.contains(&format!("process {}: stop it first", first.pid())), "{log}");
     let own_log = |all: &[(&'static str, String)]| -> Vec<(&'static str, String)> {
         all.iter().filter(|(what, _)| *what != "files").cloned().collect()

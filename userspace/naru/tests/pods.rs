@@ -135,10 +135,10 @@ fn the_agent_puts_back_what_a_pod_lost() {
     let before = machine.kernel_routes();
     machine.ip(&format!("route del {address}"));
     let _agent = machine.agent();
-    wait("the pod's route", Duration::from_secs(15), || machine.kernel_routes() == before);
+    wait("the pod's route", Duration::from_secs(60), || machine.kernel_routes() == before);
     unmount(&machine);
     machine.ip("link del naru-vx");
-    wait("the maps", Duration::from_secs(15), || machine.says(&["status"], "1 interfaces, 2 addresses"));
+    wait("the maps", Duration::from_secs(60), || machine.says(&["status"], "1 interfaces, 2 addresses"));
     assert!(pod.can_ping("198.51.100.1"));
 }
 
@@ -168,7 +168,7 @@ fn the_agent_makes_a_wiped_run_directory_anew_with_its_pods() {
     unmount(&machine);
     fs::remove_dir_all(machine.path("run")).unwrap();
     machine.ip("link set up0 mtu 1400");
-    wait("the node", Duration::from_secs(15), || machine.says(&["status"], "1 interfaces, 2 addresses"));
+    wait("the node", Duration::from_secs(60), || machine.says(&["status"], "1 interfaces, 2 addresses"));
     assert!(machine.says(&["ipam", "list"], address));
     let error = machine.refused(&["uninstall", "--force"]);
     assert!(error.contains("the agent of this node runs"), "{error}");

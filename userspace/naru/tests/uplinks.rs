@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// Time within which a change of an uplink must be followed.
 const SECOND: Duration = Duration::from_secs(1);
 /// Time that a test waits for things that must come at all, also on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// [`CLUSTER`] with the way to other nodes left to the node.
 fn automatic() -> Machine {

@@ -26,8 +26,8 @@ pub enum SymmetryError {
     Conntrack(#[from] LinkError),
 }
 
-/// Forgets everything about addresses that were given up: no packet is translated, and none sent to the stack, on behalf
-/// of who held them. Nothing may lead to them any more, or it is remembered again. Then sweeps [`FEW`].
+/// Forgets everything about addresses that were given up: no packet is translated, and none sent to the stack, on
+/// behalf of who held them. Nothing may lead to them any more, or it is remembered again. Then sweeps [`FEW`].
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -38,8 +38,8 @@ pub fn purge(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryErro
     sweep_among(flows, &mut conntrack, &rest, FEW).map(drop)
 }
 
-/// The same for addresses that get a new holder, as far as it costs an ADD little: they were purged when they were given
-/// up, unless that failed.
+/// The same for addresses that get a new holder, as far as it costs an ADD little: they were purged when they were
+/// given up, unless that failed.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -89,6 +89,25 @@ pub fn marks(flows: &Flows, address: IpAddr) -> naru_bpf::Result<u32> {
             | bit(key.source == address, pod_flags::SENDS_ANSWERS)
             | bit(key.destination == address, pod_flags::RECEIVES_ANSWERS)
     }))
+}
+
+/// Writes a pod's entry with its [`marks`], until a look after the write finds no more of them than it has: each write
+/// replaces the element in which the programs note what they record meanwhile, and they note it after they recorded it.
+///
+/// # Errors
+/// Those of `look` and `write`.
+pub fn enter<E>(
+    mut look: impl FnMut() -> Result<u32, E>,
+    mut write: impl FnMut(u32) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut marks = look()?;
+    loop {
+        write(marks)?;
+        match look()? & !marks {
+            0 => return Ok(()),
+            more => marks |= more,
+        }
+    }
 }
 
 /// The key as connection tracking names it.
@@ -145,4 +164,30 @@ pub fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_that_is_made_between_two_writes_of_an_entry_is_not_lost() {
+        use pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS};
+        // A flow comes after each look: recorded first, then noted in the element that is there, to be replaced.
+        for arrivals in [vec![], vec![SENDS_ANSWERS], vec![SENDS_ANSWERS, RECEIVES_ANSWERS]] {
+            let (records, entry) = (RefCell::new(0), RefCell::new(0));
+            let mut arriving = arrivals.iter().copied();
+            let look = || -> Result<u32, ()> {
+                let found = *records.borrow();
+                let came = arriving.next().unwrap_or(0);
+                *records.borrow_mut() |= came;
+                *entry.borrow_mut() |= came;
+                Ok(found)
+            };
+            enter(look, |marks| Ok(*entry.borrow_mut() = marks)).unwrap();
+            assert_eq!(*entry.borrow(), *records.borrow(), "{arrivals:?}");
+        }
+    }
 }

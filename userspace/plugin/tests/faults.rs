@@ -8,7 +8,7 @@ use std::{fs, net::IpAddr, path::Path};
 
 use harness::{NODE, Netns, Node, addresses};
 use naru_abi::{
-    Addr, FlowKey, FlowValue, PodValue,
+    Addr, FlowKey, FlowValue,
     pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS},
 };
 use naru_bpf::Pods;
@@ -218,7 +218,7 @@ fn an_entry_that_is_made_again_knows_which_answers_its_pod_sends_and_receives() 
             let (report, _) = node.netns.inside(pass).unwrap();
             assert!(report.failed.is_empty(), "{report:?}");
             let again = tools.maps.pods.get(own).unwrap().unwrap();
-            assert_eq!(again, PodValue { flags: before.flags | mark, ..before }, "{own}");
+            assert_eq!(again, before.with_marks(mark), "{own}");
             tools.maps.flows.delete(&key).unwrap();
         }
     }

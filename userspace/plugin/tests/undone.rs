@@ -88,7 +88,11 @@ const UNDONE: &[(&str, &str)] = &[
         "nft 'add table ip docker; add chain ip docker FORWARD { type filter hook forward priority 0; policy drop; }'",
         "nft ip docker FORWARD",
     ),
-    ("nft add rule inet host fw drop", "nft inet host fw"),
+    (
+        "nft 'add table inet host; add chain inet host fw { type filter hook forward priority 5; }; \
+         add rule inet host fw drop'",
+        "nft inet host fw",
+    ),
     ("iptables-nft -P FORWARD DROP", "iptables-nft"),
 ];
 
@@ -97,10 +101,6 @@ const UNDONE: &[(&str, &str)] = &[
 fn whatever_somebody_undoes_check_names_it_and_the_next_add_makes_it_again() {
     let (site, first) = (Site::new(), Netns::new("first"));
     let node = &site.node;
-    node.netns.run(
-        "sh",
-        &["-c", "nft 'add table inet host; add chain inet host fw { type filter hook forward priority 5; }'"],
-    );
     let result = site.add("first", &first);
     let reaches = |pod: &Netns| OUTSIDE.iter().chain(&harness::NODE).all(|address| pod.can_ping(address));
     assert!(reaches(&first));

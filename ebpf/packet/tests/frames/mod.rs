@@ -66,10 +66,12 @@ pub fn read_all(frame: &mut [u8], gso: u32) {
     let mut bytes = Frame::segmented(frame, gso);
     let Ok(parsed) = parse(&bytes) else { return };
     let ip = (parsed.content == Content::Ip).then_some(parsed.ip);
-    let _ = naru_packet::discovery(&bytes, ip.as_ref());
+    let mut said = naru_packet::Discovery::NONE;
+    let _ = naru_packet::discovery(&bytes, ip.as_ref(), &mut said);
     if let Some(ip) = ip {
         let _ = naru_packet::udp_port(&bytes, &ip);
         let _ = naru_packet::packet_size(&bytes, &ip);
+        let _ = (naru_packet::link_message(&bytes, &ip), naru_packet::forwarding_ports(&bytes, &ip));
         let _ = (naru_packet::answering(&bytes, &ip), naru_packet::answered(&bytes, &ip));
         let mut key = naru_abi::FlowKey::NONE;
         let _ = naru_packet::reported(&bytes, &ip, &mut key);

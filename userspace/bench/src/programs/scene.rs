@@ -2,7 +2,9 @@ use std::{fmt, fs, net::Ipv4Addr};
 
 use anyhow::{Context, ensure};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
-use naru_abi::{ABI_VERSION, Addr, Config, InterfaceValue, PodValue, Prefix, RouteKind, RouteValue};
+use naru_abi::{
+    ABI_VERSION, Addr, Config, InterfaceValue, PodValue, Prefix, RouteKind, RouteValue, Transport,
+};
 use naru_bpf::{Datapath, Pins, Sizes, can_encapsulate, install};
 use naru_sandbox::netns;
 use rustix::mount::{MountFlags, mount};
@@ -123,30 +125,26 @@ impl Scene {
 
     fn fill(&self, pods: u32, routes: u32) -> anyhow::Result<()> {
         let datapath = Datapath::open(&self.pins)?;
-        let settings = InterfaceValue { flags: 0, host_mac: HOST_MAC, pod_mac: POD_MAC };
+        let settings =
+            InterfaceValue { ifindex: DEVICE, flags: 0, subject: 0, host_mac: HOST_MAC, pod_mac: POD_MAC };
         datapath.interfaces()?.add(DEVICE, settings)?;
         let value = PodValue {
             generation: 1,
             ifindex: DEVICE,
-            flags: 0,
             mtu: 1500,
             pod_mac: POD_MAC,
             host_mac: HOST_MAC,
+            ..PodValue::EMPTY
         };
         let mut map = datapath.pods()?;
         map.insert(Addr::v4(SENDER.octets()), value)?;
         (0..pods).try_for_each(|number| map.insert(Addr::v4(pod(number).octets()), value))?;
         let mut map = datapath.routes()?;
-        let value = |kind: RouteKind| RouteValue {
-            kind: kind as u32,
-            mtu: 1450,
-            node: Addr::v4(OTHER.octets()),
-            flags: 0,
-        };
-        map.insert(Prefix::new(OTHER.into(), 32), value(RouteKind::RemoteNode))?;
+        let value = |kind| RouteValue::remote(kind, Addr::v4(OTHER.octets()), 1450);
+        map.insert(Prefix::new(OTHER.into(), 32), value(RouteKind::node(Transport::Tunnel)))?;
         (0..routes).try_for_each(|number| {
-            let kind = if is_direct(number) { RouteKind::Direct } else { RouteKind::Tunnel };
-            map.insert(Prefix::new(block(number).into(), 24), value(kind))
+            let transport = if is_direct(number) { Transport::Direct } else { Transport::Tunnel };
+            map.insert(Prefix::new(block(number).into(), 24), value(RouteKind::pods(transport)))
         })?;
         Ok(())
     }

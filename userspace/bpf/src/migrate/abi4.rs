@@ -10,7 +10,7 @@
 //! | `POD_SLOTS` | number of the slot | ifindex 0..4, zero 4..8, then as `POD_STATS` |
 //! | `POD_STATS` | ifindex 4 | received 0..16, then 34 counters of 16 by outcome |
 
-use naru_abi::{Addr, FlowKey, FlowValue, Hook, InterfaceValue, OUTCOMES, Outcome, PodValue};
+use naru_abi::{Addr, FlowKey, FlowValue, Hook, InterfaceValue, OUTCOMES, Outcome, PodValue, pod_flags};
 
 pub(super) type OldPod = [u8; 32];
 pub(super) type OldInterface = [u8; 16];
@@ -66,21 +66,34 @@ const LABELS: [&str; OUTCOMES_THEN] = [
 /// Hooks, in the order of their numbers.
 const HOOKS: [&str; 6] = ["from_pod", "to_pod", "from_overlay", "to_overlay", "from_underlay", "to_underlay"];
 
+/// The bits of a pod's flags that programs set: they are words of their own now.
+const MARKS: u32 = pod_flags::SENDS_ANSWERS | pod_flags::RECEIVES_ANSWERS;
+
 /// The entry of a pod.
-pub(super) fn pod(_address: Addr, old: &OldPod) -> PodValue {
-    PodValue {
+pub(super) fn pod(address: Addr, old: &OldPod) -> PodValue {
+    let flags = word(old, 12);
+    let value = PodValue {
+        address,
         generation: u64::from_ne_bytes(part(old, 0)),
         ifindex: word(old, 8),
-        flags: word(old, 12),
+        flags: flags & !MARKS,
         mtu: word(old, 16),
         pod_mac: part(old, 20),
         host_mac: part(old, 26),
-    }
+        ..PodValue::EMPTY
+    };
+    value.with_marks(flags)
 }
 
 /// The settings of an interface.
-pub(super) fn interface(_ifindex: u32, old: &OldInterface) -> InterfaceValue {
-    InterfaceValue { flags: word(old, 0), host_mac: part(old, 4), pod_mac: part(old, 10) }
+pub(super) fn interface(ifindex: u32, old: &OldInterface) -> InterfaceValue {
+    InterfaceValue {
+        ifindex,
+        flags: word(old, 0),
+        subject: 0,
+        host_mac: part(old, 4),
+        pod_mac: part(old, 10),
+    }
 }
 
 /// The key of a flow.
@@ -165,6 +178,8 @@ mod tests {
         old[20..32].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
         let value = pod(Addr::v4([10, 0, 0, 1]), &old);
         assert_eq!((value.generation, value.ifindex, value.mtu), (77, 5, 1450));
+        assert_eq!((value.address, value.flags), (Addr::v4([10, 0, 0, 1]), pod_flags::NO_SHORTCUT));
+        assert_eq!(value.marks(), pod_flags::SENDS_ANSWERS, "of a flag it became a word");
         assert_eq!((value.pod_mac, value.host_mac), ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]));
         let mut old = [0; 40];
         old[..16].copy_from_slice(&Addr::v4([10, 0, 0, 1]).octets);

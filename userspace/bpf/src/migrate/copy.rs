@@ -11,9 +11,6 @@ use crate::{
     map::{self, Raw, failed, present},
 };
 
-/// Bits of [`PodValue::flags`] that programs set.
-const MARKS: u32 = pod_flags::SENDS_ANSWERS | pod_flags::RECEIVES_ANSWERS;
-
 /// Before any new program sees a packet.
 pub(super) fn first(older: &Pins, pins: &Pins) -> Result<()> {
     let mut flows = Table::<FlowKey, FlowValue>::open(pins, maps::FLOWS)?;
@@ -43,9 +40,10 @@ pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
     let (mut all, mut sizes) = (BTreeMap::new(), Vec::new());
     for (address, old) in old_pods(older)? {
         let now = pods.get(&address)?.filter(|now| now.generation == old.generation).unwrap_or(old);
-        let flags = old.flags | now.flags & MARKS | known.get(&address).copied().unwrap_or_default();
+        let marks = old.marks() | now.marks() | known.get(&address).copied().unwrap_or_default();
         // What the pod sends from now is what new programs saw last.
-        all.insert(address, PodValue { flags, pod_mac: now.pod_mac, mtu: hold::HELD, ..old });
+        let value = PodValue { pod_mac: now.pod_mac, mtu: hold::HELD, ..old };
+        all.insert(address, value.with_marks(marks));
         sizes.push((address, old.mtu));
     }
     pods.replace(all)?;
@@ -66,9 +64,9 @@ fn settle_marks(pods: &mut Table<Addr, PodValue>, flows: &Table<FlowKey, FlowVal
         let known = marks(&flows.entries()?);
         let mut is_settled = true;
         for (address, value) in pods.entries()? {
-            let missing = known.get(&address).copied().unwrap_or_default() & !value.flags;
+            let missing = known.get(&address).copied().unwrap_or_default() & !value.marks();
             if missing != 0 {
-                pods.put(&address, PodValue { flags: value.flags | missing, ..value })?;
+                pods.put(&address, value.with_marks(value.marks() | missing))?;
                 is_settled = false;
             }
         }

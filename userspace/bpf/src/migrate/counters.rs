@@ -53,8 +53,9 @@ pub(super) fn carry(older: &Pins, pins: &Pins) -> Result<()> {
         let (in_slots, elsewhere): (Vec<Job>, Vec<Job>) =
             jobs.into_iter().partition(|job| counters.has_slot(job.now).unwrap_or(false));
         let in_slots = in_slots.into_iter().map(|job| Job { now: pod_slot(job.now), ..job }).collect();
-        carry_map(older, (from, maps::POD_SLOTS), pins, &words(base, Counters::SLOT_WORD), in_slots)?;
-        carry_map(older, (from, maps::POD_STATS), pins, &words(base, Counters::OTHER_WORD), elsewhere)?;
+        let words = words(base, Counters::SLOT_WORD);
+        carry_map(older, (from, maps::POD_SLOTS), pins, &words, in_slots)?;
+        carry_map(older, (from, maps::POD_STATS), pins, &words, elsewhere)?;
     }
     Ok(())
 }

@@ -11,8 +11,8 @@
 //! 4. The old pins go ([`Migration::discard`]).
 //!
 //! Marks in the new directory say how far it came; whoever is killed is followed by one who goes on from there.
-//! `ROUTES` and `CONFIG` are not converted but written by the plan, which knows all that is in them. `WAYS` starts
-//! empty: it remembers the kernel's answers for a quarter of a second.
+//! `ROUTES` and `CONFIG` are not converted but written by the plan, which knows all that is in them. `NEXT_HOPS`
+//! starts empty: it remembers the kernel's answers for a quarter of a second.
 
 mod abi4;
 mod code;

@@ -148,6 +148,12 @@ impl ClusterSpec {
         self.node(name).and_then(|node| node.routing).unwrap_or(self.routing)
     }
 
+    /// Whether any node may send without the tunnel.
+    #[must_use]
+    pub fn may_send_directly(&self) -> bool {
+        self.nodes.iter().any(|node| self.routing_of(&node.name) != Routing::Tunnel)
+    }
+
     /// The encapsulation of packets to and from the node of that name.
     #[must_use]
     pub fn encapsulation_of(&self, name: &str) -> Encapsulation {

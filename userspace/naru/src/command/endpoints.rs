@@ -56,7 +56,8 @@ pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
 }
 
 fn endpoint(address: IpAddr, value: PodValue, owners: &Owners) -> Endpoint {
-    let PodValue { generation, ifindex, flags, mtu, pod_mac, host_mac } = value;
+    let PodValue { generation, ifindex, mtu, pod_mac, host_mac, .. } = value;
+    let flags = value.flags | value.marks();
     Endpoint {
         address,
         generation,

@@ -5,7 +5,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use naru_abi::{RouteKind, RouteValue};
+use naru_abi::RouteValue;
 use naru_bpf::Routes;
 use naru_netlink::links::{self, Links, Route, RouteTarget};
 use naru_node::paths::Paths;
@@ -71,7 +71,7 @@ fn entry(
 ) -> Option<Entry> {
     let (address, length) = prefix.parts();
     let prefix = IpNet::new(address, length).ok()?;
-    let kind = RouteKind::try_from(value.kind);
+    let kind = value.kind();
     Some(Entry {
         prefix,
         kind: kind.map_or_else(|error| error.to_string(), |kind| kind.label().to_owned()),

@@ -69,7 +69,7 @@ impl Machine {
                 .iter()
                 .all(|device| machine.ip(&format!("link show {device}")).contains("state UP"))
         };
-        wait("the carrier", Duration::from_secs(10), has_carrier);
+        wait("the carrier", Duration::from_secs(60), has_carrier);
         fs::create_dir_all(machine.path("config")).unwrap();
         fs::create_dir_all(machine.path("cni/conf")).unwrap();
         machine
@@ -182,7 +182,7 @@ impl Machine {
         let mut command = self.naru(&["agent", "--interval", &seconds.to_string()]);
         let child = command.env("NARU_LOG", "debug").stderr(Stdio::from(log)).spawn().unwrap();
         let agent = Agent { child };
-        wait("the agent to follow", Duration::from_secs(10), || self.agent_log().contains("following "));
+        wait("the agent to follow", Duration::from_secs(60), || self.agent_log().contains("following "));
         agent
     }
 

@@ -84,7 +84,7 @@ fn open<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(pin: PathBuf) -
 fn fill(machine: &Machine, old: &Pins, now: &Pins) {
     let mut pods: HashMap<MapData, [u8; 16], [u8; 32]> = open(old.map("PODS"));
     for (address, value) in Pods::open(now).unwrap().entries().unwrap() {
-        let words = [value.ifindex, value.flags, value.mtu].map(u32::to_ne_bytes).concat();
+        let words = [value.ifindex, value.flags | value.marks(), value.mtu].map(u32::to_ne_bytes).concat();
         let bytes = [&value.generation.to_ne_bytes()[..], &words, &value.pod_mac, &value.host_mac].concat();
         pods.insert(address.octets, <[u8; 32]>::try_from(bytes).unwrap(), 0).unwrap();
     }

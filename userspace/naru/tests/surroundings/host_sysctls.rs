@@ -1,5 +1,5 @@
-//! Kind 4: sysctls of the host judged once, by one global value. Each device has switches of its own, anybody may turn
-//! them at any time, and devices come later.
+//! Kind 4: sysctls of the host judged once, by one global value. Each device has switches of its own, anybody may
+//! turn them at any time, and devices come later.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ fn value(machine: &Machine, name: &str) -> String {
 
 /// Sysctls that somebody switches off, each with the text that status must show.
 const CLOSED: [(&str, &str); 6] = [
-    ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding: 0"),
-    ("net.ipv4.conf.up0.forwarding", "net.ipv4.conf.up0.forwarding: 0"),
-    ("net.ipv4.conf.default.forwarding", "net.ipv4.conf.default.forwarding: 0"),
-    ("net.ipv6.conf.all.forwarding", "net.ipv6.conf.all.forwarding: 0"),
-    ("net.ipv6.conf.up0.forwarding", "net.ipv6.conf.up0.forwarding: 0"),
-    ("net.ipv6.conf.default.forwarding", "net.ipv6.conf.default.forwarding: 0"),
+    ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding is 0"),
+    ("net.ipv4.conf.up0.forwarding", "net.ipv4.conf.up0.forwarding is 0"),
+    ("net.ipv4.conf.default.forwarding", "net.ipv4.conf.default.forwarding is 0"),
+    ("net.ipv6.conf.all.forwarding", "net.ipv6.conf.all.forwarding is 0"),
+    ("net.ipv6.conf.up0.forwarding", "net.ipv6.conf.up0.forwarding is 0"),
+    ("net.ipv6.conf.default.forwarding", "net.ipv6.conf.default.forwarding is 0"),
 ];
 
 #[test]

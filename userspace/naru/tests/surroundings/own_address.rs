@@ -1,18 +1,17 @@
-//! Kind 27: the node's address chosen by number. The kernel's own choice counts: its source for what is outside (RFC
-//! 6724, primary addresses, a route's preferred source), but none that passes.
+//! Kind 27: the node's address chosen by number. The kernel's own choice counts: its source for what is outside
+//! (RFC 6724, primary addresses, a route's preferred source), but none that passes.
 
 use crate::{
     machine::Machine,
     scene::{Scene, network},
 };
 
-/// Addresses that the machine has beside 198.51.100.1 and 2001:db8::1, and the address of each family that is the
-/// node's.
+/// What the machine has beside 198.51.100.1 and 2001:db8::1, and the address of each family that is the node's.
 const TABLE: [(&[&str], [&str; 2]); 8] = [
     (&["addr add 198.51.100.0/32 dev up0"], ["198.51.100.1", "2001:db8::1"]),
     (&["addr add 10.0.0.1/32 dev lo", "addr add 2001:db8::/128 dev lo"], ["198.51.100.1", "2001:db8::1"]),
     (
-        &["link add vip type dummy", "link set vip up", "addr add 10.96.0.1/32 dev vip"],
+        &["link add vip type bridge", "link set vip up", "addr add 10.96.0.1/32 dev vip"],
         ["198.51.100.1", "2001:db8::1"],
     ),
     (

@@ -35,7 +35,7 @@ impl Namespace {
 
     pub fn can_ping(&self, address: &str) -> bool {
         let mut ping = Command::new("ip");
-        ping.args(["netns", "exec", &self.0, "ping", "-n", "-c1", "-W1", address]);
+        ping.args(["netns", "exec", &self.0, "ping", "-n", "-c4", "-i.3", "-W2", address]);
         ping.output().unwrap().status.success()
     }
 }
@@ -77,7 +77,7 @@ impl Scene {
 
     pub fn machine_can_ping(&self, address: &str) -> bool {
         let mut ping = self.machine.command("ping");
-        ping.args(["-n", "-c1", "-W1", address]).output().unwrap().status.success()
+        ping.args(["-n", "-c4", "-i.3", "-W2", address]).output().unwrap().status.success()
     }
 
     /// A container without an interface.

@@ -1,6 +1,6 @@
 //! Kind 3: a rule is applied at one of two places that need it. Here: a link of IPv6 carries 1280 bytes (RFC 8200,
-//! section 5), in fragments of the layer beneath if need be, at every place that has an MTU; and every device of ours
-//! is prepared for the families it serves (see also `host_sysctls`).
+//! section 5), in fragments of the layer beneath if need be, at every place that has an MTU; and every device of
+//! ours is prepared for the families it serves (see also `host_sysctls`).
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! Kind 9: one interface and one address a pod assumed. Two networks with a default route each, or two interfaces in
-//! one network: both addresses work from the node, from other pods and from outside, as with two reference ptp.
+//! Kind 9: one interface and one address a pod assumed. Two networks with a default route each, or two interfaces
+//! in one network: both addresses work from the node, from other pods and from outside, as with two reference ptp.
 
 use std::path::Path;
 

@@ -3,8 +3,11 @@ use std::{net::IpAddr, os::fd::BorrowedFd};
 use ipnet::IpNet;
 
 use super::{
-    Link, LinkError, Links, Neighbour, NodeAddress, listed_route::ListedRoute, pod::inside,
-    pod_sources::is_link_local,
+    Link, LinkError, Links, Neighbour, NodeAddress,
+    listed_route::ListedRoute,
+    pod::inside,
+    pod_sources::{is_link_local, table_of},
+    route::MAIN,
 };
 use crate::Marks;
 
@@ -17,6 +20,8 @@ pub struct PodRouteFact {
     pub gateway: Option<IpAddr>,
     /// MTU of the route in bytes.
     pub mtu: Option<u32>,
+    /// Whether it is in a table of another plugin's (sbr), which packets from the interface's addresses look up.
+    pub is_by_source: bool,
 }
 
 /// The state of one interface in a pod's namespace.
@@ -49,7 +54,9 @@ fn facts(links: &Links, link: Link) -> Result<PodFacts, LinkError> {
     addresses.retain(|address| address.index == link.index && !is_link_local(address.ip));
     // Of any table: another plugin (sbr) may have moved them to one of its own.
     let own = |route: &ListedRoute| {
-        route.kind == libc::RTN_UNICAST && route.devices().any(|index| index == link.index)
+        route.kind == libc::RTN_UNICAST
+            && route.table != table_of(link.index)
+            && route.devices().any(|index| index == link.index)
     };
     let mut routes = links.listed(None, None, |route| own(&route).then(|| fact(&route)))?;
     routes.sort_unstable();
@@ -59,5 +66,10 @@ fn facts(links: &Links, link: Link) -> Result<PodFacts, LinkError> {
 
 /// The route as facts tell it.
 fn fact(route: &ListedRoute) -> PodRouteFact {
-    PodRouteFact { destination: route.destination, gateway: route.gateway(), mtu: route.mtu }
+    PodRouteFact {
+        destination: route.destination,
+        gateway: route.gateway(),
+        mtu: route.mtu,
+        is_by_source: route.table != MAIN,
+    }
 }

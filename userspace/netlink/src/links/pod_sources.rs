@@ -104,7 +104,7 @@ impl Links {
 }
 
 /// The table of an interface of the pod.
-const fn table_of(index: u32) -> u32 {
+pub(super) const fn table_of(index: u32) -> u32 {
     TABLES.saturating_add(index)
 }
 

@@ -65,6 +65,8 @@ pub struct RuleList {
     pub own: BTreeSet<Rule>,
     /// Those of others, those of the kernel left out.
     pub foreign: Vec<ForeignRule>,
+    /// True if any rule asks for the ports of a packet.
+    pub asks_for_ports: bool,
 }
 
 impl Links {
@@ -75,11 +77,9 @@ impl Links {
     pub fn rules(&self) -> Result<RuleList, LinkError> {
         let mut list = RuleList::default();
         for family in FAMILIES {
-            let mut question = RuleMessage::default();
-            question.header.family = family;
-            let answers = self.dump(&RouteNetlinkMessage::GetRule(question), "rules: list")?;
-            for answer in &answers {
+            for answer in &self.listed_rules(family)? {
                 let RouteNetlinkMessage::NewRule(rule) = answer else { continue };
+                list.asks_for_ports |= rule.attributes.iter().any(is_about_ports);
                 let is_ours =
                     rule.attributes.iter().any(|one| *one == RuleAttribute::Protocol(self.protocol()));
                 if is_ours {
@@ -91,6 +91,26 @@ impl Links {
         }
         list.foreign.sort_unstable();
         Ok(list)
+    }
+
+    /// Returns true if any rule, whoever made it, asks for the ports of a packet.
+    ///
+    /// # Errors
+    /// The kernel refuses the dump.
+    pub fn rules_ask_for_ports(&self) -> Result<bool, LinkError> {
+        for family in FAMILIES {
+            if self.listed_rules(family)?.iter().any(asks_for_ports) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Every rule of a family, whoever made it.
+    fn listed_rules(&self, family: AddressFamily) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
+        let mut question = RuleMessage::default();
+        question.header.family = family;
+        self.dump(&RouteNetlinkMessage::GetRule(question), "rules: list")
     }
 
     /// Adds the rule unless it is there.
@@ -154,6 +174,13 @@ fn message(rule: Rule, protocol: RouteProtocol) -> RuleMessage {
     message
 }
 
+fn asks_for_ports(message: &RouteNetlinkMessage) -> bool {
+    let RouteNetlinkMessage::NewRule(RuleMessage { attributes, .. }) = message else { return false };
+    attributes.iter().any(|attribute| {
+        matches!(attribute, RuleAttribute::SourcePortRange(_) | RuleAttribute::DestinationPortRange(_))
+    })
+}
+
 /// A rule of the caller's as the kernel lists it; `None` for one of a form that we never make.
 fn parsed(message: &RuleMessage) -> Option<Rule> {
     let (mut from, mut to) = (None::<IpAddr>, None::<IpAddr>);
@@ -176,6 +203,10 @@ fn parsed(message: &RuleMessage) -> Option<Rule> {
         _ => return None,
     };
     Some(Rule { selector, table, preference, suppress })
+}
+
+fn is_about_ports(attribute: &RuleAttribute) -> bool {
+    matches!(attribute, RuleAttribute::SourcePortRange(_) | RuleAttribute::DestinationPortRange(_))
 }
 
 /// A rule of others, if packets meet it before the main table's and it may lead them elsewhere. That of VRF devices

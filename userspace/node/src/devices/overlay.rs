@@ -27,7 +27,9 @@ pub(crate) fn ensure(
     }
     let index = device(links, settings, device_mtu(settings, survey))?;
     prepare_device(DEVICE, settings.families())?;
-    for ip in GATEWAYS.both() {
+    // Below IPv6's least MTU the kernel takes no neighbour of it.
+    let is_served = |ip: &IpAddr| if ip.is_ipv4() { settings.families().v4 } else { settings.families().v6 };
+    for ip in GATEWAYS.both().into_iter().filter(is_served) {
         links.ensure_neighbour(&Neighbour { index, ip, mac: peer_mac() })?;
     }
     links.ensure_link_address(index, DEVICE, ANCHOR)?;

@@ -67,9 +67,9 @@ const fn prepared_pair<'a>() -> Step<Work<'a>, Cause> {
     Step { name: "take-pair", act: take_pair, undo: nothing }
 }
 
-/// Makes the pair before there is an address, up at both ends, for an IPAM that asks for the address over it (DHCP). What
-/// there was of the attachment is taken down. [`attach`] goes on from here where [`Spec::prepared`] says so; whoever
-/// does not get as far calls [`detach`].
+/// Makes the pair before there is an address, up at both ends, for an IPAM that asks for the address over it (DHCP).
+/// What there was of the attachment is taken down. [`attach`] goes on from here where [`Spec::prepared`] says so;
+/// whoever does not get as far calls [`detach`].
 ///
 /// # Errors
 /// [`AttachError`]; what was done is taken back.
@@ -195,6 +195,7 @@ impl<'a> Work<'a> {
             mtu: self.spec.mtu,
             pod_mac: self.attached.pod_mac.0,
             host_mac: self.attached.host_mac.0,
+            ..PodValue::EMPTY
         }
     }
 }
@@ -326,7 +327,13 @@ fn enter_maps(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
-    let interface = InterfaceValue { flags: value.flags, host_mac: value.host_mac, pod_mac: value.pod_mac };
+    let interface = InterfaceValue {
+        ifindex: value.ifindex,
+        flags: value.flags,
+        subject: value.subject,
+        host_mac: value.host_mac,
+        pod_mac: value.pod_mac,
+    };
     work.tools.maps.interfaces.add(value.ifindex, interface)?;
     for address in &work.assignment.addresses {
         work.tools.maps.pods.insert(*address, value)?;

@@ -7,7 +7,7 @@ use naru_core::{
     ids::{AttachmentId, Generation, Label, host_ifname},
     ipam::{Domain, Row, State},
 };
-use naru_netlink::links::{self, Link, Mac, PodFacts, RouteTarget};
+use naru_netlink::links::{self, Link, Mac, PodFacts, PodRouteFact, RouteTarget};
 
 use super::{Attached, Cause, Tools, namespaces};
 
@@ -148,7 +148,12 @@ fn pod_end(
         ensure(there, || format!("{name}: address {ip} is missing in the container"))?;
     }
     for destination in &expected.routes {
-        let there = pod.routes.iter().any(|route| route.destination == *destination);
+        // A plugin that routes by source takes routes away that its own default route stands for.
+        let leads = |route: &PodRouteFact| {
+            route.destination == *destination
+                || (route.is_by_source && route.destination.contains(destination))
+        };
+        let there = pod.routes.iter().any(leads);
         ensure(there, || format!("{name}: route {destination} is missing in the container"))?;
     }
     Ok(pod)

@@ -57,8 +57,9 @@ pub(super) fn pod_routes(links: &Links) -> Result<Vec<HostRoute>, Cause> {
         _ => None,
     };
     let mut routes: Vec<HostRoute> = links.routes()?.into_iter().filter_map(to_pod).collect();
-    // A route and its spare are one way to the pod.
-    routes.dedup();
+    // A route and its spare are one way to the pod; one over another interface may stand between them.
+    let mut seen = BTreeSet::new();
+    routes.retain(|route| seen.insert((route.address, route.ifindex)));
     Ok(routes)
 }
 

@@ -148,19 +148,18 @@ fn restore_entry(
     generation: Generation,
 ) -> Result<(), Cause> {
     let Some(link) = tools.links.link_at(ifindex)? else { return Ok(()) };
-    let InterfaceValue { flags, host_mac, pod_mac } = match tools.maps.interfaces.get(ifindex)? {
+    let InterfaceValue { flags, subject, host_mac, pod_mac, .. } = match tools.maps.interfaces.get(ifindex)? {
         Some(value) => value,
         None => interface_value(tools, &link)?,
     };
-    let marks = symmetry::marks(&tools.maps.flows, address)?;
-    let flags = flags | marks;
-    let value = PodValue { generation: generation.0, ifindex, flags, mtu: link.mtu, pod_mac, host_mac };
-    tools.maps.pods.insert(address, value)?;
-    // Of flows from here on the programs note it themselves; some may have come since the first look.
-    let since = symmetry::marks(&tools.maps.flows, address)? & !marks;
-    if since != 0 {
-        tools.maps.pods.insert(address, PodValue { flags: flags | since, ..value })?;
-    }
+    let generation = generation.0;
+    let value =
+        PodValue { generation, ifindex, flags, subject, mtu: link.mtu, pod_mac, host_mac, ..PodValue::EMPTY };
+    let (pods, flows) = (&mut tools.maps.pods, &tools.maps.flows);
+    symmetry::enter(
+        || symmetry::marks(flows, address),
+        |marks| pods.insert(address, value.with_marks(marks)),
+    )?;
     Ok(())
 }
 
@@ -173,7 +172,8 @@ fn interface_value(tools: &Tools, link: &Link) -> Result<InterfaceValue, Cause> 
     let neighbours = tools.links.neighbours(link.index)?;
     let pod_mac = neighbours.first().map_or([0; 6], |one| one.mac.0);
     let flags = label(link).map_or(0, |label| label.flags);
-    Ok(InterfaceValue { flags, host_mac: link.mac.map_or([0; 6], |mac| mac.0), pod_mac })
+    let host_mac = link.mac.map_or([0; 6], |mac| mac.0);
+    Ok(InterfaceValue { ifindex: link.index, flags, subject: 0, host_mac, pod_mac })
 }
 
 fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32) -> Result<(), Cause> {
@@ -184,8 +184,8 @@ fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32)
     Ok(tools.links.ensure_routes(if source.is_some() { &all } else { &all[..1] })?)
 }
 
-/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod; takes off
-/// what is of ours beside them.
+/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod; takes
+/// off what is of ours beside them.
 fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
     if tools.maps.interfaces.get(link.ifindex)?.is_none()
         && let Some(found) = tools.links.link_at(link.ifindex)?

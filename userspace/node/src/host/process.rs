@@ -78,7 +78,7 @@ impl Process<'_> {
         let mut command = Command::new(self.program);
         command
             .args(self.arguments)
-            .env("PATH", clean_path(std::env::var_os("PATH")))
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", absolute_parts(&path))))
             .envs(self.variables.iter().copied())
             .stdin(stdin)
             .stdout(io_error("share its output", stdout.try_clone())?)
@@ -117,7 +117,8 @@ impl Process<'_> {
 
 /// The file of a tool of the host, by the directories of `PATH` and then those of the system.
 pub fn find_tool(name: &str) -> Option<PathBuf> {
-    find(name, &clean_path(std::env::var_os("PATH")))
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    find(name, &path).or_else(|| find(name, OsStr::new(SYSTEM_PATH)))
 }
 
 /// The first program of that name in the directories of `path`. Only absolute ones count: an empty or relative part
@@ -132,13 +133,11 @@ pub fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
     })
 }
 
-/// The absolute directories of `path`, and then those of the system.
-fn clean_path(path: Option<OsString>) -> OsString {
-    let path = path.unwrap_or_default();
-    let system = OsString::from(SYSTEM_PATH);
-    let parts: Vec<PathBuf> = absolute(&path).chain(absolute(&system)).collect();
+/// The path without its empty and relative parts; the system's where no other is left.
+fn absolute_parts(path: &OsStr) -> OsString {
     // Parts of a split path contain no colon.
-    std::env::join_paths(parts).unwrap_or(system)
+    let parts = std::env::join_paths(absolute(path)).unwrap_or_default();
+    if parts.is_empty() { SYSTEM_PATH.into() } else { parts }
 }
 
 fn absolute(path: &OsStr) -> impl Iterator<Item = PathBuf> {
@@ -223,10 +222,11 @@ mod tests {
     #[test]
     fn no_empty_or_relative_part_of_a_path_is_searched() {
         for path in ["", ":", "bin:", "./bin:../bin", "::usr/bin"] {
-            assert_eq!(clean_path(Some(path.into())), SYSTEM_PATH, "{path:?}");
+            assert_eq!(absolute_parts(OsStr::new(path)), SYSTEM_PATH, "{path:?}");
             assert_eq!(find("sh", OsStr::new(path)), None, "{path:?}");
         }
-        assert_eq!(clean_path(Some("/opt/x::y".into())), *format!("/opt/x:{SYSTEM_PATH}"));
+        assert_eq!(absolute_parts(OsStr::new("/opt/x::y:/opt/z")), "/opt/x:/opt/z");
+        assert_eq!(absolute_parts(OsStr::new("/opt/x:/opt/z")), "/opt/x:/opt/z", "a good one stays as it is");
         assert_eq!(find("sh", OsStr::new(":/bin")), Some("/bin/sh".into()));
         assert_eq!(find("../bin/sh", OsStr::new("/bin")), None);
     }

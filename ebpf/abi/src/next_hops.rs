@@ -1,0 +1,73 @@
+use crate::{Addr, plain::plain};
+
+/// Value of `NEXT_HOPS`: where the kernel said last that such packets go, for a moment.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NextHopValue {
+    /// When that was, in jiffies.
+    pub asked: u64,
+    /// From where they come.
+    pub source: Addr,
+    /// To where they go.
+    pub destination: Addr,
+    /// What else the answer may depend on: traffic class, protocol in the second byte, and in the third 1 if a pod sent
+    /// them, 0 if the node did.
+    pub selector: u32,
+    /// Source and destination port, where routing asks for them ([`crate::features::ROUTES_BY_PORTS`]); else 0.
+    pub ports: [u16; 2],
+    /// Identification of the next IPv4 packet that is encapsulated for there.
+    pub id: u32,
+    /// Counts the questions: where it changes, another program has taken the place (PREEMPT_RT).
+    pub version: u32,
+    /// The question, and the answer that the kernel wrote over it.
+    pub lookup: FibLookup,
+}
+plain!(NextHopValue {
+    asked: u64,
+    source: Addr,
+    destination: Addr,
+    selector: u32,
+    ports: [u16; 2],
+    id: u32,
+    version: u32,
+    lookup: FibLookup
+});
+
+/// `struct bpf_fib_lookup` (`include/uapi/linux/bpf.h`), its unions as what they are used for here. It is in the map,
+/// not on a program's stack, which has no room for it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FibLookup {
+    /// Address family, as the kernel counts them.
+    pub family: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Source and destination port, network order.
+    pub ports: [u16; 2],
+    /// The length that must fit the path; afterwards the path's MTU.
+    pub length: u16,
+    /// The interface the packet came by; afterwards that by which it leaves.
+    pub ifindex: u32,
+    /// Traffic class of IPv4 in the first byte, class and flow label of IPv6 in network order.
+    pub traffic_class: [u8; 4],
+    /// The source; of IPv4 in the first word.
+    pub source: [u32; 4],
+    /// The destination; afterwards the next hop.
+    pub next_hop: [u32; 4],
+    /// VLAN protocol and tag.
+    pub vlan: [u16; 2],
+    /// Source and destination MAC address.
+    pub macs: [u16; 6],
+}
+plain!(FibLookup {
+    family: u8,
+    protocol: u8,
+    ports: [u16; 2],
+    length: u16,
+    ifindex: u32,
+    traffic_class: [u8; 4],
+    source: [u32; 4],
+    next_hop: [u32; 4],
+    vlan: [u16; 2],
+    macs: [u16; 6]
+});

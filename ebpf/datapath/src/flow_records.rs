@@ -1,0 +1,138 @@
+//! Symmetry: where the stack rewrites an address of a flow (kube-proxy, hostPort), it must see the answers too.
+//!
+//! A packet that comes out of the stack to a pod, or to a remote node from a pod, is recorded if the answer to it would
+//! take the fast path, which would not restore the address. What the pod itself sent there, and only went by the stack
+//! because the fast path does not take it, has not been rewritten and leaves no record ([`Packet::is_as_sent`]).
+
+use aya_ebpf::bindings::__sk_buff;
+use naru_abi::{DropReason, FlowKey, pod_flags};
+use naru_packet::{Ip, answered, answering, protocol, reported};
+
+use crate::{
+    maps::{
+        flows::{self, Entry},
+        pods::{self, Pod},
+        routes,
+    },
+    packet::Packet,
+};
+
+/// Whether the packet belongs to a recorded flow, or is an ICMP error about one: then the stack must see it.
+#[inline(always)]
+pub fn is_recorded(packet: &Packet, ip: &Ip) -> bool {
+    let (skb, base) = (packet.raw(), packet.base());
+    is_answer(skb, base, ip) || is_icmp(ip.protocol) && is_error(skb, base, ip)
+}
+
+#[inline(always)]
+fn is_icmp(protocol: u8) -> bool {
+    matches!(protocol, protocol::ICMP | protocol::ICMPV6)
+}
+
+/// A function of its own, for a stack of its own.
+#[inline(never)]
+fn is_answer(skb: *mut __sk_buff, base: usize, ip: &Ip) -> bool {
+    let packet = &Packet::new(skb).inner(base);
+    flows::touch(&answering(packet, ip)) != Entry::Absent
+}
+
+/// As [`is_answer`].
+#[inline(never)]
+fn is_error(skb: *mut __sk_buff, base: usize, ip: &Ip) -> bool {
+    let packet = &Packet::new(skb).inner(base);
+    let mut key = FlowKey::NONE;
+    reported(packet, ip, &mut key).is_some() && flows::touch(&key) != Entry::Absent
+}
+
+/// The stack sends the packet to a pod of this node, `pod` where it is known by this address. Where an entry is used
+/// for another pod right then, this one or the sender was given up, and nobody waits for the answer.
+#[inline(always)]
+pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<Pod>) -> Result<(), DropReason> {
+    if packet.is_as_sent() || pod.is_some_and(|pod| takes_stack(pod.flags())) {
+        return Ok(());
+    }
+    let would_miss_stack = match pods::get(&ip.source) {
+        Some(sender) => !takes_stack(sender.flags()),
+        None => routes::get(&ip.source).is_some_and(naru_abi::RouteValue::is_remote),
+    };
+    if !would_miss_stack {
+        return Ok(());
+    }
+    let noted = remember(packet, ip)?;
+    if pod.is_some() && noted == Noted::Now {
+        pods::mark_sender(&ip.destination);
+    }
+    Ok(())
+}
+
+/// The stack sends the packet to a remote node or one of its pods.
+#[inline(always)]
+pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
+    if packet.is_as_sent() {
+        return Ok(());
+    }
+    match pods::get(&ip.source) {
+        Some(sender) if !takes_stack(sender.flags()) => {
+            if remember(packet, ip)? == Noted::Now {
+                pods::mark_receiver(&ip.source);
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether all that a pod with these flags sends and receives takes the stack anyway.
+#[inline(always)]
+fn takes_stack(flags: u32) -> bool {
+    flags & pod_flags::NO_SHORTCUT != 0
+}
+
+/// What became of a record.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    /// It was there, and up to date.
+    Before,
+    /// It was made or renewed. The pod is marked after that: user space, which looks for records when it has written
+    /// a pod's entry again, misses none.
+    Now,
+    /// There was no room.
+    Refused,
+}
+
+/// Remembers the packets that answer this one.
+#[inline(always)]
+fn remember(packet: &Packet, ip: &Ip) -> Result<Noted, DropReason> {
+    match record(packet.raw(), ip) {
+        Noted::Refused => Err(DropReason::FlowTableFull),
+        noted => Ok(noted),
+    }
+}
+
+/// As [`is_answer`].
+#[inline(never)]
+fn record(skb: *mut __sk_buff, ip: &Ip) -> Noted {
+    let packet = &Packet::new(skb);
+    let Some(mut answers) = answered(packet, ip) else { return Noted::Before };
+    let found = flows::touch(&answers);
+    if found == Entry::Current {
+        return Noted::Before;
+    }
+    let is_new = found == Entry::Absent && answers.has_ports();
+    if is_new && !flows::insert(&answers) {
+        return Noted::Refused;
+    }
+    // User space may have taken the entry for fragments for an orphan just when this flow came.
+    let (source_port, destination_port) = (answers.source_port, answers.destination_port);
+    answers.strip_ports();
+    if flows::insert(&answers) || found == Entry::Renewed {
+        return Noted::Now;
+    }
+    // Not half of a record: the flow's next packet would pass, and its answers in fragments miss the stack.
+    if is_new {
+        (answers.source_port, answers.destination_port) = (source_port, destination_port);
+        flows::remove(&answers);
+    }
+    Noted::Refused
+}

@@ -1,0 +1,194 @@
+//! A pod sent a packet.
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_REDIRECT};
+use naru_abi::{
+    Config, Destination, DropReason, LinkReason, Outcome, RouteValue, StackReason, Transport, Verdict,
+    features, pod_flags, route_flags,
+};
+use naru_packet::{
+    Content, Ip, LinkMessage, Macs, Malformed, Parsed, is_dhcp_request, is_discovery, is_link_local,
+    is_link_multicast, is_multicast, link_message, protocol, udp_port,
+};
+
+use crate::{
+    exit::{Decision, Next},
+    fastpath::{self, Ends},
+    maps::{config, interfaces, pods, routes},
+    neighbour,
+    packet::Packet,
+    route::direct,
+    sender::{self, Sender},
+    tunnel::encap,
+};
+
+/// What [`udp_destination`] answers where there is no port, and where the packet ends before it.
+const NO_PORT: u32 = 1 << 16;
+const UNREADABLE: u32 = NO_PORT + 1;
+
+/// What becomes of a packet at ingress of a pod's host veth: sender, look-up, delivery or encapsulation.
+#[inline(always)]
+pub fn decide(packet: &mut Packet) -> Decision {
+    let config = config::current()?;
+    let mut parsed = Parsed::EMPTY;
+    packet.parse(&mut parsed)?;
+    let ip = &parsed.ip;
+    let is_link = match parsed.content {
+        Content::Ip => is_discovery(packet, ip).map_err(malformed)?,
+        Content::Arp => true,
+        Content::Other => return Err(DropReason::UnknownEthertype.into()),
+    };
+    if is_link {
+        return neighbour::decide(packet, &parsed);
+    }
+    let mut sender = Sender::NONE;
+    let sender = &mut sender;
+    sender::check(packet, &parsed.source, ip, sender).map_err(|why| refused(packet, ip, why))?;
+    reaches_beyond_link(packet, ip)?;
+    packet.claim()?;
+    match pods::get(&ip.destination) {
+        Some(pod) => fastpath::to_pod(packet, ip, Ends::between(sender, pod), pod),
+        None => to_prefix(packet, ip, sender, config),
+    }
+}
+
+/// The end of a packet from nobody's address.
+#[inline(always)]
+fn refused(packet: &Packet, ip: &Ip, why: DropReason) -> Outcome {
+    match why {
+        DropReason::LinkLocal => of_link(packet, ip),
+        why => why.into(),
+    }
+}
+
+/// Link-local destinations end here, multicast is the stack's.
+#[inline(always)]
+fn reaches_beyond_link(packet: &Packet, ip: &Ip) -> Result<(), Outcome> {
+    let destination = &ip.destination;
+    let is_local_v6 = destination.as_v4().is_none() && is_link_local(*destination);
+    if is_link_multicast(*destination) || is_local_v6 {
+        return Err(of_link(packet, ip));
+    }
+    if is_multicast(*destination) {
+        return Err(StackReason::Multicast.into());
+    }
+    Ok(())
+}
+
+/// The end of what goes no farther than the link.
+#[inline(always)]
+fn of_link(packet: &Packet, ip: &Ip) -> Outcome {
+    match on_link(packet.raw(), ip) {
+        SOLICITATION => LinkReason::RouterSolicitation.into(),
+        MEMBERSHIP => LinkReason::GroupMembership.into(),
+        REQUEST => StackReason::Multicast.into(),
+        _ => DropReason::LinkLocal.into(),
+    }
+}
+
+/// What [`on_link`] answers: messages that any host sends, and a DHCP client's that the stack may answer.
+const OTHER: u32 = 0;
+const SOLICITATION: u32 = 1;
+const MEMBERSHIP: u32 = 2;
+const REQUEST: u32 = 3;
+
+/// Tells what is said on the link apart. A DHCP client has no address yet: where the pod may be one, its broadcast is
+/// the stack's, and a server's that listens there. A function of its own, as few packets need it.
+#[inline(never)]
+fn on_link(skb: *mut __sk_buff, ip: &Ip) -> u32 {
+    let packet = &Packet::new(skb);
+    let may_ask = || {
+        let Some(interface) = interfaces::get(packet.ifindex()) else { return false };
+        interface.flags() & pod_flags::DHCP != 0 && interface.is_of(packet.ifindex())
+    };
+    if is_dhcp_request(packet, ip) {
+        return if may_ask() { REQUEST } else { OTHER };
+    }
+    match link_message(packet, ip) {
+        Some(LinkMessage::RouterSolicitation) if is_link_multicast(ip.destination) => SOLICITATION,
+        Some(LinkMessage::GroupMembership) if is_link_multicast(ip.destination) => MEMBERSHIP,
+        _ => OTHER,
+    }
+}
+
+#[inline(always)]
+fn to_prefix(packet: &mut Packet, ip: &Ip, sender: &Sender, config: &Config) -> Decision {
+    let Some(route) = routes::get(&ip.destination) else { return Err(StackReason::Outside.into()) };
+    if route.is(Destination::Node) || route.is(Destination::OwnNode) {
+        spares_tunnel_port(packet, ip, config)?;
+    }
+    if route.goes_by(Transport::Tunnel) {
+        return to_tunnel(packet, ip, sender, route, config);
+    }
+    if route.goes_by(Transport::Direct) {
+        return to_direct(packet, ip, sender, route, config);
+    }
+    Err(match route.destination {
+        OWN_NODE => StackReason::LocalNode,
+        OWN_BLOCK => StackReason::Unassigned,
+        _ => StackReason::Outside,
+    }
+    .into())
+}
+
+const OWN_NODE: u32 = Destination::OwnNode as u32;
+const OWN_BLOCK: u32 = Destination::OwnBlock as u32;
+
+#[inline(always)]
+fn to_tunnel(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, config: &Config) -> Decision {
+    let length = fastpath::permitted(packet, ip, Ends::from_pod(sender), route.mtu)?;
+    if config.overlay_ifindex == 0 {
+        return Err(DropReason::NotReady.into());
+    }
+    // The receiver looks at neither, but its device drops what claims to come from itself.
+    let mac = *sender.host_mac.ok_or(DropReason::HelperFailed)?;
+    fastpath::hand_over(packet, ip, Macs { destination: mac, source: mac })?;
+    encap::send(packet, config, &route.node, length, by_program(config, features::OWN_ENCAPSULATION, route))
+}
+
+#[inline(always)]
+fn to_direct(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, config: &Config) -> Decision {
+    let length = fastpath::permitted(packet, ip, Ends::from_pod(sender), route.mtu)?;
+    if !by_program(config, features::DIRECT, route) {
+        return Err(StackReason::DirectByStack.into());
+    }
+    match direct::route(packet.raw(), ip, length, config.features) {
+        TC_ACT_REDIRECT => Ok(Next::Uplink(Verdict::Direct)),
+        direct::BY_STACK => Err(StackReason::DirectByStack.into()),
+        _ => Err(DropReason::HelperFailed.into()),
+    }
+}
+
+/// Whether this node's programs do that themselves, and towards that node.
+#[inline(always)]
+fn by_program(config: &Config, feature: u32, route: &RouteValue) -> bool {
+    config.features & feature != 0 && route.flags & route_flags::DEVICE_PATH == 0
+}
+
+/// A pod must not speak to the tunnel itself. Other protocols and ports of a node are open to it.
+#[inline(always)]
+fn spares_tunnel_port(packet: &Packet, ip: &Ip, config: &Config) -> Result<(), DropReason> {
+    let may_be_udp = ip.protocol == protocol::UDP || ip.protocol == protocol::FRAGMENT || ip.extended;
+    if !may_be_udp {
+        return Ok(());
+    }
+    match udp_destination(packet.raw(), ip) {
+        port if port == config.tunnel_port => Err(DropReason::TunnelPort),
+        UNREADABLE => Err(DropReason::Malformed),
+        _ => Ok(()),
+    }
+}
+
+/// A function of its own: it is long, and few packets need it.
+#[inline(never)]
+fn udp_destination(skb: *mut __sk_buff, ip: &Ip) -> u32 {
+    match udp_port(&Packet::new(skb), ip) {
+        Ok(Some(port)) => port.into(),
+        Ok(None) => NO_PORT,
+        Err(Malformed) => UNREADABLE,
+    }
+}
+
+#[inline(always)]
+fn malformed(_: Malformed) -> DropReason {
+    DropReason::Malformed
+}

@@ -1,0 +1,52 @@
+use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, btf_maps::HashMap, helpers::bpf_ktime_get_ns, macros::btf_map};
+use naru_abi::{FlowKey, FlowValue, MAX_FLOWS};
+
+#[btf_map]
+static FLOWS: HashMap<FlowKey, FlowValue, { MAX_FLOWS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// How far `last_seen` may lag behind, in nanoseconds: a flow writes its entry once a second at most.
+const LAG: u64 = 1_000_000_000;
+
+/// Remembers the flow; whether there was room.
+#[inline(always)]
+pub fn insert(key: &FlowKey) -> bool {
+    // SAFETY: reads a clock.
+    let last_seen = unsafe { bpf_ktime_get_ns() };
+    FLOWS.insert(key, FlowValue { last_seen }, 0).is_ok()
+}
+
+/// Forgets the flow.
+#[inline(always)]
+pub fn remove(key: &FlowKey) {
+    // One that is gone is what is wanted.
+    let _ = FLOWS.remove(key);
+}
+
+/// What was found of a flow.
+#[derive(PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing.
+    Absent,
+    /// An entry that is up to date.
+    Current,
+    /// One whose `last_seen` was behind, and is now.
+    Renewed,
+}
+
+/// Looks for the flow, which is seen now.
+#[inline(always)]
+pub fn touch(key: &FlowKey) -> Entry {
+    let Some(flow) = FLOWS.get_ptr_mut(key) else { return Entry::Absent };
+    // SAFETY: the element's memory stays that of one while the program runs, and its one field is written as a whole.
+    // Used for another flow right then, that one counts as seen, a sweep longer than it was. The helper reads a
+    // clock.
+    unsafe {
+        let now = bpf_ktime_get_ns();
+        if now.wrapping_sub((*flow).last_seen) <= LAG {
+            return Entry::Current;
+        }
+        (*flow).last_seen = now;
+    }
+    Entry::Renewed
+}

@@ -1,0 +1,9 @@
+//! The pinned maps: each is private to one module, behind typed functions.
+
+pub mod config;
+pub mod flows;
+pub mod interfaces;
+pub mod next_hops;
+pub mod pods;
+pub mod routes;
+pub mod stats;

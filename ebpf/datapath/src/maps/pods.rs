@@ -1,0 +1,120 @@
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, btf_maps::HashMap, macros::btf_map};
+use naru_abi::{Addr, MAX_PODS, PodValue};
+use naru_packet::{Mac, Macs};
+
+#[btf_map]
+static PODS: HashMap<Addr, PodValue, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// The entry of an address. The kernel may use its element for another address at any time (6.1 and newer), so what
+/// is done by it counts only if [`Pod::is_of`] holds after the last word was read.
+#[derive(Clone, Copy)]
+pub struct Pod(&'static PodValue);
+
+impl Pod {
+    /// Interface index of the host veth.
+    #[inline(always)]
+    pub fn ifindex(self) -> u32 {
+        self.0.ifindex
+    }
+
+    /// Bits of [`naru_abi::pod_flags`].
+    #[inline(always)]
+    pub fn flags(self) -> u32 {
+        self.0.flags
+    }
+
+    /// Largest packet that the pod takes.
+    #[inline(always)]
+    pub fn mtu(self) -> u32 {
+        self.0.mtu
+    }
+
+    /// Whether it may send answers that `FLOWS` knows.
+    #[inline(always)]
+    pub fn sends_answers(self) -> bool {
+        self.0.sends_answers != 0
+    }
+
+    /// Whether it may receive such answers.
+    #[inline(always)]
+    pub fn receives_answers(self) -> bool {
+        self.0.receives_answers != 0
+    }
+
+    /// The MAC address of the pod's end, as last seen.
+    #[inline(always)]
+    pub fn mac(self) -> Mac {
+        self.0.pod_mac
+    }
+
+    /// The MAC address of the host end.
+    #[inline(always)]
+    pub fn host_mac(self) -> &'static Mac {
+        &self.0.host_mac
+    }
+
+    /// The MAC addresses of a frame to the pod.
+    #[inline(always)]
+    pub fn macs(self) -> Macs {
+        Macs { destination: self.0.pod_mac, source: self.0.host_mac }
+    }
+
+    /// Whether all that was read so far is of this address.
+    #[inline(always)]
+    pub fn is_of(self, addr: &Addr) -> bool {
+        compiler_fence(Ordering::Acquire);
+        self.0.address == *addr
+    }
+
+    /// Whether all that was read so far is of the pod behind this interface, by whichever of its addresses.
+    #[inline(always)]
+    pub fn is_behind(self, ifindex: u32) -> bool {
+        compiler_fence(Ordering::Acquire);
+        self.0.ifindex == ifindex
+    }
+}
+
+/// The pod of this node that holds `addr`.
+#[inline(always)]
+pub fn get(addr: &Addr) -> Option<Pod> {
+    // SAFETY: the memory stays that of an element while the program runs; of which, `Pod` sees to.
+    unsafe { PODS.get(addr) }.map(Pod)
+}
+
+/// Notes the MAC address a pod sends from. A reader on another CPU may see it half written: for one frame to a pod
+/// that is just changing its address.
+#[inline(always)]
+pub fn learn(addr: &Addr, mac: Mac) {
+    if let Some(value) = own(addr) {
+        // SAFETY: as in `get`; bytes that only programs write.
+        unsafe { (&raw mut (*value).pod_mac).write(mac) };
+    }
+}
+
+/// From now on what the pod sends is looked for in `FLOWS`.
+#[inline(always)]
+pub fn mark_sender(addr: &Addr) {
+    if let Some(value) = own(addr) {
+        // SAFETY: as in `get`; an aligned word that is only ever set.
+        unsafe { (&raw mut (*value).sends_answers).write_volatile(1) };
+    }
+}
+
+/// The same of what it receives.
+#[inline(always)]
+pub fn mark_receiver(addr: &Addr) {
+    if let Some(value) = own(addr) {
+        // SAFETY: as in `mark_sender`.
+        unsafe { (&raw mut (*value).receives_answers).write_volatile(1) };
+    }
+}
+
+/// The element of `addr`, to be written to. One that is used for another address right then gets what it does not need:
+/// a look-up too many, or a MAC address that its pod's next packet puts right.
+#[inline(always)]
+fn own(addr: &Addr) -> Option<*mut PodValue> {
+    // SAFETY: as in `get`.
+    PODS.get_ptr_mut(addr).filter(|value| unsafe { (**value).address } == *addr)
+}

@@ -1,0 +1,108 @@
+//! The kernel's routing: where it would send a packet, and there it goes.
+
+use aya_ebpf::{
+    bindings::{
+        __sk_buff, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, bpf_redir_neigh,
+    },
+    helpers,
+};
+use naru_abi::{Addr, FibLookup, NextHopValue};
+
+/// Of `bpf_fib_lookup` (6.3), by number: bindings older than the kernel do not have it. The neighbour is not looked
+/// for, and the path's MTU always told.
+pub const SKIP_NEIGH: u32 = 4;
+/// Address families of this kernel interface.
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+const LOOKUP_SIZE: i32 = size_of::<FibLookup>() as i32;
+const _: () = assert!(size_of::<FibLookup>() == size_of::<bpf_fib_lookup>());
+
+/// `struct bpf_redir_neigh`: a next hop by its address.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Neighbour {
+    family: u32,
+    address: [u32; 4],
+}
+
+const NEIGHBOUR_SIZE: i32 = size_of::<Neighbour>() as i32;
+const _: () = assert!(size_of::<Neighbour>() == size_of::<bpf_redir_neigh>());
+
+/// Where a packet goes on the underlay.
+#[derive(Clone, Copy)]
+pub struct NextHop {
+    ifindex: u32,
+    neighbour: Neighbour,
+}
+
+impl NextHop {
+    /// Nowhere.
+    pub const NONE: Self = Self { ifindex: 0, neighbour: Neighbour { family: 0, address: [0; 4] } };
+
+    /// Becomes the one that an answer names. In place, as a copy would be kept word by word, each in eight bytes of
+    /// stack.
+    #[inline(always)]
+    pub fn fill(&mut self, place: &NextHopValue) {
+        let FibLookup { ifindex, family, next_hop, .. } = &place.lookup;
+        self.ifindex = *ifindex;
+        self.neighbour.family = (*family).into();
+        self.neighbour.address = *next_hop;
+    }
+
+    /// Sends the packet there, by the next hop's neighbour entry: with the MAC address that is current when it
+    /// leaves, asked for where it is not known and confirmed where it is old. Returns the TC action.
+    #[inline(always)]
+    pub fn send(&mut self) -> i32 {
+        let neighbour = core::ptr::from_mut(&mut self.neighbour).cast::<bpf_redir_neigh>();
+        // SAFETY: the helper only notes where the packet goes, and reads no more than the size it is told.
+        unsafe { helpers::bpf_redirect_neigh(self.ifindex, neighbour, NEIGHBOUR_SIZE, 0) as i32 }
+    }
+}
+
+/// What [`ask`] answers.
+pub enum Answer {
+    /// There is no next hop, or the packet does not fit the path.
+    Unknown,
+    /// The neighbour is not known, which the kernel asks for then: the packet fits the path, but its MTU is not told.
+    KnownOnce,
+    /// All is known.
+    Known,
+}
+
+/// Asks the kernel where it forwards packets of `length` bytes that `place` is about and that came by `ifindex`, and
+/// lets it write that into it.
+#[inline(always)]
+pub fn ask(skb: *mut __sk_buff, place: &mut NextHopValue, length: u32, ifindex: u32, flags: u32) -> Answer {
+    let [traffic_class, protocol, ..] = place.selector.to_le_bytes();
+    let is_v4 = place.source.is_v4();
+    let lookup = &mut place.lookup;
+    lookup.family = if is_v4 { AF_INET } else { AF_INET6 };
+    lookup.protocol = protocol;
+    lookup.ports = place.ports.map(u16::to_be);
+    lookup.length = if length > u32::from(u16::MAX) { u16::MAX } else { length as u16 };
+    lookup.ifindex = ifindex;
+    lookup.traffic_class = match is_v4 {
+        true => [traffic_class, 0, 0, 0],
+        false => [traffic_class >> 4, traffic_class << 4, 0, 0],
+    };
+    lookup.source = words(&place.source, is_v4);
+    lookup.next_hop = words(&place.destination, is_v4);
+    // SAFETY: the helper reads and writes no more than the size it is told.
+    let found = unsafe {
+        let lookup = core::ptr::from_mut(lookup).cast::<bpf_fib_lookup>();
+        helpers::bpf_fib_lookup(skb.cast(), lookup, LOOKUP_SIZE, flags)
+    };
+    match found {
+        _ if found == i64::from(BPF_FIB_LKUP_RET_SUCCESS) => Answer::Known,
+        _ if found == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) => Answer::KnownOnce,
+        _ => Answer::Unknown,
+    }
+}
+
+/// The address as the kernel's interface has it: of IPv4 in the first word.
+#[inline(always)]
+fn words(addr: &Addr, is_v4: bool) -> [u32; 4] {
+    let [first, second, third, last] = *addr.as_words();
+    if is_v4 { [last, 0, 0, 0] } else { [first, second, third, last] }
+}

@@ -1,0 +1,85 @@
+//! Source address and MAC validation: the first stage of what a pod sends.
+
+use naru_abi::{Addr, DropReason, pod_flags};
+use naru_packet::{Ip, Mac, is_link_local};
+
+use crate::{
+    maps::{interfaces, pods},
+    packet::Packet,
+};
+
+/// What is known of the sender. Filled in place: in a `Result` the compiler would pack the pointer and an error into
+/// one word, and the verifier lets nobody take a pointer apart.
+#[derive(Clone, Copy)]
+pub struct Sender {
+    /// Bits of [`pod_flags`].
+    pub flags: u32,
+    /// Whether it may send answers that `FLOWS` knows.
+    pub sends_answers: bool,
+    /// MAC address of its host veth. In the map: where the entry is used for another pod right then, it is that
+    /// one's, and the inner frame of a tunnel packet has another MAC address, which nobody looks at.
+    pub host_mac: Option<&'static Mac>,
+}
+
+impl Sender {
+    /// Nobody yet.
+    pub const NONE: Self = Self { flags: 0, sends_answers: false, host_mac: None };
+}
+
+/// Finds the sender of this IP packet.
+#[inline(always)]
+pub fn check(packet: &Packet, mac: &Mac, ip: &Ip, sender: &mut Sender) -> Result<(), DropReason> {
+    if own(packet, mac, &ip.source, sender)? {
+        return Ok(());
+    }
+    if is_link_local(ip.source) || is_unspecified(ip.source) {
+        return Err(DropReason::LinkLocal);
+    }
+    if foreign(packet, mac, sender)? { Ok(()) } else { Err(DropReason::SpoofedSource) }
+}
+
+/// Whether `addr` is the address of the pod behind this interface, which is the sender then. Its MAC address is
+/// checked or learned.
+#[inline(always)]
+pub fn own(packet: &Packet, mac: &Mac, addr: &Addr, sender: &mut Sender) -> Result<bool, DropReason> {
+    let Some(pod) = pods::get(addr) else { return Ok(false) };
+    sender.flags = pod.flags();
+    sender.sends_answers = pod.sends_answers();
+    sender.host_mac = Some(pod.host_mac());
+    let is_current = pod.mac() == *mac;
+    if !pod.is_behind(packet.ifindex()) {
+        return Ok(false);
+    }
+    if !is_current {
+        if sender.flags & pod_flags::CHECK_MAC != 0 {
+            return Err(DropReason::SpoofedMac);
+        }
+        if mac[0] & 1 == 0 {
+            pods::learn(addr, *mac);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the interface permits to send from an address that is not its own. Its pod is not marked by such addresses:
+/// `FLOWS` is always asked.
+#[inline(always)]
+pub fn foreign(packet: &Packet, mac: &Mac, sender: &mut Sender) -> Result<bool, DropReason> {
+    let Some(interface) = interfaces::get(packet.ifindex()) else { return Ok(false) };
+    sender.flags = interface.flags();
+    sender.sends_answers = true;
+    sender.host_mac = Some(interface.host_mac());
+    let is_assigned = interface.pod_mac() == *mac;
+    if !interface.is_of(packet.ifindex()) || sender.flags & pod_flags::ANY_SOURCE == 0 {
+        return Ok(false);
+    }
+    if sender.flags & pod_flags::CHECK_MAC != 0 && !is_assigned {
+        return Err(DropReason::SpoofedMac);
+    }
+    Ok(true)
+}
+
+#[inline(always)]
+fn is_unspecified(addr: Addr) -> bool {
+    addr.is_unspecified() || addr == Addr::v4([0; 4])
+}
