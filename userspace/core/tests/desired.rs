@@ -434,6 +434,7 @@ proptest! {
                 .routes
                 .iter()
                 .filter(|(key, route)| key.destination == *prefix && route.hop == KernelHop::Overlay)
+                .filter(|(key, _)| key.rank == Rank::First)
                 .map(|(_, route)| route)
                 .collect();
             prop_assert_eq!(found.len(), usize::from(value.goes_by(Transport::Tunnel)));

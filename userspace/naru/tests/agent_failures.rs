@@ -175,7 +175,7 @@ fn an_agent_whose_pass_blocks_hears_its_source_and_ends_when_it_is_told_to() {
     let agent = machine.agent();
     let lock = File::open(machine.path("run/lock")).unwrap();
     lock.lock().unwrap();
-    machine.ip("route del 10.32.1.0/24");
+    machine.ip("route flush 10.32.1.0/24");
     machine.write_cluster("ranges = 7\n");
     wait("the complaint", PATIENCE, || machine.agent_log().contains("cluster.toml:1: ranges: invalid type"));
     thread::sleep(Duration::from_secs(1));
