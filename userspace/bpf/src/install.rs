@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -56,6 +56,9 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     for directory in [pins.root().to_owned(), pins.programs(), pins.links()] {
         fs::create_dir_all(&directory).map_err(failed(&directory, "create directory"))?;
     }
+    // Who can open a directory can lock it, and ADD takes the lock of this one.
+    let closed = fs::set_permissions(pins.root(), fs::Permissions::from_mode(0o700));
+    closed.map_err(failed(pins.root(), "close to others"))?;
     let maps_created = layout::check(pins, sizes)?;
     raise_memlock();
     let mut source = Source::load(pins, sizes, object)?;

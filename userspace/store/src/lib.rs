@@ -11,6 +11,7 @@ mod error;
 pub mod failpoint;
 mod filesystem;
 mod ledger;
+pub mod lock_file;
 mod migrate;
 mod node;
 mod open;

@@ -1,9 +1,10 @@
 //! Opening a database file so that any number of short-lived processes may use it at once.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::iter;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::thread;
@@ -12,7 +13,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
-use crate::{StoreError, filesystem, migrate};
+use crate::{
+    StoreError, filesystem,
+    lock_file::{self, Hold},
+    migrate,
+};
 
 /// Number of times that a process checks if the others are done, and the pause after each: 10 s in all. A transaction
 /// lasts less than a millisecond; the library's own pauses soon are 25 and 100 times that.
@@ -57,7 +62,9 @@ pub(crate) fn opening_lock(path: &Path) -> Result<File, StoreError> {
         }
         other => other.map_err(|error| StoreError::io(path, "open its lock file", error))?,
     };
-    lock.lock_shared().map_err(|error| StoreError::io(path, "lock it", error))?;
+    // Where the file system is read-only, nobody can be kept out either.
+    let _ = lock_file::close_to_others(&lock);
+    hold(&lock, Hold::Shared, path)?;
     Ok(lock)
 }
 
@@ -86,13 +93,23 @@ pub(crate) fn open_existing<T>(
 
 /// Opens a database that exists and asks it nothing yet. The caller holds one of the locks.
 pub(crate) fn connect_existing(path: &Path, layout: &Layout) -> Result<Connection, StoreError> {
-    if let Err(error) = fs::metadata(path) {
-        return Err(match error.kind() {
-            ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
-            _ => StoreError::io(path, "look it up", error),
-        });
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & OF_OTHERS != 0 => close_to_others(path),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        Err(error) => return Err(StoreError::io(path, "look it up", error)),
     }
     connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)
+}
+
+/// Takes the rights of others from a database that an older naru made: a reader's lock keeps writers from committing. One
+/// that cannot be closed is used as it is.
+fn close_to_others(path: &Path) {
+    for file in iter::once(path.to_owned()).chain(COMPANIONS.iter().map(|suffix| beside(path, suffix))) {
+        let _ = fs::set_permissions(file, Permissions::from_mode(0o600));
+    }
 }
 
 /// Returns true if the database's log is to be written back.
@@ -111,6 +128,9 @@ pub(crate) fn make(
     remove_with_companions(&new)?;
     // A log left by a database that was deleted would be played into the new one.
     remove_with_companions(path)?;
+    // The library gives the files beside it the same mode.
+    let empty = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new);
+    empty.map_err(|error| StoreError::io(&new, "make it", error))?;
     let connection =
         connect(&new, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, layout)?;
     let build = || {
@@ -140,6 +160,8 @@ fn sync_directory(path: &Path) -> Result<(), StoreError> {
     synced.map_err(|error| StoreError::io(path, "sync its directory", error))
 }
 
+/// The rights of group and others.
+const OF_OTHERS: u32 = 0o077;
 /// Suffixes of a database's name for its lock file, and for the file that is to replace it.
 const LOCK: &str = ".lock";
 const NEW: &str = ".new";
@@ -201,10 +223,18 @@ pub(crate) fn creation_lock(path: &Path) -> Result<File, StoreError> {
     fs::create_dir_all(directory).map_err(|error| StoreError::io(path, "make its directory", error))?;
     filesystem::refuse_unsafe(path, directory)?;
     let lock = beside(path, LOCK);
-    let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
-    let file = open().map_err(|error| StoreError::io(path, "open its lock file", error))?;
-    file.lock().map_err(|error| StoreError::io(path, "lock it", error))?;
+    let file = lock_file::open(&lock).map_err(|error| StoreError::io(path, "open its lock file", error))?;
+    hold(&file, Hold::Alone, path)?;
     Ok(file)
+}
+
+/// Takes a lock of the database at `path`.
+fn hold(lock: &File, kind: Hold, path: &Path) -> Result<(), StoreError> {
+    match lock_file::take(lock, kind, lock_file::LIMIT) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::Busy(path.to_owned())),
+        Err(error) => Err(StoreError::io(path, "lock it", error)),
+    }
 }
 
 /// `PRAGMA quick_check`: whether every page of the database is sound.

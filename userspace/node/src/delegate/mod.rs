@@ -9,7 +9,10 @@ use naru_store::{DelegatedLease, NodeStore, StoreError};
 
 pub use run::{Run, RunError, Said};
 
-use crate::{machine::MachineError, paths::Paths};
+use crate::{
+    machine::{self, MachineError},
+    paths::Paths,
+};
 
 /// Time that a plugin may take unless the configuration sets another; it is less than runtimes wait for naru.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -37,11 +40,7 @@ pub enum ReleaseError {
 /// # Errors
 /// The file cannot be made or locked.
 pub fn lock(paths: &Paths) -> Result<File, MachineError> {
-    let path = paths.delegate_lock();
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(MachineError::file(&path, "open"))?;
-    file.lock().map_err(MachineError::file(&path, "lock"))?;
-    Ok(file)
+    machine::take_lock(paths.delegate_lock())
 }
 
 /// Asks the plugin of a noted lease to give it back, with the configuration it was made with, and forgets it.

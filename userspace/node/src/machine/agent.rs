@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use naru_store::lock_file;
+
 use super::MachineError;
 use crate::paths::Paths;
 
@@ -28,8 +30,7 @@ impl AgentPlace {
     /// [`MachineError::AgentRuns`] while another process has it.
     pub fn take(paths: &Paths) -> Result<Self, MachineError> {
         let path = paths.agent_lock();
-        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
-        Self::lock(&path, open.map_err(MachineError::file(&path, "open"))?)
+        Self::lock(&path, lock_file::open(&path).map_err(MachineError::file(&path, "open"))?)
     }
 
     /// Takes the place where an agent has run before, and makes nothing where none has.

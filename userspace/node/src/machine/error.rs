@@ -80,6 +80,12 @@ pub enum MachineError {
         /// Those there are.
         known: Vec<String>,
     },
+    /// Another process has a lock and keeps it.
+    #[error("{}: another process has kept this lock for {} seconds", path.display(), naru_store::lock_file::LIMIT.as_secs())]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// Pods are attached.
     #[error("{count} pods are attached, {first} among them: remove them first, or use --force")]
     PodsAttached {

@@ -1,9 +1,10 @@
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::ErrorKind,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
+use naru_store::lock_file::{self, Hold};
 use serde::Serialize;
 
 use super::{MachineError, versions};
@@ -12,12 +13,22 @@ use crate::{host, paths::Paths};
 /// Holds the node's init lock until it is dropped; waits for whoever holds it now. Nobody has it on a machine that a
 /// newer naru has taken over, be that while this one waited.
 pub(crate) fn lock(paths: &Paths) -> Result<File, MachineError> {
-    let path = paths.init_lock();
-    let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = open.map_err(MachineError::file(&path, "open"))?;
-    file.lock().map_err(MachineError::file(&path, "lock"))?;
+    let file = take(paths.init_lock())?;
     versions::refuse_newer(paths)?;
     Ok(file)
+}
+
+/// Holds the lock file until it is dropped.
+///
+/// # Errors
+/// [`MachineError::Busy`] if another process keeps it; the file cannot be made.
+pub(crate) fn take(path: PathBuf) -> Result<File, MachineError> {
+    let file = lock_file::open(&path).map_err(MachineError::file(&path, "open"))?;
+    match lock_file::take(&file, Hold::Alone, lock_file::LIMIT) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(MachineError::Busy { path }),
+        Err(error) => Err(MachineError::file(path, "lock")(error)),
+    }
 }
 
 /// Writes `value` and the version of its keys atomically; `false` when the file was already so.

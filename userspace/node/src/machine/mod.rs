@@ -27,7 +27,7 @@ pub use settings::{Pool, PoolSubnets, Settings};
 pub use survey::Survey;
 pub use versions::refuse_newer;
 
-pub(crate) use lock::{lock, remove, write_json};
+pub(crate) use lock::{lock, remove, take as take_lock, write_json};
 pub(crate) use survey::first_foreign;
 pub(crate) use versions::is_older;
 

@@ -1,0 +1,97 @@
+//! Files that processes of one node lock against each other.
+//!
+//! Who can open a file can lock it (flock(2): "regardless of the mode in which the file was opened"), and who can read a
+//! database can keep others from writing it. So these files are root's alone, and nobody waits for a lock for ever.
+
+use std::{
+    fs::{File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a process waits for a lock that another one has. The longest work under a lock, init, takes a second.
+pub const LIMIT: Duration = Duration::from_secs(20);
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Readable and writable for the owner.
+const MODE: u32 = 0o600;
+
+/// The kind of a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hold {
+    /// Nobody else has the lock meanwhile.
+    Alone,
+    /// Others may have it the same way.
+    Shared,
+}
+
+/// Opens a lock file for reading and writing, and makes it where it is absent. One that others may open is closed to them.
+///
+/// # Errors
+/// The file cannot be opened or made.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(MODE).open(path)?;
+    close_to_others(&file)?;
+    Ok(file)
+}
+
+/// Takes the rights of group and others from a file, if they have any.
+///
+/// # Errors
+/// The file is another user's, or its file system is read-only.
+pub fn close_to_others(file: &File) -> io::Result<()> {
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o077 == 0 { Ok(()) } else { file.set_permissions(Permissions::from_mode(mode & 0o700)) }
+}
+
+/// Takes the lock; `false` if another process had it for the whole of `limit`.
+///
+/// # Errors
+/// The kernel refuses for another reason.
+pub fn take(file: &File, hold: Hold, limit: Duration) -> io::Result<bool> {
+    let end = Instant::now() + limit;
+    loop {
+        let attempt = match hold {
+            Hold::Alone => file.try_lock(),
+            Hold::Shared => file.try_lock_shared(),
+        };
+        match attempt {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_could_open_is_closed_to_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        std::fs::write(&path, "7").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        open(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "7", "its content stays");
+    }
+
+    #[test]
+    fn a_lock_that_is_never_given_back_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let (holder, other) = (open(&path).unwrap(), open(&path).unwrap());
+        assert!(take(&holder, Hold::Shared, Duration::ZERO).unwrap());
+        assert!(!take(&other, Hold::Alone, Duration::from_millis(20)).unwrap());
+        assert!(take(&other, Hold::Shared, Duration::ZERO).unwrap());
+        drop((holder, other));
+        assert!(take(&open(&path).unwrap(), Hold::Alone, Duration::ZERO).unwrap());
+    }
+}
