@@ -1,7 +1,7 @@
 //! Files that processes of one node lock against each other.
 //!
-//! Who can open a file can lock it (flock(2): "regardless of the mode in which the file was opened"), and who can read a
-//! database can keep others from writing it. So these files are root's alone, and nobody waits for a lock for ever.
+//! Who can open a file can lock it (flock(2): "regardless of the mode in which the file was opened"), and who can read
+//! a database can keep others from writing it. So these files are root's alone, and nobody waits for a lock for ever.
 
 use std::{
     fs::{File, OpenOptions, Permissions, TryLockError},
@@ -28,7 +28,8 @@ pub enum Hold {
     Shared,
 }
 
-/// Opens a lock file for reading and writing, and makes it where it is absent. One that others may open is closed to them.
+/// Opens a lock file for reading and writing, and makes it where it is absent. One that others may open is closed to
+/// them.
 ///
 /// # Errors
 /// The file cannot be opened or made.

@@ -104,8 +104,8 @@ pub(crate) fn connect_existing(path: &Path, layout: &Layout) -> Result<Connectio
     connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)
 }
 
-/// Takes the rights of others from a database that an older naru made: a reader's lock keeps writers from committing. One
-/// that cannot be closed is used as it is.
+/// Takes the rights of others from a database that an older naru made: a reader's lock keeps writers from committing.
+/// One that cannot be closed is used as it is.
 fn close_to_others(path: &Path) {
     for file in iter::once(path.to_owned()).chain(COMPANIONS.iter().map(|suffix| beside(path, suffix))) {
         let _ = fs::set_permissions(file, Permissions::from_mode(0o600));

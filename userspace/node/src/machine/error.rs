@@ -2,7 +2,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use naru_core::overlap::Clash;
 use naru_netlink::links::LinkError;
-use naru_store::StoreError;
+use naru_store::{StoreError, lock_file::LIMIT};
 
 use crate::host::HostError;
 
@@ -81,7 +81,7 @@ pub enum MachineError {
         known: Vec<String>,
     },
     /// Another process has a lock and keeps it.
-    #[error("{}: another process has kept this lock for {} seconds", path.display(), naru_store::lock_file::LIMIT.as_secs())]
+    #[error("{}: another process has kept this lock for {} seconds", path.display(), LIMIT.as_secs())]
     Busy {
         /// The lock file.
         path: PathBuf,
