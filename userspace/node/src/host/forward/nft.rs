@@ -172,7 +172,7 @@ fn change(place: &Place, changes: impl Fn(&[ListedRule]) -> Batch) -> Result<(),
         }
     }
     let what = format!("nftables table {}: chain {}: change", place.table, place.chain);
-    Err(HostError::System { what: what.into(), source: rustix::io::Errno::AGAIN.into() })
+    Err(HostError::System { what, source: rustix::io::Errno::AGAIN.into() })
 }
 
 /// Our rule for one direction.
