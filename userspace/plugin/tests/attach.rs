@@ -331,7 +331,8 @@ fn check_names_the_first_difference() {
     let own = &addresses(&result)[0];
     let (route, address) = (format!("route {own}"), format!("address {own}"));
     let breaks: [(&Netns, Vec<&str>, &str); 4] = [
-        (&node.netns, vec!["ip", "route", "del", own], &route),
+        // With its spare, by which the node still reaches the pod.
+        (&node.netns, vec!["ip", "route", "flush", own], &route),
         (&pod, vec!["ip", "route", "del", "default"], "route 0.0.0.0/0"),
         (&pod, vec!["ip", "address", "flush", "dev", "eth0"], &address),
         (&node.netns, vec!["tc", "qdisc", "del", "dev", veth, "clsact"], "filters"),

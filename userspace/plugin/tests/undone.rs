@@ -143,17 +143,13 @@ fn a_changed_configuration_of_the_programs_is_made_again() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
-fn what_cannot_be_made_again_fails_the_add_and_status() {
+fn a_route_of_anothers_in_the_place_of_an_own_one_keeps_no_pod_from_starting() {
     let (site, pod) = (Site::new(), Netns::new("pod"));
     site.add("first", &pod);
-    // Somebody's own address where the table's pool is unreachable keeps the route from coming back.
     site.node.netns.run("ip", &["route", "del", "unreachable", "10.77.0.0/24", "proto", "150"]);
     site.node.netns.run("ip", &["route", "add", "unreachable", "10.77.0.0/24", "metric", "1073741824"]);
-    let (code, msg) = site.node.call("STATUS", "", "", &site.conf()).error();
-    assert!(code == 50 && msg.contains("10.77.0.0/24"), "{msg}");
-    let second = Netns::new("second");
-    let (code, msg) = site.node.call("ADD", "second", second.path().to_str().unwrap(), &site.conf()).error();
-    assert!(code == 11 && msg.contains("10.77.0.0/24"), "{code} {msg}");
+    site.node.call("STATUS", "", "", &site.conf()).ok();
+    site.add("second", &Netns::new("second"));
 }
 
 #[test]

@@ -19,9 +19,13 @@ pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, KernelRoute> {
             let (hop, source) = (KernelHop::from(next_hop), inputs.source(block.addr()));
             routes.insert(to(MAIN_TABLE, *block), KernelRoute { hop, source, mtu: Some(next_hop.mtu()) });
         }
-        // Addresses that need no tunnel are reached by the main table, as for the node's own packets.
+        // Addresses that need no tunnel are reached by the main table, as for the node's own packets. Without pods of a
+        // family nothing looks them up, and the tunnel device may be too narrow for IPv6.
+        let is_looked_up =
+            |address: &IpAddr| inputs.own_prefixes().any(|own| own.addr().is_ipv4() == address.is_ipv4());
         let tunnelled = |address: &&IpAddr| matches!(remote.to(**address), NextHop::Tunnel { .. });
-        for address in remote.node.addresses.iter().filter(tunnelled) {
+        for address in remote.node.addresses.iter().filter(tunnelled).filter(|address| is_looked_up(address))
+        {
             let mtu = Some(remote.tunnel_mtu(*address));
             let route = KernelRoute { hop: KernelHop::Overlay, source: None, mtu };
             routes.insert(to(NODE_TABLE, IpNet::from(*address)), route);

@@ -16,7 +16,8 @@ pub const OUTSIDE: [&str; 2] = ["192.0.2.1", "2001:db8:2::1"];
 /// A machine whose uplink ends at a neighbour that it has its default routes by.
 pub struct Scene {
     pub machine: Machine,
-    neighbour: Namespace,
+    /// Held as long as the scene.
+    _neighbour: Namespace,
 }
 
 /// A network namespace that goes with it.
@@ -63,16 +64,7 @@ impl Scene {
         ] {
             neighbour.ip(line);
         }
-        Self { machine, neighbour }
-    }
-
-    /// `ip <line>` at the neighbour.
-    pub fn at_neighbour(&self, line: &str) -> String {
-        self.neighbour.ip(line)
-    }
-
-    pub fn neighbour_can_ping(&self, address: &str) -> bool {
-        self.neighbour.can_ping(address)
+        Self { machine, _neighbour: neighbour }
     }
 
     pub fn machine_can_ping(&self, address: &str) -> bool {

@@ -27,15 +27,21 @@ pub(crate) fn ensure(
     }
     let index = device(links, settings, device_mtu(settings, survey))?;
     prepare_device(DEVICE, settings.families())?;
-    // Below IPv6's least MTU the kernel takes no neighbour of it.
-    let is_served = |ip: &IpAddr| if ip.is_ipv4() { settings.families().v4 } else { settings.families().v6 };
-    for ip in GATEWAYS.both().into_iter().filter(is_served) {
+    for ip in served_gateways(settings) {
         links.ensure_neighbour(&Neighbour { index, ip, mac: peer_mac() })?;
     }
     links.ensure_link_address(index, DEVICE, ANCHOR)?;
     config::ensure(links, pins, settings, survey, index)?;
     detach_others(pins, Side::Overlay, &[index])?;
     Ok(Some(attach(pins, Side::Overlay, DEVICE, settings.attach_mode())?))
+}
+
+/// The gateways behind which other nodes' pods are, of the families that pods have: below IPv6's least MTU the kernel takes
+/// no neighbour of it.
+pub(super) fn served_gateways(settings: &Settings) -> Vec<IpAddr> {
+    let families = settings.families();
+    let is_served = |ip: &IpAddr| if ip.is_ipv4() { families.v4 } else { families.v6 };
+    GATEWAYS.both().into_iter().filter(is_served).collect()
 }
 
 /// The device, on the tunnel's port or, where that is taken, on the first of the others that is free. One that it has

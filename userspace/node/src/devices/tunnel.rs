@@ -1,8 +1,10 @@
+use std::net::IpAddr;
+
 use naru_netlink::links::{Links, Mac};
 use serde::{Deserialize, Serialize};
 
-use super::overlay::{ANCHOR, device_mtu, overlay_mac, peer_mac};
-use crate::machine::{DEVICE, GATEWAYS, MachineError, Settings, Survey};
+use super::overlay::{ANCHOR, device_mtu, overlay_mac, peer_mac, served_gateways};
+use crate::machine::{DEVICE, MachineError, Settings, Survey};
 
 /// The tunnel device as it should be, beside what is the same on every node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -12,6 +14,7 @@ pub(crate) struct Tunnel {
     port: u16,
     mac: [u8; 6],
     mtu: u32,
+    gateways: Vec<IpAddr>,
 }
 
 impl Tunnel {
@@ -31,6 +34,7 @@ impl Tunnel {
             port,
             mac: overlay_mac(&settings.node).0,
             mtu,
+            gateways: served_gateways(settings),
         }))
     }
 
@@ -52,7 +56,7 @@ impl Tunnel {
         }
         let known = links.neighbours(self.index)?;
         let is_known = |ip| known.iter().any(|one| one.ip == ip && one.mac == peer_mac());
-        if !GATEWAYS.both().into_iter().all(is_known) {
+        if !self.gateways.iter().copied().all(is_known) {
             return fault("the neighbours that other nodes' pods are behind are gone");
         }
         Ok(None)

@@ -40,7 +40,11 @@ impl AgentPlace {
     pub fn take_existing(paths: &Paths) -> Result<Option<Self>, MachineError> {
         let path = paths.agent_lock();
         match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => Self::lock(&path, file).map(Some),
+            Ok(file) => {
+                // Where the file system is read-only, nobody can be kept out either.
+                let _ = lock_file::close_to_others(&file);
+                Self::lock(&path, file).map(Some)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(MachineError::file(&path, "open")(error)),
         }
