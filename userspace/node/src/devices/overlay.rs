@@ -36,8 +36,8 @@ pub(crate) fn ensure(
     Ok(Some(attach(pins, Side::Overlay, DEVICE, settings.attach_mode())?))
 }
 
-/// The gateways behind which other nodes' pods are, of the families that pods have: below IPv6's least MTU the kernel takes
-/// no neighbour of it.
+/// The gateways behind which other nodes' pods are, of the families that pods have: below IPv6's least MTU the kernel
+/// takes no neighbour of it.
 pub(super) fn served_gateways(settings: &Settings) -> Vec<IpAddr> {
     let families = settings.families();
     let is_served = |ip: &IpAddr| if ip.is_ipv4() { families.v4 } else { families.v6 };
