@@ -36,6 +36,7 @@ struct Tally {
     sent: u64,
     received: u64,
     outcomes: u64,
+    /// Those that ended at their first hook by name: dropped, or of the link itself (MLD, router solicitations).
     dropped: u64,
 }
 
@@ -48,11 +49,12 @@ impl Tally {
         let row = pods.find(|pod| pod["pod"] == format!("default/{name}").as_str()).unwrap();
         let packets = |counter: &Value| counter["packets"].as_u64().unwrap();
         let outcomes = || row["outcomes"].as_array().unwrap().iter();
+        let has_ended = |one: &&Value| one["class"] == "drop" || one["class"] == "link";
         Self {
             sent: packets(&row["tx"]),
             received: packets(&row["rx"]),
             outcomes: outcomes().map(packets).sum(),
-            dropped: outcomes().filter(|one| one["class"] == "drop").map(packets).sum(),
+            dropped: outcomes().filter(has_ended).map(packets).sum(),
         }
     }
 }

@@ -56,6 +56,22 @@ fn whatever_is_wrong_with_prev_result_check_names_it() {
         let (found, msg) = check(change).error();
         assert!(found == code && msg.contains(words), "{at}: {words}: {found} {msg}");
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_others_add_to_prev_result_or_write_otherwise_is_nothing_wrong() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let path = pod.path();
+    let result = node.add("abc", &pod).ok();
+    let check = |change: &dyn Fn(&mut Value)| {
+        let mut conf = node.conf();
+        conf["prevResult"] = result.clone();
+        change(&mut conf);
+        node.call("CHECK", "abc", path.to_str().unwrap(), &conf)
+    };
+    let own = |conf: &mut Value, key: &str, value: Value| conf["prevResult"]["interfaces"][1][key] = value;
+    type Change<'a> = &'a dyn Fn(&mut Value);
     let right: [Change<'_>; 4] = [
         // Others of the chain add to it.
         &|conf| {
