@@ -186,7 +186,11 @@ mod tests {
                 *entry.borrow_mut() |= came;
                 Ok(found)
             };
-            enter(look, |marks| Ok(*entry.borrow_mut() = marks)).unwrap();
+            enter(look, |marks| {
+                *entry.borrow_mut() = marks;
+                Ok(())
+            })
+            .unwrap();
             assert_eq!(*entry.borrow(), *records.borrow(), "{arrivals:?}");
         }
     }
