@@ -305,8 +305,10 @@ fn sources(machine: &Machine) -> [Vec<u8>; 2] {
     let mut dump = Command::new("bpftool");
     dump.args(["-j", "map", "dump", "pinned"]).arg(machine.pins().join("CONFIG"));
     let entries: Value = serde_json::from_str(&run(&mut dump)).unwrap();
+    let value = &entries[0]["formatted"]["value"];
+    let current = usize::try_from(value["current"].as_u64().unwrap()).unwrap() % naru_abi::CONFIG_SLOTS;
     let octets = |name: &str| {
-        let list = entries[0]["formatted"]["value"][name]["octets"].as_array().unwrap().clone();
+        let list = value["slots"][current][name]["octets"].as_array().unwrap().clone();
         list.iter().map(|octet| u8::try_from(octet.as_u64().unwrap()).unwrap()).collect()
     };
     [octets("node_v4"), octets("node_v6")]
