@@ -34,7 +34,7 @@ impl Inventory {
         let mut routed = Vec::new();
         for family in ["-4", "-6"] {
             let routes = ip(node, &format!("{family} route show table main"))?;
-            let to_pods = routes.iter().filter(|route| dev(route).is_some_and(is_ours));
+            let to_pods = routes.iter().filter(|route| dev(route).is_some_and(is_ours) && !is_spare(route));
             routed.extend(to_pods.filter_map(|route| address(&route["dst"])));
         }
         Ok(Self {
@@ -67,6 +67,11 @@ impl Inventory {
 fn is_ours(name: &str) -> bool {
     name.strip_prefix("naru")
         .is_some_and(|rest| rest.len() == 11 && rest.chars().all(|digit| digit.is_ascii_hexdigit()))
+}
+
+/// Returns true for the route that stands in when the kernel takes the first away with its source address.
+fn is_spare(route: &Value) -> bool {
+    route["metric"].as_u64() == Some(1 << 29)
 }
 
 fn dev(route: &Value) -> Option<&str> {

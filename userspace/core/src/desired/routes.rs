@@ -21,8 +21,10 @@ pub fn routes(inputs: &Inputs<'_>) -> BTreeMap<RouteKey, KernelRoute> {
         }
         // Addresses that need no tunnel are reached by the main table, as for the node's own packets. Without pods of a
         // family nothing looks them up, and the tunnel device may be too narrow for IPv6.
-        let is_looked_up =
-            |address: &IpAddr| inputs.own_prefixes().any(|own| own.addr().is_ipv4() == address.is_ipv4());
+        let is_looked_up = |address: &IpAddr| {
+            let mut ranges = inputs.cluster.ranges.iter().copied().chain(inputs.own_prefixes());
+            ranges.any(|range| range.addr().is_ipv4() == address.is_ipv4())
+        };
         let tunnelled = |address: &&IpAddr| matches!(remote.to(**address), NextHop::Tunnel { .. });
         for address in remote.node.addresses.iter().filter(tunnelled).filter(|address| is_looked_up(address))
         {
