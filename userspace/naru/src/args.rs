@@ -125,6 +125,10 @@ pub struct InitArgs {
     /// true}`.
     #[arg(long)]
     pub allow_overlap: bool,
+    /// The pods' ranges are no free choice (podCIDRs of Kubernetes): what overlaps one is named, and no other range is
+    /// proposed. Kept for later runs.
+    #[arg(long)]
+    pub fixed_ranges: bool,
     /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more
     /// for each pair of hosts. Kept for later runs, in force where the map is made.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4_194_304))]
@@ -154,4 +158,8 @@ pub struct UninstallArgs {
     /// Detach running pods in place of refusing.
     #[arg(long)]
     pub force: bool,
+    /// Remove 05-naru.conflist also where somebody changed it since init wrote it: as long as it is there, the runtime
+    /// calls naru-cni.
+    #[arg(long)]
+    pub remove_conflist: bool,
 }

@@ -58,4 +58,6 @@ pub struct Request {
     /// True if pod ranges are taken although addresses, links or routes of this machine lie in them; kept from then
     /// on.
     pub allow_overlap: bool,
+    /// True if pods cannot have other ranges, so that none is proposed; kept from then on.
+    pub fixed_ranges: bool,
 }

@@ -12,7 +12,7 @@ use naru_store::NodeStore;
 use crate::{
     delegate,
     host::{self, firewall},
-    init::{self, DIRECTORY},
+    init::{self, DIRECTORY, Withdrawn},
     machine::{AgentPlace, DEVICE, MachineError, NodeFacts, Settings},
     paths::Paths,
 };
@@ -29,6 +29,18 @@ pub struct Removed {
     pub restored: Vec<String>,
     /// Leases that other IPAM plugins did not take back, with why; only with `force`.
     pub lost: Vec<String>,
+    /// Network configurations of the runtime that stay and name our plugin: it goes on calling it, and every pod
+    /// fails.
+    pub kept: Vec<PathBuf>,
+}
+
+/// The wishes of whoever uninstalls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// Detach running pods in place of refusing.
+    pub force: bool,
+    /// Remove the network configuration that init wrote, though somebody changed it since.
+    pub remove_conflist: bool,
 }
 
 /// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
@@ -36,11 +48,17 @@ pub struct Removed {
 /// # Errors
 /// [`MachineError::Newer`], [`MachineError::PodsAttached`] without `force` and [`MachineError::AgentRuns`], nothing
 /// is changed then; [`MachineError::Refused`] with all that could not be taken back.
-pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
+pub fn uninstall(paths: &Paths, wishes: Wishes) -> Result<Removed, MachineError> {
     machine::refuse_newer(paths)?;
+    let force = wishes.force;
     if !paths.node_store().exists() {
         let was_initialised = traces::remove_remnants(paths)?;
-        return Ok(Removed { was_initialised, ..Removed::default() });
+        withdraw(paths, wishes, Withdrawn::Kept)?;
+        return Ok(Removed {
+            was_initialised,
+            kept: traces::calling_us(&paths.cni_conf),
+            ..Removed::default()
+        });
     }
     let links = Links::open(MARKS)?;
     let pods = links.host_veths()?;
@@ -52,7 +70,9 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
     let mut work = Work { paths, links, refused: Vec::new() };
     let mut store = NodeStore::migrate(&paths.node_store())?;
     let lost = work.leases(&mut store, force)?;
-    let result = init::remove_conflist(paths, Settings::load(paths)?.as_ref(), &store);
+    let told = init::as_told(paths, &store)?;
+    let result = init::remove_conflist(paths, Settings::load(paths)?.as_ref(), &mut store)
+        .and_then(|found| withdraw(&told, wishes, found));
     work.note(result);
     work.kernel(&pods);
     init::recall_directories(paths, &mut store)?;
@@ -62,9 +82,18 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
     if !work.refused.is_empty() {
         return Err(MachineError::Refused(work.refused));
     }
-    traces::remove(paths, &directories)?;
+    traces::remove(&told, &directories)?;
     drop(locks);
-    Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored, lost })
+    let pods = pods.iter().map(owner).collect();
+    Ok(Removed { was_initialised: true, pods, restored, lost, kept: traces::calling_us(&told.cni_conf) })
+}
+
+/// Removes the network configuration under our name that somebody changed, where that is wished for.
+fn withdraw(paths: &Paths, wishes: Wishes, found: Withdrawn) -> Result<(), MachineError> {
+    if wishes.remove_conflist && found == Withdrawn::Kept {
+        host::remove_file(&paths.conflist())?;
+    }
+    Ok(())
 }
 
 /// The owner of the veth, from its alias.

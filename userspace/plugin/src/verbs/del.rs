@@ -4,7 +4,7 @@ use naru_cni_types::{Code, Error, Network, Target};
 use naru_netlink::links::Links;
 use naru_node::machine::MARKS;
 use naru_node::{
-    endpoint::{self, Cause, Maps},
+    endpoint::{self, Cause, Maps, PodNotes},
     host,
 };
 use naru_store::StateStore;
@@ -49,6 +49,7 @@ pub(super) fn del(
     if !done.kernel.is_empty() {
         return Err(failed(target, &done.kernel));
     }
+    PodNotes::of(&paths).forget(&id);
     // The addresses are given back last: earlier, somebody else could have been given an address that is still in
     // use.
     released.unwrap_or_else(|| delegate::release_noted(delegate, &paths, &id))?;
