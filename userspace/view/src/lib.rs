@@ -2,6 +2,7 @@
 //! status` prints it, and whatever else shows a node reads the same. Looks only; nothing is changed.
 
 mod code;
+mod fill;
 mod finding;
 mod findings;
 mod programs;

@@ -261,7 +261,7 @@ fn give_back(work: &mut Work<'_>) -> Result<(), Cause> {
 
 /// Nothing leads to the addresses yet, and nothing that their last holder left may.
 fn purge(work: &mut Work<'_>) -> Result<(), Cause> {
-    Ok(symmetry::purge_again(&mut work.tools.maps.flows, &work.assignment.addresses)?)
+    Ok(symmetry::purge_again(&mut work.tools.maps.records, &work.assignment.addresses)?)
 }
 
 fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {

@@ -126,7 +126,7 @@ pub(super) fn purge(maps: &mut Maps, addresses: &[IpAddr]) -> Result<(), Cause> 
             given_up.push(*address);
         }
     }
-    Ok(symmetry::purge(&mut maps.flows, &given_up)?)
+    Ok(symmetry::purge(&mut maps.records, &given_up)?)
 }
 
 fn forget(links: &Links, maps: &mut Maps, link: Option<&Link>, held: &[Held], done: &mut Detached) {

@@ -202,9 +202,9 @@ fn restore_entry(
     let generation = generation.0;
     let value =
         PodValue { generation, ifindex, flags, subject, mtu: link.mtu, pod_mac, host_mac, ..PodValue::EMPTY };
-    let (pods, flows) = (&mut tools.maps.pods, &tools.maps.flows);
+    let (pods, records) = (&mut tools.maps.pods, &tools.maps.records);
     symmetry::enter(
-        || symmetry::marks(flows, address),
+        || symmetry::marks(records, address),
         |marks| pods.insert(address, value.with_marks(marks)),
     )?;
     Ok(())
