@@ -60,6 +60,20 @@ impl NaruKeys {
     }
 }
 
+impl NaruKeys {
+    /// Only where the node's files are; other keys may hold anything.
+    pub(super) fn take_directories(mut fields: Fields) -> Result<Self, Error> {
+        Ok(Self {
+            run_dir: directory(&mut fields, "runDir")?,
+            state_dir: directory(&mut fields, "stateDir")?,
+            bpf_dir: directory(&mut fields, "bpfDir")?,
+            config_dir: directory(&mut fields, "configDir").unwrap_or_default(),
+            ipam_timeout: timeout(&mut fields, "ipamTimeout").unwrap_or_default(),
+            ..Self::default()
+        })
+    }
+}
+
 /// An absolute path. A relative one would depend on the runtime's working directory.
 fn directory(fields: &mut Fields, key: &str) -> Result<Option<PathBuf>, Error> {
     let path: Option<PathBuf> =

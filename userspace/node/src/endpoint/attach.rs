@@ -222,7 +222,7 @@ fn remove_predecessor(work: &mut Work<'_>, held: &[Row]) -> Result<(), Cause> {
 
 fn remove_link(tools: &mut Tools, link: &Link) -> Result<bool, Cause> {
     tools.maps.interfaces.remove(link.index)?;
-    Ok(tools.links.delete_seen_veth(link)?)
+    Ok(tools.links.delete_known_veth(link)?)
 }
 
 /// Removes a veth of ours that has the name of the one to be made; whether there was one.

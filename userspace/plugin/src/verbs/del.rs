@@ -17,8 +17,8 @@ use crate::{
 
 use super::refuse_own_netns;
 
-/// Detaches the target. Things that are gone already, even the store and the maps, are no error; a refusal of the
-/// kernel is one.
+/// Detaches the target. Things that are gone already, even the store and the maps, are no error; what the kernel
+/// refuses may succeed later.
 pub(super) fn del(
     network: &Network,
     target: &Target,
@@ -63,5 +63,5 @@ fn told<T>(result: Result<T, Cause>) -> Option<T> {
 
 fn failed(target: &Target, causes: &[Cause]) -> Error {
     let all: Vec<String> = causes.iter().map(ToString::to_string).collect();
-    Error::new(Code::Detach, format!("container {}: {}", target.container, all.join("; ")))
+    Error::new(Code::TryAgainLater, format!("container {}: {}", target.container, all.join("; ")))
 }
