@@ -51,6 +51,12 @@ pub enum Error {
     /// The object was refused, or holds no such program.
     #[error("eBPF object: {0}")]
     Object(#[source] Box<EbpfError>),
+    /// The kernel refused the object's types.
+    #[error("eBPF object: types: {source}")]
+    Types {
+        /// The kernel's error.
+        source: io::Error,
+    },
     /// The object has no program of this name.
     #[error("eBPF object: no program {0}")]
     NoProgram(&'static str),

@@ -29,58 +29,86 @@ const TCX_EGRESS: u32 = 47;
 /// Programs that a chain has at most (`BPF_MPROG_MAX`).
 const CHAIN: usize = 64;
 
-/// `struct { pathname, bpf_fd, file_flags }` of `union bpf_attr`.
-#[repr(C)]
-struct ObjGet {
-    path: u64,
-    fd: u32,
-    flags: u32,
+/// An arm of `union bpf_attr` without a byte that is not part of a field: the kernel refuses a request with anything
+/// but zeros behind the fields that it knows, and an older kernel knows fewer.
+///
+/// # Safety
+/// Implemented by [`request!`] only, which proves it.
+pub(crate) unsafe trait Request {}
+
+/// Declares an arm of `union bpf_attr`, and refuses to compile if its fields do not fill it exactly.
+macro_rules! request {
+    (
+        $(#[$meta:meta])*
+        struct $name:ident { $($(#[$about:meta])* $field:ident: $kind:ty),+ $(,)? }
+    ) => {
+        $(#[$meta])*
+        #[repr(C)]
+        struct $name { $($(#[$about])* $field: $kind),+ }
+        const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<$kind>())+, "padding in a request");
+        // SAFETY: the assertion excludes padding.
+        unsafe impl $crate::sys::Request for $name {}
+    };
+}
+pub(crate) use request;
+
+request! {
+    /// `struct { pathname, bpf_fd, file_flags }` of `union bpf_attr`.
+    struct ObjGet {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
 }
 
-/// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision
-/// }`.
-#[repr(C)]
-struct ProgAttach {
-    ifindex: u32,
-    program: u32,
-    kind: u32,
-    flags: u32,
-    replaced: u32,
-    relative: u32,
-    revision: u64,
+request! {
+    /// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision
+    /// }`.
+    struct ProgAttach {
+        ifindex: u32,
+        program: u32,
+        kind: u32,
+        flags: u32,
+        replaced: u32,
+        relative: u32,
+        revision: u64,
+    }
 }
 
-/// `struct { target_ifindex, attach_type, query_flags, attach_flags, prog_ids, count, prog_attach_flags, link_ids,
-/// link_attach_flags, revision }`.
-#[repr(C)]
-struct ProgQuery {
-    ifindex: u32,
-    kind: u32,
-    query_flags: u32,
-    attach_flags: u32,
-    programs: u64,
-    count: u32,
-    unused: u32,
-    program_flags: u64,
-    links: u64,
-    link_flags: u64,
-    revision: u64,
+request! {
+    /// `struct { target_ifindex, attach_type, query_flags, attach_flags, prog_ids, count, prog_attach_flags, link_ids,
+    /// link_attach_flags, revision }`.
+    struct ProgQuery {
+        ifindex: u32,
+        kind: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        programs: u64,
+        count: u32,
+        unused: u32,
+        program_flags: u64,
+        links: u64,
+        link_flags: u64,
+        revision: u64,
+    }
 }
 
-/// `struct { id, next_id, open_flags }`, and `struct { link_fd }` in its first word.
-#[repr(C)]
-struct Number {
-    number: u32,
-    next: u32,
-    flags: u32,
+request! {
+    /// `struct { id, next_id, open_flags }`, and `struct { link_fd }` in its first word.
+    struct Number {
+        number: u32,
+        next: u32,
+        flags: u32,
+    }
 }
 
-/// `struct { bpf_fd, info_len, info }`.
-#[repr(C)]
-struct ObjGetInfo {
-    fd: u32,
-    length: u32,
-    info: u64,
+request! {
+    /// `struct { bpf_fd, info_len, info }`.
+    struct ObjGetInfo {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
 }
 
 /// The beginning of `struct bpf_prog_info`, up to the name.
@@ -204,7 +232,7 @@ fn by_number(command: libc::c_int, number: u32) -> io::Result<OwnedFd> {
 ///
 /// # Safety
 /// As [`call`].
-pub(crate) unsafe fn descriptor<T>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
+pub(crate) unsafe fn descriptor<T: Request>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
     // SAFETY: as the caller promises; the kernel just made the descriptor for us, and nobody else has it.
     unsafe { call(command, request).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
@@ -213,7 +241,7 @@ pub(crate) unsafe fn descriptor<T>(command: libc::c_int, request: &mut T) -> io:
 ///
 /// # Safety
 /// `request` is the command's arm of `union bpf_attr`, and what it points to lives until the call returns.
-pub(crate) unsafe fn call<T>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
+pub(crate) unsafe fn call<T: Request>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
     // SAFETY: as the caller promises; the size is the request's own.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(request), size_of::<T>()) };

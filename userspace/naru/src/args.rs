@@ -47,15 +47,20 @@ pub struct Directories {
 
 impl Directories {
     /// The directories by flag, environment or default, in this order.
-    pub fn paths(self) -> Paths {
-        Paths::new(GivenPaths {
-            run: self.run_dir,
-            state: self.state_dir,
-            bpf: self.bpf_dir,
-            config: self.config_dir,
-            cni_conf: self.cni_conf_dir,
-            cni_bin: self.cni_bin_dir,
-        })
+    pub fn paths(&self) -> Paths {
+        Paths::new(self.given())
+    }
+
+    /// The directories by flag.
+    pub fn given(&self) -> GivenPaths {
+        GivenPaths {
+            run: self.run_dir.clone(),
+            state: self.state_dir.clone(),
+            bpf: self.bpf_dir.clone(),
+            config: self.config_dir.clone(),
+            cni_conf: self.cni_conf_dir.clone(),
+            cni_bin: self.cni_bin_dir.clone(),
+        }
     }
 }
 
@@ -80,6 +85,9 @@ pub enum Command {
     /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused as things stand;
     /// 2: an error.
     Ipam(crate::command::ipam::IpamArgs),
+    /// Put the plugins where the container runtime looks for them, as its own configuration says; what is there
+    /// already is not written again.
+    Install(InstallArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
     /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.
@@ -146,6 +154,17 @@ pub struct AgentArgs {
     /// Seconds between two passes when nothing happens.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub interval: u64,
+}
+
+/// Options of `install`.
+#[derive(Args, Debug)]
+pub struct InstallArgs {
+    /// The host's root directory, for a process in a container; every other path is one below it.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The directory of the plugins to install; this program's by default.
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
 }
 
 /// Options of `uninstall`.

@@ -36,6 +36,20 @@ pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     ALIASES.iter().try_for_each(|alias| link(&dist.join("naru-cni"), &dist.join(alias)))
 }
 
+/// Builds the binaries of the image, without the lab and the bench, and returns their directory.
+///
+/// # Errors
+/// Cargo fails.
+pub fn image_root(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let host = host()?;
+    // A directory of its own: with other features the same names would be built again and again.
+    let target = workspace.target.join("image");
+    let mut command = static_build(workspace, &host);
+    command.args(["--release", "--package", "naru", "--package", "naru-plugin", "--no-default-features"]);
+    step("static binaries of the image", command.arg("--target-dir").arg(&target))?;
+    Ok(target.join(host).join("release"))
+}
+
 /// Builds the first process of test machines and returns its path.
 ///
 /// # Errors
