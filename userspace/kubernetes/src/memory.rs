@@ -1,8 +1,4 @@
-use std::{
-    fs, io,
-    net::IpAddr,
-    path::Path,
-};
+use std::{fs, io, net::IpAddr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +39,9 @@ impl Memory {
         if !file.parent().is_some_and(Path::is_dir) {
             return Ok(());
         }
-        let next = file.with_extension("json.new");
+        // Named as every file that is about to take another's place: uninstall knows it by that.
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let next = file.with_file_name(format!(".{name}.{}-0.tmp", std::process::id()));
         fs::write(&next, serde_json::to_vec(self)?)?;
         fs::rename(next, file)
     }

@@ -13,8 +13,9 @@ use object::Object;
 /// All Node objects.
 pub const PATH: &str = "/api/v1/nodes";
 
-/// The annotation by which an administrator sets the addresses that other nodes use, in place of the internal ones:
-/// a list with commas, the tunnel's end first.
+/// The annotation by which an administrator sets the addresses that other nodes use, before the internal ones:
+/// a list with commas, the tunnel's end first. The internal ones stay behind them: behind address translation they are
+/// what the machine itself has.
 pub const ADDRESSES: &str = "naru.dev/node-addresses";
 
 /// What a Node object says.
@@ -78,7 +79,7 @@ impl Kind for Node {
     }
 }
 
-/// The addresses by annotation, else the internal ones that a node can have, each once.
+/// The addresses by annotation, then the internal ones that a node can have, each once.
 fn addresses(object: &Object) -> Result<Vec<IpAddr>, String> {
     let mut addresses = Vec::new();
     if let Some(list) = object.metadata.annotations.get(ADDRESSES) {
@@ -90,7 +91,6 @@ fn addresses(object: &Object) -> Result<Vec<IpAddr>, String> {
             }
             push(&mut addresses, address);
         }
-        return Ok(addresses);
     }
     for text in object.internal_addresses() {
         let address: IpAddr = text.parse().map_err(|_| format!("InternalIP {text} is not an address"))?;
