@@ -70,7 +70,8 @@ pub enum Command {
     /// Prepare this machine: probes, programs and maps, tunnel device, nftables, sysctls, configuration for the
     /// runtime. Changes nothing when run again.
     Init(InitArgs),
-    /// `init`, then follow cluster.toml and repair what others change, until SIGTERM; traffic does not need it.
+    /// `init`, then follow cluster.toml or the Kubernetes API and repair what others change, until SIGTERM; traffic does
+    /// not need it.
     Agent(AgentArgs),
     /// Show the node's state, counters and faults. Exit status 1 if it is not initialised.
     Status(OutputArgs),
@@ -154,6 +155,32 @@ pub struct AgentArgs {
     /// Seconds between two passes when nothing happens.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub interval: u64,
+    /// Follow the Kubernetes API in place of cluster.toml: nodes are Node objects, blocks their podCIDRs. The name of
+    /// this node's object is --node.
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// An address of the Kubernetes API, before those that are found; may be repeated.
+    #[arg(long, requires = "kubernetes", value_name = "URL")]
+    pub api_server: Vec<String>,
+    /// Credentials for the Kubernetes API outside a pod.
+    #[arg(long, requires = "kubernetes", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The cluster's settings beside its Node objects: the keys of cluster.toml but its nodes; a file that is not there
+    /// means defaults [default: CONFIG_DIR/settings.toml].
+    #[arg(long, requires = "kubernetes", value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Ask the agent that runs here, and be no agent. Exit status 0: yes; 1: no, or no agent answers.
+    #[arg(long, value_name = "live|ready", conflicts_with = "kubernetes")]
+    pub probe: Option<Probe>,
+}
+
+/// A question to the agent that runs here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Probe {
+    /// Work goes on, with or without the cluster's source.
+    Live,
+    /// Pods get addresses here.
+    Ready,
 }
 
 /// Options of `install`.
