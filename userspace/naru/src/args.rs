@@ -160,7 +160,7 @@ pub struct AgentArgs {
     #[arg(long)]
     pub kubernetes: bool,
     /// An address of the Kubernetes API, before those that are found; may be repeated.
-    #[arg(long, requires = "kubernetes", value_name = "URL")]
+    #[arg(long, requires = "kubernetes", env = "NARU_API_SERVER", value_name = "URL", value_delimiter = ',')]
     pub api_server: Vec<String>,
     /// Credentials for the Kubernetes API outside a pod.
     #[arg(long, requires = "kubernetes", value_name = "FILE")]
@@ -169,6 +169,10 @@ pub struct AgentArgs {
     /// means defaults [default: CONFIG_DIR/settings.toml].
     #[arg(long, requires = "kubernetes", value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// The host's root directory, for an agent in a container; every path but those of the credentials and of
+    /// --settings is one below it.
+    #[arg(long, requires = "kubernetes", value_name = "DIR")]
+    pub root: Option<PathBuf>,
     /// Ask the agent that runs here, and be no agent. Exit status 0: yes; 1: no, or no agent answers.
     #[arg(long, value_name = "live|ready", conflicts_with = "kubernetes")]
     pub probe: Option<Probe>,

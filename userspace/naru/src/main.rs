@@ -45,7 +45,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let paths = arguments.directories.paths();
     match arguments.command {
         Command::Init(args) => command::init::run(&paths, &args)?,
-        Command::Agent(args) => return command::agent::run(&paths, &args),
+        Command::Agent(args) => return command::agent::run(&arguments.directories, &args),
         Command::Status(args) => return command::status::run(&paths, &args),
         Command::Routes(args) => command::routes::run(&paths, &args)?,
         Command::Flows(args) => command::flows::run(&paths, &args)?,

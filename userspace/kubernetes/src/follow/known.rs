@@ -84,7 +84,14 @@ struct Doubt {
 impl<T: Kind> Known<T> {
     /// Nothing is known but what is `remembered`.
     pub const fn new(remembered: Option<Remembered>) -> Self {
-        Self { entries: BTreeMap::new(), position: 0, remembered, doubt: None, settles: None, is_listed: false }
+        Self {
+            entries: BTreeMap::new(),
+            position: 0,
+            remembered,
+            doubt: None,
+            settles: None,
+            is_listed: false,
+        }
     }
 
     /// The objects.

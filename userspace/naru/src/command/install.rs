@@ -22,6 +22,8 @@ pub fn run(given: &GivenPaths, args: &InstallArgs) -> anyhow::Result<()> {
     }
     let found = directories_of_the_runtime(given)?;
     println!("{}", described(&found));
+    // A runtime watches it from its start on, and the agent puts nothing where no directory is.
+    std::fs::create_dir_all(&found.conf).with_context(|| found.conf.display().to_string())?;
     let (directory, installed) = programs::install(&mut programs, &found.bin)?;
     for (program, installed) in programs.iter().zip(installed) {
         let place = directory.join(&program.name);
