@@ -115,8 +115,26 @@ request! {
 #[repr(C)]
 #[derive(Default)]
 struct ProgInfo {
-    numbers: [u64; 8],
+    kind: u32,
+    id: u32,
+    tag: u64,
+    translated: [u64; 3],
+    loaded: u64,
+    uid: u32,
+    map_count: u32,
+    maps: u64,
     name: [u8; 16],
+}
+
+/// Maps that a program uses at most, of those that are told.
+const USED_MAPS: usize = 64;
+
+/// What the kernel tells of a program.
+pub(crate) struct Described {
+    /// Hash of its instructions as written.
+    pub tag: u64,
+    /// Numbers of the maps that it uses.
+    pub maps: Vec<u32>,
 }
 
 /// A program in a tcx chain.
@@ -195,14 +213,35 @@ pub(crate) fn program(number: u32) -> io::Result<OwnedFd> {
 pub(crate) fn name(program: u32) -> io::Result<String> {
     let program = by_number(PROG_GET_FD_BY_ID, program)?;
     let mut info = ProgInfo::default();
-    let mut request = ObjGetInfo {
-        fd: raw(program.as_fd()),
-        length: size_of::<ProgInfo>() as u32,
-        info: (&raw mut info) as u64,
-    };
-    // SAFETY: `info` has room for as many bytes as the request says, and lives until the call returns.
-    unsafe { call(OBJ_GET_INFO_BY_FD, &mut request)? };
+    // SAFETY: the information names no memory.
+    unsafe { tell(program.as_fd(), &mut info)? };
     Ok(String::from_utf8_lossy(&info.name).trim_end_matches('\0').to_owned())
+}
+
+/// What the kernel tells of the program behind a descriptor, which needs no right that its holder lacks: by its
+/// number only `CAP_SYS_ADMIN` may ask.
+pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
+    let mut maps = [0u32; USED_MAPS];
+    let mut info =
+        ProgInfo { map_count: USED_MAPS as u32, maps: maps.as_mut_ptr() as u64, ..ProgInfo::default() };
+    // SAFETY: the array has room for as many numbers as the information says, and lives until the call returns.
+    unsafe { tell(program, &mut info)? };
+    let used = maps.into_iter().take(info.map_count as usize).collect();
+    Ok(Described { tag: info.tag, maps: used })
+}
+
+/// Fills `info`.
+///
+/// # Safety
+/// What `info` points to has the room that it says, and lives until the call returns.
+unsafe fn tell(program: BorrowedFd<'_>, info: &mut ProgInfo) -> io::Result<()> {
+    let mut request = ObjGetInfo {
+        fd: raw(program),
+        length: size_of::<ProgInfo>() as u32,
+        info: std::ptr::from_mut(info) as u64,
+    };
+    // SAFETY: `info` has room for as many bytes as the request says; the rest as the caller promises.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &mut request) }.map(drop)
 }
 
 fn place(ifindex: u32, at: TcAttachType, program: BorrowedFd<'_>) -> ProgAttach {
