@@ -60,6 +60,22 @@ impl Api {
         Err(failure)
     }
 
+    /// Sends one request on a connection of its own: `method` is HTTP's, `body` has its type before it. Returns the
+    /// answer's body.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Vec<u8>, ApiError> {
+        let mut connection = self.connect().await?;
+        let method = method.parse().unwrap_or_default();
+        connection.ask(method, path, body).await?.whole().await
+    }
+
     /// Asks other places before this one for a while.
     pub fn avoid(&self, address: &Address) {
         self.places(|places| places.avoid(address));
