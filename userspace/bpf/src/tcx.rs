@@ -120,6 +120,11 @@ pub(crate) fn exchange(program: &mut SchedClassifier, pin: &Path) -> Result<bool
 }
 
 fn create(program: &mut SchedClassifier, pin: &Path, interface: &str, direction: TcAttachType) -> Result<()> {
+    // Somebody who takes all links away may take their directory along.
+    if let Some(directory) = pin.parent() {
+        let failed = |source| Error::Pin { path: directory.to_owned(), action: "create directory", source };
+        fs::create_dir_all(directory).map_err(failed)?;
+    }
     let options = TcAttachOptions::TcxOrder(LinkOrder::last());
     let link = program
         .attach_with_options(interface, direction, options)

@@ -134,6 +134,10 @@ pub struct InitArgs {
     /// true}`.
     #[arg(long)]
     pub allow_overlap: bool,
+    /// Let this machine take the place of the one that the node's state was made on: installed anew with its state kept,
+    /// or with other hardware. Else a copy of another node's disk is refused.
+    #[arg(long)]
+    pub new_machine: bool,
     /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more
     /// for each pair of hosts. Kept for later runs, in force where the map is made.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4_194_304))]

@@ -139,6 +139,7 @@ mod tests {
             conflist: true,
             max_flows: None,
             allow_overlap: false,
+            origin: crate::machine::Origin::default(),
         }
     }
 
