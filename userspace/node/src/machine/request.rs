@@ -60,4 +60,6 @@ pub struct Request {
     pub allow_overlap: bool,
     /// True if pods cannot have other ranges, so that none is proposed; kept from then on.
     pub fixed_ranges: bool,
+    /// True if this machine takes the place of the one that the node's state was made on.
+    pub new_machine: bool,
 }

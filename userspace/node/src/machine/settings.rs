@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
-use super::{Delegated, MachineError, NamedPool, Request, versions};
+use super::{Delegated, MachineError, NamedPool, Origin, Request, versions};
 use crate::{
     host::{self, sysctl::Families},
     paths::Paths,
@@ -43,6 +43,9 @@ pub struct Settings {
     /// True if pods cannot have other ranges: those of an orchestrator, which gives each node its own.
     #[serde(default)]
     pub fixed_ranges: bool,
+    /// The machine that they are for; of settings that an older version kept, nothing is known.
+    #[serde(default)]
+    pub origin: Origin,
 }
 
 /// A pool of subnets of this machine's own, from one network configuration.
@@ -169,6 +172,12 @@ impl Settings {
         self.cluster.node(&self.node).map_or(&[], |node| &node.blocks)
     }
 
+    /// Returns true if there are addresses to give out; a node of a cluster may wait for its block.
+    #[must_use]
+    pub fn has_addresses(&self) -> bool {
+        !self.is_clustered() || !self.blocks().is_empty() || !self.pools.is_empty() || !self.named.is_empty()
+    }
+
     /// Every subnet of every pool.
     #[must_use]
     pub fn pool_subnets(&self) -> PoolSubnets {
@@ -220,7 +229,13 @@ impl Settings {
             max_flows: None,
             allow_overlap: false,
             fixed_ranges: false,
+            origin: Origin::default(),
         }
+    }
+
+    /// Notes that they are for this machine.
+    pub(crate) fn settle_here(&mut self) {
+        self.origin.note(Origin::here());
     }
 
     fn check(&self, may_be_empty: bool) -> Result<(), MachineError> {
