@@ -18,10 +18,10 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     };
     let ready = init(paths, &request(paths, args, cluster)?).context("init")?;
     for line in ready.summary() {
-        println!("{line}");
+        outln!("{line}");
     }
     for finding in naru_view::lost_identities(paths) {
-        eprintln!("warning: {finding}; {}", finding.remedy);
+        errln!("warning: {finding}; {}", finding.remedy);
     }
     ready.changes.complete().context("init")
 }
