@@ -47,7 +47,7 @@ fn scene() -> (Machine, [Pod; 2]) {
     let alias = format!("naru1:{NAME}");
     let veth = of_b["interface"].as_str().unwrap();
     machine::run(machine.command("ip").args(["link", "set", veth, "alias", &alias]));
-    machine::run(machine.command("ip").args(["link", "add", "d\x1b[31m", "type", "dummy"]));
+    machine::run(machine.command("ip").args(["link", "add", "d\x1b[31m", "type", "bridge"]));
     machine::run(machine.command("ip").args(["address", "add", "10.32.0.9/32", "dev", "d\x1b[31m"]));
     (machine, pods)
 }

@@ -38,13 +38,17 @@ pub enum Code {
     PluginMissing,
     /// `flows-full`: the record of flows that the stack translates is full, or nearly.
     FlowsFull,
+    /// `limit-bypassed`: a rate limit does not hold between pods of this node.
+    LimitBypassed,
+    /// `xdp-bypassed`: a pod's XDP program does not see packets from pods of this node.
+    XdpBypassed,
     /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
     IdentityLost,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -61,6 +65,8 @@ impl Code {
         Self::ConflistMissing,
         Self::PluginMissing,
         Self::FlowsFull,
+        Self::LimitBypassed,
+        Self::XdpBypassed,
         Self::IdentityLost,
     ];
 
@@ -84,6 +90,8 @@ impl Code {
             Self::ConflistMissing => "conflist-missing",
             Self::PluginMissing => "plugin-missing",
             Self::FlowsFull => "flows-full",
+            Self::LimitBypassed => "limit-bypassed",
+            Self::XdpBypassed => "xdp-bypassed",
             Self::IdentityLost => "identity-lost",
         }
     }
@@ -111,6 +119,12 @@ impl Code {
             Self::PluginMissing => "install naru-cni there",
             Self::FlowsFull => {
                 "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the next boot"
+            }
+            Self::LimitBypassed => {
+                "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of the list itself run naru init; then make the pods anew"
+            }
+            Self::XdpBypassed => {
+                "make the pod anew with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"
             }
             Self::IdentityLost => "remove the file when that is seen to",
         }

@@ -212,6 +212,8 @@ fn locked(
     }
     forward::open(node)?;
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
+    let lists = machine::limits(&conflist::as_told(paths, node)?.cni_conf);
+    ready.facts.limited = lists.into_iter().filter(|list| list.is_for_all).map(|list| list.network).collect();
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     ready.unlisted = conflist::ensure(paths, &ready.settings, node, is_asked)?;
     Ok(ready)
