@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use naru_bpf::{Pins, is_of_pods};
+use naru_bpf::{Pins, Pods, is_of_pods};
 use naru_netlink::links::{Change, DeviceConf, LinkError, Mac, Watch};
 use naru_node::{
     host::firewall,
@@ -93,10 +93,34 @@ fn read(
     let mut news = Vec::new();
     for _ in 0..limit {
         let Some(change) = watch.pending()? else { return Ok((news, true)) };
-        let told = seen.news(&change, interest, |program| is_of_pods(pins, program));
+        let told = seen.news(&change, interest, &Owned { pins });
         news.extend(told.filter(|told| !news.contains(told)));
     }
     Ok((news, false))
+}
+
+/// The objects of the datapath that a change may concern.
+trait Datapath {
+    /// Returns true if the program of that number is one that pods have.
+    fn is_of_pods(&self, program: u32) -> bool;
+    /// Returns true if a pod holds the address; where that cannot be told too.
+    fn has_pod(&self, address: IpAddr) -> bool;
+}
+
+/// What is pinned now.
+struct Owned<'a> {
+    pins: &'a Pins,
+}
+
+impl Datapath for Owned<'_> {
+    fn is_of_pods(&self, program: u32) -> bool {
+        is_of_pods(self.pins, program)
+    }
+
+    fn has_pod(&self, address: IpAddr) -> bool {
+        let found = Pods::open(self.pins).and_then(|pods| pods.get(address));
+        !matches!(found, Ok(None))
+    }
 }
 
 /// The last known state of links and addresses: the kernel announces them again though nothing of interest has
@@ -109,30 +133,35 @@ struct Seen {
 
 impl Seen {
     /// The agent's news of a change; `is_ours` knows the numbers of programs that pods have.
-    fn news(&mut self, change: &Change, interest: &Interest, is_ours: impl Fn(u32) -> bool) -> Option<News> {
+    fn news(&mut self, change: &Change, interest: &Interest, datapath: &impl Datapath) -> Option<News> {
         match change {
             Change::Filters { index } => Some(News::Filters(*index)),
             Change::FilterInPlace { index, program } => {
-                (!program.is_some_and(is_ours)).then_some(News::Filters(*index))
+                let is_ours = program.is_some_and(|program| datapath.is_of_pods(program));
+                (!is_ours).then_some(News::Filters(*index))
             }
-            change => self.wish(change, interest).map(News::Wish),
+            change => self.wish(change, interest, datapath).map(News::Wish),
         }
     }
 
-    /// The kind of pass that a change asks for. Attachments' own routes and interfaces come and go without the agent.
-    fn wish(&mut self, change: &Change, interest: &Interest) -> Option<Kind> {
+    /// The kind of pass that a change asks for. Attachments' own routes and interfaces come and go without the agent:
+    /// a DEL takes the pod's entry first.
+    fn wish(&mut self, change: &Change, interest: &Interest, datapath: &impl Datapath) -> Option<Kind> {
         match change {
             Change::Link { index, name, mac, mtu, up } => {
                 let now = (name.clone(), *mac, *mtu, *up);
                 let is_same = self.links.insert(*index, now.clone()) == Some(now);
-                (!is_same).then(|| link(name, *up)).flatten()
+                (!is_same).then(|| link(name)).flatten()
             }
             Change::LinkGone { index, name } => {
                 self.links.remove(index);
                 self.addresses.retain(|(of, _), _| of != index);
-                link(name, false)
+                link(name)
             }
-            Change::Route { ours: true, gone, .. } => gone.then_some(Kind::Routes),
+            Change::Route { ours: true, gone, destination } => {
+                let is_missed = || !interest.is_own_pod(*destination) || datapath.has_pod(destination.addr());
+                (*gone && is_missed()).then_some(Kind::Routes)
+            }
             Change::Route { destination, .. } => interest.concerns(*destination).then_some(Kind::Routes),
             Change::Address { index, address, flags } => self.address(*index, *address, *flags),
             Change::Rule => Some(Kind::Routes),
@@ -171,13 +200,10 @@ fn is_undone(conf: &DeviceConf) -> bool {
     conf.forwarding.map_or(conf.rp_filter != Some(LOOSE), |on| !on)
 }
 
-/// The kind of pass that a link asks for when it appears, changes or goes.
-fn link(name: &str, up: bool) -> Option<Kind> {
-    match name {
-        DEVICE if !up => Some(Kind::Everything),
-        DEVICE => Some(Kind::Routes),
-        name => (!name.starts_with("naru")).then_some(Kind::Routes),
-    }
+/// The kind of pass that a link asks for when it appears, changes or goes. That over routes looks at the tunnel device
+/// and hands over to a larger one where it is not up: what is announced may be the larger one's own making of it.
+fn link(name: &str) -> Option<Kind> {
+    (name == DEVICE || !name.starts_with("naru")).then_some(Kind::Routes)
 }
 
 /// Notes that firewall rules changed, ours or others', from a thread of its own; many changes are one note.
@@ -207,8 +233,22 @@ mod tests {
         Change::Link { index: 2, name: name.into(), mac: None, mtu, up }
     }
 
+    /// Pods with one address, and with the program number 5.
+    struct OnePod;
+
+    impl Datapath for OnePod {
+        fn is_of_pods(&self, program: u32) -> bool {
+            program == 5
+        }
+
+        fn has_pod(&self, address: IpAddr) -> bool {
+            address == IpAddr::from([10, 32, 0, 7])
+        }
+    }
+
     fn wish(change: &Change) -> Option<Kind> {
-        Seen::default().wish(change, &Interest::new(Vec::new(), Vec::new()))
+        let own = vec!["10.32.0.0/24".parse().unwrap()];
+        Seen::default().wish(change, &Interest::new(Vec::new(), own.clone(), own), &OnePod)
     }
 
     fn route(ours: bool, gone: bool, destination: &str) -> Change {
@@ -216,9 +256,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_device_that_goes_wakes_everything() {
-        assert_eq!(wish(&Change::LinkGone { index: 2, name: DEVICE.into() }), Some(Kind::Everything));
-        assert_eq!(wish(&link(DEVICE, 1500, false)), Some(Kind::Everything));
+    fn a_tunnel_device_that_comes_changes_or_goes_is_looked_at() {
+        assert_eq!(wish(&Change::LinkGone { index: 2, name: DEVICE.into() }), Some(Kind::Routes));
+        assert_eq!(wish(&link(DEVICE, 1500, false)), Some(Kind::Routes));
         assert_eq!(wish(&link(DEVICE, 1500, true)), Some(Kind::Routes));
     }
 
@@ -231,7 +271,7 @@ mod tests {
     #[test]
     fn a_link_that_is_announced_as_it_was_wakes_nobody() {
         let (mut seen, interest) = (Seen::default(), Interest::default());
-        let mut told = |change: Change| seen.wish(&change, &interest);
+        let mut told = |change: Change| seen.wish(&change, &interest, &OnePod);
         assert_eq!(told(link("eth0", 1500, true)), Some(Kind::Routes), "seen for the first time");
         assert_eq!(told(link("eth0", 1500, true)), None);
         assert_eq!(told(link("eth0", 1400, true)), Some(Kind::Routes));
@@ -249,7 +289,7 @@ mod tests {
         let (mut seen, interest) = (Seen::default(), Interest::default());
         let mut told = |address: &str, flags| {
             let address = address.parse().unwrap();
-            seen.wish(&Change::Address { index: 2, address, flags }, &interest)
+            seen.wish(&Change::Address { index: 2, address, flags }, &interest, &OnePod)
         };
         assert_eq!(told("2001:db8::1", Some(0x40)), Some(Kind::Routes));
         assert_eq!(told("2001:db8::1", Some(0)), Some(Kind::Routes), "its duplicate detection has ended");
@@ -261,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_goes_is_for_the_next_look_at_programs_and_wakes_no_pass() {
-        let news = Seen::default().news(&Change::Filters { index: 7 }, &Interest::default(), |_| false);
+        let news = Seen::default().news(&Change::Filters { index: 7 }, &Interest::default(), &OnePod);
         assert_eq!(news, Some(News::Filters(7)));
     }
 
@@ -269,7 +309,7 @@ mod tests {
     fn a_filter_in_our_place_is_news_unless_its_program_is_ours() {
         let told = |program| {
             let change = Change::FilterInPlace { index: 7, program };
-            Seen::default().news(&change, &Interest::default(), |number| number == 5)
+            Seen::default().news(&change, &Interest::default(), &OnePod)
         };
         assert_eq!(
             [told(Some(5)), told(Some(6)), told(None)],
@@ -286,6 +326,13 @@ mod tests {
         assert_eq!(conf(Some(false), None), Some(Kind::Routes));
         assert_eq!(conf(Some(true), None), None, "switched on, by us or others");
         assert_eq!([conf(None, Some(1)), conf(None, Some(2))], [Some(Kind::Routes), None]);
+    }
+
+    #[test]
+    fn a_pods_route_that_goes_with_its_pod_wakes_nobody() {
+        assert_eq!(wish(&route(true, true, "10.32.0.7/32")), Some(Kind::Routes), "its pod is there");
+        assert_eq!(wish(&route(true, true, "10.32.0.8/32")), None);
+        assert_eq!(wish(&route(true, true, "198.51.100.2/32")), Some(Kind::Routes), "another node's");
     }
 
     #[test]

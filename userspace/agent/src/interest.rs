@@ -13,19 +13,30 @@ pub struct Interest {
     ends: Vec<IpAddr>,
     /// Ranges of pods.
     ranges: Vec<IpNet>,
+    /// Prefixes that this node's own pods have addresses of.
+    own: Vec<IpNet>,
 }
 
 impl Interest {
     /// The interest of a node with these settings.
     pub fn of(settings: &Settings) -> Self {
         let remotes = settings.cluster.remotes(&settings.node);
-        Self::new(remotes.flat_map(|node| &node.addresses).copied().collect(), settings.ranges())
+        let pools = settings.pool_subnets();
+        let own = [settings.blocks(), &pools.all, &pools.delegated].concat();
+        Self::new(remotes.flat_map(|node| &node.addresses).copied().collect(), settings.ranges(), own)
     }
 
-    /// Routes that lead to these nodes' addresses, or to these ranges, matter.
-    pub fn new(mut ends: Vec<IpAddr>, ranges: Vec<IpNet>) -> Self {
+    /// Routes that lead to these nodes' addresses, or to these ranges, matter; pods of this node have addresses of
+    /// `own`.
+    pub fn new(mut ends: Vec<IpAddr>, ranges: Vec<IpNet>, own: Vec<IpNet>) -> Self {
         ends.sort_unstable();
-        Self { is_known: true, ends, ranges }
+        Self { is_known: true, ends, ranges, own }
+    }
+
+    /// Returns true if a route to `destination` is one of a pod of this node.
+    pub fn is_own_pod(&self, destination: IpNet) -> bool {
+        let is_single = destination.prefix_len() == destination.max_prefix_len();
+        is_single && self.own.iter().any(|own| own.contains(&destination))
     }
 
     /// Returns true if a route to `destination` may change what the node should hold. A default route always may: the
@@ -52,6 +63,7 @@ mod tests {
         let interest = Interest::new(
             ends.iter().map(|end| end.parse().unwrap()).collect(),
             vec!["10.32.0.0/12".parse().unwrap(), "fd10:32::/48".parse().unwrap()],
+            Vec::new(),
         );
         let concerns = |route: &&str| interest.concerns(route.parse().unwrap());
         let mattering = [

@@ -173,22 +173,29 @@ impl Mirror {
     }
 
     /// Looks for what somebody undid without the kernel's telling anybody: pins, the programs' configuration, the
-    /// tunnel device's neighbours. A pass over everything makes it again.
+    /// tunnel device's neighbours. A pass over routes makes most of it again; else one over everything does.
     fn unannounced(&mut self) -> Result<End, MachineError> {
-        let fault = match machine::current(&self.paths)? {
-            Some(facts) => readiness::unannounced_fault(&self.paths, &facts)?,
-            // Before the first init there is nothing to miss.
-            None => {
-                self.place.as_ref().map(|_| format!("{}: what init made is gone", self.paths.run.display()))
-            }
-        };
+        let fault = self.unannounced_fault()?;
         if fault == self.undone {
             return Ok(End::default());
         }
         self.undone.clone_from(&fault);
         let Some(fault) = fault else { return Ok(End::default()) };
         tracing::info!("{fault}: made again");
-        Ok(End::TOO_SMALL)
+        let end = self.routes()?;
+        self.undone = self.unannounced_fault()?;
+        Ok(if self.undone.is_some() { End::TOO_SMALL } else { end })
+    }
+
+    fn unannounced_fault(&self) -> Result<Option<String>, MachineError> {
+        match machine::current(&self.paths)? {
+            Some(facts) => readiness::unannounced_fault(&self.paths, &facts),
+            // Before the first init there is nothing to miss.
+            None => Ok(self
+                .place
+                .as_ref()
+                .map(|_| format!("{}: what init made is gone", self.paths.run.display()))),
+        }
     }
 
     fn restore(&self) -> Result<Reattached, MachineError> {

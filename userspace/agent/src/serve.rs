@@ -126,7 +126,8 @@ impl Known {
     fn report(&self) -> AgentReport {
         let view = self.views.borrow();
         let since = *self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|age| age.as_secs());
+        let seconds =
+            |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|age| age.as_secs());
         AgentReport {
             source: self.source.clone(),
             heard: self.contact.heard().and_then(seconds),

@@ -1,8 +1,10 @@
+use std::path::PathBuf;
+
 use aya::maps::{HashMap, MapData};
 use naru_abi::{InterfaceValue, maps};
 
 use crate::{
-    Pins, Result,
+    Pins, Result, batch,
     counters::{Counters, PodTotals},
     map::{self, Raw, failed, present},
 };
@@ -10,6 +12,7 @@ use crate::{
 /// The pinned map `INTERFACES`, and the counters; keys are ifindexes of host veths.
 pub struct Interfaces {
     settings: HashMap<MapData, u32, Raw<InterfaceValue>>,
+    pin: PathBuf,
     counters: Counters,
 }
 
@@ -19,7 +22,8 @@ impl Interfaces {
     /// # Errors
     /// [`Error::NotInstalled`] where one is not pinned.
     pub fn open(pins: &Pins) -> Result<Self> {
-        Ok(Self { settings: map::open(pins, maps::INTERFACES)?, counters: Counters::open(pins)? })
+        let settings = map::open(pins, maps::INTERFACES)?;
+        Ok(Self { settings, pin: pins.map(maps::INTERFACES), counters: Counters::open(pins)? })
     }
 
     /// Makes the host veth `ifindex` known, its counters at zero. Call it before the filters are attached.
@@ -47,8 +51,10 @@ impl Interfaces {
     /// # Errors
     /// The kernel's.
     pub fn list(&self) -> Result<Vec<u32>> {
-        let settings: std::result::Result<Vec<u32>, _> = self.settings.keys().collect();
-        let mut all = settings.map_err(failed(maps::INTERFACES, "list"))?;
+        let data = map::data(&self.pin, maps::INTERFACES)?;
+        let settings: Vec<(u32, InterfaceValue)> =
+            batch::entries(&data).map_err(failed(maps::INTERFACES, "list"))?;
+        let mut all: Vec<u32> = settings.into_iter().map(|(index, _)| index).collect();
         all.extend(self.counters.list()?);
         all.sort_unstable();
         all.dedup();

@@ -1,14 +1,17 @@
+use std::path::PathBuf;
+
 use aya::maps::{HashMap, MapData};
 use naru_abi::{Addr, PodValue, maps};
 
 use crate::{
-    Pins, Result,
+    Pins, Result, batch,
     map::{self, Raw, failed, present},
 };
 
 /// The pinned map `PODS`: which pod holds an address.
 pub struct Pods {
     map: HashMap<MapData, Raw<Addr>, Raw<PodValue>>,
+    pin: PathBuf,
 }
 
 impl Pods {
@@ -17,7 +20,7 @@ impl Pods {
     /// # Errors
     /// [`crate::Error::NotInstalled`] where it is not pinned.
     pub fn open(pins: &Pins) -> Result<Self> {
-        map::open(pins, maps::PODS).map(|map| Self { map })
+        Ok(Self { map: map::open(pins, maps::PODS)?, pin: pins.map(maps::PODS) })
     }
 
     /// The pod that holds `address`.
@@ -62,12 +65,11 @@ impl Pods {
         }
     }
 
-    /// Every entry, in no order.
+    /// Every entry, in no order: each that is there all the time, once, while others come and go.
     ///
     /// # Errors
     /// The kernel's.
     pub fn entries(&self) -> Result<Vec<(Addr, PodValue)>> {
-        let entries = self.map.iter().map(|entry| entry.map(|(Raw(key), Raw(value))| (key, value)));
-        entries.collect::<std::result::Result<_, _>>().map_err(failed(maps::PODS, "list"))
+        batch::entries(&map::data(&self.pin, maps::PODS)?).map_err(failed(maps::PODS, "list"))
     }
 }

@@ -298,6 +298,7 @@ impl ControlPlane {
 /// A port that nobody has at the moment.
 fn free_port(address: IpAddr) -> anyhow::Result<u16> {
     // In a namespace of its own the address is not here, and its ports are free.
-    let listener = TcpListener::bind((address, 0)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    let listener =
+        TcpListener::bind((address, 0)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
     Ok(listener.local_addr()?.port())
 }

@@ -97,7 +97,9 @@ impl Draft<'_> {
                 self.remark(name, "gone from a store that went back in time: kept until it has settled");
             }
             match &entry.value {
-                Some(node) if node.standing == Standing::Ours && is_name(name) => found.push((name, entry, node)),
+                Some(node) if node.standing == Standing::Ours && is_name(name) => {
+                    found.push((name, entry, node))
+                }
                 _ => {}
             }
         }
@@ -163,7 +165,8 @@ impl Draft<'_> {
         if !ranges.is_empty() && !ranges.iter().any(|range| range.contains(&block)) {
             return Some(Problem::OutsideRanges(block));
         }
-        let address = *addresses.range(block.network()..).next().filter(|address| block.contains(*address))?;
+        let address =
+            *addresses.range(block.network()..).next().filter(|address| block.contains(*address))?;
         Some(Problem::AddressInRange { address, range: block })
     }
 

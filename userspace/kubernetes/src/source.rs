@@ -68,12 +68,8 @@ struct Ears {
 
 async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: Contact) {
     let memory = Memory::load(&source.memory);
-    let places = Places::new(
-        &source.node,
-        source.servers.clone(),
-        memory.servers.clone(),
-        source.service.clone(),
-    );
+    let places =
+        Places::new(&source.node, source.servers.clone(), memory.servers.clone(), source.service.clone());
     let api = Arc::new(Api::new(source.access.clone(), places));
     let (to_settings, settings) = watch::channel(Settings::default());
     let (to_nodes, nodes) = watch::channel(Snapshot::default());
@@ -85,8 +81,7 @@ async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: C
     let on_services = Follower::new(api.clone(), ranges::PATH, known, contact.clone(), to_services);
     let known = Known::new(None, source.pace);
     let on_servers = Follower::new(api.clone(), endpoints::PATH, known, contact.clone(), to_servers);
-    let on_condition =
-        condition::keep(api.clone(), source.node.clone(), nodes.clone(), contact.ready());
+    let on_condition = condition::keep(api.clone(), source.node.clone(), nodes.clone(), contact.ready());
     let on_settings = follow_settings(source.settings.clone(), to_settings);
     let ears = Ears { settings, nodes, services, servers };
     tokio::select! {
@@ -132,7 +127,9 @@ async fn agree(
 ) {
     loop {
         let servers = ears.servers.borrow_and_update().clone();
-        if let Some(found) = servers.entries.map(|entries| endpoints::all(&entries)).filter(|all| !all.is_empty()) {
+        if let Some(found) =
+            servers.entries.map(|entries| endpoints::all(&entries)).filter(|all| !all.is_empty())
+        {
             api.remember(found);
         }
         let settings = ears.settings.borrow_and_update().clone();
@@ -214,7 +211,8 @@ impl Heard<'_> {
     /// Ranges of Services: by flag, by the settings, by the API.
     fn ranges(&self) -> Option<Vec<IpNet>> {
         let set = self.settings.good.as_ref().map(|settings| settings.service_ranges.clone());
-        let given = [Some(self.source.services.clone()), set].into_iter().flatten().find(|list| !list.is_empty());
+        let given =
+            [Some(self.source.services.clone()), set].into_iter().flatten().find(|list| !list.is_empty());
         given.or_else(|| self.services.entries.as_ref().map(|entries| ranges::all(entries)))
     }
 
@@ -223,7 +221,9 @@ impl Heard<'_> {
         let error = self.services.failure.as_ref().filter(|error| error.is_absent())?;
         self.ranges().is_none_or(|ranges| ranges.is_empty()).then(|| Remark {
             subject: "ranges of Services".to_owned(),
-            reason: format!("{error}: set service_ranges in the settings to have pod ranges checked against them"),
+            reason: format!(
+                "{error}: set service_ranges in the settings to have pod ranges checked against them"
+            ),
         })
     }
 

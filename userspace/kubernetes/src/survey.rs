@@ -38,7 +38,8 @@ pub struct PodAddress {
 pub async fn list_nodes(api: &Api) -> Result<Vec<Listed>, ApiError> {
     let mut connection = api.connect().await?;
     let listing = list::<Node>(&mut connection, nodes::PATH).await?;
-    let listed = |(name, (meta, node)): (String, (crate::follow::Meta, _))| Listed { name, uid: meta.uid, node };
+    let listed =
+        |(name, (meta, node)): (String, (crate::follow::Meta, _))| Listed { name, uid: meta.uid, node };
     Ok(listing.objects.into_iter().map(listed).collect())
 }
 

@@ -28,7 +28,11 @@ impl Store for Kubernetes {
         let known = self.0.names();
         let gone: Vec<String> = known.iter().filter(|name| cluster.node(name).is_none()).cloned().collect();
         self.0.delete(&gone);
-        cluster.nodes.iter().filter(|node| !known.contains(&node.name)).for_each(|node| drop(self.0.create(node)));
+        cluster
+            .nodes
+            .iter()
+            .filter(|node| !known.contains(&node.name))
+            .for_each(|node| drop(self.0.create(node)));
         self.0.relay.open();
     }
 

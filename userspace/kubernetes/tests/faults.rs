@@ -80,7 +80,8 @@ async fn single_events_that_are_lost_come_with_the_next_comparison() {
     (1..=4).for_each(|number| drop(bed.create(&node(number))));
     let resync = Duration::from_secs(4);
     let source = bed.source();
-    let mut followed = Followed::new(naru_kubernetes::KubernetesSource { pace: Pace { resync, ..PACE }, ..source });
+    let mut followed =
+        Followed::new(naru_kubernetes::KubernetesSource { pace: Pace { resync, ..PACE }, ..source });
     followed.nodes(&[1, 2, 3, 4]).await;
     bed.relay.faults().filter = Some(Box::new(|line| {
         let lost = ["node004", "node005"].contains(&event(line).1.as_str());
@@ -139,7 +140,8 @@ async fn a_watch_that_expired_is_followed_by_a_list_and_no_node_is_missed_meanwh
 #[tokio::test]
 #[ignore = "needs Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
 async fn every_refusal_leaves_the_cluster_and_ends_with_what_is_true() {
-    for (code, after) in [(401, None), (403, None), (410, None), (429, Some(2)), (500, None), (503, Some(1))] {
+    for (code, after) in [(401, None), (403, None), (410, None), (429, Some(2)), (500, None), (503, Some(1))]
+    {
         let (bed, mut followed) = four().await;
         let before = followed.views.borrow().clone();
         let refused = Arc::new(AtomicUsize::new(0));
@@ -227,7 +229,11 @@ async fn a_list_that_is_cut_short_or_is_something_else_takes_nothing_away() {
         let since = Instant::now();
         while lists.load(Ordering::Relaxed) < 3 {
             let known = names(&followed.views.borrow());
-            assert!(["node001", "node002", "node003", "node004"].iter().all(|name| known.contains(&(*name).into())));
+            assert!(
+                ["node001", "node002", "node003", "node004"]
+                    .iter()
+                    .all(|name| known.contains(&(*name).into()))
+            );
             if lie == "nameless" && lists.load(Ordering::Relaxed) > 0 {
                 break;
             }

@@ -118,7 +118,10 @@ async fn this_node_without_a_range_gives_out_nothing_and_takes_the_one_that_come
     assert_eq!(spec(&view, "node001").blocks, node(1).blocks);
     bed.delete(&["node001".into()]);
     let view = followed.wait("its end", |view| !view.remarks.is_empty()).await;
-    assert_eq!((spec(&view, "node001").blocks.len(), spec(&view, "node001").addresses), (0, node(1).addresses));
+    assert_eq!(
+        (spec(&view, "node001").blocks.len(), spec(&view, "node001").addresses),
+        (0, node(1).addresses)
+    );
     assert_eq!(names(&view), ["node001", "node002"]);
 }
 
@@ -177,7 +180,8 @@ async fn settings_are_followed_and_a_file_that_is_missed_changes_nothing() {
 async fn a_network_that_a_cloud_calls_unavailable_is_available_once_the_node_serves() {
     let bed = Bed::new();
     let mut object = bed::object(&node(1));
-    object["status"]["conditions"] = json!([{ "type": "NetworkUnavailable", "status": "True", "reason": "Cloud" }]);
+    object["status"]["conditions"] =
+        json!([{ "type": "NetworkUnavailable", "status": "True", "reason": "Cloud" }]);
     bed.ask("POST", "/api/v1/nodes", Some(object)).unwrap();
     let mut followed = bed.follow();
     followed.nodes(&[1]).await;

@@ -47,15 +47,20 @@ pub struct Directories {
 
 impl Directories {
     /// The directories by flag, environment or default, in this order.
-    pub fn paths(self) -> Paths {
-        Paths::new(GivenPaths {
-            run: self.run_dir,
-            state: self.state_dir,
-            bpf: self.bpf_dir,
-            config: self.config_dir,
-            cni_conf: self.cni_conf_dir,
-            cni_bin: self.cni_bin_dir,
-        })
+    pub fn paths(&self) -> Paths {
+        Paths::new(self.given())
+    }
+
+    /// The directories by flag.
+    pub fn given(&self) -> GivenPaths {
+        GivenPaths {
+            run: self.run_dir.clone(),
+            state: self.state_dir.clone(),
+            bpf: self.bpf_dir.clone(),
+            config: self.config_dir.clone(),
+            cni_conf: self.cni_conf_dir.clone(),
+            cni_bin: self.cni_bin_dir.clone(),
+        }
     }
 }
 
@@ -81,6 +86,9 @@ pub enum Command {
     /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused as things stand;
     /// 2: an error.
     Ipam(crate::command::ipam::IpamArgs),
+    /// Put the plugins where the container runtime looks for them, as its own configuration says; what is there
+    /// already is not written again.
+    Install(InstallArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
     /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.
@@ -126,6 +134,10 @@ pub struct InitArgs {
     /// true}`.
     #[arg(long)]
     pub allow_overlap: bool,
+    /// Let this machine take the place of the one that the node's state was made on: installed anew with its state kept,
+    /// or with other hardware. Else a copy of another node's disk is refused.
+    #[arg(long)]
+    pub new_machine: bool,
     /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more
     /// for each pair of hosts. Kept for later runs, in force where the map is made.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4_194_304))]
@@ -152,7 +164,7 @@ pub struct AgentArgs {
     #[arg(long)]
     pub kubernetes: bool,
     /// An address of the Kubernetes API, before those that are found; may be repeated.
-    #[arg(long, requires = "kubernetes", value_name = "URL")]
+    #[arg(long, requires = "kubernetes", env = "NARU_API_SERVER", value_name = "URL", value_delimiter = ',')]
     pub api_server: Vec<String>,
     /// Credentials for the Kubernetes API outside a pod.
     #[arg(long, requires = "kubernetes", value_name = "FILE")]
@@ -161,6 +173,10 @@ pub struct AgentArgs {
     /// means defaults [default: CONFIG_DIR/settings.toml].
     #[arg(long, requires = "kubernetes", value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// The host's root directory, for an agent in a container; every path but those of the credentials and of
+    /// --settings is one below it.
+    #[arg(long, requires = "kubernetes", value_name = "DIR")]
+    pub root: Option<PathBuf>,
     /// Ask the agent that runs here, and be no agent. Exit status 0: yes; 1: no, or no agent answers.
     #[arg(long, value_name = "live|ready", conflicts_with = "kubernetes")]
     pub probe: Option<Probe>,
@@ -173,6 +189,17 @@ pub enum Probe {
     Live,
     /// Pods get addresses here.
     Ready,
+}
+
+/// Options of `install`.
+#[derive(Args, Debug)]
+pub struct InstallArgs {
+    /// The host's root directory, for a process in a container; every other path is one below it.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The directory of the plugins to install; this program's by default.
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
 }
 
 /// Options of `uninstall`.

@@ -121,6 +121,11 @@ impl NodeStore {
         })
     }
 
+    /// Forgets who the node is: the next identity is of another node.
+    pub fn forget_identity(&mut self) -> Result<(), StoreError> {
+        self.forget(UID).map(drop)
+    }
+
     /// The node's blocks as last set.
     pub fn blocks(&self) -> Result<Vec<IpNet>, StoreError> {
         let read = |row: &rusqlite::Row<'_>| {

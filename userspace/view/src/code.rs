@@ -98,7 +98,9 @@ impl Code {
                 "run naru init, or start naru agent, which keeps it so"
             }
             Self::PodElsewhere => "see ip rule and ip route get, and take away or move what comes first",
-            Self::PodOutsideRange => "delete the pod: the next one gets an address of the range that the node has now",
+            Self::PodOutsideRange => {
+                "delete the pod: the next one gets an address of the range that the node has now"
+            }
             Self::RulesUnreadable => "install the tool, or remove the rules",
             Self::ProgramsDoubled => "start naru agent, which takes off those that are too many",
             Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",

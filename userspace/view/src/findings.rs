@@ -117,7 +117,8 @@ fn outside(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, MachineEr
     let finding = |row: Row| {
         let owner = row.owner.map(|owner| owner.to_string()).unwrap_or_default();
         let name = if row.pod.is_empty() { owner } else { row.pod.to_string() };
-        let evidence = format!("{} is in no range of this node any more: other nodes do not reach it", row.address);
+        let evidence =
+            format!("{} is in no range of this node any more: other nodes do not reach it", row.address);
         Finding::new(Code::PodOutsideRange, format!("pod {name}"), evidence)
     };
     Ok(lost.map(finding).collect())

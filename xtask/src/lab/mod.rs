@@ -46,7 +46,7 @@ pub fn run(workspace: &Workspace, args: &LabArgs) -> anyhow::Result<()> {
     if !run::is_root()? {
         bail!("the lab needs root: it makes network namespaces and loads eBPF programs");
     }
-    Needs::test().install()?;
+    Needs::lab().install()?;
     build::run(workspace)?;
     let lab = Lab { workspace };
     lab.down("lab down (what an earlier one left)")?;

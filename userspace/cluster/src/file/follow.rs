@@ -53,8 +53,7 @@ pub async fn follow<T: Send + 'static>(
     loop {
         let file = path.clone();
         // Watched before it is read, so that no change falls in between.
-        let looked =
-            tokio::task::spawn_blocking(move || (FileWatch::over(&file), look(&file, parse, known)));
+        let looked = tokio::task::spawn_blocking(move || (FileWatch::over(&file), look(&file, parse, known)));
         let Ok((watch, found)) = looked.await else { return };
         known = found.content();
         tell(found);

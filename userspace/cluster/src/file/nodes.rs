@@ -9,11 +9,7 @@ use ipnet::IpNet;
 use naru_core::cluster::NodeSpec;
 use toml::Spanned;
 
-use super::{
-    convert::Misfit,
-    networks,
-    raw::Node,
-};
+use super::{convert::Misfit, networks, raw::Node};
 use crate::{
     error::Problem,
     rules::{Taken, is_name, is_usable},

@@ -80,7 +80,9 @@ pub fn load(path: &Path) -> Result<Credentials, ApiError> {
     let user = file.users.iter().find(|user| user.name == context.user);
     let user = &user.ok_or_else(|| wrong(format!("no user {}", context.user)))?.user;
     if user.exec.is_some() && user.token.is_none() && user.client_certificate_data.is_none() {
-        return Err(wrong("credentials by a program (exec) are not read: give a token or a certificate".into()));
+        return Err(wrong(
+            "credentials by a program (exec) are not read: give a token or a certificate".into(),
+        ));
     }
     let origin = Origin { path, directory: path.parent().unwrap_or_else(|| Path::new(".")) };
     let authority = origin.content(&cluster.certificate_authority, &cluster.certificate_authority_data)?;

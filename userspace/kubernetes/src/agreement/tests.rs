@@ -35,14 +35,17 @@ impl Given {
 
     fn with(&self, settings: &ClusterSettings, last: &[IpAddr]) -> (String, Vec<String>) {
         let Agreement { cluster, remarks } = agree(&self.0, settings, "own", last);
-        let shown = cluster.map_or_else(|| "none".to_owned(), |cluster| {
-            let node = |node: &NodeSpec| {
-                let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
-                let blocks: Vec<String> = node.blocks.iter().map(ToString::to_string).collect();
-                format!("{} {} {}", node.name, addresses.join(","), blocks.join(","))
-            };
-            cluster.nodes.iter().map(node).collect::<Vec<_>>().join("; ")
-        });
+        let shown = cluster.map_or_else(
+            || "none".to_owned(),
+            |cluster| {
+                let node = |node: &NodeSpec| {
+                    let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
+                    let blocks: Vec<String> = node.blocks.iter().map(ToString::to_string).collect();
+                    format!("{} {} {}", node.name, addresses.join(","), blocks.join(","))
+                };
+                cluster.nodes.iter().map(node).collect::<Vec<_>>().join("; ")
+            },
+        );
         (shown, remarks.iter().map(ToString::to_string).collect())
     }
 }
@@ -89,10 +92,13 @@ fn an_address_belongs_to_this_node_first_and_to_the_later_one_of_others() {
     given.add("b", &["10.0.0.9"], &["10.244.3.0/24"], 5);
     let (shown, remarks) = given.agree();
     assert_eq!(shown, "a 10.0.0.9 10.244.2.0/24; own 10.0.0.1 10.244.1.0/24");
-    assert_eq!(remarks, [
-        "node a: 10.0.0.1 is an address of node own already",
-        "node b: 10.0.0.9 is an address of node a already",
-    ]);
+    assert_eq!(
+        remarks,
+        [
+            "node a: 10.0.0.1 is an address of node own already",
+            "node b: 10.0.0.9 is an address of node a already",
+        ]
+    );
 }
 
 #[test]
@@ -105,10 +111,14 @@ fn a_block_with_a_nodes_address_in_it_is_left_out() {
 
 #[test]
 fn nodes_without_address_or_range_are_left_out_quietly_and_this_one_is_not() {
-    let given = Given::of(&[("own", &["10.0.0.1"], &[]), ("b", &[], &["10.244.2.0/24"]), ("c", &["10.0.0.3"], &[])]);
+    let given =
+        Given::of(&[("own", &["10.0.0.1"], &[]), ("b", &[], &["10.244.2.0/24"]), ("c", &["10.0.0.3"], &[])]);
     let (shown, remarks) = given.agree();
     assert_eq!(shown, "own 10.0.0.1 ");
-    assert_eq!(remarks, ["node own: no podCIDR: the cluster gives it no range, and it gives out no addresses"]);
+    assert_eq!(
+        remarks,
+        ["node own: no podCIDR: the cluster gives it no range, and it gives out no addresses"]
+    );
 }
 
 #[test]
@@ -149,7 +159,8 @@ fn tunnels_end_at_the_family_that_most_nodes_have() {
     let given = Given::of(&[OWN, ("b", &["fd00::2"], &["10.244.2.0/24"])]);
     let (shown, remarks) = given.agree();
     assert_eq!(shown, "own 10.0.0.1 10.244.1.0/24");
-    let reason = "node b: fd00::2 is of another family than the first address of node own: tunnels need one family";
+    let reason =
+        "node b: fd00::2 is of another family than the first address of node own: tunnels need one family";
     assert_eq!(remarks, [reason]);
 }
 
@@ -159,10 +170,13 @@ fn set_ranges_hold_for_blocks_and_addresses() {
     let ranges = vec!["10.244.0.0/16".parse().unwrap()];
     let (shown, remarks) = given.with(&ClusterSettings { ranges, ..ClusterSettings::default() }, &[]);
     assert_eq!(shown, "own 10.0.0.1 10.244.1.0/24");
-    assert_eq!(remarks, [
-        "node b: 10.244.9.9 lies in the pod range 10.244.0.0/16",
-        "node b: 10.250.0.0/24 lies in none of `ranges`",
-    ]);
+    assert_eq!(
+        remarks,
+        [
+            "node b: 10.244.9.9 lies in the pod range 10.244.0.0/16",
+            "node b: 10.250.0.0/24 lies in none of `ranges`",
+        ]
+    );
 }
 
 #[test]

@@ -152,7 +152,10 @@ impl Answer {
         while let Some(piece) = self.prompt_piece().await? {
             whole.extend_from_slice(&piece);
             if whole.len() > LONGEST {
-                return Err(ApiError::Nonsense { address: self.address, reason: "an answer without end".into() });
+                return Err(ApiError::Nonsense {
+                    address: self.address,
+                    reason: "an answer without end".into(),
+                });
             }
         }
         Ok(whole)
@@ -246,7 +249,8 @@ fn words(code: u16) -> String {
 async fn refusal(address: Address, answer: Response<Incoming>) -> ApiError {
     let code = answer.status().as_u16();
     let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = Answer { address: address.clone(), body: answer.into_body() }.whole().await.unwrap_or_default();
+    let body =
+        Answer { address: address.clone(), body: answer.into_body() }.whole().await.unwrap_or_default();
     let status: Status = serde_json::from_slice(&body).unwrap_or_default();
     Status { code, ..status }.into_error(address, code, after.map(Duration::from_secs))
 }

@@ -79,9 +79,9 @@ impl ApiError {
     #[must_use]
     pub const fn address(&self) -> Option<&Address> {
         match self {
-            Self::Connection { address, .. } | Self::Refused { address, .. } | Self::Nonsense { address, .. } => {
-                Some(address)
-            }
+            Self::Connection { address, .. }
+            | Self::Refused { address, .. }
+            | Self::Nonsense { address, .. } => Some(address),
             _ => None,
         }
     }

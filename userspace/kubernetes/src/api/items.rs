@@ -97,7 +97,8 @@ impl Items {
     /// # Errors
     /// The parser's words.
     pub fn end(self) -> Result<Page, String> {
-        let frame: Frame = serde_json::from_slice(&self.frame).map_err(|error| format!("not a list: {error}"))?;
+        let frame: Frame =
+            serde_json::from_slice(&self.frame).map_err(|error| format!("not a list: {error}"))?;
         match frame.items {
             Some(items) if items.is_empty() => Ok(frame.metadata),
             None if self.depth == 0 => Ok(frame.metadata),

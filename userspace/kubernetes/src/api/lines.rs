@@ -12,7 +12,11 @@ impl Lines {
     ///
     /// # Errors
     /// A line has no end.
-    pub fn push<E>(&mut self, mut piece: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<bool, E> {
+    pub fn push<E>(
+        &mut self,
+        mut piece: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<bool, E> {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = (&piece[..end], &piece[end + 1..]);
             if self.pending.is_empty() {

@@ -60,7 +60,12 @@ impl Places {
             None => all.extend(self.of_cluster()?),
         }
         let mut seen = Vec::new();
-        all.retain(|address| !seen.contains(address) && { seen.push(address.clone()); true });
+        all.retain(|address| {
+            !seen.contains(address) && {
+                seen.push(address.clone());
+                true
+            }
+        });
         all.sort_by_key(|address| self.avoided.contains_key(address));
         Ok(all)
     }

@@ -106,10 +106,7 @@ impl<T: Kind> Follower<T> {
                 Verdict::Taken => self.wants_list = false,
             }
         }
-        let path = format!(
-            "watch=true&allowWatchBookmarks=true&resourceVersion={}",
-            self.known.position()
-        );
+        let path = format!("watch=true&allowWatchBookmarks=true&resourceVersion={}", self.known.position());
         let answer = connection.get(&with(self.path, &path)).await?;
         self.tell();
         backoff.reset();

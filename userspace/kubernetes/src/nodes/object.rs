@@ -84,12 +84,14 @@ impl Object {
 
     /// The blocks; an API server from before dual stack has one.
     pub fn pod_cidrs(&self) -> impl Iterator<Item = &str> {
-        let one = (!self.spec.pod_cidr.is_empty() && self.spec.pod_cidrs.is_empty()).then_some(&self.spec.pod_cidr);
+        let one =
+            (!self.spec.pod_cidr.is_empty() && self.spec.pod_cidrs.is_empty()).then_some(&self.spec.pod_cidr);
         self.spec.pod_cidrs.iter().chain(one).map(String::as_str)
     }
 
     pub fn is_unavailable(&self) -> bool {
-        let is_so = |condition: &Condition| condition.kind == "NetworkUnavailable" && condition.status == "True";
+        let is_so =
+            |condition: &Condition| condition.kind == "NetworkUnavailable" && condition.status == "True";
         self.status.conditions.iter().any(is_so)
     }
 }

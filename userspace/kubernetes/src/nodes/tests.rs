@@ -45,7 +45,11 @@ fn an_annotation_names_other_addresses() {
     let set = |text: &str| with("/metadata/annotations", json!({ ADDRESSES: text }));
     let addresses = read(&set("10.0.0.7, fd00::7, fd77::11")).unwrap().addresses;
     let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["10.0.0.7", "fd00::7", "fd77::11", "192.168.77.11"], "then what the machine has itself");
+    assert_eq!(
+        shown,
+        ["10.0.0.7", "fd00::7", "fd77::11", "192.168.77.11"],
+        "then what the machine has itself"
+    );
     for (text, reason) in [
         ("10.0.0.x", "annotation naru.dev/node-addresses: `10.0.0.x` is not an address"),
         ("", "annotation naru.dev/node-addresses: `` is not an address"),

@@ -201,13 +201,16 @@ impl Followed {
     pub async fn within(&mut self, limit: Duration, what: &str, is_it: impl Fn(&View) -> bool) -> View {
         let found = timeout(limit, self.views.wait_for(is_it)).await;
         let found = found.map(|found| found.unwrap().clone());
-        found.unwrap_or_else(|_| panic!("{what}: not within {limit:?}; the view is {:?}", *self.views.borrow()))
+        found.unwrap_or_else(|_| {
+            panic!("{what}: not within {limit:?}; the view is {:?}", *self.views.borrow())
+        })
     }
 
     /// Waits for a cluster of exactly these nodes.
     pub async fn nodes(&mut self, numbers: &[u8]) -> View {
         let wanted: Vec<String> = numbers.iter().map(|number| format!("node{number:03}")).collect();
-        self.wait(&format!("the nodes {numbers:?}"), |view| names(view) == wanted && view.complaint.is_none()).await
+        self.wait(&format!("the nodes {numbers:?}"), |view| names(view) == wanted && view.complaint.is_none())
+            .await
     }
 }
 

@@ -1,9 +1,11 @@
 use std::{
     io::IsTerminal,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
+use anyhow::Context;
 use naru_agent::{Mirror, follow};
 #[cfg(feature = "debug")]
 use naru_bpf::follow_log;
@@ -13,16 +15,23 @@ use naru_node::{host, machine::Settings, paths::Paths};
 use naru_view::AgentReport;
 use tracing_subscriber::EnvFilter;
 
-use super::init::{request, source};
-use crate::args::{AgentArgs, Probe};
+use super::{
+    init::{request, source},
+    install::directories_of_the_runtime,
+};
+use crate::{
+    args::{AgentArgs, Directories, Probe},
+    root::{self, Kept},
+};
 
 /// The log filter unless `NARU_LOG` sets another.
 const FILTER: &str = if cfg!(feature = "debug") { "info,naru_datapath=debug" } else { "info" };
 
 /// Init, then follow the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.
-pub fn run(paths: &Paths, args: &AgentArgs) -> anyhow::Result<ExitCode> {
+pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCode> {
+    let mut paths = directories.paths();
     if let Some(probe) = args.probe {
-        return probed(paths, probe);
+        return probed(&paths, probe);
     }
     let filter = EnvFilter::try_from_env("NARU_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
     let colours = std::io::stderr().is_terminal();
@@ -32,11 +41,15 @@ pub fn run(paths: &Paths, args: &AgentArgs) -> anyhow::Result<ExitCode> {
         let pins = paths.pins();
         move || follow_log(&pins)
     });
+    let container = args.root.as_deref().map(|root| Container::leave(root, args)).transpose()?;
+    if args.kubernetes {
+        paths.cni_conf = directories_of_the_runtime(&directories.given())?.conf;
+    }
     let source: Box<dyn Source> = match args.kubernetes {
-        true => Box::new(kubernetes(paths, args)?),
-        false => Box::new(source(paths, &args.init)),
+        true => Box::new(kubernetes(&paths, args, container.as_ref())?),
+        false => Box::new(source(&paths, &args.init)),
     };
-    let mirror = Mirror::new(paths.clone(), request(paths, &args.init, None)?);
+    let mirror = Mirror::new(paths.clone(), request(&paths, &args.init, None)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(follow(mirror, source, Duration::from_secs(args.interval)));
     // A read of a file that hangs is not waited for.
@@ -44,18 +57,49 @@ pub fn run(paths: &Paths, args: &AgentArgs) -> anyhow::Result<ExitCode> {
     end.map(|()| ExitCode::SUCCESS)
 }
 
-fn kubernetes(paths: &Paths, args: &AgentArgs) -> anyhow::Result<KubernetesSource> {
+/// What the agent reads of its container after its root directory is the host's.
+struct Container {
+    credentials: Kept,
+    settings: Option<(Kept, PathBuf)>,
+}
+
+impl Container {
+    /// Makes the host's root directory this process's.
+    fn leave(host: &Path, args: &AgentArgs) -> anyhow::Result<Self> {
+        let credentials = Kept::open(Path::new(Access::POD))?;
+        let settings = args.settings.as_ref().map(|file| {
+            let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let name = file.file_name().with_context(|| format!("{}: not a file", file.display()))?;
+            anyhow::Ok((Kept::open(directory.unwrap_or_else(|| Path::new(".")))?, name.into()))
+        });
+        let container = Self { credentials, settings: settings.transpose()? };
+        root::enter(host)?;
+        Ok(container)
+    }
+}
+
+fn kubernetes(
+    paths: &Paths,
+    args: &AgentArgs,
+    container: Option<&Container>,
+) -> anyhow::Result<KubernetesSource> {
     let known = Settings::load(paths)?.map(|settings| settings.node);
-    let access = match &args.kubeconfig {
-        Some(file) => Access::Kubeconfig(file.clone()),
-        None => Access::ServiceAccount(Access::POD.into()),
+    let access = match (&args.kubeconfig, container) {
+        (Some(file), _) => Access::Kubeconfig(file.clone()),
+        (None, Some(container)) => Access::ServiceAccount(container.credentials.path()),
+        (None, None) => Access::ServiceAccount(Access::POD.into()),
+    };
+    let kept = container.and_then(|container| container.settings.as_ref());
+    let settings = match kept {
+        Some((directory, name)) => directory.path().join(name),
+        None => args.settings.clone().unwrap_or_else(|| paths.cluster_settings()),
     };
     Ok(KubernetesSource {
         node: args.init.node.clone().or(known).unwrap_or_else(host::hostname),
         access,
         servers: args.api_server.clone(),
         service: Places::service(|name| std::env::var(name).ok()),
-        settings: args.settings.clone().unwrap_or_else(|| paths.cluster_settings()),
+        settings,
         services: args.init.service_range.clone(),
         memory: paths.kubernetes_memory(),
         pace: Pace::default(),

@@ -17,6 +17,7 @@ pub struct Pod {
     conf: Value,
     plugins: PathBuf,
     boot_id: Option<&'static str>,
+    machine_id: Option<&'static str>,
 }
 
 impl Pod {
@@ -25,7 +26,13 @@ impl Pod {
         let own = machine.netns().file_name().unwrap().to_string_lossy().into_owned();
         let mut conf = serde_json::json!({"cniVersion": "1.0.0", "name": "naru", "type": "naru-cni"});
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        let pod = Self { name: format!("{own}-{name}"), conf, plugins: "/usr/lib/cni".into(), boot_id: None };
+        let pod = Self {
+            name: format!("{own}-{name}"),
+            conf,
+            plugins: "/usr/lib/cni".into(),
+            boot_id: None,
+            machine_id: None,
+        };
         run(Command::new("ip").args(["netns", "add", &pod.name]));
         pod
     }
@@ -39,6 +46,12 @@ impl Pod {
     /// Attached in another boot of the machine.
     pub fn of_boot(mut self, boot_id: &'static str) -> Self {
         self.boot_id = Some(boot_id);
+        self
+    }
+
+    /// Attached on a machine of that identity.
+    pub fn of_machine(mut self, machine_id: &'static str) -> Self {
+        self.machine_id = Some(machine_id);
         self
     }
 
@@ -69,6 +82,7 @@ impl Pod {
             .env("CNI_PATH", &self.plugins)
             .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"))
             .envs(self.boot_id.map(|boot_id| ("NARU_BOOT_ID", boot_id)))
+            .envs(self.machine_id.map(|machine_id| ("NARU_MACHINE_ID", machine_id)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

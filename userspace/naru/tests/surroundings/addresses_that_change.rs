@@ -2,8 +2,61 @@
 
 use crate::scene::{Namespace, OUTSIDE, Scene, network};
 
+/// A change of the host, and the state that must follow.
+struct Change {
+    name: &'static str,
+    host: &'static [&'static str],
+    neighbour: &'static [&'static str],
+}
+
 const DEFAULTS: [&str; 2] =
     ["route replace default via 198.51.100.254", "-6 route replace default via 2001:db8::fe"];
+
+const CHANGES: [Change; 7] = [
+    Change {
+        name: "an address goes and comes back",
+        host: &["addr del 198.51.100.1/24 dev up0", "addr add 198.51.100.1/24 dev up0"],
+        neighbour: &[],
+    },
+    Change {
+        name: "both families' addresses go and come back",
+        host: &[
+            "addr flush dev up0 scope global",
+            "addr add 198.51.100.1/24 dev up0",
+            "addr add 2001:db8::1/64 dev up0 nodad",
+        ],
+        neighbour: &[],
+    },
+    Change {
+        name: "the host gets another address",
+        host: &["addr del 198.51.100.1/24 dev up0", "addr add 198.51.100.55/24 dev up0"],
+        neighbour: &[],
+    },
+    Change {
+        name: "the host gets another IPv6 prefix",
+        host: &[
+            "addr add 2001:db8:9::1/64 dev up0 nodad",
+            "addr del 2001:db8::1/64 dev up0",
+            "-6 route replace default via 2001:db8:9::fe",
+        ],
+        neighbour: &["addr add 2001:db8:9::fe/64 dev far0 nodad"],
+    },
+    Change {
+        name: "the link goes down and up",
+        host: &["link set up0 down", "link set up0 up", "addr replace 2001:db8::1/64 dev up0 nodad"],
+        neighbour: &[],
+    },
+    Change {
+        name: "the link's MTU shrinks",
+        host: &["link set up0 mtu 1300"],
+        neighbour: &["link set far0 mtu 1300"],
+    },
+    Change {
+        name: "an address is added before the other",
+        host: &["addr add 198.51.100.0/32 dev lo", "addr add 203.0.113.7/32 dev up0"],
+        neighbour: &[],
+    },
+];
 
 fn assert_works(scene: &Scene, pod: &Namespace, own: &[String], when: &str) {
     for address in OUTSIDE {
@@ -11,6 +64,39 @@ fn assert_works(scene: &Scene, pod: &Namespace, own: &[String], when: &str) {
     }
     for address in own {
         assert!(scene.machine_can_ping(address), "{when}: the machine to {address}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn pods_keep_their_way_out_and_in_whatever_becomes_of_the_hosts_addresses() {
+    for change in CHANGES {
+        let scene = Scene::new();
+        let conf = network("net", 22);
+        let pods = ["a", "b", "c"].map(|name| scene.pod(name));
+        let first = scene.add(&pods[0], &conf);
+        assert_works(&scene, &pods[0], &first, "before");
+        for line in change.neighbour {
+            scene.at_neighbour(line);
+        }
+        for line in change.host {
+            scene.machine.ip(line);
+        }
+        for line in DEFAULTS
+            .iter()
+            .filter(|line| !change.host.iter().any(|done| done.contains(&line[..9]) && done.contains("-6")))
+        {
+            scene.machine.ip(line);
+        }
+        assert_works(&scene, &pods[0], &first, change.name);
+        let second = scene.add(&pods[1], &conf);
+        assert_works(&scene, &pods[1], &second, change.name);
+        assert!(pods[1].can_ping(&first[0]) && pods[0].can_ping(&second[1]), "{}: between pods", change.name);
+        scene.machine.ok(&["init"]);
+        let third = scene.add(&pods[2], &conf);
+        for (pod, own) in pods.iter().zip([&first, &second, &third]) {
+            assert_works(&scene, pod, own, &format!("{}, after init", change.name));
+        }
     }
 }
 

@@ -14,6 +14,36 @@ fn value(machine: &Machine, name: &str) -> String {
     machine.tool(&format!("sysctl -n {name}")).trim().to_owned()
 }
 
+/// Sysctls that somebody switches off, each with the text that status must show.
+const CLOSED: [(&str, &str); 6] = [
+    ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding is 0"),
+    ("net.ipv4.conf.up0.forwarding", "net.ipv4.conf.up0.forwarding is 0"),
+    ("net.ipv4.conf.default.forwarding", "net.ipv4.conf.default.forwarding is 0"),
+    ("net.ipv6.conf.all.forwarding", "net.ipv6.conf.all.forwarding is 0"),
+    ("net.ipv6.conf.up0.forwarding", "net.ipv6.conf.up0.forwarding is 0"),
+    ("net.ipv6.conf.default.forwarding", "net.ipv6.conf.default.forwarding is 0"),
+];
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn forwarding_that_somebody_switches_off_for_all_or_for_one_is_named_and_switched_on_again() {
+    let scene = Scene::new();
+    let (conf, pod) = (network("net", 22), scene.pod("a"));
+    scene.add(&pod, &conf);
+    for (name, warning) in CLOSED {
+        scene.machine.tool(&format!("sysctl -qw {name}=0"));
+        assert!(scene.machine.says(&["status"], warning), "{name}: {}", scene.machine.ok(&["status"]));
+        scene.machine.ok(&["init"]);
+        assert_eq!(value(&scene.machine, name), "1", "{name}");
+        assert!(!scene.machine.says(&["status"], warning), "{name}");
+        assert!(OUTSIDE.iter().all(|address| pod.can_ping(address)), "{name}");
+    }
+    scene.machine.ok(&["uninstall", "--force"]);
+    for name in CLOSED.map(|(name, _)| name) {
+        assert_eq!(value(&scene.machine, name), "0", "{name}: as before init");
+    }
+}
+
 /// A default for devices to come, and what the host end of a new pod has nevertheless.
 const DEFAULTS: [(&str, &str, &str); 4] = [
     ("net.ipv4.conf.default.forwarding=0", "net.ipv4.conf.VETH.forwarding", "1"),

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// What the machine has beside 198.51.100.1 and 2001:db8::1, and the address of each family that is the node's.
-const TABLE: [(&[&str], [&str; 2]); 7] = [
+const TABLE: [(&[&str], [&str; 2]); 8] = [
     (&["addr add 198.51.100.0/32 dev up0"], ["198.51.100.1", "2001:db8::1"]),
     (&["addr add 10.0.0.1/32 dev lo", "addr add 2001:db8::/128 dev lo"], ["198.51.100.1", "2001:db8::1"]),
     (
@@ -29,6 +29,10 @@ const TABLE: [(&[&str], [&str; 2]); 7] = [
             "addr add 2001:db8::f/64 dev up0 nodad",
         ],
         ["198.51.100.1", "2001:db8::f"],
+    ),
+    (
+        &["addr add 198.51.100.77/24 dev up0", "route replace default via 198.51.100.254 src 198.51.100.77"],
+        ["198.51.100.77", "2001:db8::1"],
     ),
     (
         &["link add docker0 type bridge", "link set docker0 up", "addr add 172.17.0.1/16 dev docker0"],

@@ -4,6 +4,7 @@ use std::{
     io::Write,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -16,8 +17,7 @@ pub const OUTSIDE: [&str; 2] = ["192.0.2.1", "2001:db8:2::1"];
 /// A machine whose uplink ends at a neighbour that it has its default routes by.
 pub struct Scene {
     pub machine: Machine,
-    /// Held as long as the scene.
-    _neighbour: Namespace,
+    neighbour: Namespace,
 }
 
 /// A network namespace that goes with it.
@@ -34,11 +34,28 @@ impl Namespace {
         run(Command::new("ip").args(["-n", &self.0]).args(line.split_whitespace()))
     }
 
-    pub fn can_ping(&self, address: &str) -> bool {
-        let mut ping = Command::new("ip");
-        ping.args(["netns", "exec", &self.0, "ping", "-n", "-c4", "-i.3", "-W2", address]);
-        ping.output().unwrap().status.success()
+    /// A tool inside that must succeed.
+    fn run(&self, tool: &[&str]) -> String {
+        run(Command::new("ip").args(["netns", "exec", &self.0]).args(tool))
     }
+
+    pub fn can_ping(&self, address: &str) -> bool {
+        answers(|| {
+            let mut ping = Command::new("ip");
+            ping.args(["netns", "exec", &self.0]).args(PING).arg(address);
+            ping
+        })
+    }
+}
+
+const PING: [&str; 4] = ["ping", "-n", "-c1", "-W2"];
+
+/// Returns true if one of some pings is answered.
+fn answers(ping: impl Fn() -> Command) -> bool {
+    (0..4).any(|attempt| {
+        std::thread::sleep(Duration::from_millis(300 * attempt.min(1)));
+        ping().output().unwrap().status.success()
+    })
 }
 
 impl Drop for Namespace {
@@ -53,9 +70,13 @@ impl Scene {
         let name = format!("{}-o", machine.netns().file_name().unwrap().to_string_lossy());
         let neighbour = Namespace::new(name);
         machine.ip(&format!("link set far0 netns {}", neighbour.0));
+        // Every link has a link-local address (RFC 4291, section 2.1): without one Linux asks for no neighbour in the
+        // name of what it forwards.
+        let link_local = "net.ipv6.conf.up0.accept_dad=0 net.ipv6.conf.up0.addr_gen_mode=0";
+        machine.tool(&format!("sysctl -qw {link_local}"));
+        neighbour.run(&["sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0"]);
         for line in [
             "link set lo up",
-            "link set far0 addrgenmode none",
             "link set far0 up",
             "addr add 198.51.100.254/24 dev far0",
             "addr add 2001:db8::fe/64 dev far0 nodad",
@@ -64,12 +85,24 @@ impl Scene {
         ] {
             neighbour.ip(line);
         }
-        Self { machine, _neighbour: neighbour }
+        Self { machine, neighbour }
+    }
+
+    /// `ip <line>` at the neighbour.
+    pub fn at_neighbour(&self, line: &str) -> String {
+        self.neighbour.ip(line)
+    }
+
+    pub fn neighbour_can_ping(&self, address: &str) -> bool {
+        self.neighbour.can_ping(address)
     }
 
     pub fn machine_can_ping(&self, address: &str) -> bool {
-        let mut ping = self.machine.command("ping");
-        ping.args(["-n", "-c4", "-i.3", "-W2", address]).output().unwrap().status.success()
+        answers(|| {
+            let mut ping = self.machine.command(PING[0]);
+            ping.args(&PING[1..]).arg(address);
+            ping
+        })
     }
 
     /// A container without an interface.

@@ -22,8 +22,8 @@ pub struct NodeAddress {
     pub prefix_len: u8,
     /// True if duplicate address detection is still running or has failed.
     pub unsettled: bool,
-    /// True if it is not to be counted on: deprecated, of IPv6 temporary (RFC 8981), of IPv4 secondary to another of
-    /// its prefix.
+    /// True if it is not to be counted on: deprecated, or temporary (RFC 8981). One that is secondary to another of its
+    /// prefix stays as long as that does, and a route may name it.
     pub is_passing: bool,
 }
 
@@ -129,12 +129,14 @@ fn parsed(message: &RouteNetlinkMessage) -> Option<NodeAddress> {
             _ => {}
         }
     }
+    let ip = local.or(address)?;
+    // The bit that says temporary of IPv6 says secondary of IPv4.
+    let is_temporary = ip.is_ipv6() && flags.contains(AddressFlags::Secondary);
     Some(NodeAddress {
         index: header.index,
-        ip: local.or(address)?,
+        ip,
         prefix_len: header.prefix_len,
         unsettled: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
-        // One bit says secondary of IPv4 and temporary of IPv6.
-        is_passing: flags.intersects(AddressFlags::Secondary | AddressFlags::Deprecated),
+        is_passing: is_temporary || flags.contains(AddressFlags::Deprecated),
     })
 }

@@ -1,5 +1,5 @@
 use naru_bpf::Pins;
-use naru_netlink::links::{Link, Links};
+use naru_netlink::links::Links;
 use naru_store::NodeStore;
 
 use super::{Tunnel, config, facts, forwarding, overlay, uplinks};
@@ -9,29 +9,35 @@ use crate::{
     paths::Paths,
 };
 
-/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device's MTU, the programs'
-/// configuration and where they are attached. `overlay` is the tunnel device.
+/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device with all that is on it, the
+/// programs' configuration and where they are attached.
 pub fn readjust(
     paths: &Paths,
     links: &Links,
     settings: &Settings,
     survey: &Survey,
-    overlay: Option<&Link>,
 ) -> Result<(), MachineError> {
     let pins = paths.pins();
     // Repeating the whole of it would be announced, and wake the agent again.
-    if let Some(tunnel) = Tunnel::of(links, settings, survey)?
-        && tunnel.fault(links)?.is_some()
-    {
+    if !is_sound(links, settings, survey)? {
         overlay::ensure(links, &pins, settings, survey)?;
     }
+    let tunnel = Tunnel::of(links, settings, survey)?.map(|tunnel| tunnel.index);
     let is_deaf = settings.families().v6 && sysctl::is_deaf_to_routers()?;
-    if is_deaf || forwarding::is_off(links, settings, overlay.map(|link| link.index))? {
+    if is_deaf || forwarding::is_off(links, settings, tunnel)? {
         forwarding::ensure(links, settings, &mut NodeStore::open(&paths.node_store())?)?;
     }
-    config::ensure(links, &pins, settings, survey, overlay.map_or(0, |link| link.index))?;
+    config::ensure(links, &pins, settings, survey, tunnel.unwrap_or(0))?;
     adapt(paths, &pins, settings, survey)?;
     publish(paths, links, settings, survey)
+}
+
+/// Returns true if the tunnel device is there as it should be, or there is to be none.
+fn is_sound(links: &Links, settings: &Settings, survey: &Survey) -> Result<bool, MachineError> {
+    match Tunnel::of(links, settings, survey)? {
+        Some(tunnel) => Ok(tunnel.fault(links)?.is_none()),
+        None => Ok(!settings.is_clustered()),
+    }
 }
 
 pub(crate) fn adapt(

@@ -113,6 +113,7 @@ fn directories(paths: &Paths) -> Value {
         ("stateDir", &paths.state, default.state),
         ("bpfDir", &paths.bpf, default.bpf),
         ("configDir", &paths.config, default.config),
+        ("cniConfDir", &paths.cni_conf, default.cni_conf),
     ];
     let other = all.into_iter().filter(|(_, path, default)| *path != default);
     other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect::<serde_json::Map<_, _>>().into()
@@ -138,6 +139,7 @@ mod tests {
             conflist: true,
             max_flows: None,
             allow_overlap: false,
+            origin: crate::machine::Origin::default(),
         }
     }
 

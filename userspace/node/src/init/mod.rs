@@ -7,6 +7,7 @@ mod conflist;
 mod directories;
 mod follow;
 mod migrate;
+mod other_machine;
 mod pools;
 mod run;
 

@@ -9,7 +9,7 @@ use naru_core::{
 use naru_netlink::links::Links;
 use naru_store::{NodeStore, Start, StateStore};
 
-use super::{conflist, directories, migrate, pools};
+use super::{conflist, directories, migrate, other_machine, pools};
 use crate::{
     delegate,
     endpoint::{Maps, Tools, namespaces, reconcile},
@@ -134,7 +134,8 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
         return Ok(());
     }
-    if namespaces::alive().keys().any(|id| id.to_string() == facts.netns) {
+    let alive = namespaces::alive().map_err(|why| MachineError::Namespace(why.to_string()))?;
+    if alive.keys().any(|id| id.to_string() == facts.netns) {
         return Err(MachineError::OtherNamespace { run: paths.run.clone() });
     }
     // Its generations of nftables are others than those here.
@@ -186,6 +187,9 @@ fn locked(
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let (ready, links) = prepare(paths, settings, &survey, links, node)?;
+    if other_machine::is_left(paths, &ready.settings)? {
+        node.forget_identity()?;
+    }
     // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
     // nothing else.
     ready.settings.save(paths)?;
@@ -218,12 +222,11 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
 /// Reads the machine's state and computes the settings; refuses settings that are impossible.
 fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
     let before = Settings::load(paths)?;
-    let settings = Settings::merge(before.as_ref(), request)?;
+    let mut settings = Settings::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &settings)?;
     refuse_overlap(links, before.as_ref(), &settings)?;
-    if before.is_none() {
-        refuse_other_machine(&settings, &survey)?;
-    }
+    other_machine::refuse(paths, request, before.as_ref(), (&settings, &survey))?;
+    settings.settle_here();
     Ok((settings, survey))
 }
 
@@ -282,15 +285,4 @@ fn refuse_overlap(links: &Links, before: Option<&Settings>, settings: &Settings)
     let accepted = before.map(Settings::ranges).unwrap_or_default();
     let clashes = overlaps(links, settings, |range| !accepted.contains(range))?;
     if clashes.is_empty() { Ok(()) } else { Err(MachineError::Overlap(clashes)) }
-}
-
-/// A node none of whose addresses is here is most likely another one: a wrong name, or a wrong file.
-fn refuse_other_machine(settings: &Settings, survey: &Survey) -> Result<(), MachineError> {
-    let Some(own) = settings.cluster.node(&settings.node) else { return Ok(()) };
-    match own.addresses.first() {
-        Some(first) if !own.addresses.iter().any(|address| survey.addresses.contains(address)) => {
-            Err(MachineError::NotThisMachine { node: own.name.clone(), first: *first })
-        }
-        _ => Ok(()),
-    }
 }

@@ -39,12 +39,30 @@ pub enum MachineError {
     #[error("this machine lacks {}", .0.join(", "))]
     MissingFeatures(Vec<String>),
     /// The cluster says that this machine has an address, but no interface of it has.
-    #[error("node {node}: none of its addresses is on this machine (first: {first})")]
+    #[error(
+        "node {node}: none of its addresses is on this machine (first: {first}){}: correct the cluster file, or name \
+         this machine's own node by --node or NARU_NODE (on a copy of another node's disk after naru uninstall --force)",
+        of_other(other.as_ref())
+    )]
     NotThisMachine {
         /// The node.
         node: String,
         /// Its first address.
         first: IpAddr,
+        /// Another node of the cluster one of whose addresses is here.
+        other: Option<(String, IpAddr)>,
+    },
+    /// The state was made on another machine, of whose disk this machine's is a copy.
+    #[error(
+        "node {node}: its state was made on another machine ({difference}): on a copy of that machine run naru \
+         uninstall --force, then naru init; where this machine takes its place (installed anew, or with other \
+         hardware), naru init --new-machine"
+    )]
+    OtherMachine {
+        /// The node.
+        node: String,
+        /// The identities.
+        difference: String,
     },
     /// A pool that cannot be, or not as asked; nothing was changed.
     #[error("pool {pool}: {why}")]
@@ -185,6 +203,10 @@ impl MachineError {
         let path = path.into();
         move |source| Self::File { path, action, source }
     }
+}
+
+fn of_other(other: Option<&(String, IpAddr)>) -> String {
+    other.map(|(node, address)| format!(", but {address} of node {node} is")).unwrap_or_default()
 }
 
 fn none_or(known: &[String]) -> String {

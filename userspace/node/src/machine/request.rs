@@ -58,4 +58,6 @@ pub struct Request {
     /// True if pod ranges are taken although addresses, links or routes of this machine lie in them; kept from then
     /// on.
     pub allow_overlap: bool,
+    /// True if this machine takes the place of the one that the node's state was made on.
+    pub new_machine: bool,
 }

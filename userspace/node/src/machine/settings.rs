@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use serde::{Deserialize, Serialize};
 
-use super::{Delegated, MachineError, NamedPool, Request, versions};
+use super::{Delegated, MachineError, NamedPool, Origin, Request, versions};
 use crate::{
     host::{self, sysctl::Families},
     paths::Paths,
@@ -40,6 +40,9 @@ pub struct Settings {
     /// True if pod ranges are taken although addresses, links or routes of this machine lie in them.
     #[serde(default)]
     pub allow_overlap: bool,
+    /// The machine that they are for; of settings that an older version kept, nothing is known.
+    #[serde(default)]
+    pub origin: Origin,
 }
 
 /// A pool of subnets of this machine's own, from one network configuration.
@@ -221,7 +224,13 @@ impl Settings {
             conflist: false,
             max_flows: None,
             allow_overlap: false,
+            origin: Origin::default(),
         }
+    }
+
+    /// Notes that they are for this machine.
+    pub(crate) fn settle_here(&mut self) {
+        self.origin.note(Origin::here());
     }
 
     fn check(&self, may_be_empty: bool) -> Result<(), MachineError> {

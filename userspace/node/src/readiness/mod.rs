@@ -119,7 +119,12 @@ fn routes_and_rules(scene: &Scene<'_>) -> Found {
 }
 
 fn tunnel(scene: &Scene<'_>) -> Found {
-    scene.record.tunnel.as_ref().map_or(Ok(None), |tunnel| tunnel.fault(&scene.links))
+    match &scene.record.tunnel {
+        Some(tunnel) => tunnel.fault(&scene.links),
+        // It was gone when the record was made.
+        None if scene.facts.tunnel_port.is_some() => Ok(Some(format!("{DEVICE}: the tunnel device is gone"))),
+        None => Ok(None),
+    }
 }
 
 fn programs(scene: &Scene<'_>) -> Found {

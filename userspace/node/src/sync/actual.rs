@@ -34,7 +34,8 @@ pub(super) fn look(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
 }
 
 fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, MachineError> {
-    let overlay = links.link(DEVICE)?.map(|link| link.index);
+    // Another device of that name is none of ours.
+    let overlay = links.overlay(DEVICE)?.map(|(link, _)| link.index);
     let rules = links.rules()?.own.into_iter().map(core_rule).collect();
     let pods: Vec<Pod> = Pods::open(pins)?
         .entries()?

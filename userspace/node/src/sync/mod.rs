@@ -80,8 +80,8 @@ impl Changes {
     }
 }
 
-/// Looks at the machine and applies what follows for maps, routes, rules and uplinks, under the init lock; `None` where
-/// there is no node, or its pins or its tunnel device are gone, and only init helps.
+/// Looks at the machine and applies what follows for the tunnel device, maps, routes, rules and uplinks, under the init
+/// lock; `None` where there is no node, or its pins are gone, and only init helps.
 ///
 /// # Errors
 /// As [`apply`].
@@ -108,15 +108,15 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineErro
     }
     let _lock = machine::lock(paths)?;
     let Some(settings) = Settings::load(paths)? else { return Ok(None) };
-    let overlay = if settings.is_clustered() { links.link(DEVICE)? } else { None };
-    if settings.is_clustered() && !overlay.as_ref().is_some_and(|link| link.up) {
-        return Ok(None);
-    }
     let survey = Survey::take(&links, &settings)?;
-    devices::readjust(paths, &links, &settings, &survey, overlay.as_ref())?;
-    let Mirrored { commands, refused, nat, mirrored } = mirror(&links, &pins, &settings, &survey)?;
-    // What was refused is told, and holds up nothing else.
-    Record::note(paths, (&links, &pins), (&settings, &survey), mirrored)?;
+    let adjusted = devices::readjust(paths, &links, &settings, &survey);
+    let Mirrored { commands, mut refused, nat, mirrored } = mirror(&links, &pins, &settings, &survey)?;
+    // What was refused is told, and holds up nothing else. The devices' state is noted only where it is as it should
+    // be.
+    match adjusted {
+        Ok(()) => Record::note(paths, (&links, &pins), (&settings, &survey), mirrored)?,
+        Err(error) => refused.push(error.to_string()),
+    }
     let mut changes = Changes { commands, refused, mirrored, ..Changes::default() };
     // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
     if at_firewall || !changes.commands.is_empty() {

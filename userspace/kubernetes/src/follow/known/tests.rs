@@ -129,10 +129,8 @@ fn a_store_that_went_back_adds_at_once_and_removes_only_when_it_has_settled() {
 
 #[test]
 fn a_remembered_state_that_is_newer_makes_the_first_list_doubtful() {
-    let mut known: Known<u32> = Known::new(
-        Some(Remembered { revision: 100, names: ["a".to_owned()].into() }),
-        Pace::default(),
-    );
+    let mut known: Known<u32> =
+        Known::new(Some(Remembered { revision: 100, names: ["a".to_owned()].into() }), Pace::default());
     let now = Instant::now();
     assert_eq!(known.listed(listing(10, &FOUR), now), Verdict::Doubted);
     assert_eq!(known.listed(listing(100, &FOUR), now), Verdict::Taken);
