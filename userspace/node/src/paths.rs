@@ -121,6 +121,12 @@ impl Paths {
         self.run.join("nft.json")
     }
 
+    /// The undo journal once more, for as long as what it names lasts: `<run>/undo.json`.
+    #[must_use]
+    pub fn undo_copy(&self) -> PathBuf {
+        self.run.join("undo.json")
+    }
+
     /// Our network configuration for the container runtime: `<conf dir>/05-naru.conflist`.
     #[must_use]
     pub fn conflist(&self) -> PathBuf {

@@ -7,7 +7,7 @@ use naru_core::{
     reconcile::{Pass, Policy},
 };
 use naru_netlink::links::Links;
-use naru_store::{NodeStore, Start, StateStore};
+use naru_store::{NodeStore, Start, StateStore, lock_file::set_aside};
 
 use super::{conflist, directories, migrate, other_machine, pools};
 use crate::{
@@ -20,7 +20,9 @@ use crate::{
 };
 use crate::{
     devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
-    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps},
+    machine::{
+        self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps, undo,
+    },
 };
 use naru_bpf::{AttachMode, Installed, Pins};
 
@@ -171,6 +173,7 @@ fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Res
 fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
     let mut node = NodeStore::migrate(&paths.node_store())?;
+    undo::recall(paths, &mut node)?;
     directories::make(paths, &mut node)?;
     Ok(node)
 }
@@ -186,11 +189,14 @@ fn locked(
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let (ready, links) = prepare(paths, settings, &survey, links, node)?;
-    if other_machine::is_left(paths, &ready.settings)? {
+    if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
     }
     // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
     // nothing else.
+    if let Err(MachineError::DamagedSettings { path, .. }) = Settings::load(paths) {
+        set_aside(&path).map_err(MachineError::file(&path, "set aside"))?;
+    }
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
     if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
@@ -201,6 +207,7 @@ fn locked(
         ready.changes.complete()?;
     }
     forward::open(node)?;
+    undo::keep(paths, node)?;
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     conflist::ensure(paths, &ready.settings, node)?;
@@ -220,7 +227,7 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
 
 /// Reads the machine's state and computes the settings; refuses settings that are impossible.
 fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
-    let before = Settings::load(paths)?;
+    let before = Settings::load_for(paths, request)?;
     let mut settings = Settings::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &settings)?;
     refuse_overlap(links, before.as_ref(), &settings)?;

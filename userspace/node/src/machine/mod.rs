@@ -15,6 +15,7 @@ mod pools;
 mod request;
 mod settings;
 mod survey;
+pub(crate) mod undo;
 mod versions;
 
 pub use agent::AgentPlace;
