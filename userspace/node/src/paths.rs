@@ -97,6 +97,13 @@ impl Paths {
         self.run.join("agent.lock")
     }
 
+    /// Held together by whoever works on attachments, alone by whoever takes what they work with from under them:
+    /// `<run>/pods.lock`.
+    #[must_use]
+    pub fn pods_lock(&self) -> PathBuf {
+        self.run.join("pods.lock")
+    }
+
     /// Held while another IPAM plugin is asked: `<run>/delegate.lock`.
     #[must_use]
     pub fn delegate_lock(&self) -> PathBuf {

@@ -21,7 +21,8 @@ use crate::{
 use crate::{
     devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
     machine::{
-        self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps, undo,
+        self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps, presence,
+        undo,
     },
 };
 use naru_bpf::{AttachMode, Installed, Pins};
@@ -188,6 +189,9 @@ fn locked(
     // Somebody else may have had the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
+    // Maps or a store that are new would not know who is attached meanwhile with those before.
+    let alone = if is_whole(paths)? { None } else { Some(presence::alone(paths)?) };
+    presence::make(paths)?;
     let (ready, links) = prepare(paths, settings, &survey, links, node)?;
     if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
@@ -210,8 +214,14 @@ fn locked(
     undo::keep(paths, node)?;
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     machine::write_json(&paths.node_facts(), &ready.facts)?;
+    drop(alone);
     conflist::ensure(paths, &ready.settings, node)?;
     Ok(ready)
+}
+
+/// Returns true if maps, programs and store are there, and of this boot.
+fn is_whole(paths: &Paths) -> Result<bool, MachineError> {
+    Ok(current(paths)?.is_some() && StateStore::check_schema(&paths.lease_store()).is_ok())
 }
 
 /// Other IPAM plugins are told that their leases ended with the boot they were made in. What they refuse is tried

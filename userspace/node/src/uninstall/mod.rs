@@ -54,12 +54,13 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
             return Err(MachineError::NoNotes { store: paths.node_store(), found });
         }
     }
-    let pods = links.host_veths()?;
-    if let Some(first) = pods.first().filter(|_| !force) {
-        return Err(MachineError::PodsAttached { count: pods.len(), first: owner(first) });
-    }
-    let locks =
-        if paths.run.exists() { Some((AgentPlace::take(paths)?, machine::lock(paths)?)) } else { None };
+    refuse_pods(&links, force)?;
+    let locks = match paths.run.exists() {
+        true => Some((AgentPlace::take(paths)?, machine::lock(paths)?, machine::presence::alone(paths)?)),
+        false => None,
+    };
+    // One may have come while this waited.
+    let pods = refuse_pods(&links, force)?;
     let mut work = Work { paths, links, refused: Vec::new() };
     let mut store = NodeStore::migrate(&paths.node_store())?;
     undo::recall(paths, &mut store)?;
@@ -83,6 +84,15 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
     }
     drop(locks);
     Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored, lost, stays })
+}
+
+/// The pods that are attached; none, unless they are to go by force.
+fn refuse_pods(links: &Links, force: bool) -> Result<Vec<HostVeth>, MachineError> {
+    let pods = links.host_veths()?;
+    match pods.first().filter(|_| !force) {
+        Some(first) => Err(MachineError::PodsAttached { count: pods.len(), first: owner(first) }),
+        None => Ok(pods),
+    }
 }
 
 /// The owner of the veth, from its alias.

@@ -92,7 +92,7 @@ fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usiz
 
 /// Returns true if a file of the run directory is ours by its name.
 fn is_of_run(paths: &Paths, name: &str) -> bool {
-    let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock()];
+    let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock(), paths.pods_lock()];
     locks.iter().any(|lock| is_named(lock, name))
         || naru_store::is_file_of(&paths.lease_store(), name)
         || is_written(&paths.node_facts(), name)
@@ -142,6 +142,7 @@ mod tests {
             "lock",
             "agent.lock",
             "delegate.lock",
+            "pods.lock",
             "node.json",
             ".node.json.77-0.tmp",
             "ready.json",

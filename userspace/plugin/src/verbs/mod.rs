@@ -12,7 +12,7 @@ use naru_netlink::links::Links;
 use naru_node::machine::MARKS;
 use naru_node::{
     endpoint::{Cause, Maps, Tools},
-    machine::NodeFacts,
+    machine::{NodeFacts, Presence},
     paths::Paths,
 };
 use naru_store::StateStore;
@@ -52,6 +52,12 @@ pub(crate) fn allow(call: &Call, version: Version) -> Result<(), Error> {
     }
     let msg = format!("cniVersion: {version} has no {name}; {name} needs {since} or newer");
     Err(Error::new(Code::IncompatibleVersion, msg))
+}
+
+/// Opens everything that work on an attachment needs, for as long as the node stays as it is.
+fn hold(paths: &Paths, node: &NodeFacts) -> Result<(Presence, Tools), Cause> {
+    let presence = Presence::take(paths)?;
+    Ok((presence, tools(paths, node)?))
 }
 
 /// Opens everything that an attachment needs.
