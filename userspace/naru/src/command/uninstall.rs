@@ -15,6 +15,9 @@ pub fn run(paths: &Paths, args: &UninstallArgs) -> anyhow::Result<()> {
     for lease in &removed.lost {
         println!("not given back: {lease}");
     }
+    for setting in &removed.stays {
+        println!("stays as it is, as the notes of what it was are gone: {setting}");
+    }
     println!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
     Ok(())
 }

@@ -140,7 +140,12 @@ fn forget(links: &Links, maps: &mut Maps, link: Option<&Link>, held: &[Held], do
         (None, Some(held)) => forget_gone(links, maps, held.ifindex),
         (None, None) => Ok(()),
     };
-    done.kernel.extend(result.err());
+    // Where somebody took the pins away meanwhile, there is nothing left to forget.
+    done.kernel.extend(result.err().filter(|cause| !is_not_installed(cause)));
+}
+
+fn is_not_installed(cause: &Cause) -> bool {
+    matches!(cause, Cause::Datapath(error) if error.is_not_installed())
 }
 
 /// Forgets an interface that went with its pod's namespace. The kernel gives an index again: where there is an

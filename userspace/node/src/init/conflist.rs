@@ -46,11 +46,12 @@ pub(crate) fn remove(
     Ok(())
 }
 
-/// Returns true if the file is what init wrote last, or was writing when it was killed.
+/// Returns true if the file is what init wrote last, or was writing when it was killed, or the beginning of it: an empty
+/// one, or one that was cut.
 fn is_ours(paths: &Paths, settings: Option<&Settings>, store: &NodeStore) -> Result<bool, MachineError> {
     let Ok(found) = std::fs::read_to_string(paths.conflist()) else { return Ok(false) };
-    Ok(store.value(KEY)?.as_ref() == Some(&found)
-        || settings.is_some_and(|settings| text(paths, settings) == found))
+    Ok(store.value(KEY)?.is_some_and(|known| known.starts_with(&found))
+        || settings.is_some_and(|settings| text(paths, settings).starts_with(&found)))
 }
 
 fn text(paths: &Paths, settings: &Settings) -> String {

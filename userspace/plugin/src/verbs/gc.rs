@@ -1,4 +1,4 @@
-use naru_node::machine::{self, MARKS};
+use naru_node::machine::{self, MARKS, Presence};
 use std::collections::{BTreeMap, HashSet};
 
 use naru_cni_types::{Attachment, Code, Error, NetworkConf, gc_input};
@@ -55,6 +55,7 @@ fn take_down(
         Err(StoreError::Missing(_) | StoreError::OtherBoot { .. }) => return Ok(Vec::new()),
         opened => opened?,
     };
+    let _presence = Presence::take(paths)?;
     let mut maps = Maps::open(paths.pins())?;
     let mut errors = Vec::new();
     for id in stale(paths, &store, &links, network, valid, began)? {
