@@ -176,6 +176,12 @@ impl Paths {
         self.state.join("init.json")
     }
 
+    /// Names of the pods of live attachments, a file each: `<state>/pods`.
+    #[must_use]
+    pub fn pod_notes(&self) -> PathBuf {
+        self.state.join("pods")
+    }
+
     /// The pins of this ABI: `<bpf>/abi<N>`.
     #[must_use]
     pub fn pins(&self) -> Pins {

@@ -17,7 +17,7 @@ use harness::{NODE, Netns, Node, Said};
 use naru_node::{
     init,
     machine::{MachineError, Request},
-    uninstall::uninstall,
+    uninstall::{Wishes, uninstall},
 };
 
 /// The steps of an ADD, before each of which somebody comes.
@@ -40,7 +40,7 @@ const ALL: [Beside; 4] = [Beside::Uninstall, Beside::Init, Beside::InitWithoutPi
 fn act(node: &Node, beside: Beside) -> Result<(), MachineError> {
     let paths = &node.paths;
     match beside {
-        Beside::Uninstall => return node.netns.inside(|| uninstall(paths, false)).map(drop),
+        Beside::Uninstall => return node.netns.inside(|| uninstall(paths, Wishes::default())).map(drop),
         Beside::Init => {}
         Beside::InitWithoutPins => drop(fs::remove_dir_all(paths.pins().root())),
         Beside::InitWithoutStore => drop(fs::remove_file(paths.lease_store())),
@@ -170,6 +170,6 @@ fn pods_that_come_and_go_beside_all_of_it_work_whenever_their_add_succeeded() {
         ends.into_iter().for_each(|end| end.unwrap());
     });
     act(&node, Beside::Init).ok();
-    node.netns.inside(|| uninstall(&node.paths, false)).unwrap();
+    node.netns.inside(|| uninstall(&node.paths, Wishes::default())).unwrap();
     assert!(node.veths().is_empty());
 }

@@ -36,13 +36,15 @@ pub enum Code {
     ConflistMissing,
     /// `plugin-missing`: the container runtime does not find our plugin.
     PluginMissing,
+    /// `flows-full`: the record of flows that the stack translates is full, or nearly.
+    FlowsFull,
     /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
     IdentityLost,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -58,6 +60,7 @@ impl Code {
         Self::FirewallMissing,
         Self::ConflistMissing,
         Self::PluginMissing,
+        Self::FlowsFull,
         Self::IdentityLost,
     ];
 
@@ -80,6 +83,7 @@ impl Code {
             Self::FirewallMissing => "firewall-missing",
             Self::ConflistMissing => "conflist-missing",
             Self::PluginMissing => "plugin-missing",
+            Self::FlowsFull => "flows-full",
             Self::IdentityLost => "identity-lost",
         }
     }
@@ -105,6 +109,9 @@ impl Code {
             Self::ProgramsDoubled => "start naru agent, which takes off those that are too many",
             Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",
             Self::PluginMissing => "install naru-cni there",
+            Self::FlowsFull => {
+                "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the next boot"
+            }
             Self::IdentityLost => "remove the file when that is seen to",
         }
     }

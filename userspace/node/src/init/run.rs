@@ -12,7 +12,7 @@ use naru_store::{NodeStore, Start, StateStore, lock_file::set_aside};
 use super::{conflist, directories, migrate, other_machine, pools};
 use crate::{
     delegate,
-    endpoint::{Maps, Tools, namespaces, reconcile},
+    endpoint::{Maps, PodNotes, Tools, namespaces, reconcile},
     host::{self, forward},
     paths::Paths,
     readiness::{self, Record},
@@ -25,7 +25,7 @@ use crate::{
         undo,
     },
 };
-use naru_bpf::{AttachMode, Installed, Pins};
+use naru_bpf::{AttachMode, Installed};
 
 /// A node as init leaves it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,8 @@ pub struct Ready {
     pub installed: Installed,
     /// The changes of maps, routes and rules.
     pub changes: Changes,
+    /// Plugins that would stand behind ours in the runtime's list, if they were installed.
+    pub unlisted: Vec<&'static str>,
 }
 
 impl Ready {
@@ -67,6 +69,12 @@ impl Ready {
         lines.push(format!(
             "{maps} maps created, {programs} programs loaded, {changes} entries and routes changed"
         ));
+        if !self.unlisted.is_empty() {
+            let names = self.unlisted.join(", ");
+            lines.push(format!(
+                "not installed: {names}; host ports (portmap), rate limits (bandwidth) are ignored"
+            ));
+        }
         lines
     }
 }
@@ -190,10 +198,11 @@ fn locked(
     // Somebody else may have had the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
+    let is_asked = request.conflist.is_some();
     // Maps or a store that are new would not know who is attached meanwhile with those before.
     let alone = if is_whole(paths)? { None } else { Some(presence::alone(paths)?) };
     presence::make(paths)?;
-    let (ready, links) = prepare(paths, settings, &survey, links, node)?;
+    let (mut ready, links) = prepare(paths, settings, &survey, links, node)?;
     if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
     }
@@ -216,7 +225,7 @@ fn locked(
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     drop(alone);
-    conflist::ensure(paths, &ready.settings, node)?;
+    ready.unlisted = conflist::ensure(paths, &ready.settings, node, is_asked)?;
     Ok(ready)
 }
 
@@ -277,22 +286,22 @@ fn prepare(
     }
     let links = match is_known && installed == Installed::default() {
         true => links,
-        false => restore_pods(&facts, &pins, links, state)?,
+        false => restore_pods(paths, &facts, links, state)?,
     };
     naru_bpf::discard_other_versions(&pins)?;
     let changes = sync::apply(&links, &pins, &settings, survey)?;
-    Ok((Ready { facts, settings, attach, installed, changes }, links))
+    Ok((Ready { facts, settings, attach, installed, changes, unlisted: Vec::new() }, links))
 }
 
 /// Writes the pods that live in the kernel into a new store and new maps, and gives them new programs.
 fn restore_pods(
+    paths: &Paths,
     facts: &NodeFacts,
-    pins: &Pins,
     links: Links,
     mut store: StateStore,
 ) -> Result<Links, MachineError> {
-    reconcile::adopt(&mut store, &links, host::now())?;
-    let mut tools = Tools { links, store, maps: Maps::open(pins.clone())? };
+    reconcile::adopt(&mut store, &links, &PodNotes::of(paths), host::now())?;
+    let mut tools = Tools { links, store, maps: Maps::open(paths.pins())? };
     reconcile::pass(&mut tools, facts, Policy::default(), &Pass::default(), host::now())?;
     Ok(tools.links)
 }

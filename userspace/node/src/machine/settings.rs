@@ -40,6 +40,9 @@ pub struct Settings {
     /// True if pod ranges are taken although addresses, links or routes of this machine lie in them.
     #[serde(default)]
     pub allow_overlap: bool,
+    /// True if pods cannot have other ranges: those of an orchestrator, which gives each node its own.
+    #[serde(default)]
+    pub fixed_ranges: bool,
     /// The machine that they are for; of settings that an older version kept, nothing is known.
     #[serde(default)]
     pub origin: Origin,
@@ -131,6 +134,7 @@ impl Settings {
         settings.conflist = request.conflist.unwrap_or(settings.conflist);
         settings.max_flows = request.max_flows.or(settings.max_flows);
         settings.allow_overlap |= request.allow_overlap;
+        settings.fixed_ranges |= request.fixed_ranges;
         if let Some(standalone) = request.standalone.as_ref().filter(|s| !s.subnets.is_empty()) {
             settings.allow_overlap |= standalone.allow_overlap;
             settings.serve(standalone)?;
@@ -236,6 +240,7 @@ impl Settings {
             conflist: false,
             max_flows: None,
             allow_overlap: false,
+            fixed_ranges: false,
             origin: Origin::default(),
         }
     }

@@ -13,7 +13,7 @@ use naru_store::NodeStore;
 use crate::{
     delegate,
     host::{self, firewall},
-    init::{self, DIRECTORY},
+    init::{self, DIRECTORY, Withdrawn},
     machine::{AgentPlace, DEVICE, MachineError, NodeFacts, Settings, undo},
     paths::Paths,
 };
@@ -32,6 +32,18 @@ pub struct Removed {
     pub lost: Vec<String>,
     /// Settings of the machine that stay as they are, because the notes of what they were are gone.
     pub stays: Vec<String>,
+    /// Network configurations of the runtime that stay and name our plugin: it goes on calling it, and every pod
+    /// fails.
+    pub kept: Vec<PathBuf>,
+}
+
+/// The wishes of whoever uninstalls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// Detach running pods in place of refusing.
+    pub force: bool,
+    /// Remove the network configuration that init wrote, though somebody changed it since.
+    pub remove_conflist: bool,
 }
 
 /// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest. Where the notes
@@ -40,15 +52,18 @@ pub struct Removed {
 /// # Errors
 /// [`MachineError::Newer`], [`MachineError::PodsAttached`] and [`MachineError::NoNotes`] without `force` and
 /// [`MachineError::AgentRuns`], nothing is changed then; [`MachineError::Refused`] with all that could not be taken back.
-pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
+pub fn uninstall(paths: &Paths, wishes: Wishes) -> Result<Removed, MachineError> {
     machine::refuse_newer(paths)?;
+    let force = wishes.force;
     let links = Links::open(MARKS)?;
     let has_notes = paths.node_store().exists();
     if !has_notes {
         let found = unnoted::found(paths, &links)?;
         if found.is_empty() {
             let was_initialised = traces::remove_remnants(paths)?;
-            return Ok(Removed { was_initialised, ..Removed::default() });
+            withdraw(paths, wishes, Withdrawn::Kept)?;
+            let kept = traces::calling_us(&paths.cni_conf);
+            return Ok(Removed { was_initialised, kept, ..Removed::default() });
         }
         if !force {
             return Err(MachineError::NoNotes { store: paths.node_store(), found });
@@ -66,8 +81,11 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
     undo::recall(paths, &mut store)?;
     let is_lost = store.journal("")?.is_empty() && (!has_notes || store.replaced().is_some());
     let lost = work.leases(&mut store, force)?;
+    let told = init::as_told(paths, &store)?;
     // What cannot be read says nothing of the list.
-    let result = init::remove_conflist(paths, Settings::load(paths).ok().flatten().as_ref(), &store);
+    let settings = Settings::load(paths).ok().flatten();
+    let result = init::remove_conflist(paths, settings.as_ref(), &mut store)
+        .and_then(|found| withdraw(&told, wishes, found));
     work.note(result);
     work.kernel(&pods);
     init::recall_directories(paths, &mut store)?;
@@ -78,12 +96,22 @@ pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
     if !work.refused.is_empty() {
         return Err(MachineError::Refused(work.refused));
     }
-    traces::remove(paths, &directories)?;
+    traces::remove(&told, &directories)?;
     if is_lost {
         traces::remove_empty(paths)?;
     }
     drop(locks);
-    Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored, lost, stays })
+    let pods = pods.iter().map(owner).collect();
+    let kept = traces::calling_us(&told.cni_conf);
+    Ok(Removed { was_initialised: true, pods, restored, lost, stays, kept })
+}
+
+/// Removes the network configuration under our name that somebody changed, where that is wished for.
+fn withdraw(paths: &Paths, wishes: Wishes, found: Withdrawn) -> Result<(), MachineError> {
+    if wishes.remove_conflist && found == Withdrawn::Kept {
+        host::remove_file(&paths.conflist())?;
+    }
+    Ok(())
 }
 
 /// The pods that are attached; none, unless they are to go by force.

@@ -7,18 +7,21 @@ use std::{
 
 use naru_bpf::Pins;
 
-use crate::{host, init, machine::MachineError, paths::Paths};
+use crate::{endpoint::PodNotes, host, init, machine::MachineError, paths::Paths};
 
 /// Removes our files, and those directories that init made and that are empty now; last what says which these are.
 pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError> {
     remove_files(&paths.run, |name| is_of_run(paths, name))?;
-    remove_files(&paths.cni_conf, |name| host::is_temporary_of(&paths.conflist(), name))?;
+    for directory in init::apart(paths).iter().chain([&paths.cni_conf]) {
+        remove_files(directory, |name| host::is_temporary_of(&paths.conflist(), name))?;
+    }
     let (state, others): (Vec<_>, Vec<_>) = made.iter().partition(|made| paths.state.starts_with(made));
     remove_directories(others)?;
     if !state.is_empty() {
         init::write_mark(paths, &state)?;
     }
     machine::remove(&paths.node_store())?;
+    PodNotes::of(paths).remove();
     remove_files(&paths.state, |name| is_of_state(paths, name))?;
     if init::retire_state(paths, &state)? {
         return Ok(());
@@ -27,12 +30,32 @@ pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError
     remove_directories(state)
 }
 
+/// The runtime's network configurations that name our plugin.
+pub(super) fn calling_us(directory: &Path) -> Vec<PathBuf> {
+    let is_read = |path: &PathBuf| {
+        let extension = path.extension().and_then(OsStr::to_str);
+        matches!(extension, Some("conf" | "conflist" | "json"))
+    };
+    let names_us = |path: &PathBuf| {
+        let text = std::fs::read(path).unwrap_or_default();
+        let conf: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        let listed = conf.get("plugins").and_then(serde_json::Value::as_array).into_iter().flatten();
+        let mut types = listed.chain([&conf]).filter_map(|plugin| plugin.get("type")?.as_str());
+        types.any(|name| name == "naru-cni")
+    };
+    let mut all = entries(directory).unwrap_or_default();
+    all.retain(|path| is_read(path) && names_us(path));
+    all.sort();
+    all
+}
+
 /// Removes what an init left that was killed before it could note what it did, or an uninstall at its very end.
 /// Whether there was anything.
 pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     let files = remove_files(&paths.run, |name| is_of_run(paths, name))?
         + remove_files(&paths.state, |name| is_of_state(paths, name))?;
     let had_draft = init::remove_draft(paths)?;
+    PodNotes::of(paths).remove();
     let mark = init::directories_mark(paths);
     if files == 0 && !mark.exists() {
         return Ok(had_draft);

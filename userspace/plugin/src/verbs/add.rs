@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use naru_cni_types::{CniResult, Code, Dns, Error, NetworkConf, Target};
 use naru_node::{
-    endpoint::{self, AttachError, Attached, Expected, Spec, Tools},
+    endpoint::{self, AttachError, Attached, Expected, PodNotes, Spec, Tools},
     init,
     machine::{Delegated, NodeFacts, Request},
     paths::Paths,
@@ -142,7 +142,18 @@ fn early(spec: &Spec, cause: endpoint::Cause) -> AttachError {
 
 fn attach(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<Attached, AttachError> {
     let (_presence, mut tools) = hold(paths, node).map_err(|cause| early(spec, cause))?;
-    endpoint::attach(&mut tools, node, spec, clock::now())
+    let attached = endpoint::attach(&mut tools, node, spec, clock::now())?;
+    note_pod(paths, spec);
+    Ok(attached)
+}
+
+/// Notes the pod, for a store that is made again while it lives.
+fn note_pod(paths: &Paths, spec: &Spec) {
+    if !spec.pod.is_empty()
+        && let Err(error) = PodNotes::of(paths).write(&spec.id, &spec.pod)
+    {
+        eprintln!("{}: its name is not noted: {error}", spec.subject());
+    }
 }
 
 /// Attaches. If the store or the pins are gone though the node looked ready, makes it ready again and then attaches.

@@ -8,7 +8,7 @@ use naru_core::{
 };
 use naru_netlink::links::Links;
 use naru_node::{
-    endpoint::{self, Cause, Maps},
+    endpoint::{self, Cause, Maps, PodNotes},
     host,
     paths::Paths,
 };
@@ -62,6 +62,9 @@ fn take_down(
         let done = endpoint::detach(&links, Some(&mut maps), Some(&mut store), &id, clock::now());
         for cause in &done.flows {
             eprintln!("{id}: {cause}: the next pod with its address forgets its flows");
+        }
+        if done.kernel.is_empty() {
+            PodNotes::of(paths).forget(&id);
         }
         errors.extend(done.kernel.iter().chain(&done.store).map(|cause| format!("{id}: {cause}")));
     }
