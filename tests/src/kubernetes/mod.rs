@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 use naru_controlplane::{ControlPlane, Options, Process};
 
 pub use self::{
-    images::{AGNHOST, Image},
+    images::{AGNHOST, Image, agnhost},
     node::Node,
 };
 use self::{network::Network, node::Place};
