@@ -21,6 +21,7 @@ mod survey;
 
 pub use access::Access;
 pub use api::{Api, ApiError, Places};
+pub use follow::Pace;
 pub use nodes::{Node, Standing};
 pub use source::KubernetesSource;
 pub use survey::{Listed, PodAddress, list_nodes, list_pods};

@@ -13,7 +13,7 @@ use crate::{
     api::{Api, ApiError, Places},
     condition,
     endpoints::{self, Servers},
-    follow::{Follower, Known, Remembered, Snapshot},
+    follow::{Follower, Known, Pace, Remembered, Snapshot},
     memory::{Memory, Own},
     nodes::{self, Node},
     ranges::{self, ServiceRange},
@@ -36,6 +36,8 @@ pub struct KubernetesSource {
     pub services: Vec<IpNet>,
     /// A file for what outlives the process.
     pub memory: PathBuf,
+    /// The times by which the API is judged.
+    pub pace: Pace,
 }
 
 impl Source for KubernetesSource {
@@ -73,12 +75,12 @@ async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: C
     let (to_nodes, nodes) = watch::channel(Snapshot::default());
     let (to_services, services) = watch::channel(Snapshot::default());
     let (to_servers, servers) = watch::channel(Snapshot::default());
-    let known = Known::new(memory.nodes.clone());
+    let known = Known::new(memory.nodes.clone(), source.pace);
     let on_nodes = Follower::new(api.clone(), nodes::PATH, known, contact.clone(), to_nodes);
-    let on_services =
-        Follower::new(api.clone(), ranges::PATH, Known::new(None), contact.clone(), to_services);
-    let on_servers =
-        Follower::new(api.clone(), endpoints::PATH, Known::new(None), contact.clone(), to_servers);
+    let known = Known::new(None, source.pace);
+    let on_services = Follower::new(api.clone(), ranges::PATH, known, contact.clone(), to_services);
+    let known = Known::new(None, source.pace);
+    let on_servers = Follower::new(api.clone(), endpoints::PATH, known, contact.clone(), to_servers);
     let on_condition = condition::keep(api.clone(), source.node.clone(), nodes.clone(), contact.ready());
     let on_settings = follow_settings(source.settings.clone(), to_settings);
     let ears = Ears { settings, nodes, services, servers };

@@ -118,10 +118,12 @@ impl Code {
             Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",
             Self::PluginMissing => "install naru-cni there",
             Self::FlowsFull => {
-                "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the next boot"
+                "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the \
+                 next boot"
             }
             Self::LimitBypassed => {
-                "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of the list itself run naru init; then make the pods anew"
+                "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of the \
+                 list itself run naru init; then make the pods anew"
             }
             Self::XdpBypassed => {
                 "make the pod anew with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"

@@ -19,14 +19,6 @@ use super::{
 };
 use crate::api::{Address, Answer, Api, ApiError, Connection, Lines};
 
-/// A server tells each minute how far it is, whether or not something happened. Silent for so long, it is not heard
-/// any more, although the connection is alive.
-const SILENCE: Duration = Duration::from_secs(150);
-/// Period of the list beside the watch, and the part of it that is random.
-const RESYNC: Duration = Duration::from_secs(540);
-const RESYNC_SPREAD: Duration = Duration::from_secs(50);
-/// Pause before a list that was doubted is read again.
-const AGAIN: Duration = Duration::from_secs(2);
 /// A watch that lived so long was no failure.
 const LIVED: Duration = Duration::from_secs(10);
 
@@ -107,7 +99,8 @@ impl<T: Kind> Follower<T> {
                     // Another server may know better.
                     self.api.avoid(connection.address());
                     drop(connection);
-                    sleep(AGAIN + below(AGAIN)).await;
+                    let again = self.known.pace().again;
+                    sleep(again + below(again)).await;
                     return Ok(());
                 }
                 Verdict::Taken => self.wants_list = false,
@@ -124,7 +117,7 @@ impl<T: Kind> Follower<T> {
     async fn list(&mut self, connection: &mut Connection) -> Result<Verdict, ApiError> {
         let listing = list(connection, self.path).await?;
         let verdict = self.known.listed(listing, Instant::now());
-        self.resync = Instant::now() + RESYNC + below(RESYNC_SPREAD);
+        self.resync = self.next_resync();
         if verdict == Verdict::Taken {
             self.tell();
         }
@@ -134,7 +127,8 @@ impl<T: Kind> Follower<T> {
     /// Takes events until the watch ends.
     async fn watch(&mut self, mut answer: Answer, address: &Address) -> Result<(), ApiError> {
         let mut lines = Lines::default();
-        let mut silent = Instant::now() + SILENCE;
+        let silence = self.known.pace().silence;
+        let mut silent = Instant::now() + silence;
         loop {
             let piece = tokio::select! {
                 piece = timeout_at(silent.into(), answer.piece()) => piece,
@@ -145,12 +139,12 @@ impl<T: Kind> Follower<T> {
             };
             let Ok(piece) = piece else {
                 self.api.avoid(address);
-                let reason = format!("the watch was silent for {} seconds", SILENCE.as_secs());
+                let reason = format!("the watch was silent for {} seconds", silence.as_secs());
                 return Err(ApiError::Connection { address: address.clone(), reason });
             };
             // The server ends a watch after some time, and the next one goes on from there.
             let Some(piece) = piece? else { return Ok(()) };
-            silent = Instant::now() + SILENCE;
+            silent = Instant::now() + silence;
             let is_finite = lines.push(&piece, |line| watched::take(line, &mut self.known, address));
             self.tell();
             if !is_finite? {
@@ -160,9 +154,14 @@ impl<T: Kind> Follower<T> {
         }
     }
 
+    fn next_resync(&self) -> Instant {
+        let period = self.known.pace().resync;
+        Instant::now() + period - below(period / 10)
+    }
+
     /// Lists beside the watch: events may have been lost. A list that is doubted is read again before the next watch.
     async fn compare(&mut self) -> Result<(), ApiError> {
-        self.resync = Instant::now() + RESYNC + below(RESYNC_SPREAD);
+        self.resync = self.next_resync();
         let mut connection = self.api.connect().await?;
         if self.list(&mut connection).await? == Verdict::Doubted {
             self.wants_list = true;

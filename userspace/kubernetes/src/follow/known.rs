@@ -1,15 +1,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::{Kind, Meta};
-
-/// Time for which a state that is older than the one before must show again and again before it is believed.
-const LAGS: Duration = Duration::from_secs(30);
-
-/// Time for which nothing is removed after the store went back: from a backup, nodes come back one by one.
-const SETTLES: Duration = Duration::from_secs(600);
+use super::{Kind, Meta, Pace};
 
 /// What outlives the process: enough to notice that a first list goes back or leaves most out.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -72,6 +66,7 @@ pub struct Known<T> {
     /// The time until which nothing is removed.
     settles: Option<Instant>,
     is_listed: bool,
+    pace: Pace,
 }
 
 /// A list that was not believed.
@@ -83,15 +78,9 @@ struct Doubt {
 
 impl<T: Kind> Known<T> {
     /// Nothing is known but what is `remembered`.
-    pub const fn new(remembered: Option<Remembered>) -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            position: 0,
-            remembered,
-            doubt: None,
-            settles: None,
-            is_listed: false,
-        }
+    pub const fn new(remembered: Option<Remembered>, pace: Pace) -> Self {
+        let entries = BTreeMap::new();
+        Self { entries, position: 0, remembered, doubt: None, settles: None, is_listed: false, pace }
     }
 
     /// The objects.
@@ -102,6 +91,11 @@ impl<T: Kind> Known<T> {
     /// The state up to which everything is known.
     pub const fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The times by which it is judged.
+    pub const fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Returns true after the first list was taken.
@@ -119,12 +113,12 @@ impl<T: Kind> Known<T> {
         let doubt = self.doubt.take();
         if is_older {
             let since = doubt.map_or(now, |doubt| doubt.since);
-            if now.duration_since(since) < LAGS {
+            if now.duration_since(since) < self.pace.lags {
                 self.doubt = Some(Doubt { revision: list.revision, missing, since });
                 return Verdict::Doubted;
             }
             // No server lags for so long: the store is another one.
-            self.settles = Some(now + SETTLES);
+            self.settles = Some(now + self.pace.settles);
         } else if missing.len() * 2 > before.len() {
             let is_confirmed = |doubt: &Doubt| doubt.missing == missing && doubt.revision <= list.revision;
             if !doubt.as_ref().is_some_and(is_confirmed) {

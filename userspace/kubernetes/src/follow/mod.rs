@@ -6,12 +6,14 @@
 mod backoff;
 mod follower;
 mod known;
+mod pace;
 mod read;
 mod watched;
 
 pub use backoff::Backoff;
 pub use follower::{Follower, Snapshot};
 pub use known::{Entry, Known, Remembered};
+pub use pace::Pace;
 pub use read::list;
 
 use serde::Deserialize;

@@ -13,7 +13,7 @@ use std::{
 use naru_cluster::{Contact, Source, View};
 use naru_controlplane::{ControlPlane, Options};
 use naru_core::cluster::NodeSpec;
-use naru_kubernetes::{Access, Api, ApiError, KubernetesSource};
+use naru_kubernetes::{Access, Api, ApiError, KubernetesSource, Pace};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch::{self, Receiver},
@@ -25,6 +25,15 @@ use relay::Relay;
 
 /// Time that a test waits for what must come, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Times that a test can wait for.
+pub const PACE: Pace = Pace {
+    silence: Duration::from_secs(150),
+    resync: Duration::from_secs(600),
+    lags: Duration::from_secs(3),
+    settles: Duration::from_secs(6),
+    again: Duration::from_millis(300),
+};
 
 /// Started by the first test, ended with the process.
 static PLANE: Mutex<Option<ControlPlane>> = Mutex::new(None);
@@ -134,6 +143,7 @@ impl Bed {
             settings: self.path("settings.toml"),
             services: Vec::new(),
             memory: self.path("kubernetes.json"),
+            pace: PACE,
         }
     }
 

@@ -76,12 +76,17 @@ struct Shared {
 impl Relay {
     /// A relay to `upstream`, closed, at an address of its own.
     pub fn new(upstream: SocketAddr, authority: &str, certificate: Certificate) -> Self {
+        Self::at("127.0.0.1:0", upstream, authority, certificate)
+    }
+
+    /// The same, at that address.
+    pub fn at(at: &str, upstream: SocketAddr, authority: &str, certificate: Certificate) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let client = client.with_safe_default_protocol_versions().unwrap();
         let client = Arc::new(client.with_root_certificates(roots).with_no_client_auth());
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let free = std::net::TcpListener::bind(at).unwrap();
         let shared = Shared {
             address: free.local_addr().unwrap(),
             upstream,
@@ -164,7 +169,8 @@ async fn serve(shared: Arc<Shared>) {
         match now {
             0 => return,
             open if open % 2 == 0 => {
-                let socket = TcpSocket::new_v4().unwrap();
+                let is_v4 = shared.address.is_ipv4();
+                let socket = if is_v4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
                 socket.set_reuseaddr(true).unwrap();
                 socket.bind(shared.address).unwrap();
                 let listener = socket.listen(64).unwrap();

@@ -9,7 +9,7 @@ use naru_agent::{Mirror, follow};
 #[cfg(feature = "debug")]
 use naru_bpf::follow_log;
 use naru_cluster::Source;
-use naru_kubernetes::{Access, KubernetesSource, Places};
+use naru_kubernetes::{Access, KubernetesSource, Pace, Places};
 use naru_node::{host, machine::Settings, paths::Paths};
 use naru_view::AgentReport;
 use tracing_subscriber::EnvFilter;
@@ -105,6 +105,7 @@ fn kubernetes(
         settings,
         services: args.init.service_range.clone(),
         memory: paths.kubernetes_memory(),
+        pace: Pace::default(),
     })
 }
 

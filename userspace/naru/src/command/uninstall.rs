@@ -20,6 +20,9 @@ pub fn run(paths: &Paths, args: &UninstallArgs) -> anyhow::Result<()> {
     for lease in &removed.lost {
         outln!("not given back: {lease}");
     }
+    for setting in &removed.stays {
+        outln!("stays as it is, as the notes of what it was are gone: {setting}");
+    }
     outln!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The outputs of a command. What comes from outside may hold characters that command a terminal: they are shown by their
-//! numbers, here, for every command. A reader that is gone or a disk that is full ends the command with a word.
+//! The outputs of a command. What comes from outside may hold characters that command a terminal: they are shown by
+//! their numbers, here, for every command. A reader that is gone or a disk that is full ends the command with a word.
 
 use std::{
     fmt,
@@ -42,8 +42,8 @@ pub fn warning(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// The agent's log on standard error, an event a line, without colours: a sequence for one cannot be told from one that a
-/// name brought along.
+/// The agent's log on standard error, an event a line, without colours: a sequence for one cannot be told from one that
+/// a name brought along.
 #[derive(Clone, Copy)]
 pub struct Log;
 

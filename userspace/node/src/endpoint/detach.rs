@@ -76,8 +76,8 @@ pub fn detach(
     done
 }
 
-/// The attachment's veth. Its name is a hash of the attachment: one whose alias somebody changed is it all the same, but
-/// not one whose alias is another attachment's.
+/// The attachment's veth. Its name is a hash of the attachment: one whose alias somebody changed is it all the same,
+/// but not one whose alias is another attachment's.
 pub(super) fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
     let link = links.link(&host_ifname(id))?;
     let is_own = |link: &Link| match link.alias.parse::<Label>() {
@@ -162,7 +162,12 @@ fn forget(links: &Links, maps: &mut Maps, link: Option<&Link>, held: &[Held], do
         (None, Some(held)) => forget_gone(links, maps, held.ifindex),
         (None, None) => Ok(()),
     };
-    done.kernel.extend(result.err());
+    // Where somebody took the pins away meanwhile, there is nothing left to forget.
+    done.kernel.extend(result.err().filter(|cause| !is_not_installed(cause)));
+}
+
+fn is_not_installed(cause: &Cause) -> bool {
+    matches!(cause, Cause::Datapath(error) if error.is_not_installed())
 }
 
 /// Forgets an interface that went with its pod's namespace. The kernel gives an index again: where there is an

@@ -117,13 +117,14 @@ fn remember(paths: &Paths, store: &mut NodeStore) -> Result<(), MachineError> {
     Ok(())
 }
 
-/// Returns true if the file is what init wrote last.
+/// Returns true if the file is what init wrote last, or the beginning of it.
 fn is_written(path: &Path, store: &NodeStore) -> Result<bool, MachineError> {
     Ok(store.value(KEY)?.is_some_and(|written| is_content(path, &written)))
 }
 
+/// Returns true if the file has this content or the beginning of it: it was cut, or is empty.
 fn is_content(path: &Path, content: &str) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|found| found == content)
+    std::fs::read_to_string(path).is_ok_and(|found| content.starts_with(&found))
 }
 
 fn text(paths: &Paths, settings: &Settings, chain: &Chain) -> String {
@@ -189,7 +190,6 @@ fn directories(paths: &Paths) -> Value {
         ("stateDir", &paths.state, default.state),
         ("bpfDir", &paths.bpf, default.bpf),
         ("configDir", &paths.config, default.config),
-        ("cniConfDir", &paths.cni_conf, default.cni_conf),
     ];
     let other = all.into_iter().filter(|(_, path, default)| *path != default);
     other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect::<serde_json::Map<_, _>>().into()
@@ -299,11 +299,11 @@ mod tests {
             cluster: ClusterSpec { nodes: vec![node(blocks)], ..ClusterSpec::default() },
             ..settings(vec![])
         };
-        ensure(&paths, &clustered(&[]), &mut store).unwrap();
+        ensure(&paths, &clustered(&[]), &mut store, true).unwrap();
         assert!(!paths.conflist().exists());
-        ensure(&paths, &clustered(&["10.244.1.0/24"]), &mut store).unwrap();
+        ensure(&paths, &clustered(&["10.244.1.0/24"]), &mut store, true).unwrap();
         let written = std::fs::read_to_string(paths.conflist()).unwrap();
-        ensure(&paths, &clustered(&[]), &mut store).unwrap();
+        ensure(&paths, &clustered(&[]), &mut store, true).unwrap();
         assert_eq!(std::fs::read_to_string(paths.conflist()).unwrap(), written);
     }
 

@@ -7,7 +7,7 @@ use naru_core::{
     reconcile::{Pass, Policy},
 };
 use naru_netlink::links::Links;
-use naru_store::{NodeStore, Start, StateStore};
+use naru_store::{NodeStore, Start, StateStore, lock_file::set_aside};
 
 use super::{conflist, directories, migrate, other_machine, pools};
 use crate::{
@@ -20,7 +20,10 @@ use crate::{
 };
 use crate::{
     devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
-    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps},
+    machine::{
+        self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps, presence,
+        undo,
+    },
 };
 use naru_bpf::{AttachMode, Installed};
 
@@ -180,6 +183,7 @@ fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Res
 fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
     let mut node = NodeStore::migrate(&paths.node_store())?;
+    undo::recall(paths, &mut node)?;
     directories::make(paths, &mut node)?;
     Ok(node)
 }
@@ -195,12 +199,18 @@ fn locked(
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let is_asked = request.conflist.is_some();
+    // Maps or a store that are new would not know who is attached meanwhile with those before.
+    let alone = if is_whole(paths)? { None } else { Some(presence::alone(paths)?) };
+    presence::make(paths)?;
     let (mut ready, links) = prepare(paths, settings, &survey, links, node)?;
-    if other_machine::is_left(paths, &ready.settings)? {
+    if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
     }
     // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
     // nothing else.
+    if let Err(MachineError::DamagedSettings { path, .. }) = Settings::load(paths) {
+        set_aside(&path).map_err(MachineError::file(&path, "set aside"))?;
+    }
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
     if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
@@ -211,12 +221,19 @@ fn locked(
         ready.changes.complete()?;
     }
     forward::open(node)?;
+    undo::keep(paths, node)?;
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     let lists = machine::limits(&conflist::as_told(paths, node)?.cni_conf);
     ready.facts.limited = lists.into_iter().filter(|list| list.is_for_all).map(|list| list.network).collect();
     machine::write_json(&paths.node_facts(), &ready.facts)?;
+    drop(alone);
     ready.unlisted = conflist::ensure(paths, &ready.settings, node, is_asked)?;
     Ok(ready)
+}
+
+/// Returns true if maps, programs and store are there, and of this boot.
+fn is_whole(paths: &Paths) -> Result<bool, MachineError> {
+    Ok(current(paths)?.is_some() && StateStore::check_schema(&paths.lease_store()).is_ok())
 }
 
 /// Other IPAM plugins are told that their leases ended with the boot they were made in. What they refuse is tried
@@ -232,7 +249,7 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
 
 /// Reads the machine's state and computes the settings; refuses settings that are impossible.
 fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
-    let before = Settings::load(paths)?;
+    let before = Settings::load_for(paths, request)?;
     let mut settings = Settings::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &settings)?;
     refuse_overlap(links, before.as_ref(), &settings)?;

@@ -62,4 +62,6 @@ pub struct Request {
     pub fixed_ranges: bool,
     /// True if this machine takes the place of the one that the node's state was made on.
     pub new_machine: bool,
+    /// True if settings that cannot be read any more are set aside, and the request is all that is known.
+    pub begins_anew: bool,
 }

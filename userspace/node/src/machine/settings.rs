@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, io::ErrorKind};
+use std::{collections::BTreeSet, fmt::Display, io::ErrorKind, path::PathBuf};
 
 use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
@@ -85,18 +85,30 @@ impl Settings {
     /// The settings of the init before; `None` if there was none.
     ///
     /// # Errors
-    /// The file cannot be read or is not ours.
+    /// [`MachineError::DamagedSettings`]; the file cannot be read for another reason.
     pub fn load(paths: &Paths) -> Result<Option<Self>, MachineError> {
         let path = paths.settings();
+        let damaged =
+            |path: PathBuf, why: &dyn Display| MachineError::DamagedSettings { path, why: why.to_string() };
         match std::fs::read(&path) {
             Ok(content) => {
                 versions::check(&path, &content)?;
-                serde_json::from_slice(&content)
-                    .map(Some)
-                    .map_err(|source| MachineError::Content { path, source })
+                serde_json::from_slice(&content).map(Some).map_err(|error| damaged(path, &error))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::IsADirectory => Err(damaged(path, &"a directory")),
             Err(error) => Err(MachineError::file(path, "read")(error)),
+        }
+    }
+
+    /// As [`Settings::load`]; where they are damaged and the request begins anew, there are none.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub(crate) fn load_for(paths: &Paths, request: &Request) -> Result<Option<Self>, MachineError> {
+        match Self::load(paths) {
+            Err(MachineError::DamagedSettings { .. }) if request.begins_anew => Ok(None),
+            loaded => loaded,
         }
     }
 

@@ -61,8 +61,13 @@ pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
         return Ok(had_draft);
     }
     machine::remove(&mark)?;
-    remove_directories(vec![&paths.bpf, &paths.run, &paths.state])?;
+    remove_empty(paths)?;
     Ok(true)
+}
+
+/// Removes our directories, of which nobody knows any more if init made them, where nothing is in them.
+pub(super) fn remove_empty(paths: &Paths) -> Result<(), MachineError> {
+    remove_directories(vec![&paths.bpf, &paths.run, &paths.state])
 }
 
 /// Removes the directories, the inner ones first, but none that somebody put a file into.
@@ -98,22 +103,26 @@ fn is_left_alone(error: &std::io::Error) -> bool {
 fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usize, MachineError> {
     let name_of = |entry: &PathBuf| entry.file_name().and_then(OsStr::to_str).map(str::to_owned);
     let mut ours = entries(directory)?;
-    ours.retain(|entry| name_of(entry).is_some_and(|name| is_ours(&name)) && !entry.is_dir());
-    for file in &ours {
+    ours.retain(|entry| name_of(entry).is_some_and(|name| is_ours(&name)));
+    // A directory of such a name goes if it is empty.
+    let (directories, files): (Vec<_>, Vec<_>) = ours.into_iter().partition(|entry| entry.is_dir());
+    remove_directories(directories.iter().collect())?;
+    for file in &files {
         machine::remove(file)?;
     }
-    Ok(ours.len())
+    Ok(files.len())
 }
 
 /// Returns true if a file of the run directory is ours by its name.
 fn is_of_run(paths: &Paths, name: &str) -> bool {
-    let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock()];
+    let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock(), paths.pods_lock()];
     locks.iter().any(|lock| is_named(lock, name))
         || is_named(&paths.agent_socket(), name)
         || naru_store::is_file_of(&paths.lease_store(), name)
         || is_written(&paths.node_facts(), name)
         || is_written(&paths.record(), name)
         || is_written(&paths.nft_sight(), name)
+        || is_written(&paths.undo_copy(), name)
 }
 
 /// The same of the state directory.
@@ -160,10 +169,12 @@ mod tests {
             "agent.lock",
             "delegate.lock",
             "agent.sock",
+            "pods.lock",
             "node.json",
             ".node.json.77-0.tmp",
             "ready.json",
             "nft.json",
+            "undo.json",
         ] {
             assert!(is_of_run(&paths, ours), "{ours}");
         }

@@ -9,7 +9,7 @@ use naru_node::{
     paths::Paths,
 };
 
-use super::tools;
+use super::{hold, tools};
 use crate::{
     answer::{self, Given},
     cause, clock,
@@ -110,14 +110,15 @@ fn take<'a>(
 }
 
 fn prepare(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<(), Error> {
-    let tools = tools(paths, node).map_err(|cause| early(spec, cause));
-    let done = tools.and_then(|mut tools| endpoint::prepare(&mut tools, node, spec, clock::now()));
+    let held = hold(paths, node).map_err(|cause| early(spec, cause));
+    let done =
+        held.and_then(|(_presence, mut tools)| endpoint::prepare(&mut tools, node, spec, clock::now()));
     done.map_err(|why| cause::of_attach(&why))
 }
 
 /// Deletes the pair that was made for a lease that has been given back; the reconciler removes any leftovers.
 fn abandon(paths: &Paths, node: &NodeFacts, spec: &Spec) {
-    if let Ok(Tools { links, mut store, mut maps }) = tools(paths, node) {
+    if let Ok((_presence, Tools { links, mut store, mut maps })) = hold(paths, node) {
         endpoint::detach(&links, Some(&mut maps), Some(&mut store), &spec.id, clock::now());
     }
 }
@@ -140,7 +141,7 @@ fn early(spec: &Spec, cause: endpoint::Cause) -> AttachError {
 }
 
 fn attach(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<Attached, AttachError> {
-    let mut tools = tools(paths, node).map_err(|cause| early(spec, cause))?;
+    let (_presence, mut tools) = hold(paths, node).map_err(|cause| early(spec, cause))?;
     let attached = endpoint::attach(&mut tools, node, spec, clock::now())?;
     note_pod(paths, spec);
     Ok(attached)

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use naru_cni_types::{Code, Error, Network, Target};
 use naru_netlink::links::Links;
-use naru_node::machine::MARKS;
+use naru_node::machine::{MARKS, Presence};
 use naru_node::{
     endpoint::{self, Cause, Maps, PodNotes},
     host,
@@ -35,6 +35,8 @@ pub(super) fn del(
     // The DHCP plugin releases its lease over the interface, which is deleted even if that fails.
     let early = delegate.filter(|one| one.asks_over_link());
     let released = early.map(|one| delegate::release_noted(Some(one), &paths, &id));
+    // Without it the attachment goes all the same: there is no node, or somebody keeps the lock.
+    let _presence = Presence::take(&paths).ok();
     let links = Links::open(MARKS).map_err(|why| failed(target, &[why.into()]))?;
     let mut maps = told(Maps::open(paths.pins()).map_err(Cause::from));
     let store = host::boot_id().map_err(Cause::from);

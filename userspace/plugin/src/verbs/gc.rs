@@ -1,4 +1,4 @@
-use naru_node::machine::{self, MARKS};
+use naru_node::machine::{self, MARKS, Presence};
 use std::collections::{BTreeMap, HashSet};
 
 use naru_cni_types::{Attachment, Code, Error, NetworkConf, gc_input};
@@ -21,8 +21,9 @@ use crate::{
 };
 
 /// Detaches every attachment of this network that the runtime does not list, as far as possible; without a list none.
-/// Attachments made since this call began are newer than the list. Then come other IPAM plugins: their leases are given back by DEL
-/// with the configuration of the ADD, and the one that the configuration names is told to collect by itself.
+/// Attachments made since this call began are newer than the list. Then come other IPAM plugins: their leases are given
+/// back by DEL with the configuration of the ADD, and the one that the configuration names is told to collect by
+/// itself.
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
     let valid: HashSet<&Attachment> = conf.attachments_to_keep()?.iter().collect();
@@ -55,6 +56,7 @@ fn take_down(
         Err(StoreError::Missing(_) | StoreError::OtherBoot { .. }) => return Ok(Vec::new()),
         opened => opened?,
     };
+    let _presence = Presence::take(paths)?;
     let mut maps = Maps::open(paths.pins())?;
     let mut errors = Vec::new();
     for id in stale(paths, &store, &links, network, valid, began)? {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 impl Kind for u32 {
@@ -30,10 +32,12 @@ fn is(known: &Known<u32>, expected: &[(&str, u32)]) {
     assert_eq!(shown(known), expected);
 }
 
+const LAGS: Duration = Duration::from_secs(30);
+const SETTLES: Duration = Duration::from_secs(600);
 const FOUR: [(&str, &str, u32); 4] = [("a", "1", 1), ("b", "2", 2), ("c", "3", 3), ("d", "4", 4)];
 
 fn four() -> (Known<u32>, Instant) {
-    let (mut known, now) = (Known::new(None), Instant::now());
+    let (mut known, now) = (Known::new(None, Pace::default()), Instant::now());
     assert_eq!(known.listed(listing(10, &FOUR), now), Verdict::Taken);
     (known, now)
 }
@@ -88,7 +92,7 @@ fn two_lists_that_remove_different_halves_are_not_one_and_the_same() {
 #[test]
 fn an_empty_first_list_is_doubted_where_nodes_are_remembered() {
     let names = ["a", "b"].map(str::to_owned).into();
-    let mut known: Known<u32> = Known::new(Some(Remembered { revision: 10, names }));
+    let mut known: Known<u32> = Known::new(Some(Remembered { revision: 10, names }), Pace::default());
     let now = Instant::now();
     assert_eq!(known.listed(listing(11, &[]), now), Verdict::Doubted);
     assert!(!known.is_listed());
@@ -126,7 +130,7 @@ fn a_store_that_went_back_adds_at_once_and_removes_only_when_it_has_settled() {
 #[test]
 fn a_remembered_state_that_is_newer_makes_the_first_list_doubtful() {
     let mut known: Known<u32> =
-        Known::new(Some(Remembered { revision: 100, names: ["a".to_owned()].into() }));
+        Known::new(Some(Remembered { revision: 100, names: ["a".to_owned()].into() }), Pace::default());
     let now = Instant::now();
     assert_eq!(known.listed(listing(10, &FOUR), now), Verdict::Doubted);
     assert_eq!(known.listed(listing(100, &FOUR), now), Verdict::Taken);
