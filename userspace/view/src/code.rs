@@ -122,8 +122,8 @@ impl Code {
                  next boot"
             }
             Self::LimitBypassed => {
-                "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of the \
-                 list itself run naru init; then make the pods anew"
+                "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of \
+                 the list itself run naru init; then make the pods anew"
             }
             Self::XdpBypassed => {
                 "make the pod anew with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"
