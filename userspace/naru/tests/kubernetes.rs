@@ -132,6 +132,26 @@ fn nodes_join_and_leave_by_themselves_within_a_second_and_leave_no_trace() {
     let fastest = rounds.min().unwrap();
     assert!(fastest < SECOND, "{fastest:?}");
     assert!(scene.probe("live") && scene.probe("ready"));
+    let file = scene.kubeconfig();
+    let (code, listed) = scene.machine.json(&["node", "list"]);
+    assert_eq!(
+        (code, text(&listed[0]["standing"]), text(&listed[1]["blocks"][0])),
+        (0, "this node", "10.32.1.0/24")
+    );
+    let (code, shown) =
+        scene.machine.json(&["node", "show", "node2", "--kubeconfig", file.to_str().unwrap()]);
+    assert_eq!((code, text(&shown["addresses"][0])), (0, "198.51.100.2"));
+    assert!(!text(&shown["uid"]).is_empty());
+    assert_eq!(scene.machine.outcome(&["node", "show", "nobody"]).0, 1);
+    let check = ["cluster", "check", "--kubeconfig", file.to_str().unwrap()];
+    assert_eq!(scene.machine.outcome(&check), (0, "nothing found\n".to_owned()));
+    scene.create(4, &[]);
+    let (code, found) = scene.machine.json(&check);
+    assert_eq!(
+        (code, text(&found[0]["code"]), text(&found[0]["subject"])),
+        (1, "node-without-range", "node node4")
+    );
+    assert_eq!(scene.machine.outcome(&["cluster", "check", "--kubeconfig", "/none"]).0, 2);
     let agent = scene.status()["agent"].clone();
     assert_eq!(text(&agent["source"]), "the Kubernetes API");
     assert!(agent["heard"].as_u64().is_some() && text(&agent["revision"]).starts_with("revision "));
