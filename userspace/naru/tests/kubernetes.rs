@@ -254,6 +254,44 @@ fn pods_come_and_go_while_the_api_is_away_also_after_the_agent_was_killed() {
     wait("node3", PATIENCE, || scene.has("10.32.2.0/24 "));
 }
 
+/// A list of Node objects as large as those of real kubelets, ten kilobytes each.
+fn many_nodes(count: u16) -> String {
+    let images: Vec<Value> = (0..50)
+        .map(|image| {
+            let name = format!("registry.example/some/longer/path/of/an/image-{image:03}@sha256:{image:064}");
+            json!({ "names": [name, format!("registry.example/image:{image}")], "sizeBytes": 123_456_789 })
+        })
+        .collect();
+    let node = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let block = format!("10.{}.{low}.0/24", 48 + u32::from(high));
+        json!({
+            "kind": "Node",
+            "apiVersion": "v1",
+            "metadata": { "name": format!("many{number:04}") },
+            "spec": { "podCIDR": block, "podCIDRs": [block] },
+            "status": {
+                "addresses": [{ "type": "InternalIP", "address": format!("198.51.{}.{low}", 101 + u32::from(high)) }],
+                "images": images,
+            },
+        })
+    };
+    json!({ "kind": "List", "apiVersion": "v1", "items": (1..=count).map(node).collect::<Vec<_>>() })
+        .to_string()
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_thousand_nodes_fit_into_forty_megabytes() {
+    let scene = Scene::new();
+    scene.plane.run(&["create", "-f", "-"], &many_nodes(1000)).unwrap();
+    let agent = scene.agent();
+    wait("the last node", PATIENCE, || scene.has("10.51.232.0/24 "));
+    let size = agent.resident();
+    println!("resident with 1000 nodes: {size} bytes");
+    assert!(size < 40 << 20, "{size}");
+}
+
 #[test]
 #[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
 fn uninstall_needs_no_api_and_leaves_nothing() {
