@@ -89,6 +89,10 @@ pub enum Command {
     /// Put the plugins where the container runtime looks for them, as its own configuration says; what is there
     /// already is not written again.
     Install(InstallArgs),
+    /// The nodes of the cluster, as this node or the Kubernetes API knows them.
+    Node(crate::command::node::NodeArgs),
+    /// The cluster as a whole. Exit status 0: nothing found; 1: something found; 2: an error.
+    Cluster(crate::command::cluster::ClusterArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
     /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.

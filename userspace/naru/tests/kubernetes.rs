@@ -132,6 +132,26 @@ fn nodes_join_and_leave_by_themselves_within_a_second_and_leave_no_trace() {
     let fastest = rounds.min().unwrap();
     assert!(fastest < SECOND, "{fastest:?}");
     assert!(scene.probe("live") && scene.probe("ready"));
+    let file = scene.kubeconfig();
+    let (code, listed) = scene.machine.json(&["node", "list"]);
+    assert_eq!(
+        (code, text(&listed[0]["standing"]), text(&listed[1]["blocks"][0])),
+        (0, "this node", "10.32.1.0/24")
+    );
+    let (code, shown) =
+        scene.machine.json(&["node", "show", "node2", "--kubeconfig", file.to_str().unwrap()]);
+    assert_eq!((code, text(&shown["addresses"][0])), (0, "198.51.100.2"));
+    assert!(!text(&shown["uid"]).is_empty());
+    assert_eq!(scene.machine.outcome(&["node", "show", "nobody"]).0, 1);
+    let check = ["cluster", "check", "--kubeconfig", file.to_str().unwrap()];
+    assert_eq!(scene.machine.outcome(&check), (0, "nothing found\n".to_owned()));
+    scene.create(4, &[]);
+    let (code, found) = scene.machine.json(&check);
+    assert_eq!(
+        (code, text(&found[0]["code"]), text(&found[0]["subject"])),
+        (1, "node-without-range", "node node4")
+    );
+    assert_eq!(scene.machine.outcome(&["cluster", "check", "--kubeconfig", "/none"]).0, 2);
     let agent = scene.status()["agent"].clone();
     assert_eq!(text(&agent["source"]), "the Kubernetes API");
     assert!(agent["heard"].as_u64().is_some() && text(&agent["revision"]).starts_with("revision "));
@@ -232,6 +252,44 @@ fn pods_come_and_go_while_the_api_is_away_also_after_the_agent_was_killed() {
     scene.plane.add_server(port, &etcd).unwrap();
     scene.create(3, &["10.32.2.0/24"]);
     wait("node3", PATIENCE, || scene.has("10.32.2.0/24 "));
+}
+
+/// A list of Node objects as large as those of real kubelets, ten kilobytes each.
+fn many_nodes(count: u16) -> String {
+    let images: Vec<Value> = (0..50)
+        .map(|image| {
+            let name = format!("registry.example/some/longer/path/of/an/image-{image:03}@sha256:{image:064}");
+            json!({ "names": [name, format!("registry.example/image:{image}")], "sizeBytes": 123_456_789 })
+        })
+        .collect();
+    let node = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let block = format!("10.{}.{low}.0/24", 48 + u32::from(high));
+        json!({
+            "kind": "Node",
+            "apiVersion": "v1",
+            "metadata": { "name": format!("many{number:04}") },
+            "spec": { "podCIDR": block, "podCIDRs": [block] },
+            "status": {
+                "addresses": [{ "type": "InternalIP", "address": format!("198.51.{}.{low}", 101 + u32::from(high)) }],
+                "images": images,
+            },
+        })
+    };
+    json!({ "kind": "List", "apiVersion": "v1", "items": (1..=count).map(node).collect::<Vec<_>>() })
+        .to_string()
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_thousand_nodes_fit_into_forty_megabytes() {
+    let scene = Scene::new();
+    scene.plane.run(&["create", "-f", "-"], &many_nodes(1000)).unwrap();
+    let agent = scene.agent();
+    wait("the last node", PATIENCE, || scene.has("10.51.232.0/24 "));
+    let size = agent.resident();
+    println!("resident with 1000 nodes: {size} bytes");
+    assert!(size < 40 << 20, "{size}");
 }
 
 #[test]

@@ -40,11 +40,25 @@ pub enum Code {
     FlowsFull,
     /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
     IdentityLost,
+    /// `node-invalid`: what a Node object says cannot be, and is left out.
+    NodeInvalid,
+    /// `node-without-range`: the cluster gives a node no range.
+    NodeWithoutRange,
+    /// `blocks-overlap`: two nodes have blocks that share addresses.
+    BlocksOverlap,
+    /// `node-address-twice`: two nodes have one address.
+    NodeAddressTwice,
+    /// `node-cloned`: two nodes have one machine id.
+    NodeCloned,
+    /// `pod-address-twice`: two pods have one address.
+    PodAddressTwice,
+    /// `version-skew`: agents of more than one version run.
+    VersionSkew,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 24] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -62,6 +76,13 @@ impl Code {
         Self::PluginMissing,
         Self::FlowsFull,
         Self::IdentityLost,
+        Self::VersionSkew,
+        Self::PodAddressTwice,
+        Self::NodeCloned,
+        Self::NodeAddressTwice,
+        Self::BlocksOverlap,
+        Self::NodeWithoutRange,
+        Self::NodeInvalid,
     ];
 
     /// The word.
@@ -85,6 +106,13 @@ impl Code {
             Self::PluginMissing => "plugin-missing",
             Self::FlowsFull => "flows-full",
             Self::IdentityLost => "identity-lost",
+            Self::VersionSkew => "version-skew",
+            Self::PodAddressTwice => "pod-address-twice",
+            Self::NodeCloned => "node-cloned",
+            Self::NodeAddressTwice => "node-address-twice",
+            Self::BlocksOverlap => "blocks-overlap",
+            Self::NodeWithoutRange => "node-without-range",
+            Self::NodeInvalid => "node-invalid",
         }
     }
 
@@ -112,6 +140,19 @@ impl Code {
             Self::FlowsFull => {
                 "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the next boot"
             }
+            Self::NodeInvalid => "correct the Node object or its annotation",
+            Self::NodeWithoutRange => {
+                "let the controller manager allocate podCIDRs (--allocate-node-cidrs), or look at its log"
+            }
+            Self::BlocksOverlap => {
+                "delete the Node object that is wrong, and let its kubelet register it again"
+            }
+            Self::NodeAddressTwice => {
+                "set the annotation naru.dev/node-addresses to an address that is the node's alone"
+            }
+            Self::NodeCloned => "give the copy a machine id of its own and restart its kubelet",
+            Self::PodAddressTwice => "delete one of the pods",
+            Self::VersionSkew => "let the roll-out end, or look at why it does not",
             Self::IdentityLost => "remove the file when that is seen to",
         }
     }
