@@ -22,7 +22,10 @@ pub fn install_file(path: &Path, content: &[u8], mode: u32) -> Result<bool, Host
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(|error| HostError::file(directory, "make", error))?;
     let temporary = temporary_name(path);
-    let replaced = write(&temporary, content, mode).and_then(|()| rename(&temporary, path));
+    let written = write(&temporary, content, mode);
+    // The temporary name is another one each time; who repeats it must be able to tell that it is the same failure.
+    let written = written.map_err(|error| HostError::file(path, "write", error));
+    let replaced = written.and_then(|()| rename(&temporary, path));
     if replaced.is_err() {
         // The step that failed is the error worth telling.
         let _ = fs::remove_file(&temporary);
@@ -71,15 +74,16 @@ fn temporary_name(path: &Path) -> PathBuf {
 }
 
 /// Writes the temporary file through to the disk. One of that name is of a process long gone.
-fn write(temporary: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-    remove_file(temporary)?;
-    let failed = |error: io::Error| HostError::file(temporary, "write", error);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary).map_err(failed)?;
-    file.write_all(content).map_err(failed)?;
+fn write(temporary: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    match fs::remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)?;
+    file.write_all(content)?;
     // The mask of the process took bits from the mode at creation.
-    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-    file.sync_all().map_err(failed)
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
 }
 
 /// Puts the temporary file in its place.

@@ -40,6 +40,8 @@ pub struct Ready {
     pub installed: Installed,
     /// The changes of maps, routes and rules.
     pub changes: Changes,
+    /// Last, optional steps that failed; the node does without.
+    pub warnings: Vec<String>,
 }
 
 impl Ready {
@@ -192,7 +194,7 @@ fn locked(
     // Maps or a store that are new would not know who is attached meanwhile with those before.
     let alone = if is_whole(paths)? { None } else { Some(presence::alone(paths)?) };
     presence::make(paths)?;
-    let (ready, links) = prepare(paths, settings, &survey, links, node)?;
+    let (mut ready, links) = prepare(paths, settings, &survey, links, node)?;
     if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
     }
@@ -203,20 +205,36 @@ fn locked(
     }
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
-    if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
+    let is_new_boot = node.last_boot()?.as_ref() != Some(&ready.facts.boot_id);
+    if is_new_boot {
         node.set_last_boot(&ready.facts.boot_id)?;
-        release_stale(paths, &ready.facts, node)?;
     }
     if ready.changes.unprotected.is_some() {
         ready.changes.complete()?;
     }
-    forward::open(node)?;
-    undo::keep(paths, node)?;
+    // Without its exceptions a node is not ready, which whoever asks sees for himself; the rest is noted all the same.
+    let is_open = forward::open(node);
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     drop(alone);
-    conflist::ensure(paths, &ready.settings, node)?;
+    ready.warnings = finish(paths, &ready, node, is_new_boot);
+    is_open?;
     Ok(ready)
+}
+
+/// The steps that a node can do without, each by itself; the runtime's configuration is the last, because a runtime
+/// starts pods as soon as it sees the file. Returns what failed.
+fn finish(paths: &Paths, ready: &Ready, node: &mut NodeStore, is_new_boot: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut note = |what: &str, done: Result<(), MachineError>| {
+        warnings.extend(done.err().map(|error| format!("{what}: {error}")));
+    };
+    if is_new_boot {
+        note("leases of the boot before are not given back", release_stale(paths, &ready.facts, node));
+    }
+    note("the undo journal has no copy", undo::keep(paths, node));
+    note("the runtime's configuration", conflist::ensure(paths, &ready.settings, node));
+    warnings
 }
 
 /// Returns true if maps, programs and store are there, and of this boot.
@@ -280,7 +298,7 @@ fn prepare(
     };
     naru_bpf::discard_other_versions(&pins)?;
     let changes = sync::apply(&links, &pins, &settings, survey)?;
-    Ok((Ready { facts, settings, attach, installed, changes }, links))
+    Ok((Ready { facts, settings, attach, installed, changes, warnings: Vec::new() }, links))
 }
 
 /// Writes the pods that live in the kernel into a new store and new maps, and gives them new programs.
