@@ -1,10 +1,11 @@
-//! The project's own tool: `cargo xtask setup | build | check | test | lab | bench`.
+//! The project's own tool: `cargo xtask setup | build | image | check | test | lab | bench`.
 //!
 //! It needs nothing but cargo to start; each command installs what it needs.
 
 mod bench;
 mod build;
 mod check;
+mod image;
 mod lab;
 mod run;
 mod setup;
@@ -30,6 +31,8 @@ enum Command {
     Setup(setup::SetupArgs),
     /// Build the eBPF object and the static binaries in target/dist
     Build(build::BuildArgs),
+    /// Build the container image as the OCI archive target/dist/naru-image.tar
+    Image(image::ImageArgs),
     /// Check house rules, dependency direction, format, licences and sources of dependencies, and lints
     Check,
     /// Run the tests: ring 0, then ring 1 as root on network namespaces
@@ -55,6 +58,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Setup(args) => setup::run(&workspace, &args),
         Command::Build(args) => build::command(&workspace, &args),
+        Command::Image(args) => image::run(&workspace, &args),
         Command::Check => check::run(&workspace),
         Command::Test(args) => test::run(&workspace, &args),
         Command::Lab(args) => lab::run(&workspace, &args),

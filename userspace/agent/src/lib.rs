@@ -8,11 +8,12 @@ mod interest;
 mod mirror;
 mod said;
 mod schedule;
+mod serve;
 mod worker;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use naru_cluster::{Source, View};
+use naru_cluster::{Contact, Source, View};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, watch},
@@ -23,7 +24,8 @@ use changes::{Changes, News};
 use interest::Interest;
 pub use mirror::Mirror;
 use said::Said;
-use schedule::{Kind, Schedule};
+use schedule::{Kind, Outcome, Schedule};
+use serve::Counter;
 use worker::{Job, Report, Worker};
 
 /// Time that the first pass waits for the source: without a new view, a node serves the cluster that it accepted
@@ -49,6 +51,15 @@ pub async fn follow(mut mirror: Mirror, source: Box<dyn Source>, period: Duratio
     Ok(())
 }
 
+/// What the source is told of in the log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Topic {
+    /// It cannot be reached, or says something invalid.
+    Source,
+    /// Parts of it are left out.
+    LeftOut,
+}
+
 /// Everything that the agent waits for, and its agenda.
 struct Agent {
     name: String,
@@ -58,7 +69,9 @@ struct Agent {
     changes: Option<Changes>,
     firewall: Arc<Notify>,
     views: watch::Receiver<View>,
-    said: Said<()>,
+    contact: Contact,
+    counter: Counter,
+    said: Said<Topic>,
     interest: Interest,
     /// Interfaces whose filters somebody changed, for the next look at programs.
     filters: BTreeSet<u32>,
@@ -68,9 +81,11 @@ struct Agent {
 impl Agent {
     fn start(mirror: Mirror, source: Box<dyn Source>, period: Duration) -> anyhow::Result<Self> {
         let (sender, views) = watch::channel(View::default());
-        let name = source.describe();
+        let (name, contact) = (source.describe(), Contact::default());
         let (changes, firewall) = (Changes::open(mirror.pins())?, changes::watch_firewall()?);
-        tokio::spawn(source.follow(sender));
+        let mut counter = Counter::new(mirror.socket(), name.clone(), contact.clone(), views.clone());
+        counter.open();
+        tokio::spawn(source.follow(sender, contact.clone()));
         let now = Instant::now();
         let mut schedule = Schedule::new(period, now);
         schedule.renew(Kind::Everything, now + FIRST_VIEW);
@@ -81,6 +96,8 @@ impl Agent {
             changes: Some(changes),
             firewall,
             views,
+            contact,
+            counter,
             said: Said::default(),
             interest: Interest::default(),
             filters: BTreeSet::new(),
@@ -112,6 +129,7 @@ impl Agent {
             // It may begin to matter while the job is done, after the job has looked.
             self.interest = Interest::default();
         }
+        self.counter.begin(Instant::now());
         self.worker.give(Job { kind, view, filters })
     }
 
@@ -122,7 +140,15 @@ impl Agent {
             self.told(news);
         }
         self.interest = report.interest.unwrap_or_else(|| std::mem::take(&mut self.interest));
-        self.schedule.end(report.outcome?, Instant::now());
+        let outcome = report.outcome?;
+        if let Some(serves) = report.serves {
+            // A pass that failed says nothing of what the one before left.
+            if !serves || matches!(outcome, Outcome::Done | Outcome::Partly) {
+                self.contact.set_ready(serves);
+            }
+        }
+        self.counter.end();
+        self.schedule.end(outcome, Instant::now());
         if !self.is_following {
             self.is_following = true;
             tracing::info!("following {}", self.name);
@@ -134,7 +160,8 @@ impl Agent {
     fn viewed(&mut self) {
         let view = self.views.borrow_and_update().clone();
         let complaint = view.complaint.iter().map(|error| format!("{error}: the last good cluster stays"));
-        self.said.log((), complaint.collect());
+        self.said.log(Topic::Source, complaint.collect());
+        self.said.log(Topic::LeftOut, view.remarks.iter().map(ToString::to_string).collect());
         let kind = if self.is_following { Kind::Cluster } else { Kind::Everything };
         self.schedule.renew(kind, Instant::now());
     }

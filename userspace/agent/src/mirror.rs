@@ -1,10 +1,9 @@
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, path::PathBuf, time::Instant};
 
+use ipnet::IpNet;
 use naru_bpf::Pins;
-use naru_core::{
-    cluster::ClusterSpec,
-    reconcile::{Action, Pass, Policy},
-};
+use naru_cluster::View;
+use naru_core::reconcile::{Action, Pass, Policy};
 use naru_netlink::links::Links;
 use naru_node::{
     endpoint::{Maps, Reattached, Tools, reconcile, restore_programs},
@@ -95,17 +94,21 @@ impl Mirror {
         self.paths.pins()
     }
 
+    /// The socket on which the agent says how it is.
+    pub fn socket(&self) -> PathBuf {
+        self.paths.agent_socket()
+    }
+
     /// Does one thing. What is wrong is in the log when this returns, once as long as it lasts.
     pub(crate) fn work(&mut self, job: &Job) -> Report {
         let started = Instant::now();
-        let cluster = job.view.cluster.as_deref();
         let ends = match job.kind {
             Kind::Programs => self.programs(&job.filters),
             Kind::Firewall => vec![self.firewall()],
             Kind::Routes => vec![self.routes()],
-            Kind::Cluster => vec![self.cluster(cluster)],
+            Kind::Cluster => vec![self.cluster(&job.view)],
             // The pods in any case: what init fails at may concern none of them.
-            Kind::Everything => vec![self.init(cluster), self.pods()],
+            Kind::Everything => vec![self.init(&job.view), self.pods()],
         };
         let outcome = self.conclude(job.kind, ends);
         if job.kind != Kind::Programs {
@@ -114,7 +117,8 @@ impl Mirror {
         }
         let may_differ = matches!(job.kind, Kind::Cluster | Kind::Everything);
         let settings = if may_differ { Settings::load(&self.paths).ok().flatten() } else { None };
-        Report { outcome, interest: settings.as_ref().map(Interest::of) }
+        let serves = settings.as_ref().map(Settings::has_addresses);
+        Report { outcome, interest: settings.as_ref().map(Interest::of), serves }
     }
 
     /// The worst of the ends, all of whose complaints are logged.
@@ -205,22 +209,34 @@ impl Mirror {
     }
 
     /// A new cluster, if the source says one.
-    fn cluster(&mut self, cluster: Option<&ClusterSpec>) -> Result<End, MachineError> {
-        let known = Settings::load(&self.paths)?.map(|settings| settings.cluster);
-        match cluster {
-            Some(cluster) if known.as_ref() != Some(cluster) => {
-                match init::follow(&self.paths, cluster.clone())? {
-                    Some(changes) => Ok(applied(changes)),
-                    None => self.init(Some(cluster)),
-                }
-            }
-            _ => Ok(End::default()),
+    fn cluster(&mut self, view: &View) -> Result<End, MachineError> {
+        let Some(cluster) = view.cluster.as_deref() else { return Ok(End::default()) };
+        let services = self.services(view);
+        let known = Settings::load(&self.paths)?;
+        let is_known = |known: &Settings| {
+            known.cluster == *cluster && (services.is_empty() || known.services == services)
+        };
+        if known.as_ref().is_some_and(is_known) {
+            return Ok(End::default());
+        }
+        match init::follow(&self.paths, cluster.clone(), services)? {
+            Some(changes) => Ok(applied(changes)),
+            None => self.init(view),
+        }
+    }
+
+    /// The ranges of Services: those that init was told, else those that the source knows.
+    fn services(&self, view: &View) -> Vec<IpNet> {
+        match self.request.services.is_empty() {
+            true => view.services.clone().unwrap_or_default(),
+            false => self.request.services.clone(),
         }
     }
 
     /// Everything that init makes.
-    fn init(&mut self, cluster: Option<&ClusterSpec>) -> Result<End, MachineError> {
-        let request = Request { cluster: cluster.cloned(), ..self.request.clone() };
+    fn init(&mut self, view: &View) -> Result<End, MachineError> {
+        let cluster = view.cluster.as_deref().cloned();
+        let request = Request { cluster, services: self.services(view), ..self.request.clone() };
         let ready = init::run_as_agent(&self.paths, &request, &mut self.place)?;
         // Asked for once: what its network's configuration says of it later counts.
         self.request.standalone = None;

@@ -28,6 +28,8 @@ pub struct Report {
     pub outcome: Result<Outcome, MachineError>,
     /// The routes of others that matter from here on, if they may have changed.
     pub interest: Option<Interest>,
+    /// Whether pods get addresses here, if that may have changed.
+    pub serves: Option<bool>,
 }
 
 /// A thread of its own that owns the mirror: everything that blocks is done there, one job at a time. When the process

@@ -10,26 +10,30 @@ use std::{
 use aya::maps::{MapData, MapError};
 use naru_abi::Plain;
 
-use crate::{map::Raw, sys};
+use crate::{
+    map::Raw,
+    sys::{self, request},
+};
 
 /// `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`).
 const LOOKUP_BATCH: libc::c_int = 24;
 /// Entries asked for at once. A bucket that has more is asked for with more room.
 const CHUNK: usize = 1024;
 
-/// The arm `batch` of `union bpf_attr`.
-#[repr(C)]
-struct Request {
-    /// The place to continue: null at first, else the value that the call before left at `out_batch`.
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    /// Room, then entries.
-    count: u32,
-    map: u32,
-    element_flags: u64,
-    flags: u64,
+request! {
+    /// The arm `batch` of `union bpf_attr`.
+    struct Request {
+        /// The place to continue: null at first, else the value that the call before left at `out_batch`.
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        /// Room, then entries.
+        count: u32,
+        map: u32,
+        element_flags: u64,
+        flags: u64,
+    }
 }
 
 /// Every entry of a hash map, in no order: each that is there all the time, once.

@@ -7,6 +7,16 @@ use aya::{
     programs::{ProgramError, links::LinkError, tc::TcError},
 };
 
+/// An error of aya with its causes, which its own text leaves out.
+fn whole(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        text if text.contains(&cause) => text.to_owned(),
+        text => format!("{text}: {cause}"),
+    })
+}
+
 /// The errors of the kernel's side.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,7 +49,7 @@ pub enum Error {
         wanted: u32,
     },
     /// A map refused an operation.
-    #[error("map {map}: {action}: {source}")]
+    #[error("map {map}: {action}: {source}", source = whole(source))]
     Map {
         /// Name of the map.
         map: &'static str,
@@ -49,13 +59,19 @@ pub enum Error {
         source: MapError,
     },
     /// The object was refused, or holds no such program.
-    #[error("eBPF object: {0}")]
+    #[error("eBPF object: {source}", source = whole(.0.as_ref()))]
     Object(#[source] Box<EbpfError>),
+    /// The kernel refused the object's types.
+    #[error("eBPF object: types: {source}")]
+    Types {
+        /// The kernel's error.
+        source: io::Error,
+    },
     /// The object has no program of this name.
     #[error("eBPF object: no program {0}")]
     NoProgram(&'static str),
     /// The kernel refused a program, or its pin is no program of ours.
-    #[error("program {program}: {action}: {source}")]
+    #[error("program {program}: {action}: {source}", source = whole(source.as_ref()))]
     Program {
         /// Name of the program.
         program: &'static str,
@@ -65,7 +81,7 @@ pub enum Error {
         source: Box<ProgramError>,
     },
     /// Pinning failed.
-    #[error("{path}: pin: {source}")]
+    #[error("{path}: pin: {source}", source = whole(source))]
     PinObject {
         /// The pin.
         path: PathBuf,
@@ -73,7 +89,7 @@ pub enum Error {
         source: PinError,
     },
     /// A pinned link.
-    #[error("{path}: {action}: {source}")]
+    #[error("{path}: {action}: {source}", source = whole(source))]
     Link {
         /// The pin.
         path: PathBuf,
@@ -93,7 +109,7 @@ pub enum Error {
         source: io::Error,
     },
     /// An interface refused a qdisc or a filter, as aya reports it.
-    #[error("{interface}: {action}: {source}")]
+    #[error("{interface}: {action}: {source}", source = whole(source))]
     Tc {
         /// Name of the interface.
         interface: String,
@@ -103,7 +119,7 @@ pub enum Error {
         source: TcError,
     },
     /// A program could not be attached to an interface or link.
-    #[error("{interface}: {action}: {source}")]
+    #[error("{interface}: {action}: {source}", source = whole(source.as_ref()))]
     Attach {
         /// Name of the interface, or the link's pin.
         interface: String,

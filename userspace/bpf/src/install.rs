@@ -1,15 +1,21 @@
-use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+    path::Path,
+    time::Duration,
+};
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{ProgramError, ProgramInfo, SchedClassifier},
+    programs::{ProgramError, SchedClassifier},
 };
 use naru_abi::{maps, programs};
 
 use crate::{
     Error, Pins, Result, layout,
     load::{Loaded, VERIFICATIONS},
-    object,
+    object, sys,
 };
 
 /// Capacities of the maps; fixed from the first install on.
@@ -156,7 +162,7 @@ fn replace(pins: &Pins, source: &mut Source, name: &'static str, maps: &BTreeSet
     let (pin, new) = (pins.program(name), pins.program(&format!("{name}_new")));
     remove(&new)?;
     source.pin(name, &new)?;
-    if pin.exists() && identity(&pin, name, maps)? == identity(&new, name, maps)? {
+    if pin.exists() && identity(&pin, maps)? == identity(&new, maps)? {
         remove(&new)?;
         return Ok(false);
     }
@@ -168,10 +174,10 @@ fn replace(pins: &Pins, source: &mut Source, name: &'static str, maps: &BTreeSet
 /// pinned, the log and constants of a debug build, are made anew with every load.
 type Identity = (u64, BTreeSet<u32>);
 
-fn identity(pin: &Path, name: &'static str, maps: &BTreeSet<u32>) -> Result<Identity> {
-    let info = ProgramInfo::from_pin(pin).map_err(refused(name, "read pin"))?;
-    let used = info.map_ids().map_err(refused(name, "read pin"))?.unwrap_or_default().into_iter();
-    Ok((info.tag(), used.filter(|id| maps.contains(id)).collect()))
+fn identity(pin: &Path, maps: &BTreeSet<u32>) -> Result<Identity> {
+    let told = sys::open(pin).and_then(|program| sys::describe(program.as_fd()));
+    let told = told.map_err(failed(pin, "read"))?;
+    Ok((told.tag, told.maps.into_iter().filter(|id| maps.contains(id)).collect()))
 }
 
 /// Removes a pin; one that is not there is no error.

@@ -14,7 +14,7 @@ use aya::{EbpfError, maps::MapData, programs::ProgramError};
 use aya_obj::{Function, Object, Program, VerifierLog};
 use naru_abi::maps;
 
-use crate::{Error, Pins, Result, Sizes, layout, sys};
+use crate::{Error, Pins, Result, Sizes, layout, sys, sys::request};
 
 /// `enum bpf_cmd`.
 const PROG_LOAD: libc::c_int = 5;
@@ -33,48 +33,53 @@ const LOG_LEVEL: u32 = 1;
 /// on a busy machine several may come in a row.
 pub(crate) const VERIFICATIONS: [u64; 7] = [0, 1, 2, 5, 10, 20, 50];
 
-/// `struct { btf, btf_log_buf, btf_size, btf_log_size, btf_log_level }`.
-#[repr(C)]
-struct BtfLoad {
-    btf: u64,
-    log: u64,
-    size: u32,
-    log_size: u32,
-    log_level: u32,
+request! {
+    /// `struct { btf, btf_log_buf, btf_size, btf_log_size, btf_log_level, btf_log_true_size }`.
+    struct BtfLoad {
+        btf: u64,
+        log: u64,
+        size: u32,
+        log_size: u32,
+        log_level: u32,
+        /// An answer, since 6.4; it must be 0 before.
+        log_true_size: u32,
+    }
 }
 
-/// `struct { pathname, bpf_fd, file_flags }`.
-#[repr(C)]
-struct ObjPin {
-    path: u64,
-    fd: u32,
-    flags: u32,
+request! {
+    /// `struct { pathname, bpf_fd, file_flags }`.
+    struct ObjPin {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
 }
 
-/// The arm of `BPF_PROG_LOAD` up to `attach_btf_id`.
-#[repr(C)]
-#[derive(Default)]
-struct ProgLoad {
-    kind: u32,
-    instruction_count: u32,
-    instructions: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    kernel_version: u32,
-    flags: u32,
-    name: [u8; 16],
-    ifindex: u32,
-    expected_attach_type: u32,
-    btf: u32,
-    function_record: u32,
-    functions: u64,
-    function_count: u32,
-    line_record: u32,
-    lines: u64,
-    line_count: u32,
-    attach_btf: u32,
+request! {
+    /// The arm of `BPF_PROG_LOAD` up to `attach_btf_id`.
+    #[derive(Default)]
+    struct ProgLoad {
+        kind: u32,
+        instruction_count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; 16],
+        ifindex: u32,
+        expected_attach_type: u32,
+        btf: u32,
+        function_record: u32,
+        functions: u64,
+        function_count: u32,
+        line_record: u32,
+        lines: u64,
+        line_count: u32,
+        attach_btf: u32,
+    }
 }
 
 /// An object whose maps are there and pinned, and whose programs can be loaded.
@@ -186,16 +191,23 @@ impl Loaded {
     }
 }
 
-/// Hands the object's types to the kernel, which keeps them with maps and programs for whoever dumps them. An older
-/// kernel that does not take them loads the programs without.
+/// Hands the object's types to the kernel, which keeps them with maps and programs for whoever dumps them. `None`
+/// where the kernel knows no types.
 fn load_btf(object: &mut Object) -> Result<Option<OwnedFd>> {
     let Some(features) = aya::features().btf() else { return Ok(None) };
     let Some(types) = object.fixup_and_sanitize_btf(features).map_err(refused)? else { return Ok(None) };
     let bytes = types.to_bytes();
-    let mut request =
-        BtfLoad { btf: bytes.as_ptr() as u64, log: 0, size: bytes.len() as u32, log_size: 0, log_level: 0 };
+    let mut request = BtfLoad {
+        btf: bytes.as_ptr() as u64,
+        log: 0,
+        size: bytes.len() as u32,
+        log_size: 0,
+        log_level: 0,
+        log_true_size: 0,
+    };
     // SAFETY: the types live until the call returns.
-    Ok(unsafe { sys::descriptor(BTF_LOAD, &mut request) }.ok())
+    let loaded = unsafe { sys::descriptor(BTF_LOAD, &mut request) };
+    loaded.map(Some).map_err(|source| Error::Types { source })
 }
 
 /// The map as it is pinned, else a new one, pinned.

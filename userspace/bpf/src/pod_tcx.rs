@@ -11,10 +11,13 @@ use crate::{Error, Pins, Result, install::refused, program, sys, tcx};
 pub(crate) fn attach(pins: &Pins, name: &'static str, interface: &str, at: TcAttachType) -> Result<()> {
     let program = program::open(pins, name)?;
     let program = program.fd().map_err(refused(name, "open"))?;
-    let old = match ours(name, interface, at)? {
-        Some(old) if old.id() == program::id(pins, name)? => return Ok(()),
-        old => old.map(|old| old.fd()).transpose().map_err(refused(name, "open what it replaces"))?,
-    };
+    let chain = numbers(interface, at)?;
+    if is_in(&chain, program::id(pins, name)?) {
+        return Ok(());
+    }
+    // Who may not read the names of others' programs finds none to replace.
+    let old = if chain.is_empty() { None } else { ours(name, interface, at).unwrap_or_default() };
+    let old = old.map(|old| old.fd()).transpose().map_err(refused(name, "open what it replaces"))?;
     let failed = |source| Error::interface(interface, "attach by tcx", source);
     let attach = || sys::attach(tc::ifindex(interface)?, at, program.as_fd(), old.as_ref().map(AsFd::as_fd));
     match attach() {
@@ -35,7 +38,15 @@ pub(crate) fn is_attached(
         return Ok(false);
     }
     let wanted = program::id(pins, name)?;
-    Ok(ours(name, interface, at)?.is_some_and(|one| one.id() == wanted))
+    Ok(is_in(&numbers(interface, at)?, wanted))
+}
+
+fn is_in(chain: &[sys::Member], program: u32) -> bool {
+    chain.iter().any(|one| one.program == program)
+}
+
+fn numbers(interface: &str, at: TcAttachType) -> Result<Vec<sys::Member>> {
+    tcx::chain(interface, at).map_err(|source| Error::interface(interface, "list tcx programs", source))
 }
 
 /// The program of this name in the chain.

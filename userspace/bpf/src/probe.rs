@@ -1,10 +1,10 @@
 use aya::{
     maps::MapType,
-    programs::{ProgramType, SchedClassifier, TcAttachType},
+    programs::ProgramType,
     sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 
-use crate::trial;
+use crate::{tcx, trial};
 
 /// Name of the optional feature that [`crate::AttachMode::Tcx`] needs.
 pub const TCX: &str = "tcx links (6.6)";
@@ -84,7 +84,7 @@ pub fn probe() -> Probe {
         features.push(required(name, is_helper_supported(classifier, helper).unwrap_or(false)));
     }
     features.push(optional("BTF of maps and programs (4.18)", aya::features().btf().is_some()));
-    features.push(optional(TCX, SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()));
+    features.push(optional(TCX, tcx::is_supported("lo")));
     features.push(optional(ENCAPSULATION, can_encapsulate()));
     Probe { features }
 }

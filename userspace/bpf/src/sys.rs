@@ -29,66 +29,112 @@ const TCX_EGRESS: u32 = 47;
 /// Programs that a chain has at most (`BPF_MPROG_MAX`).
 const CHAIN: usize = 64;
 
-/// `struct { pathname, bpf_fd, file_flags }` of `union bpf_attr`.
-#[repr(C)]
-struct ObjGet {
-    path: u64,
-    fd: u32,
-    flags: u32,
+/// An arm of `union bpf_attr` without a byte that is not part of a field: the kernel refuses a request with anything
+/// but zeros behind the fields that it knows, and an older kernel knows fewer.
+///
+/// # Safety
+/// Implemented by [`request!`] only, which proves it.
+pub(crate) unsafe trait Request {}
+
+/// Declares an arm of `union bpf_attr`, and refuses to compile if its fields do not fill it exactly.
+macro_rules! request {
+    (
+        $(#[$meta:meta])*
+        struct $name:ident { $($(#[$about:meta])* $field:ident: $kind:ty),+ $(,)? }
+    ) => {
+        $(#[$meta])*
+        #[repr(C)]
+        struct $name { $($(#[$about])* $field: $kind),+ }
+        const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<$kind>())+, "padding in a request");
+        // SAFETY: the assertion excludes padding.
+        unsafe impl $crate::sys::Request for $name {}
+    };
+}
+pub(crate) use request;
+
+request! {
+    /// `struct { pathname, bpf_fd, file_flags }` of `union bpf_attr`.
+    struct ObjGet {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
 }
 
-/// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision
-/// }`.
-#[repr(C)]
-struct ProgAttach {
-    ifindex: u32,
-    program: u32,
-    kind: u32,
-    flags: u32,
-    replaced: u32,
-    relative: u32,
-    revision: u64,
+request! {
+    /// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision
+    /// }`.
+    struct ProgAttach {
+        ifindex: u32,
+        program: u32,
+        kind: u32,
+        flags: u32,
+        replaced: u32,
+        relative: u32,
+        revision: u64,
+    }
 }
 
-/// `struct { target_ifindex, attach_type, query_flags, attach_flags, prog_ids, count, prog_attach_flags, link_ids,
-/// link_attach_flags, revision }`.
-#[repr(C)]
-struct ProgQuery {
-    ifindex: u32,
-    kind: u32,
-    query_flags: u32,
-    attach_flags: u32,
-    programs: u64,
-    count: u32,
-    unused: u32,
-    program_flags: u64,
-    links: u64,
-    link_flags: u64,
-    revision: u64,
+request! {
+    /// `struct { target_ifindex, attach_type, query_flags, attach_flags, prog_ids, count, prog_attach_flags, link_ids,
+    /// link_attach_flags, revision }`.
+    struct ProgQuery {
+        ifindex: u32,
+        kind: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        programs: u64,
+        count: u32,
+        unused: u32,
+        program_flags: u64,
+        links: u64,
+        link_flags: u64,
+        revision: u64,
+    }
 }
 
-/// `struct { id, next_id, open_flags }`, and `struct { link_fd }` in its first word.
-#[repr(C)]
-struct Number {
-    number: u32,
-    next: u32,
-    flags: u32,
+request! {
+    /// `struct { id, next_id, open_flags }`, and `struct { link_fd }` in its first word.
+    struct Number {
+        number: u32,
+        next: u32,
+        flags: u32,
+    }
 }
 
-/// `struct { bpf_fd, info_len, info }`.
-#[repr(C)]
-struct ObjGetInfo {
-    fd: u32,
-    length: u32,
-    info: u64,
+request! {
+    /// `struct { bpf_fd, info_len, info }`.
+    struct ObjGetInfo {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
 }
 
 /// The beginning of `struct bpf_prog_info`, up to the name.
 #[repr(C)]
 #[derive(Default)]
 struct ProgInfo {
-    numbers: [u64; 8],
+    kind: u32,
+    id: u32,
+    tag: u64,
+    translated: [u64; 3],
+    loaded: u64,
+    uid: u32,
+    map_count: u32,
+    maps: u64,
     name: [u8; 16],
+}
+
+/// Maps that a program uses at most, of those that are told.
+const USED_MAPS: usize = 64;
+
+/// What the kernel tells of a program.
+pub(crate) struct Described {
+    /// Hash of its instructions as written.
+    pub tag: u64,
+    /// Numbers of the maps that it uses.
+    pub maps: Vec<u32>,
 }
 
 /// A program in a tcx chain.
@@ -167,14 +213,35 @@ pub(crate) fn program(number: u32) -> io::Result<OwnedFd> {
 pub(crate) fn name(program: u32) -> io::Result<String> {
     let program = by_number(PROG_GET_FD_BY_ID, program)?;
     let mut info = ProgInfo::default();
-    let mut request = ObjGetInfo {
-        fd: raw(program.as_fd()),
-        length: size_of::<ProgInfo>() as u32,
-        info: (&raw mut info) as u64,
-    };
-    // SAFETY: `info` has room for as many bytes as the request says, and lives until the call returns.
-    unsafe { call(OBJ_GET_INFO_BY_FD, &mut request)? };
+    // SAFETY: the information names no memory.
+    unsafe { tell(program.as_fd(), &mut info)? };
     Ok(String::from_utf8_lossy(&info.name).trim_end_matches('\0').to_owned())
+}
+
+/// What the kernel tells of the program behind a descriptor, which needs no right that its holder lacks: by its
+/// number only `CAP_SYS_ADMIN` may ask.
+pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
+    let mut maps = [0u32; USED_MAPS];
+    let mut info =
+        ProgInfo { map_count: USED_MAPS as u32, maps: maps.as_mut_ptr() as u64, ..ProgInfo::default() };
+    // SAFETY: the array has room for as many numbers as the information says, and lives until the call returns.
+    unsafe { tell(program, &mut info)? };
+    let used = maps.into_iter().take(info.map_count as usize).collect();
+    Ok(Described { tag: info.tag, maps: used })
+}
+
+/// Fills `info`.
+///
+/// # Safety
+/// What `info` points to has the room that it says, and lives until the call returns.
+unsafe fn tell(program: BorrowedFd<'_>, info: &mut ProgInfo) -> io::Result<()> {
+    let mut request = ObjGetInfo {
+        fd: raw(program),
+        length: size_of::<ProgInfo>() as u32,
+        info: std::ptr::from_mut(info) as u64,
+    };
+    // SAFETY: `info` has room for as many bytes as the request says; the rest as the caller promises.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &mut request) }.map(drop)
 }
 
 fn place(ifindex: u32, at: TcAttachType, program: BorrowedFd<'_>) -> ProgAttach {
@@ -204,7 +271,7 @@ fn by_number(command: libc::c_int, number: u32) -> io::Result<OwnedFd> {
 ///
 /// # Safety
 /// As [`call`].
-pub(crate) unsafe fn descriptor<T>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
+pub(crate) unsafe fn descriptor<T: Request>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
     // SAFETY: as the caller promises; the kernel just made the descriptor for us, and nobody else has it.
     unsafe { call(command, request).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
@@ -213,7 +280,7 @@ pub(crate) unsafe fn descriptor<T>(command: libc::c_int, request: &mut T) -> io:
 ///
 /// # Safety
 /// `request` is the command's arm of `union bpf_attr`, and what it points to lives until the call returns.
-pub(crate) unsafe fn call<T>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
+pub(crate) unsafe fn call<T: Request>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
     // SAFETY: as the caller promises; the size is the request's own.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(request), size_of::<T>()) };

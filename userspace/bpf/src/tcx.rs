@@ -14,7 +14,7 @@ use aya::programs::{
 };
 use naru_netlink::tc;
 
-use crate::{Error, Pins, Result, install::remove, program, strays};
+use crate::{Error, Pins, Result, install::remove, program, strays, sys};
 
 /// Time that a released link may stay attached, and the pause between two checks.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const RELEASE_STEP: Duration = Duration::from_millis(2);
 /// Returns true if this kernel knows tcx. `interface` is any interface of this thread's namespace.
 #[must_use]
 pub fn is_supported(interface: &str) -> bool {
-    SchedClassifier::query_tcx(interface, TcAttachType::Ingress).is_ok()
+    chain(interface, TcAttachType::Ingress).is_ok()
 }
 
 /// Attaches the pinned program `name` last in the chain of that direction, or in place of the one that is there.
@@ -81,8 +81,12 @@ pub(crate) fn discard(pins: &Pins, programs: [&str; 2], interfaces: &[u32]) -> R
 
 /// Returns true if a program is in the chain; it is not where there is no such interface.
 fn is_in_chain(program: u32, interface: &str, direction: TcAttachType) -> bool {
-    let chain = SchedClassifier::query_tcx(interface, direction);
-    chain.is_ok_and(|(_, chain)| chain.iter().any(|one| one.id() == program))
+    chain(interface, direction).is_ok_and(|chain| chain.iter().any(|one| one.program == program))
+}
+
+/// The chain by numbers: names may be read with `CAP_SYS_ADMIN` only.
+pub(crate) fn chain(interface: &str, direction: TcAttachType) -> io::Result<Vec<sys::Member>> {
+    sys::chain(tc::ifindex(interface)?, direction)
 }
 
 /// Returns true if the pinned link runs the program that is pinned as `name`, in the chain of `interface`.

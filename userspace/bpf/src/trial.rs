@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::sys;
+use crate::sys::{self, request};
 
 const PROG_LOAD: libc::c_int = 5;
 const PROG_TEST_RUN: libc::c_int = 10;
@@ -53,18 +53,19 @@ fn instruction(code: u8, register: u8, constant: u32) -> u64 {
     u64::from(code) | u64::from(register) << 8 | u64::from(constant) << 32
 }
 
-/// The beginning of `union bpf_attr` for loading.
-#[repr(C)]
-struct Load {
-    kind: u32,
-    count: u32,
-    instructions: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    version: u32,
-    flags: u32,
+request! {
+    /// The beginning of `union bpf_attr` for loading.
+    struct Load {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        version: u32,
+        flags: u32,
+    }
 }
 
 pub(crate) fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
@@ -84,17 +85,18 @@ pub(crate) fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
     unsafe { sys::descriptor(PROG_LOAD, &mut attr) }
 }
 
-/// The beginning of `union bpf_attr` for a test run.
-#[repr(C)]
-struct Run {
-    program: u32,
-    answer: u32,
-    size_in: u32,
-    size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
+request! {
+    /// The beginning of `union bpf_attr` for a test run.
+    struct Run {
+        program: u32,
+        answer: u32,
+        size_in: u32,
+        size_out: u32,
+        data_in: u64,
+        data_out: u64,
+        repeat: u32,
+        duration: u32,
+    }
 }
 
 pub(crate) fn run(program: &OwnedFd, frame: &[u8]) -> io::Result<i32> {

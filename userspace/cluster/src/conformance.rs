@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{ClusterError, Source, View};
+use crate::{ClusterError, Contact, Source, View};
 
 /// Time that a view is waited for, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ struct Followed {
 impl Followed {
     fn new(store: &impl Store) -> Self {
         let (sender, views) = watch::channel(View::default());
-        Self { views, work: tokio::spawn(store.source().follow(sender)) }
+        Self { views, work: tokio::spawn(store.source().follow(sender, Contact::default())) }
     }
 
     /// The first view for which `is_it` holds.

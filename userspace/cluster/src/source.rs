@@ -1,9 +1,10 @@
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
+use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use tokio::sync::watch;
 
-use crate::ClusterError;
+use crate::{ClusterError, Contact};
 
 /// A source at work; it ends when nobody listens any more.
 pub type Following = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -16,9 +17,9 @@ pub trait Source: Send {
     /// The name of the source in a log.
     fn describe(&self) -> String;
 
-    /// Follows the source and puts what it says into `views`, until their last receiver is gone. Needs a tokio runtime
-    /// with time and IO, and does not block it.
-    fn follow(self: Box<Self>, views: watch::Sender<View>) -> Following;
+    /// Follows the source and puts what it says into `views`, until their last receiver is gone; notes in `contact`
+    /// when it is heard. Needs a tokio runtime with time and IO, and does not block it.
+    fn follow(self: Box<Self>, views: watch::Sender<View>, contact: Contact) -> Following;
 }
 
 /// A cluster as a source knows it. The first view of a channel is the default one: nothing was looked at yet.
@@ -28,6 +29,10 @@ pub struct View {
     pub cluster: Option<Arc<ClusterSpec>>,
     /// The state of the source that `cluster` was read from, where the source can tell its states apart.
     pub revision: Option<Revision>,
+    /// Ranges of Service addresses, where the source knows them.
+    pub services: Option<Vec<IpNet>>,
+    /// Parts of the source's present state that `cluster` leaves out, each with the reason.
+    pub remarks: Vec<Remark>,
     /// The reason for which `cluster` is not the source's present state: that is invalid, or cannot be reached.
     pub complaint: Option<ClusterError>,
 }
@@ -40,11 +45,37 @@ impl View {
     }
 }
 
-/// One state of a source. A source that counts its states gets a kind of its own, with the store's identity beside the
-/// number: a smaller number in the same store means one that was restored from a backup.
+/// A part of what a source says that was left out, and the reason.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Remark {
+    /// The part: `node node7`.
+    pub subject: String,
+    /// The reason.
+    pub reason: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.reason)
+    }
+}
+
+/// One state of a source. A source that counts its states gets a kind of its own: a smaller number than before means
+/// a source that lags, or a store that was restored from a backup.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Revision {
     /// Hash of all that was read. Two states are the same or not; neither is the older one.
     Content(u64),
+    /// Number of the store's state.
+    Number(u64),
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Content(hash) => write!(f, "content {hash:016x}"),
+            Self::Number(number) => write!(f, "revision {number}"),
+        }
+    }
 }

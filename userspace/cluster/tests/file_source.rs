@@ -11,7 +11,7 @@ use std::{
 };
 
 use naru_cluster::{
-    Source, View,
+    Contact, Source, View,
     conformance::{self, Store, cluster},
     file::FileSource,
 };
@@ -81,7 +81,7 @@ impl Store for Directory {
 
 fn follow(path: impl AsRef<Path>) -> Receiver<View> {
     let (sender, views) = watch::channel(View::default());
-    tokio::spawn(Box::new(FileSource { path: path.as_ref().to_owned() }).follow(sender));
+    tokio::spawn(Box::new(FileSource { path: path.as_ref().to_owned() }).follow(sender, Contact::default()));
     views
 }
 

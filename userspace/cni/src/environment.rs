@@ -2,7 +2,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use crate::{
     error::{Code, Error},
-    pod_args::PodArgs,
+    pod_args::{self, PodArgs},
 };
 
 /// The interface of a container that a call concerns.
@@ -14,6 +14,8 @@ pub struct Target {
     pub ifname: String,
     /// `CNI_ARGS`.
     pub args: PodArgs,
+    /// `CNI_NETNS_OVERRIDE`: the container may live in the namespace that the plugin runs in.
+    pub in_own_netns: bool,
 }
 
 /// The runtime's command, from its environment variables.
@@ -47,7 +49,9 @@ impl Call {
             let (container, ifname) = (text("CNI_CONTAINERID")?, text("CNI_IFNAME")?);
             check_container(&container)?;
             check_ifname(&ifname)?;
-            Ok(Target { container, ifname, args })
+            let allowed = variable("CNI_NETNS_OVERRIDE").unwrap_or_default();
+            let in_own_netns = allowed.to_str().is_some_and(pod_args::is_true);
+            Ok(Target { container, ifname, args, in_own_netns })
         };
         let netns =
             || text("CNI_NETNS").map(|path| Some(path).filter(|path| !path.is_empty()).map(PathBuf::from));
@@ -132,6 +136,18 @@ mod tests {
         let Ok(Call::Add(target, netns)) = call(&ADD) else { panic!("not an ADD") };
         assert_eq!((target.container.as_str(), target.ifname.as_str()), ("abc", "eth0"));
         assert_eq!(netns, PathBuf::from("/run/netns/x"));
+    }
+
+    #[test]
+    fn the_plugins_own_namespace_is_allowed_by_one_word_only() {
+        for (text, allowed) in
+            [("1", true), ("TRUE", true), ("true", true), ("", false), ("0", false), ("yes", false)]
+        {
+            let Ok(Call::Add(target, _)) = call(&with("CNI_NETNS_OVERRIDE", text)) else {
+                panic!("not an ADD")
+            };
+            assert_eq!(target.in_own_netns, allowed, "{text}");
+        }
     }
 
     #[test]

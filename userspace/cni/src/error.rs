@@ -21,6 +21,8 @@ pub enum Code {
     Decode,
     /// The configuration contradicts itself or its field is invalid.
     InvalidConfig,
+    /// The network namespace is one that nothing may be attached in.
+    InvalidNetns,
     /// A passing condition; the runtime should try again.
     TryAgainLater,
     /// STATUS: no ADD can be served.
@@ -40,7 +42,7 @@ pub enum Code {
 }
 
 /// The codes with their numbers; those from 100 on are naru's own.
-const NUMBERS: [(Code, u32); 14] = [
+const NUMBERS: [(Code, u32); 15] = [
     (Code::IncompatibleVersion, 1),
     (Code::UnsupportedField, 2),
     (Code::UnknownContainer, 3),
@@ -48,6 +50,7 @@ const NUMBERS: [(Code, u32); 14] = [
     (Code::Io, 5),
     (Code::Decode, 6),
     (Code::InvalidConfig, 7),
+    (Code::InvalidNetns, 8),
     (Code::TryAgainLater, 11),
     (Code::NotAvailable, 50),
     (Code::NotAvailableLimited, 51),

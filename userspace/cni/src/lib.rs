@@ -22,6 +22,6 @@ pub use delegate::{delegate_error, delegate_result};
 pub use environment::{Call, Target};
 pub use error::{Code, Error};
 pub use pod_args::PodArgs;
-pub use reply::{read_stdin, version_reply};
+pub use reply::{gc_input, read_stdin, version_reply};
 pub use result::{CniResult, Dns, Interface, Ip, Route};
 pub use version::{UnknownVersion, Version};

@@ -86,7 +86,8 @@ pub(crate) fn mac(text: &str) -> Result<[u8; 6], String> {
     }
 }
 
-fn is_true(value: &str) -> bool {
+/// The values that libcni's plugins take for yes.
+pub(crate) fn is_true(value: &str) -> bool {
     matches!(value.to_ascii_lowercase().as_str(), "1" | "true")
 }
 

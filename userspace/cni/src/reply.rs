@@ -3,6 +3,7 @@ use std::io::Read;
 use serde_json::{Value, json};
 
 use crate::{
+    conf::{KEPT, object},
     error::{Code, Error},
     version::Version,
 };
@@ -33,6 +34,22 @@ pub fn version_reply(stdin: &[u8]) -> String {
     json!({ "cniVersion": version, "supportedVersions": Version::ALL.map(Version::as_str) }).to_string()
 }
 
+/// The input of GC for another plugin: the attachments to keep stand under both keys that there are for them.
+///
+/// # Errors
+/// Code 6, if it is no object.
+pub fn gc_input(stdin: &[u8]) -> Result<Vec<u8>, Error> {
+    let [key, older] = KEPT;
+    let mut conf = object(stdin)?;
+    let is_set = |value: &&Value| !value.is_null();
+    match (conf.get(key).filter(is_set), conf.get(older).filter(is_set)) {
+        (None, Some(list)) => conf.insert(key.to_owned(), list.clone()),
+        (Some(list), None) => conf.insert(older.to_owned(), list.clone()),
+        _ => return Ok(stdin.to_vec()),
+    };
+    Ok(Value::Object(conf).to_string().into_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +61,20 @@ mod tests {
         for odd in [&b""[..], b"{}", b"garbage", br#"{"cniVersion":"7.0.0"}"#, br#"{"cniVersion":3}"#] {
             assert_eq!(version_reply(odd), format!(r#"{{"cniVersion":"1.1.0",{all}}}"#));
         }
+    }
+
+    #[test]
+    fn another_plugin_finds_the_list_of_gc_under_the_key_that_it_knows() {
+        let list = |text: &[u8], key: &str| {
+            let input: Value = serde_json::from_slice(&gc_input(text).unwrap()).unwrap();
+            input[key].clone()
+        };
+        for key in KEPT {
+            let text = json!({ key: [{"containerID": "a", "ifname": "eth0"}] }).to_string();
+            KEPT.iter()
+                .for_each(|other| assert_eq!(list(text.as_bytes(), other)[0]["containerID"], "a", "{other}"));
+        }
+        assert_eq!(list(b"{}", KEPT[0]), Value::Null);
     }
 
     #[test]

@@ -128,11 +128,32 @@ fn prev_result_is_read_in_the_version_of_the_configuration() {
 }
 
 #[test]
-fn valid_attachments_are_read_once_each() {
-    let entry = json!({ "containerID": "abc", "ifname": "eth0" });
-    let conf = parse(&with("cni.dev/valid-attachments", json!([entry, entry]))).unwrap();
-    assert_eq!(conf.valid_attachments.len(), 1);
-    assert_eq!(parse(&with("cni.dev/valid-attachments", Value::Null)).unwrap().valid_attachments, []);
+fn valid_attachments_are_read_once_each_under_either_key() {
+    let entry = |id: &str| json!({ "containerID": id, "ifname": "eth0" });
+    let kept = |conf: &Value| {
+        let conf = parse(conf).unwrap();
+        conf.attachments_to_keep().map(|all| all.iter().map(|one| one.container.clone()).collect::<Vec<_>>())
+    };
+    let conf = with("cni.dev/valid-attachments", json!([entry("a"), entry("a")]));
+    assert_eq!(kept(&conf).unwrap(), ["a"]);
+    assert_eq!(kept(&with("cni.dev/attachments", json!([entry("b")]))).unwrap(), ["b"]);
+    let mut both = conf;
+    both["cni.dev/attachments"] = json!([entry("a"), entry("b")]);
+    assert_eq!(kept(&both).unwrap(), ["a", "b"], "whatever either of them names is in use");
+    assert_eq!(
+        kept(&with("cni.dev/valid-attachments", json!([]))).unwrap(),
+        [""; 0],
+        "an empty list is a list"
+    );
+}
+
+#[test]
+fn a_missing_list_of_valid_attachments_is_no_empty_one() {
+    for conf in [with("mtu", json!(1500)), with("cni.dev/valid-attachments", Value::Null)] {
+        let error = parse(&conf).unwrap().attachments_to_keep().unwrap_err();
+        assert_eq!(error.code, Code::InvalidConfig);
+        assert!(error.msg.starts_with("cni.dev/valid-attachments: missing"), "{}", error.msg);
+    }
 }
 
 /// Wrong values among those that the runtime passes.

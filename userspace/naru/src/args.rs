@@ -47,15 +47,20 @@ pub struct Directories {
 
 impl Directories {
     /// The directories by flag, environment or default, in this order.
-    pub fn paths(self) -> Paths {
-        Paths::new(GivenPaths {
-            run: self.run_dir,
-            state: self.state_dir,
-            bpf: self.bpf_dir,
-            config: self.config_dir,
-            cni_conf: self.cni_conf_dir,
-            cni_bin: self.cni_bin_dir,
-        })
+    pub fn paths(&self) -> Paths {
+        Paths::new(self.given())
+    }
+
+    /// The directories by flag.
+    pub fn given(&self) -> GivenPaths {
+        GivenPaths {
+            run: self.run_dir.clone(),
+            state: self.state_dir.clone(),
+            bpf: self.bpf_dir.clone(),
+            config: self.config_dir.clone(),
+            cni_conf: self.cni_conf_dir.clone(),
+            cni_bin: self.cni_bin_dir.clone(),
+        }
     }
 }
 
@@ -65,7 +70,8 @@ pub enum Command {
     /// Prepare this machine: probes, programs and maps, tunnel device, nftables, sysctls, configuration for the
     /// runtime. Changes nothing when run again.
     Init(InitArgs),
-    /// `init`, then follow cluster.toml and repair what others change, until SIGTERM; traffic does not need it.
+    /// `init`, then follow cluster.toml or the Kubernetes API and repair what others change, until SIGTERM; traffic does
+    /// not need it.
     Agent(AgentArgs),
     /// Show the node's state, counters and faults. Exit status 1 if it is not initialised.
     Status(OutputArgs),
@@ -80,6 +86,9 @@ pub enum Command {
     /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused as things stand;
     /// 2: an error.
     Ipam(crate::command::ipam::IpamArgs),
+    /// Put the plugins where the container runtime looks for them, as its own configuration says; what is there
+    /// already is not written again.
+    Install(InstallArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
     /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.
@@ -150,6 +159,47 @@ pub struct AgentArgs {
     /// Seconds between two passes when nothing happens.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub interval: u64,
+    /// Follow the Kubernetes API in place of cluster.toml: nodes are Node objects, blocks their podCIDRs. The name of
+    /// this node's object is --node.
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// An address of the Kubernetes API, before those that are found; may be repeated.
+    #[arg(long, requires = "kubernetes", env = "NARU_API_SERVER", value_name = "URL", value_delimiter = ',')]
+    pub api_server: Vec<String>,
+    /// Credentials for the Kubernetes API outside a pod.
+    #[arg(long, requires = "kubernetes", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The cluster's settings beside its Node objects: the keys of cluster.toml but its nodes; a file that is not there
+    /// means defaults [default: CONFIG_DIR/settings.toml].
+    #[arg(long, requires = "kubernetes", value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// The host's root directory, for an agent in a container; every path but those of the credentials and of
+    /// --settings is one below it.
+    #[arg(long, requires = "kubernetes", value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Ask the agent that runs here, and be no agent. Exit status 0: yes; 1: no, or no agent answers.
+    #[arg(long, value_name = "live|ready", conflicts_with = "kubernetes")]
+    pub probe: Option<Probe>,
+}
+
+/// A question to the agent that runs here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Probe {
+    /// Work goes on, with or without the cluster's source.
+    Live,
+    /// Pods get addresses here.
+    Ready,
+}
+
+/// Options of `install`.
+#[derive(Args, Debug)]
+pub struct InstallArgs {
+    /// The host's root directory, for a process in a container; every other path is one below it.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The directory of the plugins to install; this program's by default.
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
 }
 
 /// Options of `uninstall`.

@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod report;
+mod root;
 
 use std::process::ExitCode;
 
@@ -15,10 +16,19 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("naru: {error:#}");
+            eprintln!("naru: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error with its causes, each once: many an error says its cause already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        text if text.ends_with(&cause) => text.to_owned(),
+        text => format!("{text}: {cause}"),
+    })
 }
 
 /// Ends the process as other tools end when their reader does (`naru stats | head`): the standard library ignores the
@@ -35,13 +45,14 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let paths = arguments.directories.paths();
     match arguments.command {
         Command::Init(args) => command::init::run(&paths, &args)?,
-        Command::Agent(args) => command::agent::run(&paths, &args)?,
+        Command::Agent(args) => return command::agent::run(&arguments.directories, &args),
         Command::Status(args) => return command::status::run(&paths, &args),
         Command::Routes(args) => command::routes::run(&paths, &args)?,
         Command::Flows(args) => command::flows::run(&paths, &args)?,
         Command::Endpoints(args) => command::endpoints::run(&paths, &args)?,
         Command::Stats(args) => command::stats::run(&paths, &args)?,
         Command::Ipam(args) => return Ok(command::ipam::run(&paths, &args)),
+        Command::Install(args) => command::install::run(&arguments.directories.given(), &args)?,
         Command::Uninstall(args) => command::uninstall::run(&paths, &args)?,
         #[cfg(feature = "bench")]
         Command::Bench(args) => return naru_bench::run(&args),
@@ -49,4 +60,25 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Lab(args) => return naru_lab::run(args),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("PODS: {source}")]
+    struct Outer {
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_cause_that_the_error_says_already_is_not_said_again() {
+        let outer = || Outer { source: io::Error::other("refused") };
+        assert_eq!(told(&anyhow::Error::new(outer()).context("init")), "init: PODS: refused");
+        assert_eq!(told(&anyhow::Error::new(io::Error::other("refused")).context("init")), "init: refused");
+        assert_eq!(told(&anyhow::anyhow!("refused")), "refused");
+    }
 }

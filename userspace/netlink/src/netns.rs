@@ -124,6 +124,20 @@ pub fn current_netns() -> Result<OwnedFd, NetnsError> {
     open_netns(Path::new("/proc/thread-self/ns/net"))
 }
 
+/// Returns true if the namespace is the calling thread's own.
+///
+/// # Errors
+/// procfs is not there.
+pub fn is_own_netns(netns: BorrowedFd<'_>) -> Result<bool, NetnsError> {
+    let look = |fd: BorrowedFd<'_>| {
+        let stat = fstat(fd).map_err(|errno| NetnsError::system("network namespace: look at", errno))?;
+        Ok::<_, NetnsError>((stat.st_dev, stat.st_ino))
+    };
+    // Both are open: neither's number can be another's meanwhile.
+    let own = current_netns()?;
+    Ok(look(netns)? == look(own.as_fd())?)
+}
+
 /// The identity of the namespace.
 ///
 /// # Errors

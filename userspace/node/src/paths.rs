@@ -97,6 +97,12 @@ impl Paths {
         self.run.join("agent.lock")
     }
 
+    /// The socket on which the agent says how it is: `<run>/agent.sock`.
+    #[must_use]
+    pub fn agent_socket(&self) -> PathBuf {
+        self.run.join("agent.sock")
+    }
+
     /// Held together by whoever works on attachments, alone by whoever takes what they work with from under them:
     /// `<run>/pods.lock`.
     #[must_use]
@@ -150,6 +156,18 @@ impl Paths {
     #[must_use]
     pub fn cluster_file(&self) -> PathBuf {
         self.config.join("cluster.toml")
+    }
+
+    /// The cluster's settings where its nodes come from elsewhere: `<config>/settings.toml`.
+    #[must_use]
+    pub fn cluster_settings(&self) -> PathBuf {
+        self.config.join("settings.toml")
+    }
+
+    /// What the agent remembers of the Kubernetes API: `<state>/kubernetes.json`.
+    #[must_use]
+    pub fn kubernetes_memory(&self) -> PathBuf {
+        self.state.join("kubernetes.json")
     }
 
     /// The settings of the last init, including the cluster that was accepted last: `<state>/init.json`.

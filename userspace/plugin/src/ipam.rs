@@ -107,9 +107,10 @@ fn check(conf: &NetworkConf, target: &Target) -> Result<String, Error> {
 }
 
 fn gc(conf: &NetworkConf) -> Result<String, Error> {
+    let kept = conf.attachments_to_keep()?;
     let is_valid = |id: &AttachmentId| {
         let (container, ifname) = (id.container().to_owned(), id.ifname().to_owned());
-        conf.valid_attachments.contains(&Attachment { container, ifname })
+        kept.contains(&Attachment { container, ifname })
     };
     let network = &conf.network;
     let done = lease::gc(&setting::paths(&network.naru), &network.name, is_valid, clock::now());

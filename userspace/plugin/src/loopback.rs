@@ -8,11 +8,16 @@ use ipnet::IpNet;
 use naru_cni_types::{Call, CniResult, Code, Error, Interface, Ip, NetworkConf};
 use naru_netlink::links;
 
-use crate::Answer;
+use crate::{Answer, verbs::refuse_own_netns};
 
 pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
     let conf = NetworkConf::parse(stdin)?;
     let version = conf.network.version;
+    let allowed = match &call {
+        Call::Add(target, netns) => refuse_own_netns(target, netns),
+        _ => Ok(()),
+    };
+    allowed.map_err(|error| (Some(version), error))?;
     let answered = match call {
         Call::Add(_, netns) => up(&netns).and_then(|()| {
             let result = conf.prev_result.unwrap_or_else(|| result(&netns));

@@ -22,6 +22,8 @@ pub enum Code {
     StateDiffers,
     /// `pod-elsewhere`: the node's own packets to a pod leave by another interface than the pod's.
     PodElsewhere,
+    /// `pod-outside-range`: a pod has an address of a range that is not this node's any more.
+    PodOutsideRange,
     /// `rules-unreadable`: rules of others are in use that nothing on this machine can read.
     RulesUnreadable,
     /// `programs-missing`: an interface does not have the programs that it should have.
@@ -40,7 +42,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -49,6 +51,7 @@ impl Code {
         Self::NotAsMade,
         Self::StateDiffers,
         Self::PodElsewhere,
+        Self::PodOutsideRange,
         Self::RulesUnreadable,
         Self::ProgramsMissing,
         Self::ProgramsDoubled,
@@ -70,6 +73,7 @@ impl Code {
             Self::NotAsMade => "not-as-made",
             Self::StateDiffers => "state-differs",
             Self::PodElsewhere => "pod-elsewhere",
+            Self::PodOutsideRange => "pod-outside-range",
             Self::RulesUnreadable => "rules-unreadable",
             Self::ProgramsMissing => "programs-missing",
             Self::ProgramsDoubled => "programs-doubled",
@@ -94,6 +98,9 @@ impl Code {
                 "run naru init, or start naru agent, which keeps it so"
             }
             Self::PodElsewhere => "see ip rule and ip route get, and take away or move what comes first",
+            Self::PodOutsideRange => {
+                "delete the pod: the next one gets an address of the range that the node has now"
+            }
             Self::RulesUnreadable => "install the tool, or remove the rules",
             Self::ProgramsDoubled => "start naru agent, which takes off those that are too many",
             Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",

@@ -1,14 +1,15 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
+use naru_core::ipam::Row;
 use naru_netlink::links::Links;
 use naru_node::{
-    host::{firewall, forward},
+    host::{self, firewall, forward},
     machine::{self, MARKS, MachineError, NodeFacts, Settings, Survey, overlaps},
     paths::Paths,
     readiness, sync,
 };
-use naru_store::NodeStore;
+use naru_store::{NodeStore, StateStore};
 
 use crate::{Code, Finding};
 
@@ -41,6 +42,7 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
     let differences = sync::differences(&links, &pins, settings, &survey)?;
     findings.extend(differences.iter().map(|text| told(Code::StateDiffers, text)));
     findings.extend(elsewhere(&links, &pins)?);
+    findings.extend(outside(paths, settings)?);
     findings.extend(uplinks(paths)?);
     findings.extend(pods(&links, &pins)?);
     findings.extend(runtime(paths, settings));
@@ -98,6 +100,28 @@ fn elsewhere(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
         }
     }
     Ok(findings)
+}
+
+/// Pods of a cluster's node with addresses that the node's range does not have any more: other nodes do not find them.
+fn outside(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, MachineError> {
+    if !settings.is_clustered() {
+        return Ok(Vec::new());
+    }
+    let subnets = settings.pool_subnets();
+    let is_own = |address: IpAddr| {
+        let mut all = settings.blocks().iter().chain(&subnets.all).chain(&subnets.delegated);
+        all.any(|range| range.contains(&address))
+    };
+    let store = StateStore::open(&paths.lease_store(), &host::boot_id()?)?;
+    let lost = store.rows()?.into_iter().filter(|row| row.ifindex != 0 && !is_own(row.address));
+    let finding = |row: Row| {
+        let owner = row.owner.map(|owner| owner.to_string()).unwrap_or_default();
+        let name = if row.pod.is_empty() { owner } else { row.pod.to_string() };
+        let evidence =
+            format!("{} is in no range of this node any more: other nodes do not reach it", row.address);
+        Finding::new(Code::PodOutsideRange, format!("pod {name}"), evidence)
+    };
+    Ok(lost.map(finding).collect())
 }
 
 /// Uplinks with more than one of our programs in a direction.

@@ -10,7 +10,7 @@ use naru_node::{
 };
 use serde::Serialize;
 
-use crate::{Code, Finding, Programs, findings};
+use crate::{AgentReport, Code, Finding, Programs, findings};
 
 /// The status of a node. On a machine that is not initialised in this boot only `initialised` (false) and the
 /// findings have a meaning.
@@ -26,6 +26,8 @@ pub struct Status {
     pub blocks: Vec<IpNet>,
     /// Subnets of network configurations, a list for each pool.
     pub subnets: Vec<Vec<IpNet>>,
+    /// The agent and the source that it follows; null where no agent runs.
+    pub agent: Option<AgentReport>,
     /// MTU of pods.
     pub pod_mtu: Option<u32>,
     /// Nodes of the cluster, this one included.
@@ -109,6 +111,7 @@ impl Status {
             flows_capacity: flows.capacity()?,
             findings: settings.as_ref().map_or(Ok(Vec::new()), |settings| findings(paths, settings))?,
             nft: counters.into_iter().map(|(name, value)| (name, amount(value))).collect(),
+            agent: AgentReport::ask(&paths.agent_socket()).ok(),
             node: Some(facts.node),
             addresses: facts.addresses,
             blocks: facts.blocks,

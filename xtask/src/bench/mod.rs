@@ -28,7 +28,7 @@ pub fn run(workspace: &Workspace, args: &BenchArgs) -> anyhow::Result<()> {
     if !run::is_root()? {
         bail!("bench needs root: it makes network namespaces and loads eBPF programs");
     }
-    Needs::test().install()?;
+    Needs::lab().install()?;
     build::run(workspace)?;
     let directory = std::env::current_dir().context("working directory")?;
     let mut bench = Command::new(workspace.dist().join("naru"));

@@ -36,6 +36,24 @@ pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     ALIASES.iter().try_for_each(|alias| link(&dist.join("naru-cni"), &dist.join(alias)))
 }
 
+/// Builds the binaries of the image, without the lab and the bench, and returns their directory.
+///
+/// # Errors
+/// Cargo fails, or a file cannot be written.
+pub fn image_root(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let host = host()?;
+    let mut command = static_build(workspace, &host);
+    command.args(["--release", "--package", "naru", "--package", "naru-plugin", "--no-default-features"]);
+    step("static binaries of the image", &mut command)?;
+    let root = workspace.target.join("image-root");
+    fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+    for name in BUILT {
+        install(&workspace.target.join(&host).join("release").join(name), &root.join(name))?;
+    }
+    ALIASES.iter().try_for_each(|alias| link(&root.join("naru-cni"), &root.join(alias)))?;
+    Ok(root)
+}
+
 /// Builds the first process of test machines and returns its path.
 ///
 /// # Errors

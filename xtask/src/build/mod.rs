@@ -6,7 +6,7 @@ mod object;
 use clap::Args;
 
 pub use self::{
-    dist::guest,
+    dist::{guest, image_root},
     object::{build as object, cargo},
 };
 use crate::{

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 /// Crates of ours, each with those of ours that it may use outside tests.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("naru-abi", &[]),
     ("naru-packet", &["naru-abi"]),
     ("naru-datapath", &["naru-abi", "naru-packet"]),
@@ -21,6 +21,9 @@ const MAY_USE: [(&str, &[&str]); 19] = [
         &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-store", "naru-cni-types"],
     ),
     ("naru-cluster", &["naru-abi", "naru-core"]),
+    ("naru-kubernetes", &["naru-cluster", "naru-core"]),
+    // Programs of others, and certificates: it knows nothing of ours.
+    ("naru-controlplane", &[]),
     ("naru-sandbox", &["naru-netlink", "naru-node"]),
     (
         "naru-bench",
@@ -41,6 +44,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "naru-bpf",
             "naru-cluster",
             "naru-core",
+            "naru-kubernetes",
             "naru-lab",
             "naru-netlink",
             "naru-node",

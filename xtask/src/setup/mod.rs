@@ -2,13 +2,14 @@
 
 mod compiler;
 mod components;
+mod kubernetes;
 mod packages;
 mod tools;
 
 use anyhow::bail;
 use clap::Args;
 
-pub use self::{compiler::Bpf, packages::Group, tools::Tool};
+pub use self::{compiler::Bpf, kubernetes::Cluster, packages::Group, tools::Tool};
 use crate::{run::say, workspace::Workspace};
 
 /// Options of `setup`.
@@ -20,6 +21,9 @@ pub struct SetupArgs {
     /// Include what `test --vm` needs (qemu)
     #[arg(long)]
     vm: bool,
+    /// Include a whole Kubernetes (lab --kubernetes, test --kubernetes): minutes, the first time
+    #[arg(long)]
+    kubernetes: bool,
 }
 
 /// Runs the command.
@@ -27,7 +31,7 @@ pub struct SetupArgs {
 /// # Errors
 /// Something is missing and cannot be installed, or `--check` found something missing.
 pub fn run(_workspace: &Workspace, args: &SetupArgs) -> anyhow::Result<()> {
-    let needs = Needs::all(args.vm);
+    let needs = Needs::all(args);
     if !args.check {
         needs.install()?;
         say("setup: nothing is missing");
@@ -50,37 +54,56 @@ pub struct Needs {
     groups: Vec<Group>,
     tools: Vec<Tool>,
     components: bool,
+    cluster: Option<Cluster>,
 }
 
 impl Needs {
-    fn all(vm: bool) -> Self {
+    fn all(args: &SetupArgs) -> Self {
         let mut groups = vec![Group::Build, Group::Test];
-        groups.extend(vm.then_some(Group::Vm));
-        Self { groups, tools: vec![Tool::BPF_LINKER, Tool::CARGO_DENY], components: true }
+        groups.extend(args.vm.then_some(Group::Vm));
+        groups.extend(args.kubernetes.then_some(Group::Kubernetes));
+        let cluster = if args.kubernetes { Cluster::Suites } else { Cluster::ControlPlane };
+        let tools = vec![Tool::BPF_LINKER, Tool::CARGO_DENY];
+        Self { groups, tools, components: true, cluster: Some(cluster) }
     }
 
     /// The needs of `build`.
     #[must_use]
     pub fn build() -> Self {
-        Self { groups: vec![Group::Build], tools: vec![Tool::BPF_LINKER], components: false }
+        Self { groups: vec![Group::Build], tools: vec![Tool::BPF_LINKER], components: false, cluster: None }
     }
 
     /// The needs of `check`.
     #[must_use]
     pub fn check() -> Self {
-        Self { groups: vec![Group::Build], tools: vec![Tool::CARGO_DENY], components: true }
+        Self { groups: vec![Group::Build], tools: vec![Tool::CARGO_DENY], components: true, cluster: None }
     }
 
-    /// The needs of `test`, `lab` and `bench`.
+    /// The needs of `lab` and `bench`.
+    #[must_use]
+    pub fn lab() -> Self {
+        let groups = vec![Group::Build, Group::Test];
+        Self { groups, tools: vec![Tool::BPF_LINKER], components: false, cluster: None }
+    }
+
+    /// The needs of `test`.
     #[must_use]
     pub fn test() -> Self {
-        Self { groups: vec![Group::Build, Group::Test], tools: vec![Tool::BPF_LINKER], components: false }
+        Self { cluster: Some(Cluster::ControlPlane), ..Self::lab() }
     }
 
     /// The needs of `test --vm`.
     #[must_use]
     pub fn vm() -> Self {
-        Self { groups: vec![Group::Build, Group::Test, Group::Vm], ..Self::test() }
+        Self { groups: vec![Group::Build, Group::Test, Group::Vm], ..Self::lab() }
+    }
+
+    /// The needs of `lab --kubernetes`, or with `suites` of `test --kubernetes`.
+    #[must_use]
+    pub fn kubernetes(suites: bool) -> Self {
+        let groups = vec![Group::Build, Group::Test, Group::Kubernetes];
+        let cluster = if suites { Cluster::Suites } else { Cluster::Nodes };
+        Self { groups, cluster: Some(cluster), ..Self::lab() }
     }
 
     /// Installs what is missing; prints nothing and returns quickly when nothing is.
@@ -95,7 +118,7 @@ impl Needs {
         for tool in &self.tools {
             tool.install()?;
         }
-        Ok(())
+        self.cluster.map_or(Ok(()), Cluster::install)
     }
 
     fn missing(&self) -> anyhow::Result<Vec<String>> {
@@ -110,6 +133,9 @@ impl Needs {
             if !tool.is_installed()? {
                 missing.push(tool.to_string());
             }
+        }
+        if let Some(cluster) = self.cluster {
+            missing.extend(cluster.missing()?.into_iter().map(|name| format!("Kubernetes' {name}")));
         }
         Ok(missing)
     }

@@ -16,6 +16,8 @@ pub enum Group {
     Test,
     /// The test machine with another kernel.
     Vm,
+    /// What Kubernetes' programs call, and what tests run in pods.
+    Kubernetes,
 }
 
 impl Group {
@@ -51,6 +53,9 @@ impl Group {
                 "util-linux",
             ],
             Self::Vm => &["kmod", "qemu-system-x86"],
+            Self::Kubernetes => {
+                &["conntrack", "containerd", "ethtool", "iptables", "nftables", "runc", "socat"]
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use naru_core::cluster::{ClusterSpec, TunnelSpec};
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::{networks, nodes, position, raw};
@@ -23,11 +24,20 @@ impl Misfit {
 /// # Errors
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
 pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, ClusterError> {
+    with_places(file, text, convert)
+}
+
+/// Reads a text and converts it; errors carry file, line and key.
+pub fn with_places<R: DeserializeOwned, T>(
+    file: &Path,
+    text: &str,
+    convert: impl Fn(&R) -> Result<T, Misfit>,
+) -> Result<T, ClusterError> {
     let invalid = |Misfit { at, problem }| ClusterError::Invalid {
         place: format!("{}:{}: {}", file.display(), position::line(text, at), position::key(text, at)),
         problem,
     };
-    let raw: raw::Cluster = toml::from_str(text).map_err(|error| {
+    let raw: R = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         invalid(Misfit { at, problem: Problem::Malformed(error.message().to_owned()) })
     })?;
@@ -55,7 +65,8 @@ fn usable(port: &Spanned<u16>) -> Result<u16, Misfit> {
     if *port.get_ref() == 0 { Err(Misfit::new(port, Problem::BadPort)) } else { Ok(*port.get_ref()) }
 }
 
-fn tunnel(raw: &raw::Tunnel) -> Result<TunnelSpec, Misfit> {
+/// The tunnel, with its defaults.
+pub fn tunnel(raw: &raw::Tunnel) -> Result<TunnelSpec, Misfit> {
     let mut tunnel = TunnelSpec::default();
     if let Some(port) = &raw.port {
         tunnel.port = usable(port)?;

@@ -2,10 +2,12 @@
 //! conversion with every default and every cross-check.
 
 mod convert;
+mod follow;
 mod networks;
 mod nodes;
 mod position;
 mod raw;
+mod settings;
 mod source;
 mod watch;
 
@@ -14,6 +16,8 @@ use std::{fs, path::Path};
 use naru_core::cluster::ClusterSpec;
 
 pub use convert::parse;
+pub use follow::{Found, Parse, follow};
+pub use settings::{ClusterSettings, parse_settings};
 pub use source::FileSource;
 
 use crate::ClusterError;

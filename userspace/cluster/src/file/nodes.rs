@@ -9,12 +9,11 @@ use ipnet::IpNet;
 use naru_core::cluster::NodeSpec;
 use toml::Spanned;
 
-use super::{
-    convert::Misfit,
-    networks::{self, Taken},
-    raw::Node,
+use super::{convert::Misfit, networks, raw::Node};
+use crate::{
+    error::Problem,
+    rules::{Taken, is_name, is_usable},
 };
-use crate::error::Problem;
 
 /// The names, addresses and blocks of the nodes before.
 #[derive(Default)]
@@ -49,8 +48,7 @@ pub fn list(raw: &[Node], ranges: &[IpNet]) -> Result<Vec<NodeSpec>, Misfit> {
 impl<'a> Before<'a> {
     fn name(&mut self, entry: &'a Spanned<String>) -> Result<String, Misfit> {
         let name = entry.get_ref();
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if !(1..=253).contains(&name.len()) || !name.chars().all(is_allowed) {
+        if !is_name(name) {
             return Err(Misfit::new(entry, Problem::BadName(name.clone())));
         }
         if !self.names.insert(name) {
@@ -110,13 +108,4 @@ fn address(entry: &Spanned<String>, ranges: &[IpNet]) -> Result<IpAddr, Misfit> 
         Some(range) => Err(Misfit::new(entry, Problem::AddressInRange { address, range: *range })),
         None => Ok(address),
     }
-}
-
-/// Returns true if a node may have this address towards others.
-fn is_usable(address: IpAddr) -> bool {
-    let is_link_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
-    };
-    !(is_link_local || address.is_unspecified() || address.is_loopback() || address.is_multicast())
 }

@@ -24,6 +24,26 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    #[serde(default)]
+    pub ranges: Option<Spanned<List>>,
+    pub masquerade: Option<bool>,
+    #[serde(default)]
+    pub no_masquerade: Option<Spanned<List>>,
+    #[serde(default)]
+    pub routing: Routing,
+    #[serde(default)]
+    pub encapsulation: Encapsulation,
+    #[serde(default)]
+    pub tunnel: Tunnel,
+    #[serde(default)]
+    pub api_servers: List,
+    #[serde(default)]
+    pub service_ranges: Option<Spanned<List>>,
+}
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {

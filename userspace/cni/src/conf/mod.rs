@@ -10,6 +10,8 @@ pub use addressing::{Addressing, Range, RangeSet};
 pub use naru::{NaruKeys, SourceCheck};
 pub use runtime::{Attachment, RuntimeConfig};
 
+pub(crate) use runtime::KEPT;
+
 use crate::{
     environment::is_name,
     error::{Code, Error},
@@ -49,8 +51,8 @@ pub struct NetworkConf {
     pub runtime: RuntimeConfig,
     /// `prevResult`: the result of an earlier plugin of the chain, or of our own ADD.
     pub prev_result: Option<CniResult>,
-    /// `cni.dev/valid-attachments` of GC.
-    pub valid_attachments: Vec<Attachment>,
+    /// `cni.dev/valid-attachments` of GC, or the older `cni.dev/attachments`; `None` if neither is there.
+    pub valid_attachments: Option<Vec<Attachment>>,
 }
 
 /// The source of the addresses.
@@ -78,7 +80,7 @@ fn version_of(map: &Map<String, Value>) -> Result<Version, Error> {
 }
 
 /// The JSON object on standard input.
-fn object(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
+pub(crate) fn object(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
     match serde_json::from_slice(stdin) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(other) => {
@@ -113,6 +115,15 @@ impl Network {
 }
 
 impl NetworkConf {
+    /// The attachments that GC must keep. Without the list nothing says that the others are not in use.
+    ///
+    /// # Errors
+    /// Code 7: the list is missing.
+    pub fn attachments_to_keep(&self) -> Result<&[Attachment], Error> {
+        let missing = || Error::conf(format!("{}: missing: GC would take every attachment down", KEPT[0]));
+        self.valid_attachments.as_deref().ok_or_else(missing)
+    }
+
     /// Reads and checks everything. The version is returned with the error, so that the reply can carry it.
     ///
     /// # Errors

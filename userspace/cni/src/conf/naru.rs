@@ -13,6 +13,8 @@ pub struct NaruKeys {
     pub bpf_dir: Option<PathBuf>,
     /// `configDir`.
     pub config_dir: Option<PathBuf>,
+    /// `cniConfDir`: where init installs the list of the runtime's network, if it is the one that does.
+    pub cni_conf_dir: Option<PathBuf>,
     /// `antispoof: "mac"`: the source MAC must be the assigned one.
     pub check_mac: bool,
     /// `sourceCheck`.
@@ -44,6 +46,7 @@ impl NaruKeys {
             state_dir: directory(&mut fields, "stateDir")?,
             bpf_dir: directory(&mut fields, "bpfDir")?,
             config_dir: directory(&mut fields, "configDir")?,
+            cni_conf_dir: directory(&mut fields, "cniConfDir")?,
             check_mac: choice(&mut fields, "antispoof", &[("ip", false), ("mac", true)])?,
             source_check: choice(
                 &mut fields,

@@ -85,19 +85,29 @@ fn addresses(fields: &mut Fields) -> Result<Vec<IpAddr>, Error> {
     texts.iter().map(|text| pod_args::address(text).map_err(|why| fields.error("ips", why.msg))).collect()
 }
 
-/// `cni.dev/valid-attachments`, without duplicates.
-pub(super) fn valid_attachments(fields: &mut Fields) -> Result<Vec<Attachment>, Error> {
-    let mut seen = HashSet::new();
-    let mut all = Vec::new();
-    for mut entry in fields.objects("cni.dev/valid-attachments")? {
-        let container: String = entry.take("containerID")?.unwrap_or_default();
-        let ifname: String = entry.take("ifname")?.unwrap_or_default();
-        environment::check_container(&container).map_err(|why| entry.error("containerID", why.msg))?;
-        environment::check_ifname(&ifname).map_err(|why| entry.error("ifname", why.msg))?;
-        let attachment = Attachment { container, ifname };
-        if seen.insert(attachment.clone()) {
-            all.push(attachment);
+/// Keys of the attachments that GC must keep: the specification's, and the one that its first text used
+/// (containernetworking/cni#1101). libcni sends both.
+pub(crate) const KEPT: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+
+/// The attachments under either key, without duplicates; `None` if there is neither. An empty list is one.
+pub(super) fn valid_attachments(fields: &mut Fields) -> Result<Option<Vec<Attachment>>, Error> {
+    let present: Vec<&str> = KEPT.into_iter().filter(|key| fields.value_is_set(key)).collect();
+    let (mut seen, mut all) = (HashSet::new(), Vec::new());
+    for key in &present {
+        for entry in fields.objects(key)? {
+            let attachment = attachment(entry)?;
+            if seen.insert(attachment.clone()) {
+                all.push(attachment);
+            }
         }
     }
-    Ok(all)
+    Ok((!present.is_empty()).then_some(all))
+}
+
+fn attachment(mut entry: Fields) -> Result<Attachment, Error> {
+    let container: String = entry.take("containerID")?.unwrap_or_default();
+    let ifname: String = entry.take("ifname")?.unwrap_or_default();
+    environment::check_container(&container).map_err(|why| entry.error("containerID", why.msg))?;
+    environment::check_ifname(&ifname).map_err(|why| entry.error("ifname", why.msg))?;
+    Ok(Attachment { container, ifname })
 }

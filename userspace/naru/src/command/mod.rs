@@ -4,6 +4,7 @@ pub mod agent;
 pub mod endpoints;
 pub mod flows;
 pub mod init;
+pub mod install;
 pub mod ipam;
 pub mod routes;
 pub mod stats;

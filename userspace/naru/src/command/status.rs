@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use naru_bpf::Datapath;
 use naru_node::paths::Paths;
-use naru_view::{Programs, Status};
+use naru_view::{AgentReport, Programs, Status};
 use serde::Serialize;
 
 use super::stats::hook_table;
@@ -43,6 +43,7 @@ fn print(report: &Report) {
             "cluster    {}",
             if status.nodes.is_empty() { "none".into() } else { status.nodes.join(" ") }
         );
+        print_agent(status.agent.as_ref());
         println!("pods       {} interfaces, {} addresses, mtu {mtu}", status.interfaces, status.pods);
         println!("flows      {} of {}", status.flows, status.flows_capacity);
         match (status.attach, status.tunnel_port) {
@@ -73,6 +74,20 @@ fn print(report: &Report) {
     }
     if !report.hooks.is_empty() {
         print!("\n{}", hook_table(&report.hooks));
+    }
+}
+
+/// The source of what is known, and its age.
+fn print_agent(agent: Option<&AgentReport>) {
+    let Some(agent) = agent else {
+        println!("source     no agent runs: the cluster is as it was accepted last");
+        return;
+    };
+    let age = agent.age().map_or_else(|| "not heard yet".to_owned(), |age| format!("heard {age} s ago"));
+    let revision = agent.revision.as_ref().map_or_else(String::new, |revision| format!(", {revision}"));
+    println!("source     {}, {age}{revision}", agent.source);
+    for told in agent.complaint.iter().chain(&agent.left_out) {
+        println!("           {told}");
     }
 }
 

@@ -178,8 +178,14 @@ impl Machine {
 
     /// The same with a pass over everything after so many seconds.
     pub fn agent_every(&self, seconds: u32) -> Agent {
+        self.agent_with(&["--interval", &seconds.to_string()])
+    }
+
+    /// The same with these arguments.
+    pub fn agent_with(&self, arguments: &[&str]) -> Agent {
         let log = fs::File::create(self.path("agent.log")).unwrap();
-        let mut command = self.naru(&["agent", "--interval", &seconds.to_string()]);
+        let mut command = self.naru(&["agent"]);
+        command.args(arguments);
         let child = command.env("NARU_LOG", "debug").stderr(Stdio::from(log)).spawn().unwrap();
         let agent = Agent { child };
         wait("the agent to follow", Duration::from_secs(60), || self.agent_log().contains("following "));

@@ -77,7 +77,10 @@ impl Links {
     pub fn rules(&self) -> Result<RuleList, LinkError> {
         let mut list = RuleList::default();
         for family in FAMILIES {
-            for answer in &self.listed_rules(family)? {
+            let mut question = RuleMessage::default();
+            question.header.family = family;
+            let answers = self.dump(&RouteNetlinkMessage::GetRule(question), "rules: list")?;
+            for answer in &answers {
                 let RouteNetlinkMessage::NewRule(rule) = answer else { continue };
                 list.asks_for_ports |= rule.attributes.iter().any(is_about_ports);
                 let is_ours =
@@ -91,26 +94,6 @@ impl Links {
         }
         list.foreign.sort_unstable();
         Ok(list)
-    }
-
-    /// Returns true if any rule, whoever made it, asks for the ports of a packet.
-    ///
-    /// # Errors
-    /// The kernel refuses the dump.
-    pub fn rules_ask_for_ports(&self) -> Result<bool, LinkError> {
-        for family in FAMILIES {
-            if self.listed_rules(family)?.iter().any(asks_for_ports) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Every rule of a family, whoever made it.
-    fn listed_rules(&self, family: AddressFamily) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
-        let mut question = RuleMessage::default();
-        question.header.family = family;
-        self.dump(&RouteNetlinkMessage::GetRule(question), "rules: list")
     }
 
     /// Adds the rule unless it is there.
@@ -172,13 +155,6 @@ fn message(rule: Rule, protocol: RouteProtocol) -> RuleMessage {
     }
     message.attributes.extend(rule.suppress.map(RuleAttribute::SuppressPrefixLen));
     message
-}
-
-fn asks_for_ports(message: &RouteNetlinkMessage) -> bool {
-    let RouteNetlinkMessage::NewRule(RuleMessage { attributes, .. }) = message else { return false };
-    attributes.iter().any(|attribute| {
-        matches!(attribute, RuleAttribute::SourcePortRange(_) | RuleAttribute::DestinationPortRange(_))
-    })
 }
 
 /// A rule of the caller's as the kernel lists it; `None` for one of a form that we never make.

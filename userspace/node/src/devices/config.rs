@@ -57,7 +57,7 @@ fn features(settings: &Settings, can_encapsulate: fn() -> bool) -> u32 {
 /// The feature for a node where ports may decide where a packet is routed: by a rule, or by the choice among paths of
 /// equal cost. The programs then ask the kernel for each pair of ports. Else 0.
 fn by_ports(links: &Links) -> Result<u32, MachineError> {
-    let mut asks = links.rules_ask_for_ports()?;
+    let mut asks = links.rules()?.asks_for_ports;
     for policy in ["net/ipv4/fib_multipath_hash_policy", "net/ipv6/fib_multipath_hash_policy"] {
         asks |= sysctl::read(policy)?.is_some_and(|policy| policy != "0");
     }

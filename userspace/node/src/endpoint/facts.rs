@@ -29,7 +29,7 @@ pub fn observe(tools: &Tools) -> Result<Facts, Cause> {
         ifindex: value.ifindex,
         generation: Generation(value.generation),
     });
-    let netns: BTreeSet<_> = namespaces::alive().into_keys().collect();
+    let netns: BTreeSet<_> = namespaces::alive()?.into_keys().collect();
     Ok(Facts { rows, links, netns, entries: entries.collect(), routes, orphans })
 }
 

@@ -56,7 +56,7 @@ pub fn import(
     (domain, network): (&Domain, &str),
     now: Millis,
 ) -> Result<Vec<Imported>, Cause> {
-    let live = live_addresses(files);
+    let live = live_addresses(files)?;
     let mut done = Vec::new();
     for file in files {
         let holders = live.get(&(file.address, file.ifname.clone())).map_or(&[][..], Vec::as_slice);
@@ -94,20 +94,23 @@ fn adopt(
     }
 }
 
+/// Namespaces by an address and the interface that has it.
+type LiveAddresses = BTreeMap<(IpAddr, String), Vec<NetnsId>>;
+
 /// The live namespaces, with the addresses at the files' interfaces.
-fn live_addresses(files: &[HostLocalFile]) -> BTreeMap<(IpAddr, String), Vec<NetnsId>> {
+fn live_addresses(files: &[HostLocalFile]) -> Result<LiveAddresses, Cause> {
     let mut names: Vec<&str> = files.iter().map(|file| file.ifname.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let mut live: BTreeMap<_, Vec<NetnsId>> = BTreeMap::new();
-    for (id, path) in namespaces::alive() {
+    let mut live = LiveAddresses::new();
+    for (id, path) in namespaces::alive()? {
         for name in &names {
             for address in addresses(&path, name) {
                 live.entry((address, (*name).to_owned())).or_default().push(id);
             }
         }
     }
-    live
+    Ok(live)
 }
 
 /// Addresses of an interface in a namespace; none where either went away.

@@ -5,7 +5,7 @@ use naru_netlink::netns;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs,
+    fs, io,
     os::{
         fd::AsFd,
         unix::{ffi::OsStringExt, fs::MetadataExt},
@@ -16,7 +16,7 @@ use std::{
 use naru_core::ids::NetnsId;
 use naru_netlink::{
     links::{self, LinkError, Links, Mac},
-    netns::NetnsIdentity,
+    netns::{NetnsError, NetnsIdentity},
 };
 
 /// The identity that is written down: the cookie where the kernel has it, else the inode.
@@ -25,30 +25,54 @@ pub(crate) fn id(identity: NetnsIdentity) -> NetnsId {
 }
 
 /// Every namespace that a process runs in or that is mounted where runtimes mount them, with one path to each.
-#[must_use]
-pub fn alive() -> BTreeMap<NetnsId, PathBuf> {
+///
+/// # Errors
+/// Nobody could look, for want of procfs, descriptors or memory: a namespace that was not seen is then no dead one.
+pub fn alive() -> Result<BTreeMap<NetnsId, PathBuf>, NetnsError> {
     let mut by_inode: BTreeMap<u64, PathBuf> = BTreeMap::new();
-    for path in candidates() {
-        if let Ok(meta) = fs::metadata(&path) {
-            by_inode.entry(meta.ino()).or_insert(path);
+    for path in candidates()? {
+        match fs::metadata(&path) {
+            Ok(meta) => drop(by_inode.entry(meta.ino()).or_insert(path)),
+            Err(source) => told(NetnsError::File { path, action: "look at", source })?,
         }
     }
-    by_inode.into_values().filter_map(|path| Some((identify(&path)?, path))).collect()
+    let mut found = BTreeMap::new();
+    for path in by_inode.into_values() {
+        match identify(&path) {
+            Ok(id) => drop(found.insert(id, path)),
+            Err(error) => told(error)?,
+        }
+    }
+    Ok(found)
 }
 
-fn candidates() -> Vec<PathBuf> {
-    let numbered = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().parse::<u32>().is_ok();
-    let processes = entries(Path::new("/proc")).filter(numbered).map(|entry| entry.path().join("ns/net"));
-    processes.chain(mounted()).collect()
+/// Lets the error of one path pass, whose process ended or is not ours to look at, but none that any path would have.
+fn told(error: NetnsError) -> Result<(), NetnsError> {
+    match error.errno() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Err(error),
+        _ => Ok(()),
+    }
 }
 
-fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
-    fs::read_dir(directory).into_iter().flatten().flatten()
+fn candidates() -> Result<Vec<PathBuf>, NetnsError> {
+    let mut all = mounted()?;
+    for entry in fs::read_dir("/proc").map_err(unreadable("/proc"))? {
+        let entry = entry.map_err(unreadable("/proc"))?;
+        if entry.file_name().to_string_lossy().parse::<u32>().is_ok() {
+            all.push(entry.path().join("ns/net"));
+        }
+    }
+    Ok(all)
 }
 
 /// Mount points of nsfs files of network namespaces.
-fn mounted() -> Vec<PathBuf> {
-    points(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+fn mounted() -> Result<Vec<PathBuf>, NetnsError> {
+    const TABLE: &str = "/proc/self/mountinfo";
+    fs::read(TABLE).map(|table| points(&table)).map_err(unreadable(TABLE))
+}
+
+fn unreadable(path: &'static str) -> impl Fn(io::Error) -> NetnsError {
+    move |source| NetnsError::File { path: path.into(), action: "read", source }
 }
 
 /// Those in a table of mounts (`proc(5)`, mountinfo: root is field 4, mount point field 5). Paths are bytes, and
@@ -83,9 +107,9 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn identify(path: &Path) -> Option<NetnsId> {
-    let netns = netns::open_netns(path).ok()?;
-    netns::netns_identity(netns.as_fd()).ok().map(id)
+fn identify(path: &Path) -> Result<NetnsId, NetnsError> {
+    let netns = netns::open_netns(path)?;
+    netns::netns_identity(netns.as_fd()).map(id)
 }
 
 /// The namespace among `alive` in which `ifname` is the other end of the host's interface `index`. Indexes repeat from

@@ -96,7 +96,7 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
         Action::Adopt { owner, addresses, netns, ifindex, generation } => {
             let netns = match netns {
                 Some(known) => Some(*known),
-                None => namespaces::holder(&namespaces::alive(), &tools.links, owner.ifname(), *ifindex)?,
+                None => namespaces::holder(&namespaces::alive()?, &tools.links, owner.ifname(), *ifindex)?,
             };
             let adoption = Adoption {
                 domain: Domain::naru(),
@@ -205,7 +205,7 @@ fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
 pub fn adopt(store: &mut StateStore, links: &Links, now: Millis) -> Result<usize, Cause> {
     let routes = facts::pod_routes(links)?;
     let live = facts::live_links(links, &routes)?;
-    let namespaces = if live.is_empty() { BTreeMap::new() } else { namespaces::alive() };
+    let namespaces = if live.is_empty() { BTreeMap::new() } else { namespaces::alive()? };
     for link in &live {
         adopt_one(store, links, link, &namespaces, now)?;
     }

@@ -22,6 +22,10 @@ pub(super) fn ensure(paths: &Paths, settings: &Settings, store: &mut NodeStore) 
     if !paths.cni_conf.is_dir() || (path.exists() && !is_ours(paths, Some(settings), store)?) {
         return Ok(());
     }
+    if !settings.has_addresses() && !path.exists() {
+        // The runtime waits for the file, and says so.
+        return Ok(());
+    }
     let content = text(paths, settings);
     host::install_file(&path, content.as_bytes(), 0o644)?;
     if store.value(KEY)?.as_ref() != Some(&content) {
@@ -110,6 +114,7 @@ fn directories(paths: &Paths) -> Value {
         ("stateDir", &paths.state, default.state),
         ("bpfDir", &paths.bpf, default.bpf),
         ("configDir", &paths.config, default.config),
+        ("cniConfDir", &paths.cni_conf, default.cni_conf),
     ];
     let other = all.into_iter().filter(|(_, path, default)| *path != default);
     other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect::<serde_json::Map<_, _>>().into()
@@ -119,7 +124,7 @@ fn directories(paths: &Paths) -> Value {
 mod tests {
     use std::path::Path;
 
-    use naru_core::cluster::ClusterSpec;
+    use naru_core::cluster::{ClusterSpec, NodeSpec};
 
     use super::*;
 
@@ -190,6 +195,30 @@ mod tests {
         ensure(&paths, &settings(vec![]), &mut store).unwrap();
         remove(&paths, None, &store).unwrap();
         assert_eq!(std::fs::read_to_string(paths.conflist()).unwrap(), "theirs");
+    }
+
+    #[test]
+    fn a_node_that_has_no_range_yet_gets_no_file_and_one_that_lost_it_keeps_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::under(root.path());
+        std::fs::create_dir_all(&paths.cni_conf).unwrap();
+        std::fs::create_dir_all(&paths.state).unwrap();
+        let mut store = NodeStore::open(&paths.node_store()).unwrap();
+        let node = |blocks: &[&str]| NodeSpec {
+            name: "node1".into(),
+            blocks: blocks.iter().map(|block| block.parse().unwrap()).collect(),
+            ..NodeSpec::default()
+        };
+        let clustered = |blocks: &[&str]| Settings {
+            cluster: ClusterSpec { nodes: vec![node(blocks)], ..ClusterSpec::default() },
+            ..settings(vec![])
+        };
+        ensure(&paths, &clustered(&[]), &mut store).unwrap();
+        assert!(!paths.conflist().exists());
+        ensure(&paths, &clustered(&["10.244.1.0/24"]), &mut store).unwrap();
+        let written = std::fs::read_to_string(paths.conflist()).unwrap();
+        ensure(&paths, &clustered(&[]), &mut store).unwrap();
+        assert_eq!(std::fs::read_to_string(paths.conflist()).unwrap(), written);
     }
 
     #[test]

@@ -1,4 +1,7 @@
+use std::collections::BTreeSet;
+
 use crate::machine::MARKS;
+use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
 use naru_netlink::links::Links;
 
@@ -13,18 +16,22 @@ use crate::{
 };
 
 /// Goes over to a cluster in which only other nodes, or what is masqueraded, changed: maps, routes, rules, firewall,
-/// the tunnel device's MTU, and the settings of it all. `None` where more than that changed, or the node is not
-/// initialised: then it is init's business.
+/// the tunnel device's MTU, and the settings of it all; and to these ranges of Services, unless there are none.
+/// `None` where more than that changed, or the node is not initialised: then it is init's business.
 ///
 /// # Errors
 /// As [`super::run`].
-pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, MachineError> {
+pub fn follow(
+    paths: &Paths,
+    cluster: ClusterSpec,
+    services: Vec<IpNet>,
+) -> Result<Option<Changes>, MachineError> {
     if current(paths)?.is_none() {
         return Ok(None);
     }
     let _lock = machine::lock(paths)?;
     let Some(before) = Settings::load(paths)? else { return Ok(None) };
-    let request = Request { cluster: Some(cluster), ..Request::default() };
+    let request = Request { cluster: Some(cluster), services, ..Request::default() };
     let settings = Settings::merge(Some(&before), &request)?;
     if !is_same_here(&before, &settings) {
         return Ok(None);
@@ -41,10 +48,22 @@ pub fn follow(paths: &Paths, cluster: ClusterSpec) -> Result<Option<Changes>, Ma
     Ok(Some(changes))
 }
 
+/// Returns true if the ranges are the same, or are no more than all blocks together: those come and go with nodes, and
+/// what a node makes of its own does not depend on them.
+fn is_same_range(before: &ClusterSpec, after: &ClusterSpec) -> bool {
+    let is_made_of_blocks = |cluster: &ClusterSpec| {
+        let blocks = cluster.nodes.iter().flat_map(|node| node.blocks.iter().copied()).collect();
+        let ranges: BTreeSet<IpNet> = cluster.ranges.iter().copied().collect();
+        IpNet::aggregate(&blocks).into_iter().collect::<BTreeSet<_>>() == ranges
+    };
+    before.ranges == after.ranges || (is_made_of_blocks(before) && is_made_of_blocks(after))
+}
+
 /// Returns true if the cluster asks of this node itself what it asked before.
 fn is_same_here(before: &Settings, after: &Settings) -> bool {
     let own = |settings: &Settings| settings.cluster.node(&settings.node).cloned();
-    before.cluster.ranges == after.cluster.ranges
+    is_same_range(&before.cluster, &after.cluster)
+        && before.families() == after.families()
         && before.cluster.tunnel == after.cluster.tunnel
         && before.is_clustered() == after.is_clustered()
         && own(before) == own(after)

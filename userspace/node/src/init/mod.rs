@@ -44,8 +44,16 @@ pub fn ensure_delegated(paths: &Paths, delegated: &Delegated) -> Result<NodeFact
 /// [`MachineError`]; [`MachineError::is_retryable`] tells whether a later ADD may succeed without anybody's doing.
 pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFacts, MachineError> {
     let request = Request { standalone: standalone.cloned(), ..Request::default() };
-    let facts = ready(paths, &request, |facts| facts.serves(standalone))?;
-    if facts.serves(standalone) { Ok(facts) } else { Err(MachineError::NotConfigured) }
+    // Making the node again brings no range: only the cluster does.
+    let is_enough = |facts: &NodeFacts| facts.serves(standalone) || facts.waits_for_range(standalone);
+    let facts = ready(paths, &request, is_enough)?;
+    if facts.serves(standalone) {
+        return Ok(facts);
+    }
+    match facts.waits_for_range(standalone) {
+        true => Err(MachineError::NoRange { node: facts.node }),
+        false => Err(MachineError::NotConfigured),
+    }
 }
 
 /// As [`ensure`], for pods of the pool of that name, which an administrator made.

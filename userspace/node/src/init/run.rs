@@ -139,7 +139,8 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
         return Ok(());
     }
-    if namespaces::alive().keys().any(|id| id.to_string() == facts.netns) {
+    let alive = namespaces::alive().map_err(|why| MachineError::Namespace(why.to_string()))?;
+    if alive.keys().any(|id| id.to_string() == facts.netns) {
         return Err(MachineError::OtherNamespace { run: paths.run.clone() });
     }
     // Its generations of nftables are others than those here.

@@ -15,6 +15,12 @@ pub enum MachineError {
          run naru init here with a cluster file (or --subnet), or name a subnet in the configuration's ipam"
     )]
     NotConfigured,
+    /// The cluster has the node, but no block for it.
+    #[error("the cluster gives node {node} no pod range: no address is given out until it does")]
+    NoRange {
+        /// The node.
+        node: String,
+    },
     /// Init has not run since the machine was started.
     #[error("this node is not initialised in this boot: run naru init")]
     NotReady,

@@ -109,6 +109,13 @@ impl NodeFacts {
         wanted.subnets.iter().all(|subnet| masqueraded(subnet) == wanted.masquerade && is_served(subnet))
     }
 
+    /// Returns true if the network takes the node's blocks and the cluster gave it none.
+    #[must_use]
+    pub fn waits_for_range(&self, asked: Option<&Standalone>) -> bool {
+        let takes_blocks = asked.is_none_or(|asked| asked.subnets.is_empty());
+        takes_blocks && self.tunnel_port.is_some() && self.blocks.is_empty()
+    }
+
     /// Returns true if the node serves the network, as it is asked for now; without one pods take the node's blocks.
     #[must_use]
     pub fn serves(&self, asked: Option<&Standalone>) -> bool {

@@ -180,6 +180,12 @@ impl Settings {
         self.cluster.node(&self.node).map_or(&[], |node| &node.blocks)
     }
 
+    /// Returns true if there are addresses to give out; a node of a cluster may wait for its block.
+    #[must_use]
+    pub fn has_addresses(&self) -> bool {
+        !self.is_clustered() || !self.blocks().is_empty() || !self.pools.is_empty() || !self.named.is_empty()
+    }
+
     /// Every subnet of every pool.
     #[must_use]
     pub fn pool_subnets(&self) -> PoolSubnets {

@@ -94,6 +94,7 @@ fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usiz
 fn is_of_run(paths: &Paths, name: &str) -> bool {
     let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock(), paths.pods_lock()];
     locks.iter().any(|lock| is_named(lock, name))
+        || is_named(&paths.agent_socket(), name)
         || naru_store::is_file_of(&paths.lease_store(), name)
         || is_written(&paths.node_facts(), name)
         || is_written(&paths.record(), name)
@@ -103,7 +104,9 @@ fn is_of_run(paths: &Paths, name: &str) -> bool {
 
 /// The same of the state directory.
 fn is_of_state(paths: &Paths, name: &str) -> bool {
-    naru_store::is_file_of(&paths.node_store(), name) || is_written(&paths.settings(), name)
+    naru_store::is_file_of(&paths.node_store(), name)
+        || is_written(&paths.settings(), name)
+        || is_written(&paths.kubernetes_memory(), name)
 }
 
 /// Returns true if it is the name of `file`, or of one that is about to take its place.
@@ -142,6 +145,7 @@ mod tests {
             "lock",
             "agent.lock",
             "delegate.lock",
+            "agent.sock",
             "pods.lock",
             "node.json",
             ".node.json.77-0.tmp",

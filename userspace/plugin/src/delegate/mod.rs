@@ -22,12 +22,19 @@ pub(crate) struct Delegate<'a> {
     /// `ipam.type`.
     pub(crate) plugin: &'a str,
     stdin: &'a [u8],
+    /// True if the container's namespace is gone, whatever `CNI_NETNS` says.
+    is_netns_gone: bool,
 }
 
 impl<'a> Delegate<'a> {
     /// The other plugin, or `None` if the addresses are from our own store.
     pub(crate) fn of(network: &'a Network, stdin: &'a [u8]) -> Option<Self> {
-        Some(Self { network, plugin: network.delegate.as_deref()?, stdin })
+        Some(Self { network, plugin: network.delegate.as_deref()?, stdin, is_netns_gone: false })
+    }
+
+    /// The same, for a container whose namespace is gone.
+    pub(crate) fn without_netns(self) -> Self {
+        Self { is_netns_gone: true, ..self }
     }
 
     /// Returns true if it asks for addresses over the pod's own interface.
@@ -87,9 +94,9 @@ impl<'a> Delegate<'a> {
         let path = path.ok_or_else(|| Error::new(Code::InvalidEnvironment, "CNI_PATH: missing"))?;
         let deadline =
             self.network.naru.ipam_timeout.map_or(DEADLINE, |seconds| Duration::from_secs(seconds.into()));
-        let variables = [("CNI_COMMAND", command)];
-        let run =
-            Run { plugin: self.plugin, path: &path, variables: &variables, stdin: self.stdin, deadline };
+        let variables = [("CNI_COMMAND", command), ("CNI_NETNS", "")];
+        let variables = if self.is_netns_gone { &variables[..] } else { &variables[..1] };
+        let run = Run { plugin: self.plugin, path: &path, variables, stdin: self.stdin, deadline };
         let said = run.run().map_err(|error| self.failed(code_of(&error), &error))?;
         if said.status.success() {
             return Ok(said.stdout);

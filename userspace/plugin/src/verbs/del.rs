@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use naru_cni_types::{Code, Error, Network, Target};
 use naru_netlink::links::Links;
 use naru_node::machine::{MARKS, Presence};
@@ -13,12 +15,23 @@ use crate::{
     setting,
 };
 
+use super::refuse_own_netns;
+
 /// Detaches the target. Things that are gone already, even the store and the maps, are no error; a refusal of the
 /// kernel is one.
-pub(super) fn del(network: &Network, target: &Target, stdin: &[u8]) -> Result<String, Error> {
+pub(super) fn del(
+    network: &Network,
+    target: &Target,
+    netns: Option<&Path>,
+    stdin: &[u8],
+) -> Result<String, Error> {
     let id = setting::attachment(network, target)?;
     let paths = setting::paths(&network.naru);
-    let delegate = Delegate::of(network, stdin);
+    let delegate = Delegate::of(network, stdin).map(|delegate| match netns {
+        // The container's namespace is gone; nobody is to tidy up in the node's.
+        Some(netns) if refuse_own_netns(target, netns).is_err() => delegate.without_netns(),
+        _ => delegate,
+    });
     // The DHCP plugin releases its lease over the interface, which is deleted even if that fails.
     let early = delegate.filter(|one| one.asks_over_link());
     let released = early.map(|one| delegate::release_noted(Some(one), &paths, &id));

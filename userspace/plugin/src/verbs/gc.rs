@@ -1,7 +1,7 @@
 use naru_node::machine::{self, MARKS, Presence};
 use std::collections::{BTreeMap, HashSet};
 
-use naru_cni_types::{Attachment, Code, Error, NetworkConf};
+use naru_cni_types::{Attachment, Code, Error, NetworkConf, gc_input};
 use naru_core::{
     ids::{AttachmentId, Label},
     ipam::{Domain, Millis, State},
@@ -20,14 +20,14 @@ use crate::{
     setting,
 };
 
-/// Detaches every attachment of this network that the runtime does not list, as far as possible. Attachments made
-/// since this call began are newer than the list. Then come other IPAM plugins: their leases are given back by DEL
+/// Detaches every attachment of this network that the runtime does not list, as far as possible; without a list none.
+/// Attachments made since this call began are newer than the list. Then come other IPAM plugins: their leases are given back by DEL
 /// with the configuration of the ADD, and the one that the configuration names is told to collect by itself.
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
+    let valid: HashSet<&Attachment> = conf.attachments_to_keep()?.iter().collect();
     let paths = setting::paths(&conf.network.naru);
     machine::refuse_newer(&paths).map_err(|why| cause::of_init(&why))?;
-    let valid: HashSet<&Attachment> = conf.valid_attachments.iter().collect();
     let mut errors = Vec::new();
     let mut keep = |part: Result<Vec<String>, String>| match part {
         Ok(told) => errors.extend(told),
@@ -35,7 +35,9 @@ pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     };
     keep(take_down(&paths, &conf.network.name, &valid, began).map_err(|why| why.to_string()));
     keep(delegate::collect(&paths, &conf.network.name, &valid, began).map_err(|why| why.to_string()));
-    let delegate = Delegate::of(&conf.network, stdin);
+    // Another plugin may know the list by the newer key only, and take everything down for want of it.
+    let stdin = gc_input(stdin)?;
+    let delegate = Delegate::of(&conf.network, &stdin);
     keep(delegate.map_or(Ok(()), Delegate::gc).map(|()| Vec::new()).map_err(|why| why.to_string()));
     if errors.is_empty() { Ok(String::new()) } else { Err(Error::new(Code::Garbage, errors.join("; "))) }
 }

@@ -7,8 +7,10 @@ mod gc;
 mod listed;
 mod status;
 
-use naru_cni_types::{Call, Code, Error, Network, NetworkConf, Version};
-use naru_netlink::links::Links;
+use std::{os::fd::AsFd, path::Path};
+
+use naru_cni_types::{Call, Code, Error, Network, NetworkConf, Target, Version};
+use naru_netlink::{links::Links, netns};
 use naru_node::machine::MARKS;
 use naru_node::{
     endpoint::{Cause, Maps, Tools},
@@ -21,9 +23,10 @@ use crate::Answer;
 
 /// Answers every command but VERSION.
 pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
-    if let Call::Del(target, _) = &call {
+    if let Call::Del(target, netns) = &call {
         let network = Network::parse(stdin)?;
-        return del::del(&network, target, stdin).map_err(|error| (Some(network.version), error));
+        return del::del(&network, target, netns.as_deref(), stdin)
+            .map_err(|error| (Some(network.version), error));
     }
     let conf = NetworkConf::parse(stdin)?;
     allow(&call, conf.network.version).map_err(|error| (Some(conf.network.version), error))?;
@@ -39,8 +42,12 @@ pub(crate) fn answer(call: Call, stdin: &[u8]) -> Answer {
     answered.map_err(|error| (Some(conf.network.version), error.in_version(conf.network.version)))
 }
 
-/// Refuses a command that the configuration's version does not have.
+/// Refuses a command that the configuration's version does not have, or that would work in our own namespace.
 pub(crate) fn allow(call: &Call, version: Version) -> Result<(), Error> {
+    match call {
+        Call::Add(target, netns) | Call::Check(target, netns) => refuse_own_netns(target, netns)?,
+        Call::Del(..) | Call::Gc | Call::Status | Call::Version => {}
+    }
     let (name, since) = match call {
         Call::Check(..) => ("CHECK", Version::V0_4_0),
         Call::Gc => ("GC", Version::V1_1_0),
@@ -52,6 +59,23 @@ pub(crate) fn allow(call: &Call, version: Version) -> Result<(), Error> {
     }
     let msg = format!("cniVersion: {version} has no {name}; {name} needs {since} or newer");
     Err(Error::new(Code::IncompatibleVersion, msg))
+}
+
+/// Refuses a container that lives where the plugin runs, on the node: its process id was another's before, or the
+/// runtime is wrong. The interface would be made on the node, and its routes be the node's. libcni's plugins answer so,
+/// too, unless `CNI_NETNS_OVERRIDE` says that it is meant.
+pub(crate) fn refuse_own_netns(target: &Target, netns: &Path) -> Result<(), Error> {
+    if target.in_own_netns || !is_own(netns) {
+        return Ok(());
+    }
+    let msg = format!("CNI_NETNS: {} is the namespace that the plugin itself runs in", netns.display());
+    Err(Error::new(Code::InvalidNetns, msg))
+}
+
+/// Returns true if the path leads to our own namespace. One that is no namespace is somebody else's to refuse.
+fn is_own(netns: &Path) -> bool {
+    let same = netns::open_netns(netns).and_then(|netns| netns::is_own_netns(netns.as_fd()));
+    same.unwrap_or(false)
 }
 
 /// Opens everything that work on an attachment needs, for as long as the node stays as it is.

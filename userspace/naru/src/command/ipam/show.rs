@@ -127,7 +127,7 @@ fn stored(address: IpAddr, domain: &Domain, range: Option<&Range>, row: Option<&
 }
 
 fn netns(id: NetnsId) -> Netns {
-    let path = live_namespaces().remove(&id).map(|path| path.display().to_string());
+    let path = live_namespaces().unwrap_or_default().remove(&id).map(|path| path.display().to_string());
     Netns { id: id.to_string(), path }
 }
 

@@ -1,0 +1,141 @@
+//! The counter at which the agent says how it is: a socket that answers every caller with one JSON object. Probes and
+//! `naru status` ask there, also while the source is out of reach.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use naru_cluster::{Contact, View};
+use naru_view::AgentReport;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{UnixListener, UnixStream},
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+/// A job that takes so long is stuck, in a lock or a disk.
+const STUCK: Duration = Duration::from_secs(600);
+/// Time that a caller may take to read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The counter; it closes when it is dropped.
+pub struct Counter {
+    socket: PathBuf,
+    known: Known,
+    work: Option<JoinHandle<()>>,
+}
+
+/// What callers are told of.
+#[derive(Clone)]
+struct Known {
+    source: String,
+    contact: Contact,
+    views: watch::Receiver<View>,
+    ready: watch::Receiver<bool>,
+    /// The beginning of the job under way.
+    since: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Counter {
+    /// A counter that is not open yet.
+    pub fn new(socket: PathBuf, source: String, contact: Contact, views: watch::Receiver<View>) -> Self {
+        let ready = contact.ready();
+        Self { socket, known: Known { source, contact, views, ready, since: Arc::default() }, work: None }
+    }
+
+    /// Opens it, where its directory is there and it is not open; before the first init there is none. There is one
+    /// agent a node, so a socket that is there is one that a killed agent left.
+    pub fn open(&mut self) {
+        if self.work.is_some() && self.socket.exists() {
+            return;
+        }
+        self.close();
+        match bind(&self.socket) {
+            Ok(listener) => self.work = Some(tokio::spawn(answer(listener, self.known.clone()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!("{}: {error}: nobody can ask the agent", self.socket.display()),
+        }
+    }
+
+    /// A job begins.
+    pub fn begin(&self, now: Instant) {
+        self.set(Some(now));
+    }
+
+    /// The job ended; it may have made the directory of the socket.
+    pub fn end(&mut self) {
+        self.set(None);
+        self.open();
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.known.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = since;
+    }
+
+    fn close(&mut self) {
+        if let Some(work) = self.work.take() {
+            work.abort();
+            let _ = fs::remove_file(&self.socket);
+        }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A socket for root alone.
+fn bind(socket: &std::path::Path) -> std::io::Result<UnixListener> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn answer(listener: UnixListener, known: Known) {
+    loop {
+        let Ok((mut caller, _)) = listener.accept().await else {
+            // Too many open files: they go again.
+            tokio::time::sleep(PATIENCE).await;
+            continue;
+        };
+        let Ok(report) = serde_json::to_vec(&known.report()) else { continue };
+        // One at a time: a caller that does not read is left after a moment.
+        let _ = timeout(PATIENCE, send(&mut caller, &report)).await;
+    }
+}
+
+async fn send(caller: &mut UnixStream, report: &[u8]) -> std::io::Result<()> {
+    caller.write_all(report).await?;
+    caller.shutdown().await
+}
+
+impl Known {
+    fn report(&self) -> AgentReport {
+        let view = self.views.borrow();
+        let since = *self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seconds =
+            |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|age| age.as_secs());
+        AgentReport {
+            source: self.source.clone(),
+            heard: self.contact.heard().and_then(seconds),
+            revision: view.revision.as_ref().map(ToString::to_string),
+            complaint: view.complaint.as_ref().map(ToString::to_string),
+            left_out: view.remarks.iter().map(ToString::to_string).collect(),
+            ready: *self.ready.borrow(),
+            live: since.is_none_or(|since| since.elapsed() < STUCK),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+/// What a source and the node that follows it tell each other beside views. Clones are one contact.
+#[derive(Clone, Debug)]
+pub struct Contact {
+    /// Seconds since 1970 at which the source was heard last; 0 before.
+    heard: Arc<AtomicU64>,
+    ready: watch::Sender<bool>,
+}
+
+impl Default for Contact {
+    fn default() -> Self {
+        Self { heard: Arc::default(), ready: watch::Sender::new(false) }
+    }
+}
+
+impl Contact {
+    /// Notes that the source was heard, news or not.
+    pub fn hear(&self) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.heard.store(now.as_secs(), Ordering::Relaxed);
+    }
+
+    /// The time at which the source was heard last.
+    #[must_use]
+    pub fn heard(&self) -> Option<SystemTime> {
+        let seconds = self.heard.load(Ordering::Relaxed);
+        (seconds > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    /// Notes whether the node serves pods.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.ready.send_if_modified(|known| std::mem::replace(known, is_ready) != is_ready);
+    }
+
+    /// Whether the node serves pods, and changes of it.
+    #[must_use]
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+}

@@ -1,0 +1,7 @@
+//! What an image does to a host before the agent runs there: [`directories`] reads from the container runtime's own
+//! configuration where it looks for network plugins and their configurations, and [`programs`] puts programs there.
+//!
+//! Nothing is known here of Kubernetes' distributions: a runtime is found by its configuration and its socket.
+
+pub mod directories;
+pub mod programs;

@@ -1,0 +1,27 @@
+//! The Kubernetes API as a source of the cluster: every Node object is a node, its podCIDRs are its blocks.
+//!
+//! Nothing is written to the API but the condition `NetworkUnavailable` of the own Node, where a cloud set it. The
+//! client is HTTP/1.1 by hyper over TLS by rustls, one connection a watch, so that this crate decides what a generic
+//! client hides: the socket's time limits, the next address, every pause, and what a list may remove.
+//!
+//! [`KubernetesSource`] follows three kinds of objects (`follow`), reads them (`nodes`, `ranges`, `endpoints`), and
+//! makes one consistent cluster of them (`agreement`); `memory` is what outlives the process.
+
+mod access;
+mod agreement;
+mod api;
+mod condition;
+mod endpoints;
+mod follow;
+mod memory;
+mod nodes;
+mod ranges;
+mod source;
+mod survey;
+
+pub use access::Access;
+pub use api::{Api, ApiError, Places};
+pub use follow::Pace;
+pub use nodes::{Node, Standing};
+pub use source::KubernetesSource;
+pub use survey::{Listed, PodAddress, list_nodes, list_pods};

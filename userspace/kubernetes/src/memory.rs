@@ -1,0 +1,48 @@
+use std::{fs, io, net::IpAddr, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::follow::Remembered;
+
+/// What outlives the process and a reboot, in `<state>/kubernetes.json`. Nothing of it is needed: without it a first
+/// list is believed as it is, and the API is looked for where every node may find it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Addresses of the API servers, as they named themselves last.
+    pub servers: Vec<String>,
+    /// The nodes.
+    pub nodes: Option<Remembered>,
+    /// This node.
+    pub own: Own,
+}
+
+/// The own node as the API knew it last.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Own {
+    /// The identity of its object.
+    pub uid: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Memory {
+    /// What is there; nothing where it cannot be read.
+    pub fn load(file: &Path) -> Self {
+        let text = fs::read(file).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Keeps it, where there is a directory for it: before the first init there is none.
+    pub fn save(&self, file: &Path) -> io::Result<()> {
+        if !file.parent().is_some_and(Path::is_dir) {
+            return Ok(());
+        }
+        // Named as every file that is about to take another's place: uninstall knows it by that.
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let next = file.with_file_name(format!(".{name}.{}-0.tmp", std::process::id()));
+        fs::write(&next, serde_json::to_vec(self)?)?;
+        fs::rename(next, file)
+    }
+}

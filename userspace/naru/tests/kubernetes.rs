@@ -1,0 +1,259 @@
+//! `naru agent --kubernetes` on a machine of its own, with a real API server in the machine's namespace.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+mod machine;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use machine::{Agent, CLUSTER, Machine, pod::Pod, run, wait};
+use naru_controlplane::{ControlPlane, Options};
+use serde_json::{Value, json};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A machine, and an API server in its namespace.
+struct Scene {
+    // It ends before the namespace does.
+    plane: ControlPlane,
+    machine: Machine,
+}
+
+impl Scene {
+    /// With the objects of this machine and of one other node.
+    fn new() -> Self {
+        let machine = Machine::new();
+        let options = Options { netns: Some(machine.netns()), ..Options::default() };
+        let scene = Self { plane: ControlPlane::start(options).unwrap(), machine };
+        scene.create(1, &["10.32.0.0/24", "fd10:32::/112"]);
+        scene.create(2, &["10.32.1.0/24", "fd10:32::1:0/112"]);
+        scene
+    }
+
+    fn create(&self, number: u8, blocks: &[&str]) {
+        let internal = |address: String| json!({ "type": "InternalIP", "address": address });
+        let addresses = [internal(format!("198.51.100.{number}")), internal(format!("2001:db8::{number}"))];
+        let mut object = json!({
+            "kind": "Node",
+            "apiVersion": "v1",
+            "metadata": { "name": format!("node{number}") },
+            "status": { "addresses": addresses },
+        });
+        if let Some(first) = blocks.first() {
+            object["spec"] = json!({ "podCIDR": first, "podCIDRs": blocks });
+        }
+        self.plane.run(&["create", "--raw", "/api/v1/nodes", "-f", "-"], &object.to_string()).unwrap();
+    }
+
+    fn delete(&self, name: &str) {
+        self.plane.run(&["delete", "node", name, "--wait=false"], "").unwrap();
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        let address = self.plane.servers()[0].address();
+        self.plane.kubeconfig("agent.kubeconfig", address).unwrap()
+    }
+
+    /// The agent, following the API.
+    fn agent(&self) -> Agent {
+        let file = self.kubeconfig();
+        self.machine.agent_with(&["--kubernetes", "--kubeconfig", file.to_str().unwrap()])
+    }
+
+    fn status(&self) -> Value {
+        self.machine.json(&["status"]).1
+    }
+
+    /// Evidence of the findings with that code.
+    fn findings(&self, code: &str) -> Vec<String> {
+        let status = self.status();
+        let found = status["findings"].as_array().unwrap().iter().filter(|finding| finding["code"] == code);
+        found
+            .map(|finding| format!("{}: {}", text(&finding["subject"]), text(&finding["evidence"])))
+            .collect()
+    }
+
+    fn has(&self, entry: &str) -> bool {
+        self.machine.entries().iter().any(|known| known.starts_with(entry))
+    }
+
+    fn probe(&self, what: &str) -> bool {
+        self.machine.outcome(&["agent", "--probe", what]).0 == 0
+    }
+
+    /// What no node leaves behind: entries and routes.
+    fn traces(&self) -> (Vec<String>, Vec<String>) {
+        (self.machine.entries(), self.machine.kernel_routes())
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// Echo requests from a pod, five a second for `seconds`.
+fn pings(pod: &Pod, to: &str, seconds: u32) -> Child {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{}", pod.name)).arg("--").arg("ping");
+    command.args(["-i", "0.2", "-c", &(seconds * 5).to_string(), "-W", "1", to]);
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+fn all_answered(pings: Child) {
+    let output = pings.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains(" 0% packet loss"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn nodes_join_and_leave_by_themselves_within_a_second_and_leave_no_trace() {
+    let scene = Scene::new();
+    let _agent = scene.agent();
+    wait("node2", PATIENCE, || scene.has("10.32.1.0/24 tunnel") || scene.has("10.32.1.0/24 direct"));
+    wait("the configuration of the runtime", PATIENCE, || {
+        scene.machine.path("cni/conf/05-naru.conflist").exists()
+    });
+    let before = scene.traces();
+    let rounds = (0..5).map(|_| {
+        scene.create(3, &["10.32.2.0/24", "fd10:32::2:0/112"]);
+        let is_in_maps =
+            || scene.has("10.32.2.0/24 ") && scene.has("fd10:32::2:0/112 ") && scene.has("198.51.100.3/32");
+        let joined = wait("node3 in the maps", PATIENCE, is_in_maps);
+        scene.delete("node3");
+        joined.max(wait("node3 to be gone", PATIENCE, || scene.traces() == before))
+    });
+    let fastest = rounds.min().unwrap();
+    assert!(fastest < SECOND, "{fastest:?}");
+    assert!(scene.probe("live") && scene.probe("ready"));
+    let agent = scene.status()["agent"].clone();
+    assert_eq!(text(&agent["source"]), "the Kubernetes API");
+    assert!(agent["heard"].as_u64().is_some() && text(&agent["revision"]).starts_with("revision "));
+    assert!(scene.machine.ok(&["status"]).contains("source     the Kubernetes API, heard "));
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_node_without_a_range_is_not_ready_and_says_so_and_takes_each_range_that_comes() {
+    let scene = Scene::new();
+    scene.delete("node1");
+    scene.create(1, &[]);
+    let _agent = scene.agent();
+    let conflist = scene.machine.path("cni/conf/05-naru.conflist");
+    let pod = Pod::new(&scene.machine, "a", json!({}));
+    let refusal =
+        (11, "the cluster gives node node1 no pod range: no address is given out until it does".to_owned());
+    assert_eq!(pod.add_as(&scene.machine, "a").unwrap_err(), refusal);
+    assert!(!conflist.exists() && !scene.probe("ready") && scene.probe("live"));
+    scene
+        .plane
+        .run(&["patch", "node", "node1", "-p", r#"{"spec":{"podCIDRs":["10.32.0.0/24"]}}"#], "")
+        .unwrap();
+    wait("the range", PATIENCE, || conflist.exists() && scene.probe("ready"));
+    let first = pod.add(&scene.machine);
+    assert!(first[0].starts_with("10.32.0."));
+    // The cluster takes it back: somebody deletes the object.
+    scene.delete("node1");
+    wait("no range", PATIENCE, || !scene.probe("ready"));
+    assert!(conflist.exists());
+    let next = Pod::new(&scene.machine, "b", json!({}));
+    assert_eq!(next.add_as(&scene.machine, "b").unwrap_err().0, 11);
+    let status = next.call_with(&scene.machine, "STATUS", &json!({ "cniVersion": "1.1.0" }));
+    let answer: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!((answer["code"].as_u64(), text(&answer["msg"])), (Some(50), refusal.1.as_str()));
+    let evidence = format!("{} is in no range of this node any more: other nodes do not reach it", first[0]);
+    assert_eq!(scene.findings("pod-outside-range"), [format!("pod default/{}: {evidence}", pod.name)]);
+    // The kubelet registers it again, and it gets another one.
+    scene.create(1, &["10.32.7.0/24"]);
+    wait("the next range", PATIENCE, || scene.probe("ready"));
+    assert!(next.add(&scene.machine)[0].starts_with("10.32.7."));
+    assert_eq!(scene.findings("pod-outside-range").len(), 1);
+    pod.del(&scene.machine);
+    assert_eq!(scene.findings("pod-outside-range").len(), 0);
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_node_goes_over_to_kubernetes_and_back_while_its_pods_run() {
+    let scene = Scene::new();
+    scene.machine.write_cluster(CLUSTER);
+    let agent = scene.machine.agent();
+    let pod = Pod::new(&scene.machine, "a", json!({}));
+    let addresses = pod.add(&scene.machine);
+    let before = scene.machine.entries();
+    let pings = pings(&pod, "198.51.100.1", 15);
+    assert!(agent.terminate());
+    fs::write(
+        scene.machine.path("config/settings.toml"),
+        "ranges = [\"10.32.0.0/12\", \"fd10:32::/48\"]\nrouting = \"tunnel\"\n",
+    )
+    .unwrap();
+    let agent = scene.agent();
+    wait("the API to be followed", PATIENCE, || scene.status()["agent"]["revision"].is_string());
+    assert_eq!(scene.machine.entries(), before);
+    scene.create(3, &["10.32.2.0/24"]);
+    wait("node3", PATIENCE, || scene.has("10.32.2.0/24 "));
+    assert!(agent.terminate());
+    let _agent = scene.machine.agent();
+    wait("the file to be followed", PATIENCE, || scene.machine.entries() == before);
+    assert_eq!(pod.add(&scene.machine), addresses, "a repeated ADD says the same");
+    all_answered(pings);
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn pods_come_and_go_while_the_api_is_away_also_after_the_agent_was_killed() {
+    let mut scene = Scene::new();
+    let agent = scene.agent();
+    wait("readiness", PATIENCE, || scene.probe("ready"));
+    let (before, port) = (scene.traces(), scene.plane.servers()[0].address().port());
+    scene.plane.stop_server(0);
+    wait("a complaint", PATIENCE, || scene.status()["agent"]["complaint"].is_string());
+    let pod = Pod::new(&scene.machine, "a", json!({}));
+    pod.add(&scene.machine);
+    pod.del(&scene.machine);
+    assert!(scene.probe("live") && scene.probe("ready"));
+    agent.kill();
+    let _agent = {
+        let (name, file) = ("agent.kubeconfig", format!("127.0.0.1:{port}").parse().unwrap());
+        let file = scene.plane.kubeconfig(name, file).unwrap();
+        scene.machine.agent_with(&["--kubernetes", "--kubeconfig", file.to_str().unwrap()])
+    };
+    assert_eq!(scene.traces(), before, "it serves the cluster that it accepted last");
+    wait("readiness", PATIENCE, || scene.probe("ready"));
+    pod.add(&scene.machine);
+    let etcd = scene.plane.etcd().to_owned();
+    scene.plane.add_server(port, &etcd).unwrap();
+    scene.create(3, &["10.32.2.0/24"]);
+    wait("node3", PATIENCE, || scene.has("10.32.2.0/24 "));
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn uninstall_needs_no_api_and_leaves_nothing() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    let (plane, machine) = {
+        let options = Options { netns: Some(machine.netns()), ..Options::default() };
+        (ControlPlane::start(options).unwrap(), machine)
+    };
+    let mut scene = Scene { plane, machine };
+    scene.create(1, &["10.32.0.0/24"]);
+    let agent = scene.agent();
+    wait("readiness", PATIENCE, || scene.probe("ready"));
+    wait("what it remembers", PATIENCE, || scene.machine.path("state/kubernetes.json").exists());
+    scene.plane.stop_server(0);
+    agent.kill();
+    scene.machine.ok(&["uninstall"]);
+    run(Command::new("rm").arg(scene.machine.path("agent.log")));
+    let after = scene.machine.snapshot();
+    for (then, now) in before.iter().zip(&after) {
+        assert_eq!(then, now, "{}", then.0);
+    }
+}

@@ -1,0 +1,51 @@
+use std::{
+    io::{self, Read},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Time that an agent may take to answer: its loop never blocks.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a running agent says of itself, to whoever opens its socket.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// The source of the cluster.
+    pub source: String,
+    /// Seconds since 1970 at which the source was heard last; null before.
+    pub heard: Option<u64>,
+    /// The state of the source that is followed.
+    pub revision: Option<String>,
+    /// The reason for which the source is not followed as it is now.
+    pub complaint: Option<String>,
+    /// Parts of what the source says that are left out.
+    pub left_out: Vec<String>,
+    /// Pods get addresses here.
+    pub ready: bool,
+    /// Work goes on: nothing has blocked for long.
+    pub live: bool,
+}
+
+impl AgentReport {
+    /// Asks the agent behind `socket`.
+    ///
+    /// # Errors
+    /// No agent runs, or it does not answer.
+    pub fn ask(socket: &Path) -> io::Result<Self> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text)?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Seconds since the source was heard.
+    #[must_use]
+    pub fn age(&self) -> Option<u64> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.heard.map(|heard| now.as_secs().saturating_sub(heard))
+    }
+}
