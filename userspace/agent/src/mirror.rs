@@ -250,7 +250,9 @@ impl Mirror {
                 tracing::warn!("{finding}; {}", finding.remedy);
             }
         }
-        Ok(applied(ready.changes))
+        let mut end = applied(ready.changes);
+        end.refused.extend(ready.warnings);
+        Ok(end)
     }
 
     /// Pods against store, maps and routes.

@@ -181,6 +181,6 @@ fn runtime(paths: &Paths, settings: &Settings) -> Vec<Finding> {
     }
     let wanted =
         [(Code::ConflistMissing, paths.conflist()), (Code::PluginMissing, paths.cni_bin.join("naru-cni"))];
-    let missing = wanted.into_iter().filter(|(_, file)| !file.exists());
+    let missing = wanted.into_iter().filter(|(_, file)| !file.is_file());
     missing.map(|(code, file)| Finding::new(code, file.display().to_string(), "not there")).collect()
 }
