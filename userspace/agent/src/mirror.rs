@@ -237,7 +237,11 @@ impl Mirror {
     fn init(&mut self, view: &View) -> Result<End, MachineError> {
         let cluster = view.cluster.as_deref().cloned();
         let request = Request { cluster, services: self.services(view), ..self.request.clone() };
-        let ready = init::run_as_agent(&self.paths, &request, &mut self.place)?;
+        let ready = match init::run_as_agent(&self.paths, &request, &mut self.place) {
+            // The source has not answered yet, and its first answer is what this node is made of.
+            Err(MachineError::NotConfigured) if !view.is_answered() => return Ok(End::default()),
+            ready => ready?,
+        };
         // Asked for once: what its network's configuration says of it later counts.
         self.request.standalone = None;
         if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
