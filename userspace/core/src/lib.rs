@@ -6,5 +6,8 @@ pub mod flows;
 pub mod ids;
 pub mod ipam;
 pub mod overlap;
+mod printable;
 pub mod reconcile;
 pub mod split;
+
+pub use printable::{printable, printable_lines};

@@ -1,8 +1,10 @@
 //! `naru`: prepares a node, follows the cluster, shows what a node holds, and builds clusters to try things in.
 
+#[macro_use]
+mod report;
+
 mod args;
 mod command;
-mod report;
 mod root;
 
 use std::process::ExitCode;
@@ -16,7 +18,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("naru: {}", told(&error));
+            errln!("naru: {}", told(&error));
             ExitCode::FAILURE
         }
     }

@@ -82,7 +82,7 @@ fn del(network: &Network, target: &Target) -> Result<String, Error> {
     match lease::del(&setting::paths(&network.naru), &id, clock::now()) {
         Ok(_) => {}
         Err(why) if is_busy(&why) => return Err(failed(&id, &why, Code::TryAgainLater)),
-        Err(why) => eprintln!("{id}: {why}: the reconciler gives its address back"),
+        Err(why) => log!("{id}: {why}: the reconciler gives its address back"),
     }
     Ok(String::new())
 }

@@ -4,6 +4,9 @@
 //! A call is one process: it has no threads, no log, and no configuration but the runtime's. Standard output gets the
 //! JSON reply and nothing else.
 
+#[macro_use]
+mod output;
+
 mod answer;
 mod cause;
 mod clock;
@@ -13,15 +16,10 @@ mod loopback;
 mod setting;
 mod verbs;
 
-use std::{
-    env,
-    ffi::OsString,
-    io::{self, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{env, ffi::OsString, io, path::Path, process::ExitCode};
 
 use naru_cni_types::{Call, Error, Version, read_stdin, version_reply};
+use naru_core::printable;
 
 /// The reply, or the error with the version of the configuration, if that is known.
 pub(crate) type Answer = Result<String, (Option<Version>, Error)>;
@@ -31,13 +29,21 @@ fn main() -> ExitCode {
     let (text, code) = match answer(&program) {
         Ok(text) => (text, ExitCode::SUCCESS),
         Err((version, error)) => {
-            eprintln!("{}: {error}", name_of(&program));
+            // The runtime shows it to people.
+            let [msg, details] = [&error.msg, &error.details].map(|text| printable(text).into_owned());
+            let error = Error { msg, details, ..error };
+            log!("{}: {error}", name_of(&program));
             (error.to_json(version), ExitCode::FAILURE)
         }
     };
-    // A caller that closed our standard output does not read an error either.
-    let _ = io::stdout().write_all(text.as_bytes());
-    code
+    match output::write(&text) {
+        Ok(()) => code,
+        Err(why) => {
+            // Nobody knows the result: what was attached stands, and DEL finds it.
+            log!("{}: standard output: {why}", name_of(&program));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The file name by which this program was called.

@@ -142,7 +142,7 @@ pub(crate) fn bare(
         mac: conf.runtime.mac.or(target.args.mac).map(Mac),
         routes: Vec::new(),
         subnets: Vec::new(),
-        flags: flags(conf),
+        flags: flags(conf, node.limited.contains(&conf.network.name)),
     })
 }
 
@@ -152,10 +152,11 @@ pub(crate) fn pod_name(target: &Target) -> PodName {
     PodName { namespace: args.namespace.clone(), name: args.name.clone(), uid: args.uid.clone() }
 }
 
-fn flags(conf: &NetworkConf) -> u32 {
+/// The pod's flags. `is_limited`: its network's list asks for a rate limit that we are not told of.
+fn flags(conf: &NetworkConf, is_limited: bool) -> u32 {
     let naru = &conf.network.naru;
     let flag = |holds: bool, bit: u32| if holds { bit } else { 0 };
-    flag(naru.no_shortcut || conf.runtime.limits_bandwidth, pod_flags::NO_SHORTCUT)
+    flag(naru.no_shortcut || conf.runtime.limits_bandwidth || is_limited, pod_flags::NO_SHORTCUT)
         | flag(naru.check_mac, pod_flags::CHECK_MAC)
         | flag(naru.source_check == SourceCheck::Off, pod_flags::ANY_SOURCE)
         | flag(delegate::asks_over_link(conf.network.delegate.as_deref()), pod_flags::DHCP)

@@ -38,6 +38,10 @@ pub enum Code {
     PluginMissing,
     /// `flows-full`: the record of flows that the stack translates is full, or nearly.
     FlowsFull,
+    /// `limit-bypassed`: a rate limit does not hold between pods of this node.
+    LimitBypassed,
+    /// `xdp-bypassed`: a pod's XDP program does not see packets from pods of this node.
+    XdpBypassed,
     /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
     IdentityLost,
     /// `node-invalid`: what a Node object says cannot be, and is left out.
@@ -58,7 +62,11 @@ pub enum Code {
 
 impl Code {
     /// All of them.
+<<<<<<< HEAD
     pub const ALL: [Self; 24] = [
+=======
+    pub const ALL: [Self; 19] = [
+>>>>>>> kinds-b
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -75,6 +83,8 @@ impl Code {
         Self::ConflistMissing,
         Self::PluginMissing,
         Self::FlowsFull,
+        Self::LimitBypassed,
+        Self::XdpBypassed,
         Self::IdentityLost,
         Self::VersionSkew,
         Self::PodAddressTwice,
@@ -105,6 +115,8 @@ impl Code {
             Self::ConflistMissing => "conflist-missing",
             Self::PluginMissing => "plugin-missing",
             Self::FlowsFull => "flows-full",
+            Self::LimitBypassed => "limit-bypassed",
+            Self::XdpBypassed => "xdp-bypassed",
             Self::IdentityLost => "identity-lost",
             Self::VersionSkew => "version-skew",
             Self::PodAddressTwice => "pod-address-twice",
@@ -140,6 +152,7 @@ impl Code {
             Self::FlowsFull => {
                 "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the next boot"
             }
+<<<<<<< HEAD
             Self::NodeInvalid => "correct the Node object or its annotation",
             Self::NodeWithoutRange => {
                 "let the controller manager allocate podCIDRs (--allocate-node-cidrs), or look at its log"
@@ -153,6 +166,14 @@ impl Code {
             Self::NodeCloned => "give the copy a machine id of its own and restart its kubelet",
             Self::PodAddressTwice => "delete one of the pods",
             Self::VersionSkew => "let the roll-out end, or look at why it does not",
+=======
+            Self::LimitBypassed => {
+                "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of the list itself run naru init; then make the pods anew"
+            }
+            Self::XdpBypassed => {
+                "make the pod anew with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"
+            }
+>>>>>>> kinds-b
             Self::IdentityLost => "remove the file when that is seen to",
         }
     }

@@ -11,7 +11,7 @@ use naru_node::{
 };
 use naru_store::{NodeStore, StateStore};
 
-use crate::{Code, Finding};
+use crate::{Code, Finding, shortcut};
 
 /// Pods whose routes are asked for.
 const LOOKED_UP: usize = 256;
@@ -46,6 +46,7 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
     findings.extend(uplinks(paths)?);
     findings.extend(pods(paths, &links, &pins)?);
     findings.extend(runtime(paths, settings));
+    findings.extend(shortcut::findings(paths)?);
     findings.extend(legacy_rules()?);
     findings.extend(lost_identities(paths));
     if firewall::counters()?.is_none() {

@@ -7,6 +7,7 @@ mod fill;
 mod finding;
 mod findings;
 mod programs;
+mod shortcut;
 mod status;
 
 pub use agent::AgentReport;

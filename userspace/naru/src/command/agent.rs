@@ -1,5 +1,4 @@
 use std::{
-    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -21,6 +20,7 @@ use super::{
 };
 use crate::{
     args::{AgentArgs, Directories, Probe},
+    report::Log,
     root::{self, Kept},
 };
 
@@ -34,8 +34,7 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
         return probed(&paths, probe);
     }
     let filter = EnvFilter::try_from_env("NARU_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Log).init();
     #[cfg(feature = "debug")]
     std::thread::spawn({
         let pins = paths.pins();
@@ -43,7 +42,11 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
     });
     let container = args.root.as_deref().map(|root| Container::leave(root, args)).transpose()?;
     if args.kubernetes {
-        paths.cni_conf = directories_of_the_runtime(&directories.given())?.conf;
+        let found = directories_of_the_runtime(&directories.given())?;
+        // Of several directories the one with the plugins that stand behind ours.
+        let bin = found.bin.iter().find(|bin| bin.join("portmap").exists()).or(found.bin.first());
+        paths.cni_bin = bin.cloned().unwrap_or(paths.cni_bin);
+        paths.cni_conf = found.conf;
     }
     let source: Box<dyn Source> = match args.kubernetes {
         true => Box::new(kubernetes(&paths, args, container.as_ref())?),
@@ -118,7 +121,7 @@ fn probed(paths: &Paths, probe: Probe) -> anyhow::Result<ExitCode> {
         }
     };
     if !is_so {
-        eprintln!("naru: {complaint}");
+        errln!("naru: {complaint}");
     }
     Ok(if is_so { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -51,7 +51,7 @@ pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
         let ip = one.address.to_string();
         table.row(vec![ip, one.pod, one.interface, ifindex, mtu, one.pod_mac, one.host_mac, generation]);
     }
-    print!("{table}");
+    out!("{table}");
     Ok(())
 }
 

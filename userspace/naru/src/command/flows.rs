@@ -77,6 +77,6 @@ pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
     }
     let mut table = Table::new(&["PROTOCOL", "FROM", "PORT", "TO", "PORT", "IDLE"]);
     flows.iter().for_each(|flow| table.row(flow.row()));
-    print!("{table}");
+    out!("{table}");
     Ok(())
 }

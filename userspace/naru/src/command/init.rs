@@ -22,13 +22,13 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     let request = Request { begins_anew: true, ..request(paths, args, cluster)? };
     let ready = init(paths, &request).context("init")?;
     for line in ready.summary() {
-        println!("{line}");
+        outln!("{line}");
     }
     for warning in &ready.warnings {
         eprintln!("warning: {warning}");
     }
     for finding in naru_view::lost_identities(paths) {
-        eprintln!("warning: {finding}; {}", finding.remedy);
+        errln!("warning: {finding}; {}", finding.remedy);
     }
     ready.changes.complete().context("init")
 }

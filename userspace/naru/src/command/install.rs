@@ -21,15 +21,15 @@ pub fn run(given: &GivenPaths, args: &InstallArgs) -> anyhow::Result<()> {
         root::enter(root)?;
     }
     let found = directories_of_the_runtime(given)?;
-    println!("{}", described(&found));
+    outln!("{}", described(&found));
     // A runtime watches it from its start on, and the agent puts nothing where no directory is.
     std::fs::create_dir_all(&found.conf).with_context(|| found.conf.display().to_string())?;
     let (directory, installed) = programs::install(&mut programs, &found.bin)?;
     for (program, installed) in programs.iter().zip(installed) {
         let place = directory.join(&program.name);
         match installed {
-            Installed::Same => println!("{}: is up to date", place.display()),
-            Installed::Written => println!("{}: written", place.display()),
+            Installed::Same => outln!("{}: is up to date", place.display()),
+            Installed::Written => outln!("{}: written", place.display()),
         }
     }
     Ok(())

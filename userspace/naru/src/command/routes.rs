@@ -60,7 +60,7 @@ pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
         let route = entry.route.map_or_else(|| "-".into(), |route| words(&route));
         table.row(vec![entry.prefix.to_string(), entry.kind, node, mtu, route]);
     }
-    print!("{table}");
+    out!("{table}");
     Ok(())
 }
 

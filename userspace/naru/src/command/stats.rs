@@ -20,8 +20,8 @@ pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
     if args.json {
         return print_json(&stats);
     }
-    println!("{}", hook_table(&stats.hooks));
-    print!("{}", pod_table(&stats.pods));
+    out!("{}\n", hook_table(&stats.hooks));
+    out!("{}", pod_table(&stats.pods));
     Ok(())
 }
 

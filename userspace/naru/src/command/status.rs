@@ -37,62 +37,60 @@ pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<ExitCode> {
 fn print(report: &Report) {
     let status = &report.status;
     if let (Some(node), Some(mtu)) = (&status.node, status.pod_mtu) {
-        println!("node       {node} ({})", joined(&status.addresses));
-        println!("blocks     {}", joined(status.blocks.iter().chain(status.subnets.iter().flatten())));
-        println!(
-            "cluster    {}",
-            if status.nodes.is_empty() { "none".into() } else { status.nodes.join(" ") }
-        );
+        outln!("node       {node} ({})", joined(&status.addresses));
+        outln!("blocks     {}", joined(status.blocks.iter().chain(status.subnets.iter().flatten())));
+        outln!("cluster    {}", if status.nodes.is_empty() { "none".into() } else { status.nodes.join(" ") });
         print_agent(status.agent.as_ref());
-        println!("pods       {} interfaces, {} addresses, mtu {mtu}", status.interfaces, status.pods);
+        outln!("pods       {} interfaces, {} addresses, mtu {mtu}", status.interfaces, status.pods);
         let by_pair = if status.flow_pairs == 0 {
             String::new()
         } else {
             format!(", {} pairs of hosts", status.flow_pairs)
         };
-        println!("flows      {} of {}{by_pair}", status.flows, status.flows_capacity);
+        outln!("flows      {} of {}{by_pair}", status.flows, status.flows_capacity);
         match (status.attach, status.tunnel_port) {
-            (Some(attach), Some(port)) => println!("tunnel     udp port {port}, {attach}"),
-            _ => println!("tunnel     none"),
+            (Some(attach), Some(port)) => outln!("tunnel     udp port {port}, {attach}"),
+            _ => outln!("tunnel     none"),
         }
         if let (Some(wire), Some(own)) =
             (status.tunnel_port, status.device_port.filter(|own| Some(*own) != status.tunnel_port))
         {
-            println!(
+            outln!(
                 "tunnel     port {wire} is somebody else's here: the device has {own}, translated on the way"
             );
         }
         if let (Some(routing), Some(encapsulation)) = (status.routing, status.encapsulation) {
-            println!("paths      routing {routing}, encapsulation {encapsulation}");
+            outln!("paths      routing {routing}, encapsulation {encapsulation}");
         }
-        println!(
+        outln!(
             "uplinks    {}",
             if status.uplinks.is_empty() { "none".into() } else { status.uplinks.join(" ") }
         );
         status.programs.iter().for_each(print_programs);
         for (name, amount) in &status.nft {
-            println!("nftables   {name}: {} packets, {} bytes", amount.packets, amount.bytes);
+            outln!("nftables   {name}: {} packets, {} bytes", amount.packets, amount.bytes);
         }
     }
     for finding in &status.findings {
-        println!("warning    {finding}\n           {}: {}", finding.code, finding.remedy);
+        outln!("warning    {finding}");
+        outln!("           {}: {}", finding.code, finding.remedy);
     }
     if !report.hooks.is_empty() {
-        print!("\n{}", hook_table(&report.hooks));
+        out!("\n{}", hook_table(&report.hooks));
     }
 }
 
 /// The source of what is known, and its age.
 fn print_agent(agent: Option<&AgentReport>) {
     let Some(agent) = agent else {
-        println!("source     no agent runs: the cluster is as it was accepted last");
+        outln!("source     no agent runs: the cluster is as it was accepted last");
         return;
     };
     let age = agent.age().map_or_else(|| "not heard yet".to_owned(), |age| format!("heard {age} s ago"));
     let revision = agent.revision.as_ref().map_or_else(String::new, |revision| format!(", {revision}"));
-    println!("source     {}, {age}{revision}", agent.source);
+    outln!("source     {}, {age}{revision}", agent.source);
     for told in agent.complaint.iter().chain(&agent.left_out) {
-        println!("           {told}");
+        outln!("           {told}");
     }
 }
 
@@ -100,11 +98,11 @@ fn print_agent(agent: Option<&AgentReport>) {
 fn print_programs(programs: &Programs) {
     let Programs { interface, direction, before, after, .. } = programs;
     if !before.is_empty() {
-        println!("programs   {interface} {direction}: before ours: {}", before.join(", "));
+        outln!("programs   {interface} {direction}: before ours: {}", before.join(", "));
     }
     if !after.is_empty() {
         let names = after.join(", ");
-        println!(
+        outln!(
             "programs   {interface} {direction}: after ours: {names}; sees only what ours pass on to the stack"
         );
     }

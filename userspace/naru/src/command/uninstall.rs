@@ -11,26 +11,30 @@ pub fn run(paths: &Paths, args: &UninstallArgs) -> anyhow::Result<()> {
     let removed = uninstall(paths, wishes)?;
     warn(&removed);
     if !removed.was_initialised {
-        println!("nothing to undo: this machine is not a node");
+        outln!("nothing to undo: this machine is not a node");
         return Ok(());
     }
     for pod in &removed.pods {
-        println!("detached {pod}");
+        outln!("detached {pod}");
     }
     for lease in &removed.lost {
-        println!("not given back: {lease}");
+        outln!("not given back: {lease}");
     }
+<<<<<<< HEAD
     for setting in &removed.stays {
         println!("stays as it is, as the notes of what it was are gone: {setting}");
     }
     println!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
+=======
+    outln!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
+>>>>>>> kinds-b
     Ok(())
 }
 
 /// Says what the container runtime still has of naru.
 fn warn(removed: &Removed) {
     for file in &removed.kept {
-        eprintln!(
+        errln!(
             "warning: {} stays, as somebody else wrote or changed it: the runtime goes on calling naru-cni, and pods \
              fail; remove it (05-naru.conflist: also by --remove-conflist)",
             file.display()

@@ -1,5 +1,8 @@
 //! The output of commands: plain rows for JSON and for tables.
 
+#[macro_use]
+mod print;
+
 mod counters;
 mod output;
 mod pods;
@@ -8,10 +11,12 @@ mod table;
 pub use counters::{HookRow, PodRow, hooks, pods};
 pub use output::OutputArgs;
 pub use pods::Owners;
+pub use print::Log;
+pub(crate) use print::{lines, warning};
 pub use table::Table;
 
 /// Prints `rows` as indented JSON.
 pub fn print_json(rows: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(rows)?);
+    out!("{}\n", serde_json::to_string_pretty(rows)?);
     Ok(())
 }

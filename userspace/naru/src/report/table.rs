@@ -1,5 +1,7 @@
 use std::fmt;
 
+use naru_core::printable;
+
 /// Rows of text under a head, columns aligned, two blanks between them.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -14,7 +16,7 @@ impl Table {
 
     /// Adds a row of as many cells as the head has.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());
     }
 
     fn widths(&self) -> Vec<usize> {

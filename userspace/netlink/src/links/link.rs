@@ -1,6 +1,6 @@
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
 };
 
 use super::{LinkError, Links, Mac, socket::Request};
@@ -26,6 +26,8 @@ pub struct Link {
     pub peer_index: Option<u32>,
     /// This namespace's number for the peer's namespace; `None` when the peer is in this one.
     pub peer_netnsid: Option<i32>,
+    /// True if a native XDP program is attached.
+    pub has_xdp: bool,
 }
 
 /// A host veth of ours: its owner is in the alias.
@@ -185,6 +187,7 @@ fn facts(message: &LinkMessage) -> Link {
         up: message.header.flags.contains(LinkFlags::Up),
         peer_index: None,
         peer_netnsid: None,
+        has_xdp: false,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -195,10 +198,16 @@ fn facts(message: &LinkMessage) -> Link {
             LinkAttribute::Link(index) => link.peer_index = Some(*index),
             LinkAttribute::LinkNetNsId(id) => link.peer_netnsid = Some(*id),
             LinkAttribute::LinkInfo(infos) => link.kind = kind(infos),
+            LinkAttribute::Xdp(infos) => link.has_xdp = infos.iter().any(is_native),
             _ => {}
         }
     }
     link
+}
+
+/// Returns true for a program that the driver runs, before there is a packet of the kernel's.
+fn is_native(info: &LinkXdp) -> bool {
+    matches!(info, LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Multiple) | LinkXdp::DrvProgId(1..))
 }
 
 /// The kind among the parts of `IFLA_LINKINFO`.

@@ -41,7 +41,7 @@ pub use overlay::{Overlay, OverlayState};
 pub use pair::PairSpec;
 pub use path::UnderlayPath;
 pub use pod::{PodRoute, PodSide, loopback_up, settled_routes, wire_pod};
-pub use pod_facts::{PodFacts, PodRouteFact, pod_facts};
+pub use pod_facts::{PodFacts, PodRouteFact, pod_facts, pod_link};
 pub use route::{MAIN, Route, RouteTarget, SPARE_METRIC, UNREACHABLE_METRIC};
 pub use rule::{ForeignRule, Rule, RuleList, Selector};
 pub use watch::{Change, Watch};

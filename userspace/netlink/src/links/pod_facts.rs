@@ -48,6 +48,14 @@ pub fn pod_facts(netns: BorrowedFd<'_>, name: &str, marks: Marks) -> Result<Opti
     })
 }
 
+/// The interface `name` inside the namespace alone; `None` when it is not there.
+///
+/// # Errors
+/// As [`pod_facts`].
+pub fn pod_link(netns: BorrowedFd<'_>, name: &str, marks: Marks) -> Result<Option<Link>, LinkError> {
+    inside(netns, marks, |links| links.link(name))
+}
+
 /// The state of the link in the namespace.
 fn facts(links: &Links, link: Link) -> Result<PodFacts, LinkError> {
     let mut addresses = links.addresses()?;

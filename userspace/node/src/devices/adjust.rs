@@ -62,8 +62,10 @@ pub(crate) fn publish(
     settings: &Settings,
     survey: &Survey,
 ) -> Result<(), MachineError> {
-    let facts = facts(links, settings, survey)?;
-    if NodeFacts::load(paths)?.as_ref() != Some(&facts) {
+    let before = NodeFacts::load(paths)?;
+    let limited = before.as_ref().map(|facts| facts.limited.clone()).unwrap_or_default();
+    let facts = NodeFacts { limited, ..facts(links, settings, survey)? };
+    if before.as_ref() != Some(&facts) {
         machine::write_json(&paths.node_facts(), &facts)?;
     }
     Ok(())

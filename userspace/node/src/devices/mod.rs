@@ -55,6 +55,8 @@ pub(crate) fn facts(links: &Links, settings: &Settings, survey: &Survey) -> Resu
         delegated: settings.delegated.clone(),
         pools: settings.pool_facts(),
         own: settings.pools.clone(),
+        // For init to find.
+        limited: Vec::new(),
         pod_mtu: survey.pod_mtu(settings),
         device_port: links.overlay_port(DEVICE)?,
         tunnel_port: settings.is_clustered().then_some(settings.cluster.tunnel.port),

@@ -94,7 +94,10 @@ pub(crate) fn remove(
 }
 
 /// The directories, with the runtime's as init was told them.
-pub(crate) fn as_told(paths: &Paths, store: &NodeStore) -> Result<Paths, MachineError> {
+///
+/// # Errors
+/// The store cannot be read.
+pub fn as_told(paths: &Paths, store: &NodeStore) -> Result<Paths, MachineError> {
     let [conf, bin] = DIRECTORIES;
     let told = |key: &str, otherwise: &Path| -> Result<PathBuf, MachineError> {
         Ok(store.value(key)?.map_or_else(|| otherwise.to_owned(), PathBuf::from))

@@ -225,6 +225,8 @@ fn locked(
     // Without its exceptions a node is not ready, which whoever asks sees for himself; the rest is noted all the same.
     let is_open = forward::open(node);
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
+    let lists = machine::limits(&conflist::as_told(paths, node)?.cni_conf);
+    ready.facts.limited = lists.into_iter().filter(|list| list.is_for_all).map(|list| list.network).collect();
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     drop(alone);
     finish(paths, &mut ready, node, Finish { is_new_boot, is_asked });

@@ -32,6 +32,9 @@ pub struct NodeFacts {
     /// Subnets from which other IPAM plugins give addresses to pods; `None` if the node knows of no such network.
     #[serde(default)]
     pub delegated: Option<Vec<Delegated>>,
+    /// Networks whose pods all have a rate limit, which holds for packets through the stack only.
+    #[serde(default)]
+    pub limited: Vec<String>,
     /// MTU of a pod's interface unless the configuration says otherwise.
     pub pod_mtu: u32,
     /// UDP port of the tunnel; `None` without one.
@@ -167,6 +170,7 @@ mod tests {
             own: subnets.iter().map(|list| pool(networks(list))).collect(),
             pools: Vec::new(),
             delegated: None,
+            limited: Vec::new(),
             pod_mtu: 1450,
             tunnel_port: None,
             device_port: None,

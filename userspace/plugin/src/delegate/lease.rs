@@ -58,7 +58,7 @@ impl<'a> Lease<'a> {
         let is_void = |lease: &DelegatedLease| lease.boot_id != boot_id || lease.id == *id;
         let failed = delegate::release_those(&mut store, is_void).map_err(|why| passing(&why))?;
         for (stale, why) in &failed {
-            eprintln!("{stale}: its lease of another IPAM is not given back yet: {why}");
+            log!("{stale}: its lease of another IPAM is not given back yet: {why}");
         }
         if let Some((_, why)) = failed.iter().find(|(stale, _)| stale == id) {
             return Err(passing(&format_args!("{id}: the lease it had: {why}")));
@@ -112,7 +112,7 @@ pub(crate) fn release_noted(
         return Ok(());
     }
     // Without the note there is nothing to forget, and DEL must work even if nothing can be written.
-    let store = open(paths).inspect_err(|why| eprintln!("{id}: {why}")).ok();
+    let store = open(paths).inspect_err(|why| log!("{id}: {why}")).ok();
     let lease = store.as_ref().and_then(|store| store.delegated_of(id).unwrap_or_default());
     match (store, lease, delegate) {
         (Some(mut store), Some(lease), Some(delegate))
@@ -127,7 +127,7 @@ pub(crate) fn release_noted(
         (Some(mut store), Some(lease), _) => by_note(&mut store, &lease),
         (_, None, Some(delegate)) if delegate.is_installed() => delegate.del(),
         (Some(_), None, Some(delegate)) => {
-            eprintln!("{id}: ipam {}: not installed, and gave nothing", delegate.plugin);
+            log!("{id}: ipam {}: not installed, and gave nothing", delegate.plugin);
             Ok(())
         }
         (None, _, Some(delegate)) => Err(passing(&format_args!(
@@ -144,7 +144,7 @@ fn by_note(store: &mut NodeStore, lease: &DelegatedLease) -> Result<(), Error> {
     match delegate::release(store, lease) {
         Ok(()) => Ok(()),
         Err(why) if lease.result.is_none() => {
-            eprintln!("{}: ipam {}: {why}: given up", lease.id, lease.plugin);
+            log!("{}: ipam {}: {why}: given up", lease.id, lease.plugin);
             store.forget_delegated(&lease.id).map_err(|why| passing(&why))
         }
         Err(why) => Err(passing(&format_args!("ipam {}: {why}", lease.plugin))),

@@ -152,7 +152,7 @@ fn note_pod(paths: &Paths, spec: &Spec) {
     if !spec.pod.is_empty()
         && let Err(error) = PodNotes::of(paths).write(&spec.id, &spec.pod)
     {
-        eprintln!("{}: its name is not noted: {error}", spec.subject());
+        log!("{}: its name is not noted: {error}", spec.subject());
     }
 }
 

@@ -43,10 +43,10 @@ pub(super) fn del(
     let mut store = told(store.and_then(|boot| Ok(StateStore::open(&paths.lease_store(), &boot)?)));
     let done = endpoint::detach(&links, maps.as_mut(), store.as_mut(), &id, clock::now());
     for cause in &done.store {
-        eprintln!("{id}: {cause}: the reconciler gives its address back");
+        log!("{id}: {cause}: the reconciler gives its address back");
     }
     for cause in &done.flows {
-        eprintln!("{id}: {cause}: the next pod with its address forgets its flows");
+        log!("{id}: {cause}: the next pod with its address forgets its flows");
     }
     if !done.kernel.is_empty() {
         return Err(failed(target, &done.kernel));
@@ -60,7 +60,7 @@ pub(super) fn del(
 
 /// The value, or nothing and a line in the runtime's log.
 fn told<T>(result: Result<T, Cause>) -> Option<T> {
-    result.inspect_err(|cause| eprintln!("{cause}: detaching without it")).ok()
+    result.inspect_err(|cause| log!("{cause}: detaching without it")).ok()
 }
 
 fn failed(target: &Target, causes: &[Cause]) -> Error {

@@ -61,7 +61,7 @@ fn take_down(
     for id in stale(paths, &store, &links, network, valid, began)? {
         let done = endpoint::detach(&links, Some(&mut maps), Some(&mut store), &id, clock::now());
         for cause in &done.flows {
-            eprintln!("{id}: {cause}: the next pod with its address forgets its flows");
+            log!("{id}: {cause}: the next pod with its address forgets its flows");
         }
         if done.kernel.is_empty() {
             PodNotes::of(paths).forget(&id);

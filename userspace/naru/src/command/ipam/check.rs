@@ -74,7 +74,7 @@ fn repair(tools: &mut Tools, node: &NodeFacts) -> anyhow::Result<Vec<Finding>> {
 
 fn complain(report: &reconcile::Report) {
     for (action, cause) in &report.failed {
-        eprintln!("naru: {action:?}: {cause}");
+        errln!("naru: {action}: {cause}");
     }
 }
 
@@ -87,7 +87,7 @@ fn print(lines: &[Line], args: &CheckArgs) -> anyhow::Result<()> {
         return print_json(&lines);
     }
     if lines.is_empty() {
-        println!("store and kernel agree");
+        outln!("store and kernel agree");
         return Ok(());
     }
     let mut table = Table::new(&["KIND", "IP", "FINDING"]);
@@ -96,6 +96,6 @@ fn print(lines: &[Line], args: &CheckArgs) -> anyhow::Result<()> {
         let repaired = if line.repaired { " (repaired)" } else { "" };
         table.row(vec![line.kind.to_owned(), ip, format!("{}{repaired}", line.finding)]);
     }
-    print!("{table}");
+    out!("{table}");
     Ok(())
 }

@@ -85,5 +85,5 @@ fn print(lines: &[Line]) {
         ];
         table.row(cells.into());
     }
-    print!("{table}");
+    out!("{table}");
 }

@@ -35,7 +35,7 @@ pub fn run(paths: &Paths, output: OutputArgs) -> anyhow::Result<()> {
     for line in lines {
         table.row(vec![line.ip(), line.status.into(), line.holder()]);
     }
-    print!("{table}");
+    out!("{table}");
     Ok(())
 }
 

@@ -220,7 +220,7 @@ pub fn run(paths: &Paths, args: &IpamArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FOUND),
         Err(error) => {
-            eprintln!("naru: {error:#}");
+            errln!("naru: {error:#}");
             ExitCode::from(FAILED)
         }
     }

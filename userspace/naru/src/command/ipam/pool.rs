@@ -69,7 +69,7 @@ fn drain(paths: &Paths, args: &PoolDrainArgs) -> anyhow::Result<bool> {
 }
 
 fn refuse(why: &str) -> bool {
-    eprintln!("naru: {why}");
+    errln!("naru: {why}");
     false
 }
 
@@ -135,5 +135,5 @@ fn print(lines: &[Line]) {
         cells.push(line.namespaces.join(","));
         table.row(cells);
     }
-    print!("{table}");
+    out!("{table}");
 }

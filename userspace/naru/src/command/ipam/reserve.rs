@@ -68,15 +68,11 @@ fn answer(answer: Answer, output: OutputArgs) -> anyhow::Result<bool> {
     if output.json {
         print_json(&answer)?;
     } else if let Some(refused) = &answer.refused {
-        eprintln!("naru: {refused}");
+        errln!("naru: {refused}");
     } else if let Some(pod) = &answer.pod {
-        println!("{}: reserved for pod {pod}", answer.address);
+        outln!("{}: reserved for pod {pod}", answer.address);
     } else {
-        println!(
-            "{}: {}",
-            answer.address,
-            if answer.reserved { "reserved" } else { "not reserved any more" }
-        );
+        outln!("{}: {}", answer.address, if answer.reserved { "reserved" } else { "not reserved any more" });
     }
     Ok(answer.refused.is_none())
 }

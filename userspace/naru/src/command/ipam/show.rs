@@ -78,7 +78,7 @@ pub fn run(paths: &Paths, args: &ShowArgs) -> anyhow::Result<bool> {
     if args.output.json {
         print_json(&all)?;
     } else if all.is_empty() {
-        println!("{}: in no pool of this node, and held by nobody", args.address);
+        outln!("{}: in no pool of this node, and held by nobody", args.address);
     }
     if !args.output.json {
         all.iter().for_each(print);
@@ -147,7 +147,7 @@ fn kernel(address: IpAddr, facts: &Facts) -> Kernel {
 fn print(one: &Shown) {
     let line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            println!("{name:<12}{value}");
+            outln!("{name:<12}{value}");
         }
     };
     let age = |since: u64| format!("{} s ago", host::time_of_day(host::now()).saturating_sub(since) / 1000);

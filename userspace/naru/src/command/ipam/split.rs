@@ -29,9 +29,9 @@ pub fn run(args: &SplitArgs) -> anyhow::Result<bool> {
         print_json(&(1..).zip(shares).map(line).collect::<Vec<_>>())?;
         return Ok(true);
     }
-    println!("ranges = [\"{}\"]", args.range.trunc());
+    outln!("ranges = [\"{}\"]", args.range.trunc());
     for (number, share) in (1..).zip(&shares) {
-        print!("{}", section(number, share)?);
+        out!("{}", section(number, share)?);
     }
     Ok(true)
 }

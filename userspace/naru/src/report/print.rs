@@ -1,0 +1,61 @@
+//! The outputs of a command. What comes from outside may hold characters that command a terminal: they are shown by their
+//! numbers, here, for every command. A reader that is gone or a disk that is full ends the command with a word.
+
+use std::{
+    fmt,
+    io::{self, ErrorKind, Write},
+    process,
+};
+
+use naru_core::{printable, printable_lines};
+
+/// Prints a line.
+macro_rules! outln {
+    ($($part:tt)*) => { $crate::report::lines(&format!($($part)*), true) };
+}
+
+/// Prints lines that have their ends, such as a table.
+macro_rules! out {
+    ($($part:tt)*) => { $crate::report::lines(&format!($($part)*), false) };
+}
+
+/// Prints a line to standard error.
+macro_rules! errln {
+    ($($part:tt)*) => { $crate::report::warning(format_args!($($part)*)) };
+}
+
+/// What `outln!` and `out!` print: one line, or lines.
+pub fn lines(text: &str, is_one: bool) {
+    let text = if is_one { format!("{}\n", printable(text)) } else { printable_lines(text).into_owned() };
+    let mut output = io::stdout().lock();
+    if let Err(error) = output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        if error.kind() != ErrorKind::BrokenPipe {
+            warning(format_args!("naru: standard output: {error}"));
+        }
+        process::exit(1);
+    }
+}
+
+/// The line of `errln!`; one that cannot be written is lost.
+pub fn warning(text: fmt::Arguments<'_>) {
+    let text = format!("{}\n", printable(&text.to_string()));
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// The agent's log on standard error, an event a line, without colours: a sequence for one cannot be told from one that a
+/// name brought along.
+#[derive(Clone, Copy)]
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        // A log that cannot be written keeps nothing from being done.
+        warning(format_args!("{}", text.strip_suffix('\n').unwrap_or(&text)));
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
