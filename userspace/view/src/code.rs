@@ -62,11 +62,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-<<<<<<< HEAD
-    pub const ALL: [Self; 24] = [
-=======
-    pub const ALL: [Self; 19] = [
->>>>>>> kinds-b
+    pub const ALL: [Self; 26] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -152,7 +148,6 @@ impl Code {
             Self::FlowsFull => {
                 "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the next boot"
             }
-<<<<<<< HEAD
             Self::NodeInvalid => "correct the Node object or its annotation",
             Self::NodeWithoutRange => {
                 "let the controller manager allocate podCIDRs (--allocate-node-cidrs), or look at its log"
@@ -166,14 +161,12 @@ impl Code {
             Self::NodeCloned => "give the copy a machine id of its own and restart its kubelet",
             Self::PodAddressTwice => "delete one of the pods",
             Self::VersionSkew => "let the roll-out end, or look at why it does not",
-=======
             Self::LimitBypassed => {
                 "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of the list itself run naru init; then make the pods anew"
             }
             Self::XdpBypassed => {
                 "make the pod anew with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"
             }
->>>>>>> kinds-b
             Self::IdentityLost => "remove the file when that is seen to",
         }
     }

@@ -20,14 +20,10 @@ pub fn run(paths: &Paths, args: &UninstallArgs) -> anyhow::Result<()> {
     for lease in &removed.lost {
         outln!("not given back: {lease}");
     }
-<<<<<<< HEAD
     for setting in &removed.stays {
-        println!("stays as it is, as the notes of what it was are gone: {setting}");
+        outln!("stays as it is, as the notes of what it was are gone: {setting}");
     }
-    println!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
-=======
     outln!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
->>>>>>> kinds-b
     Ok(())
 }
 
