@@ -32,6 +32,9 @@ pub const MAX_ROUTES: u32 = 65_536;
 /// is one.
 pub const MAX_FLOWS: u32 = 131_072;
 
+/// Capacity of `FLOW_PAIRS`, two entries for each pair of hosts. Buckets for as many cost 256 KB.
+pub const MAX_FLOW_PAIRS: u32 = 16_384;
+
 /// Entries of `POD_SLOTS`, a power of two: all are there for each CPU from the start.
 pub const POD_SLOTS: u32 = 512;
 /// Entries of `NEXT_HOPS`, a power of two.
@@ -55,11 +58,14 @@ pub mod maps {
     pub const POD_STATS: &str = "POD_STATS";
     /// Hash, [`crate::FlowKey`] to [`crate::FlowValue`].
     pub const FLOWS: &str = "FLOWS";
+    /// Hash, [`crate::FlowKey`] without ports to [`crate::FlowValue`]: pairs of hosts all of whose packets of a
+    /// protocol take the stack, since `FLOWS` had no room for one of their flows.
+    pub const FLOW_PAIRS: &str = "FLOW_PAIRS";
     /// Per-CPU array of [`crate::NextHopValue`].
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
     /// All of them.
-    pub const ALL: [&str; 9] =
-        [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_SLOTS, POD_STATS, FLOWS, NEXT_HOPS];
+    pub const ALL: [&str; 10] =
+        [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_SLOTS, POD_STATS, FLOWS, FLOW_PAIRS, NEXT_HOPS];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.

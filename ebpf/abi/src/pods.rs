@@ -23,7 +23,8 @@ pub struct PodValue {
     pub subject: u32,
     /// The set of policy peers that the address belongs to on this node; 0 for none.
     pub class: u32,
-    /// Not 0 where `FLOWS` has, or had, entries about what the pod sends. Nobody looks there otherwise.
+    /// Where `FLOWS` has, or had, entries about what the pod sends, [`look::FLOWS`]; the same of `FLOW_PAIRS`. Nobody
+    /// looks there otherwise.
     pub sends_answers: u32,
     /// The same of what the pod receives.
     pub receives_answers: u32,
@@ -62,22 +63,23 @@ impl PodValue {
         host_mac: [0; 6],
     };
 
-    /// What the programs have set, as [`pod_flags::SENDS_ANSWERS`] and [`pod_flags::RECEIVES_ANSWERS`].
+    /// What the programs have set, as [`pod_flags::SENDS_ANSWERS`], [`pod_flags::RECEIVES_ANSWERS`] and
+    /// [`pod_flags::IN_PAIRS`].
     #[must_use]
     pub const fn marks(&self) -> u32 {
-        let sends = if self.sends_answers == 0 { 0 } else { pod_flags::SENDS_ANSWERS };
-        let receives = if self.receives_answers == 0 { 0 } else { pod_flags::RECEIVES_ANSWERS };
-        sends | receives
+        let sends = if self.sends_answers & look::FLOWS == 0 { 0 } else { pod_flags::SENDS_ANSWERS };
+        let receives = if self.receives_answers & look::FLOWS == 0 { 0 } else { pod_flags::RECEIVES_ANSWERS };
+        let in_pairs = (self.sends_answers | self.receives_answers) & look::PAIRS != 0;
+        sends | receives | if in_pairs { pod_flags::IN_PAIRS } else { 0 }
     }
 
     /// The same entry with just these [`PodValue::marks`].
     #[must_use]
     pub const fn with_marks(self, marks: u32) -> Self {
-        Self {
-            sends_answers: (marks & pod_flags::SENDS_ANSWERS != 0) as u32,
-            receives_answers: (marks & pod_flags::RECEIVES_ANSWERS != 0) as u32,
-            ..self
-        }
+        let pairs = if marks & pod_flags::IN_PAIRS == 0 { 0 } else { look::PAIRS };
+        let sends = if marks & pod_flags::SENDS_ANSWERS == 0 { 0 } else { look::FLOWS };
+        let receives = if marks & pod_flags::RECEIVES_ANSWERS == 0 { 0 } else { look::FLOWS };
+        Self { sends_answers: sends | pairs, receives_answers: receives | pairs, ..self }
     }
 }
 
@@ -99,6 +101,17 @@ pub struct InterfaceValue {
 }
 plain!(InterfaceValue { ifindex: u32, flags: u32, subject: u32, host_mac: [u8; 6], pod_mac: [u8; 6] });
 
+/// Bits of [`PodValue::sends_answers`] and [`PodValue::receives_answers`]: the maps that are asked about a packet. Each
+/// has a byte of its own, so that programs set one without losing the other.
+pub mod look {
+    /// `FLOWS`.
+    pub const FLOWS: u32 = 1;
+    /// `FLOW_PAIRS`.
+    pub const PAIRS: u32 = 1 << 8;
+    /// Both.
+    pub const EVERYWHERE: u32 = FLOWS | PAIRS;
+}
+
 /// Bits of [`PodValue::flags`] and [`InterfaceValue::flags`].
 pub mod pod_flags {
     /// The pod's packets, both ways, take the node's stack (conf `shortcut: off`).
@@ -113,6 +126,8 @@ pub mod pod_flags {
     pub const SENDS_ANSWERS: u32 = 1 << 4;
     /// The same of [`super::PodValue::receives_answers`].
     pub const RECEIVES_ANSWERS: u32 = 1 << 5;
+    /// The same of [`super::look::PAIRS`] in either word.
+    pub const IN_PAIRS: u32 = 1 << 6;
 }
 
 #[cfg(test)]
@@ -122,7 +137,9 @@ mod tests {
     #[test]
     fn an_entry_fills_one_cache_line_and_its_marks_come_back_as_they_went() {
         assert_eq!(size_of::<PodValue>(), 64);
-        for marks in [0, pod_flags::SENDS_ANSWERS, pod_flags::RECEIVES_ANSWERS, 0b11_0000] {
+        for marks in
+            [0, pod_flags::SENDS_ANSWERS, pod_flags::RECEIVES_ANSWERS, 0b11_0000, 0b111_0000, 0b101_0000]
+        {
             assert_eq!(PodValue::EMPTY.with_marks(marks).marks(), marks);
         }
     }

@@ -1,6 +1,6 @@
 //! What the fast path takes, and how it hands a packet over.
 
-use naru_abi::{DropReason, StackReason, pod_flags};
+use naru_abi::{DropReason, StackReason, look, pod_flags};
 use naru_packet::{Ip, Macs, decrement_ttl, packet_size, readdress};
 
 use crate::{
@@ -16,30 +16,30 @@ use crate::{
 pub struct Ends {
     /// Bits of [`pod_flags`] of either.
     flags: u32,
-    /// Whether `FLOWS` may have a record that this packet answers.
-    may_be_answer: bool,
+    /// Where a record may be that this packet answers; bits of [`look`].
+    look: u32,
 }
 
 impl Ends {
     /// From a pod of this node to another node.
     #[inline(always)]
     pub fn from_pod(sender: &Sender) -> Self {
-        Self { flags: sender.flags, may_be_answer: sender.sends_answers }
+        Self { flags: sender.flags, look: sender.sends_answers }
     }
 
     /// From another node to a pod of this one. A pod with foreign addresses is not marked by those: it is asked about
     /// always.
     #[inline(always)]
     pub fn to_pod(pod: Pod) -> Self {
-        let may_be_answer = pod.receives_answers() || pod.flags() & pod_flags::ANY_SOURCE != 0;
-        Self { flags: pod.flags(), may_be_answer }
+        let always = if pod.flags() & pod_flags::ANY_SOURCE == 0 { 0 } else { look::EVERYWHERE };
+        Self { flags: pod.flags(), look: pod.receives_answers() | always }
     }
 
     /// From a pod of this node to another.
     #[inline(always)]
     pub fn between(sender: &Sender, pod: Pod) -> Self {
         let (from, to) = (Self::from_pod(sender), Self::to_pod(pod));
-        Self { flags: from.flags | to.flags, may_be_answer: from.may_be_answer | to.may_be_answer }
+        Self { flags: from.flags | to.flags, look: from.look | to.look }
     }
 }
 
@@ -75,7 +75,7 @@ pub fn permitted(packet: &Packet, ip: &Ip, ends: Ends, mtu: u32) -> Result<u32, 
     if ip.ttl <= 1 {
         return Err(StackReason::TtlExpired);
     }
-    if ends.may_be_answer && flow_records::is_recorded(packet, ip) {
+    if ends.look != 0 && flow_records::is_recorded(packet, ip, ends.look) {
         return Err(StackReason::RecordedFlow);
     }
     match packet_size(packet, ip) {

@@ -5,11 +5,12 @@
 //! because the fast path does not take it, has not been rewritten and leaves no record ([`Packet::is_as_sent`]).
 
 use aya_ebpf::bindings::__sk_buff;
-use naru_abi::{DropReason, FlowKey, pod_flags};
+use naru_abi::{DropReason, FlowKey, look, pod_flags};
 use naru_packet::{Ip, answered, answering, protocol, reported};
 
 use crate::{
     maps::{
+        flow_pairs,
         flows::{self, Entry},
         pods::{self, Pod},
         routes,
@@ -17,11 +18,12 @@ use crate::{
     packet::Packet,
 };
 
-/// Whether the packet belongs to a recorded flow, or is an ICMP error about one: then the stack must see it.
+/// Whether the packet belongs to a recorded flow, or is an ICMP error about one: then the stack must see it. `maps`
+/// are those to look in, bits of [`look`].
 #[inline(always)]
-pub fn is_recorded(packet: &Packet, ip: &Ip) -> bool {
+pub fn is_recorded(packet: &Packet, ip: &Ip, maps: u32) -> bool {
     let (skb, base) = (packet.raw(), packet.base());
-    is_answer(skb, base, ip) || is_icmp(ip.protocol) && is_error(skb, base, ip)
+    is_answer(skb, base, ip, maps) || is_icmp(ip.protocol) && is_error(skb, base, ip, maps)
 }
 
 #[inline(always)]
@@ -31,17 +33,30 @@ fn is_icmp(protocol: u8) -> bool {
 
 /// A function of its own, for a stack of its own.
 #[inline(never)]
-fn is_answer(skb: *mut __sk_buff, base: usize, ip: &Ip) -> bool {
+fn is_answer(skb: *mut __sk_buff, base: usize, ip: &Ip, maps: u32) -> bool {
     let packet = &Packet::new(skb).inner(base);
-    flows::touch(&answering(packet, ip)) != Entry::Absent
+    is_known(&mut answering(packet, ip), maps)
 }
 
 /// As [`is_answer`].
 #[inline(never)]
-fn is_error(skb: *mut __sk_buff, base: usize, ip: &Ip) -> bool {
+fn is_error(skb: *mut __sk_buff, base: usize, ip: &Ip, maps: u32) -> bool {
     let packet = &Packet::new(skb).inner(base);
     let mut key = FlowKey::NONE;
-    reported(packet, ip, &mut key).is_some() && flows::touch(&key) != Entry::Absent
+    reported(packet, ip, &mut key).is_some() && is_known(&mut key, maps)
+}
+
+/// Whether there is a record of the flow, or of its hosts.
+#[inline(always)]
+fn is_known(key: &mut FlowKey, maps: u32) -> bool {
+    if flows::touch(key) != Entry::Absent {
+        return true;
+    }
+    if maps & look::PAIRS == 0 {
+        return false;
+    }
+    key.strip_ports();
+    flow_pairs::touch(key)
 }
 
 /// The stack sends the packet to a pod of this node, `pod` where it is known by this address. Where an entry is used
@@ -58,8 +73,7 @@ pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<Pod>) -> Result<(), Dro
     if !would_miss_stack {
         return Ok(());
     }
-    let noted = remember(packet, ip)?;
-    if pod.is_some() && noted == Noted::Now {
+    if remember(packet, ip)? == Noted::Now && pod.is_some() {
         pods::mark_sender(&ip.destination);
     }
     Ok(())
@@ -97,6 +111,8 @@ enum Noted {
     /// It was made or renewed. The pod is marked after that: user space, which looks for records when it has written
     /// a pod's entry again, misses none.
     Now,
+    /// There was no room for the flow, but for its hosts.
+    AsPair,
     /// There was no room.
     Refused,
 }
@@ -106,6 +122,11 @@ enum Noted {
 fn remember(packet: &Packet, ip: &Ip) -> Result<Noted, DropReason> {
     match record(packet.raw(), ip) {
         Noted::Refused => Err(DropReason::FlowTableFull),
+        Noted::AsPair => {
+            pods::mark_in_pairs(&ip.source);
+            pods::mark_in_pairs(&ip.destination);
+            Ok(Noted::AsPair)
+        }
         noted => Ok(noted),
     }
 }
@@ -121,7 +142,8 @@ fn record(skb: *mut __sk_buff, ip: &Ip) -> Noted {
     }
     let is_new = found == Entry::Absent && answers.has_ports();
     if is_new && !flows::insert(&answers) {
-        return Noted::Refused;
+        answers.strip_ports();
+        return as_pair(&mut answers);
     }
     // User space may have taken the entry for fragments for an orphan just when this flow came.
     let (source_port, destination_port) = (answers.source_port, answers.destination_port);
@@ -133,6 +155,14 @@ fn record(skb: *mut __sk_buff, ip: &Ip) -> Noted {
     if is_new {
         (answers.source_port, answers.destination_port) = (source_port, destination_port);
         flows::remove(&answers);
+        answers.strip_ports();
     }
-    Noted::Refused
+    as_pair(&mut answers)
+}
+
+/// Remembers all packets between the two hosts of the key, which has no ports: what there is no room for is neither
+/// refused, nor is another flow forgotten for it that may only be idle.
+#[inline(always)]
+fn as_pair(answers: &mut FlowKey) -> Noted {
+    if flow_pairs::insert(answers) { Noted::AsPair } else { Noted::Refused }
 }

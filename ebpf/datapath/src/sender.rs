@@ -1,6 +1,6 @@
 //! Source address and MAC validation: the first stage of what a pod sends.
 
-use naru_abi::{Addr, DropReason, pod_flags};
+use naru_abi::{Addr, DropReason, look, pod_flags};
 use naru_packet::{Ip, Mac, is_link_local};
 
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
 pub struct Sender {
     /// Bits of [`pod_flags`].
     pub flags: u32,
-    /// Whether it may send answers that `FLOWS` knows.
-    pub sends_answers: bool,
+    /// Where to look for answers that it sends; bits of [`look`].
+    pub sends_answers: u32,
     /// MAC address of its host veth. In the map: where the entry is used for another pod right then, it is that
     /// one's, and the inner frame of a tunnel packet has another MAC address, which nobody looks at.
     pub host_mac: Option<&'static Mac>,
@@ -23,7 +23,7 @@ pub struct Sender {
 
 impl Sender {
     /// Nobody yet.
-    pub const NONE: Self = Self { flags: 0, sends_answers: false, host_mac: None };
+    pub const NONE: Self = Self { flags: 0, sends_answers: 0, host_mac: None };
 }
 
 /// Finds the sender of this IP packet.
@@ -62,12 +62,12 @@ pub fn own(packet: &Packet, mac: &Mac, addr: &Addr, sender: &mut Sender) -> Resu
 }
 
 /// Whether the interface permits to send from an address that is not its own. Its pod is not marked by such addresses:
-/// `FLOWS` is always asked.
+/// the maps of flows are always asked.
 #[inline(always)]
 pub fn foreign(packet: &Packet, mac: &Mac, sender: &mut Sender) -> Result<bool, DropReason> {
     let Some(interface) = interfaces::get(packet.ifindex()) else { return Ok(false) };
     sender.flags = interface.flags();
-    sender.sends_answers = true;
+    sender.sends_answers = look::EVERYWHERE;
     sender.host_mac = Some(interface.host_mac());
     let is_assigned = interface.pod_mac() == *mac;
     if !interface.is_of(packet.ifindex()) || sender.flags & pod_flags::ANY_SOURCE == 0 {

@@ -29,16 +29,29 @@ pub fn archive(directory: &Path) -> anyhow::Result<PathBuf> {
     for program in PROGRAMS {
         symlink("busybox", tree.join("bin").join(program)).context(program)?;
     }
+    of_tree(directory, &[NAME], &[], &["/bin/sleep", "1000000"])
+}
+
+/// Makes the archive of an image with these names in `directory`, whose directory `image` has the files.
+///
+/// # Errors
+/// tar is missing.
+pub fn of_tree(
+    directory: &Path,
+    names: &[&str],
+    entrypoint: &[&str],
+    command: &[&str],
+) -> anyhow::Result<PathBuf> {
     let layer = directory.join("layer.tar");
-    tar(&layer, &tree, &["bin"])?;
-    let digest = command(Command::new("sha256sum").arg(&layer))?;
+    tar(&layer, &directory.join("image"), &["."])?;
+    let digest = self::command(Command::new("sha256sum").arg(&layer))?;
     let digest = digest.split_ascii_whitespace().next().context("sha256sum prints no digest")?;
     let config = json!({
         "architecture": architecture(), "os": "linux",
-        "config": {"Cmd": ["/bin/sleep", "1000000"], "Env": ["PATH=/bin"]},
+        "config": {"Entrypoint": entrypoint, "Cmd": command, "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
     });
-    let manifest = json!([{"Config": "config.json", "RepoTags": [NAME], "Layers": ["layer.tar"]}]);
+    let manifest = json!([{"Config": "config.json", "RepoTags": names, "Layers": ["layer.tar"]}]);
     fs::write(directory.join("config.json"), config.to_string()).context("write config.json")?;
     fs::write(directory.join("manifest.json"), manifest.to_string()).context("write manifest.json")?;
     let archive = directory.join("image.tar");

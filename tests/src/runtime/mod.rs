@@ -6,9 +6,9 @@
 pub mod containerd;
 pub mod cri;
 mod grpc;
-mod image;
+pub(crate) mod image;
 pub mod inventory;
-mod leftovers;
+pub(crate) mod leftovers;
 pub mod pod;
 pub mod podman;
 mod protobuf;

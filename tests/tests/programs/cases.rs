@@ -37,6 +37,12 @@ pub struct Case {
     pub room: Option<usize>,
     /// What the packet leaves there.
     pub recorded: Vec<FlowKey>,
+    /// What `FLOW_PAIRS` holds before.
+    pub known_pairs: Vec<FlowKey>,
+    /// Whether it has no room for more.
+    pub is_full_of_pairs: bool,
+    /// What the packet leaves there.
+    pub paired: Vec<FlowKey>,
     /// The frame as it leaves, where it is not as it came.
     pub output: Option<Vec<u8>>,
 }
@@ -55,6 +61,9 @@ impl Case {
             known: Vec::new(),
             room: None,
             recorded: Vec::new(),
+            known_pairs: Vec::new(),
+            is_full_of_pairs: false,
+            paired: Vec::new(),
             output: None,
         }
     }
@@ -65,9 +74,21 @@ impl Case {
         self
     }
 
-    /// These flows are recorded before, and so many others that there is no room for more.
+    /// These flows are recorded before, and so many others, and pairs of hosts, that there is no room for more.
     pub fn full(self, flows: &[FlowKey]) -> Self {
-        self.with_room(0).knows(flows)
+        Self { is_full_of_pairs: true, ..self.with_room(0).knows(flows) }
+    }
+
+    /// All packets between these hosts are the stack's.
+    pub fn knows_pairs(mut self, pairs: &[FlowKey]) -> Self {
+        self.known_pairs = pairs.to_vec();
+        self
+    }
+
+    /// The packet is recorded by the hosts alone.
+    pub fn pairs(mut self, pairs: &[FlowKey]) -> Self {
+        self.paired = pairs.to_vec();
+        self
     }
 
     /// There is room for so many flows more.

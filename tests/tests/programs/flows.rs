@@ -31,6 +31,12 @@ fn answers(packet: &Packet, protocol: u8, ports: (u16, u16)) -> [FlowKey; 2] {
     [key, key.without_ports()]
 }
 
+/// What a translated packet leaves where there is no room for it: its hosts, both ways.
+fn hosts(packet: &Packet, protocol: u8) -> [FlowKey; 2] {
+    let answers = key(packet, protocol, (0, 0)).reversed();
+    [answers, answers.reversed()]
+}
+
 fn tcp(packet: &Packet) -> Packet {
     let mut payload = vec![0; 20];
     payload[..4].copy_from_slice(&[0x30, 0x39, 0, 53]);
@@ -56,7 +62,9 @@ fn error(family: Family, packet: &Packet, about: &Packet) -> Packet {
 }
 
 pub fn cases(family: Family) -> Vec<Case> {
-    [to_pod(family), to_overlay(family), uplink(family), answered(family), not_answered(family)].concat()
+    let by_flow =
+        [to_pod(family), to_overlay(family), uplink(family), answered(family), not_answered(family)];
+    [by_flow.concat(), paired(family), answered_by_pair(family)].concat()
 }
 
 /// Where packets reach other nodes without the tunnel device.
@@ -95,7 +103,7 @@ fn to_pod(family: Family) -> Vec<Case> {
     let host = from(family.remote_node());
     let gre = from_a.clone().carrying(47, vec![0; 8]);
     let full = by_stack("a new flow, and no room", from_a.clone(), B).full(&[]);
-    let half = by_stack("a new flow, and room for half of it", from_a.clone(), B).with_room(1);
+    let half = by_stack("a new flow, and room for half of it", from_a.clone(), B).full(&[]).with_room(1);
     let old = answers(&from_a, UDP, PORTS);
     vec![
         by_stack("a pod's, translated", from_a.clone(), B).records(&old),
@@ -146,6 +154,58 @@ fn to_overlay(family: Family) -> Vec<Case> {
         case("an ICMP error to a remote pod", &error(family, &to_far, &to_far), tunnel()),
         case("a new flow to a remote pod, and no room", &to_far, Drop::FlowTableFull.into()).full(&[]),
         case("an old flow to a remote pod, and no room", &to_far, tunnel()).full(&records),
+    ]
+}
+
+/// Flows that there is no room for: neither refused, nor is another forgotten for them.
+fn paired(family: Family) -> Vec<Case> {
+    let from_a = A.sends(family, B.address(family));
+    let far = from_a.clone().from(family.remote_pod());
+    let (to_far, near) =
+        (A.sends(family, family.remote_pod()), A.sends(family, family.pick("10.4.0.9", "fd00:4::9")));
+    let to_pod = |name: &str, packet: &Packet, protocol: u8| {
+        by_stack(name, packet.clone(), B).with_room(0).pairs(&hosts(packet, protocol))
+    };
+    let out = |name: &str, hook, packet: &Packet, end: Verdict| {
+        Case::new(name, hook, A, packet.frame(), end).with_room(0).pairs(&hosts(packet, UDP))
+    };
+    let gre = from_a.clone().carrying(47, vec![0; 8]);
+    vec![
+        to_pod("a pod's, by its hosts", &from_a, UDP),
+        to_pod("a remote pod's, by its hosts", &far, UDP),
+        to_pod("TCP, by its hosts", &tcp(&from_a), TCP),
+        to_pod("an echo, by its hosts", &echo(family, &from_a), icmp(family)),
+        to_pod("GRE, by its hosts", &gre, 47),
+        to_pod("a later fragment, by its hosts", &from_a.clone().fragment(1400), UDP),
+        to_pod("room for half of it, by its hosts", &from_a, UDP).with_room(1),
+        to_pod("one more, of hosts that are known", &from_a, UDP)
+            .knows_pairs(&hosts(&from_a, UDP))
+            .pairs(&hosts(&from_a, UDP)),
+        out("to a remote pod, by its hosts", ToOverlay, &to_far, Verdict::Tunnel),
+        out("without the tunnel, by its hosts", ToUnderlay, &near, Verdict::Deliver),
+    ]
+}
+
+/// Packets between hosts that are recorded as a pair.
+fn answered_by_pair(family: Family) -> Vec<Case> {
+    let to_b = A.sends(family, B.address(family));
+    let (to_far, back) = (A.sends(family, family.remote_pod()), B.sends(family, A.address(family)));
+    let up = |name, packet: &Packet, known: &[FlowKey]| {
+        from_pod(name, packet, Stack::RecordedFlow).knows_pairs(known)
+    };
+    let pair = hosts(&to_b, UDP);
+    vec![
+        up("UDP of a pair, one way", &to_b, &pair),
+        up("UDP of a pair, the other way", &to_b, &hosts(&back, UDP)),
+        up("UDP of a pair, another port", &to_b.clone().udp(54), &pair),
+        up("a fragment of a pair", &to_b.clone().fragment(1400), &pair),
+        up("TCP of a pair", &tcp(&to_b), &hosts(&to_b, TCP)),
+        up("an echo of a pair", &echo(family, &to_b), &hosts(&to_b, icmp(family))),
+        up("to a remote pod, of a pair", &to_far, &hosts(&to_far, UDP)),
+        up("an ICMP error about a pair", &error(family, &to_b, &back), &pair),
+        up("a recorded flow of a pair", &to_b, &pair).knows(&[key(&to_b, UDP, PORTS)]),
+        to_peer("another protocol than the pair's", &tcp(&to_b)).knows_pairs(&pair),
+        to_tunnel("another host than the pair's", &to_far).knows_pairs(&pair),
     ]
 }
 

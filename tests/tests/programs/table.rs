@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use naru_abi::{
     Addr, Config, Counter, DropReason, FlowKey, FlowValue, Hook, OUTCOMES, Outcome, POD_SLOTS, PodValue,
     Verdict, features,
-    pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS},
+    pod_flags::{IN_PAIRS, RECEIVES_ANSWERS, SENDS_ANSWERS},
 };
 use naru_bpf::{Flows, Stats};
 use naru_e2e::wire::checksum::internet;
@@ -110,8 +110,10 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     let set = if case.is_ready { Config { features: case.features, ..config(overlay) } } else { empty };
     node.datapath().config().unwrap().set(set).unwrap();
     let mut flows = node.datapath().flows().unwrap();
-    fill(&mut flows, case);
-    mark(node, &case.known);
+    let mut pairs = node.datapath().flow_pairs().unwrap();
+    fill(&mut flows, &case.known, case.room);
+    fill(&mut pairs, &case.known_pairs, case.is_full_of_pairs.then_some(0));
+    mark(node, case);
     let before = stats.totals().unwrap();
     let ran = run(node, case.hook, node.ifindex(case.pod.interface), &case.frame, case.gso);
     let ends: Vec<_> =
@@ -124,17 +126,21 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     } else {
         assert_eq!(ran.frame, *output, "{name}: bytes");
     }
-    let left: BTreeSet<FlowKey> = keys(&flows).into_iter().filter(|key| !is_filler(key)).collect();
-    assert_eq!(left, case.known.iter().chain(&case.recorded).copied().collect(), "{name}: flows");
-    let all: Vec<FlowKey> = case.known.iter().chain(&case.recorded).copied().collect();
+    let left =
+        |map: &Flows| keys(map).into_iter().filter(|key| !is_filler(key)).collect::<BTreeSet<FlowKey>>();
+    let all = [&case.known[..], &case.recorded].concat();
+    let all_pairs = [&case.known_pairs[..], &case.paired].concat();
+    assert_eq!(left(&flows), all.iter().copied().collect(), "{name}: flows");
+    assert_eq!(left(&pairs), all_pairs.iter().copied().collect(), "{name}: pairs");
     for (address, value) in pods(node) {
-        let (before, after) = (marks(address, &case.known), marks(address, &all));
+        let before = marks(address, &case.known, &case.known_pairs);
+        let after = marks(address, &all, &all_pairs);
         // A pod is marked by what leaves a record at its own hook, not by every record that names it.
         assert!(value.marks() & before == before && value.marks() & !after == 0, "{name}: {address:?}");
     }
-    let is_marked =
-        pods(node).iter().any(|(address, value)| value.marks() & marks(*address, &case.recorded) != 0);
-    assert_eq!(is_marked, !case.recorded.is_empty(), "{name}: mark");
+    let new = |address| marks(address, &case.recorded, &case.paired);
+    let is_marked = pods(node).iter().any(|(address, value)| value.marks() & new(*address) != 0);
+    assert_eq!(is_marked, !case.recorded.is_empty() || !case.paired.is_empty(), "{name}: mark");
 }
 
 fn pods(node: &Node) -> Vec<(Addr, PodValue)> {
@@ -142,30 +148,34 @@ fn pods(node: &Node) -> Vec<(Addr, PodValue)> {
 }
 
 /// Says of every pod just what is known of it.
-fn mark(node: &Node, known: &[FlowKey]) {
+fn mark(node: &Node, case: &Case) {
     let mut map = node.datapath().pods().unwrap();
     for (address, value) in pods(node) {
-        map.insert(address, value.with_marks(marks(address, known))).unwrap();
+        let marks = marks(address, &case.known, &case.known_pairs);
+        map.insert(address, value.with_marks(marks)).unwrap();
     }
 }
 
-/// What those flows make of a pod with the address.
-fn marks(address: Addr, flows: &[FlowKey]) -> u32 {
+/// What those flows and pairs make of a pod with the address.
+fn marks(address: Addr, flows: &[FlowKey], pairs: &[FlowKey]) -> u32 {
     let sends = flows.iter().any(|key| key.source == address);
     let receives = flows.iter().any(|key| key.destination == address);
-    (u32::from(sends) * SENDS_ANSWERS) | (u32::from(receives) * RECEIVES_ANSWERS)
+    let is_in_pairs = pairs.iter().any(|key| key.source == address || key.destination == address);
+    (u32::from(sends) * SENDS_ANSWERS)
+        | (u32::from(receives) * RECEIVES_ANSWERS)
+        | (u32::from(is_in_pairs) * IN_PAIRS)
 }
 
 fn keys(flows: &Flows) -> Vec<FlowKey> {
     flows.entries().unwrap().into_iter().map(|(key, _)| key).collect()
 }
 
-/// Leaves what the case knows in `FLOWS`, and fills the rest if it asks for that.
-fn fill(flows: &mut Flows, case: &Case) {
+/// Leaves what is known in a map, and fills the rest but for so much room.
+fn fill(flows: &mut Flows, known: &[FlowKey], room: Option<usize>) {
     keys(flows).iter().for_each(|key| assert!(flows.delete(key).unwrap()));
     let value = FlowValue { last_seen: 1 };
-    case.known.iter().for_each(|key| flows.insert(key, value).unwrap());
-    if let Some(room) = case.room {
+    known.iter().for_each(|key| flows.insert(key, value).unwrap());
+    if let Some(room) = room {
         (1..).map(filler).take_while(|key| flows.insert(key, value).is_ok()).for_each(drop);
         assert_eq!(keys(flows).len(), flows.capacity().unwrap() as usize);
         (1..).map(filler).take(room).for_each(|key| assert!(flows.delete(&key).unwrap()));

@@ -43,11 +43,12 @@ fn established(client: &Host, listener: &TcpListener, v6: bool) -> (TcpStream, T
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
-fn a_full_table_refuses_new_flows_and_forgets_no_idle_one() {
+fn a_full_table_forgets_no_idle_flow_and_serves_new_ones_by_their_hosts() {
     for way in Way::ALL {
         let world = World::without_agents(way, Proxy::Nftables);
         let node = world.lab.node("n1").unwrap().clone();
-        let mut flows = Flows::open(&Pins::at(node.pins().unwrap())).unwrap();
+        let pins = Pins::at(node.pins().unwrap());
+        let (mut flows, pairs) = (Flows::open(&pins).unwrap(), Flows::open_pairs(&pins).unwrap());
         for (v6, server) in [(false, "p1-2"), (false, "p2-1"), (true, "p1-2"), (true, "p2-1")] {
             world.in_front_of(v6, &[server]);
             let (client, server) = (world.host("p1-1", v6), world.host(server, v6));
@@ -59,13 +60,58 @@ fn a_full_table_refuses_new_flows_and_forgets_no_idle_one() {
             // The server speaks next.
             accepted.write_all(&[7; 100_000]).unwrap();
             stream.read_exact(&mut vec![0; 100_000]).unwrap();
+            let pair = FlowKey::between(server.address.into(), client.address.into(), 6);
+            assert_eq!(pairs.get(&pair).unwrap(), None, "{way:?}: an old flow needs none");
+            for _ in 0..3 {
+                established(&client, &listener, v6);
+            }
+            assert!(pairs.get(&pair).unwrap().is_some() && pairs.get(&pair.reversed()).unwrap().is_some());
+            // So does a connection that nobody translates, and the old one.
+            let direct = client.netns.run(|| Ok(TcpStream::connect((server.address, TARGET))?)).unwrap();
+            listener.accept().unwrap();
+            drop(direct);
             stream.write_all(b"and back").unwrap();
             accepted.read_exact(&mut [0; 8]).unwrap();
-            assert_eq!(Counters::read(&node).unwrap().since(&before).packets("drop", "flow-table-full"), 0);
-            assert!(connect(&client, v6).is_err(), "{} to {}: there is no room", client.name, server.name);
-            assert!(Counters::read(&node).unwrap().since(&before).packets("drop", "flow-table-full") > 0);
+            let dropped = Counters::read(&node).unwrap().since(&before).packets("drop", "flow-table-full");
+            assert_eq!(dropped, 0, "{way:?}, {} to {}", client.name, server.name);
             fillers.iter().for_each(|key| assert!(flows.delete(key).unwrap()));
-            established(&client, &listener, v6);
         }
+        // Who knows what connection tracking knows forgets pairs between which there is nothing.
+        let mut pairs = Flows::open_pairs(&pins).unwrap();
+        let strangers = FlowKey { protocol: 6, ..FlowKey::NONE };
+        pairs.insert(&strangers, FlowValue { last_seen: 1 }).unwrap();
+        let live = pairs.entries().unwrap().len() - 1;
+        for (key, _) in pairs.entries().unwrap() {
+            pairs.insert(&key, FlowValue { last_seen: 1 }).unwrap();
+        }
+        let swept = node.open().unwrap().run(|| Ok(symmetry::sweep_pairs(&mut pairs)?)).unwrap();
+        assert_eq!(
+            (swept, pairs.entries().unwrap().len()),
+            (1, live),
+            "the last connections wait for their end"
+        );
+        assert_eq!(live, 8);
     }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn where_there_is_no_room_for_hosts_either_new_flows_are_refused_and_old_ones_go_on() {
+    let world = World::without_agents(Way::ALL[0], Proxy::Nftables);
+    let node = world.lab.node("n1").unwrap().clone();
+    let pins = Pins::at(node.pins().unwrap());
+    let (mut flows, mut pairs) = (Flows::open(&pins).unwrap(), Flows::open_pairs(&pins).unwrap());
+    world.in_front_of(false, &["p1-2"]);
+    let (client, server) = (world.host("p1-1", false), world.host("p1-2", false));
+    let listener = server.netns.run(|| Ok(TcpListener::bind((server.address, TARGET))?)).unwrap();
+    let (mut stream, mut accepted) = established(&client, &listener, false);
+    let (fillers, filler_pairs) = (fill(&mut flows), fill(&mut pairs));
+    let before = Counters::read(&node).unwrap();
+    assert!(connect(&client, false).is_err(), "there is no room");
+    assert!(Counters::read(&node).unwrap().since(&before).packets("drop", "flow-table-full") > 0);
+    accepted.write_all(&[7; 100_000]).unwrap();
+    stream.read_exact(&mut vec![0; 100_000]).unwrap();
+    fillers.iter().for_each(|key| assert!(flows.delete(key).unwrap()));
+    filler_pairs.iter().for_each(|key| assert!(pairs.delete(key).unwrap()));
+    established(&client, &listener, false);
 }

@@ -279,7 +279,9 @@ impl Mirror {
         complaints.extend(report.uncooled.map(|error| format!("addresses stay in cooling: {error}")));
         complaints
             .extend(report.flows.map(|cause| format!("flows of addresses that were given up: {cause}")));
-        match symmetry::sweep(&mut tools.maps.flows, SWEEP) {
+        let records = &mut tools.maps.records;
+        let swept = symmetry::sweep(&mut records.flows, SWEEP);
+        match swept.and_then(|gone| Ok(gone + symmetry::sweep_pairs(&mut records.pairs)?)) {
             Ok(0) => {}
             Ok(gone) => tracing::debug!(gone, "flows that ended are forgotten"),
             Err(error) => drop(complaints.insert(format!("flows that ended stay: {error}"))),

@@ -1,4 +1,4 @@
-use std::{fs::File, path::PathBuf};
+use std::{fs::File, io::ErrorKind, path::PathBuf};
 
 use aya::{
     maps::{MapData, PerCpuArray, PerCpuHashMap, PerCpuValues},
@@ -96,7 +96,10 @@ impl Counters {
     /// and is written CPU by CPU.
     fn alone(&self) -> Result<File> {
         let failed = |action| move |source| Error::Pin { path: self.pins.clone(), action, source };
-        let directory = File::open(&self.pins).map_err(failed("open"))?;
+        let directory = File::open(&self.pins).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::NotInstalled(self.pins.clone()),
+            _ => failed("open")(error),
+        })?;
         directory.lock().map_err(failed("lock"))?;
         Ok(directory)
     }

@@ -6,20 +6,33 @@ use crate::{
     map::{self, Raw, failed, present},
 };
 
-/// The pinned map `FLOWS`: what must take the stack because the other direction does.
+/// A pinned map of what must take the stack because the other direction does.
 pub struct Flows {
+    name: &'static str,
     map: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
     /// The same once more: aya's typed map does not lend it.
     data: MapData,
 }
 
 impl Flows {
-    /// Opens the map.
+    /// Opens the map `FLOWS`.
     ///
     /// # Errors
     /// [`crate::Error::NotInstalled`] where it is not pinned.
     pub fn open(pins: &Pins) -> Result<Self> {
-        Ok(Self { map: map::open(pins, maps::FLOWS)?, data: map::data(&pins.map(maps::FLOWS), maps::FLOWS)? })
+        Self::open_map(pins, maps::FLOWS)
+    }
+
+    /// Opens the map `FLOW_PAIRS`, whose keys have no ports.
+    ///
+    /// # Errors
+    /// As [`Flows::open`].
+    pub fn open_pairs(pins: &Pins) -> Result<Self> {
+        Self::open_map(pins, maps::FLOW_PAIRS)
+    }
+
+    fn open_map(pins: &Pins, name: &'static str) -> Result<Self> {
+        Ok(Self { name, map: map::open(pins, name)?, data: map::data(&pins.map(name), name)? })
     }
 
     /// The capacity.
@@ -27,7 +40,7 @@ impl Flows {
     /// # Errors
     /// The kernel's.
     pub fn capacity(&self) -> Result<u32> {
-        Ok(self.data.info().map_err(failed(maps::FLOWS, "read"))?.max_entries())
+        Ok(self.data.info().map_err(failed(self.name, "read"))?.max_entries())
     }
 
     /// The time at which the flow was last seen; `None` if there is no such entry.
@@ -35,7 +48,7 @@ impl Flows {
     /// # Errors
     /// The kernel's.
     pub fn get(&self, key: &FlowKey) -> Result<Option<FlowValue>> {
-        let value = present(self.map.get(&Raw(*key), 0)).map_err(failed(maps::FLOWS, "look up"))?;
+        let value = present(self.map.get(&Raw(*key), 0)).map_err(failed(self.name, "look up"))?;
         Ok(value.map(|Raw(value)| value))
     }
 
@@ -44,7 +57,7 @@ impl Flows {
     /// # Errors
     /// The kernel's; `E2BIG` when the map is full.
     pub fn insert(&mut self, key: &FlowKey, value: FlowValue) -> Result<()> {
-        self.map.insert(Raw(*key), Raw(value), 0).map_err(failed(maps::FLOWS, "insert"))
+        self.map.insert(Raw(*key), Raw(value), 0).map_err(failed(self.name, "insert"))
     }
 
     /// Forgets the flow; `false` if it was not there.
@@ -52,7 +65,7 @@ impl Flows {
     /// # Errors
     /// The kernel's.
     pub fn delete(&mut self, key: &FlowKey) -> Result<bool> {
-        let gone = present(self.map.remove(&Raw(*key))).map_err(failed(maps::FLOWS, "delete"))?;
+        let gone = present(self.map.remove(&Raw(*key))).map_err(failed(self.name, "delete"))?;
         Ok(gone.is_some())
     }
 
@@ -61,6 +74,6 @@ impl Flows {
     /// # Errors
     /// The kernel's.
     pub fn entries(&self) -> Result<Vec<(FlowKey, FlowValue)>> {
-        batch::entries(&self.data).map_err(failed(maps::FLOWS, "list"))
+        batch::entries(&self.data).map_err(failed(self.name, "list"))
     }
 }

@@ -21,7 +21,7 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
         maps::PODS => (MapType::Hash, size_of::<Addr>(), size_of::<PodValue>()),
         maps::INTERFACES => (MapType::Hash, size_of::<u32>(), size_of::<InterfaceValue>()),
         maps::ROUTES => (MapType::LpmTrie, size_of::<Prefix>(), size_of::<RouteValue>()),
-        maps::FLOWS => (MapType::Hash, size_of::<FlowKey>(), size_of::<FlowValue>()),
+        maps::FLOWS | maps::FLOW_PAIRS => (MapType::Hash, size_of::<FlowKey>(), size_of::<FlowValue>()),
         maps::CONFIG => (MapType::Array, size_of::<u32>(), size_of::<ConfigSlots>()),
         maps::STATS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<Counter>()),
         maps::NEXT_HOPS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<NextHopValue>()),
@@ -40,6 +40,7 @@ pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
         maps::POD_SLOTS => naru_abi::POD_SLOTS,
         maps::ROUTES => sizes.routes,
         maps::FLOWS => sizes.flows,
+        maps::FLOW_PAIRS => naru_abi::MAX_FLOW_PAIRS,
         _ => sizes.pods,
     }
 }

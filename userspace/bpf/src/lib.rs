@@ -115,6 +115,14 @@ impl Datapath {
         Flows::open(&self.pins)
     }
 
+    /// The map of pairs of hosts that there was no room for a flow of.
+    ///
+    /// # Errors
+    /// As [`Flows::open`].
+    pub fn flow_pairs(&self) -> Result<Flows> {
+        Flows::open_pairs(&self.pins)
+    }
+
     /// The datapath's configuration.
     ///
     /// # Errors

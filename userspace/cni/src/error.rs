@@ -31,8 +31,6 @@ pub enum Code {
     NotAvailableLimited,
     /// The network namespace or an interface in it could not be set up.
     Attach,
-    /// The attachment could not be taken down.
-    Detach,
     /// CHECK: the attachment is not as ADD left it.
     NotAsAttached,
     /// GC: some leftovers could not be removed.
@@ -42,7 +40,7 @@ pub enum Code {
 }
 
 /// The codes with their numbers; those from 100 on are naru's own.
-const NUMBERS: [(Code, u32); 15] = [
+const NUMBERS: [(Code, u32); 14] = [
     (Code::IncompatibleVersion, 1),
     (Code::UnsupportedField, 2),
     (Code::UnknownContainer, 3),
@@ -55,7 +53,6 @@ const NUMBERS: [(Code, u32); 15] = [
     (Code::NotAvailable, 50),
     (Code::NotAvailableLimited, 51),
     (Code::Attach, 100),
-    (Code::Detach, 101),
     (Code::NotAsAttached, 102),
     (Code::Garbage, 103),
 ];

@@ -12,13 +12,15 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// The programs below `NARU_COMPONENTS`, else below the cache of this user.
+    /// The programs below `NARU_TOOLS`, else in the directory of tools in the user's cache.
     ///
     /// # Errors
     /// A program is not there.
     pub fn find() -> anyhow::Result<Self> {
-        let cache = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/naru"));
-        let root = std::env::var_os("NARU_COMPONENTS").map(PathBuf::from).or_else(cache).unwrap_or_default();
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let cache = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+        let root =
+            set("NARU_TOOLS").or_else(|| cache().map(|cache| cache.join("naru-tools"))).unwrap_or_default();
         let programs = Self { directory: root.join(format!("kubernetes-{VERSION}/bin")) };
         for name in ["etcd", "kube-apiserver", "kubectl"] {
             let program = programs.path(name);

@@ -71,23 +71,37 @@ impl fmt::Display for Holder {
 
 /// A pod range that overlaps addresses in use by somebody else.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("pod range {range} overlaps {claim}{}", Suggested(*suggestion))]
+#[error("pod range {range} overlaps {claim}{}", Suggested(suggestion))]
 pub struct Clash {
     /// The pod range.
     pub range: IpNet,
     /// The addresses that it overlaps.
     pub claim: Claim,
-    /// A range of the same size that nobody uses, if there is one.
-    pub suggestion: Option<IpNet>,
+    /// A way out.
+    pub suggestion: Suggestion,
 }
 
-struct Suggested(Option<IpNet>);
+/// A way out of a clash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Suggestion {
+    /// A range of the same size that nobody uses.
+    Free(IpNet),
+    /// No private range of this size is free.
+    NoneFree,
+    /// Pods cannot have another range.
+    Fixed,
+}
 
-impl fmt::Display for Suggested {
+struct Suggested<'a>(&'a Suggestion);
+
+impl fmt::Display for Suggested<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(range) => write!(f, "; {range} is free"),
-            None => f.write_str("; no private range of this size is free"),
+            Suggestion::Free(range) => write!(f, "; {range} is free"),
+            Suggestion::NoneFree => f.write_str("; no private range of this size is free"),
+            Suggestion::Fixed => {
+                f.write_str("; the pods' ranges are fixed: take that away, or use --allow-overlap")
+            }
         }
     }
 }
@@ -101,8 +115,9 @@ pub fn clashes(ranges: &[IpNet], claims: &[Claim]) -> Vec<Clash> {
     let mut clashes = Vec::new();
     for range in ranges {
         let Some(claim) = first_claim(*range, claims) else { continue };
-        let suggestion = free_range(range.prefix_len(), range.addr(), &taken);
-        taken.extend(suggestion);
+        let free = free_range(range.prefix_len(), range.addr(), &taken);
+        taken.extend(free);
+        let suggestion = free.map_or(Suggestion::NoneFree, Suggestion::Free);
         clashes.push(Clash { range: *range, claim, suggestion });
     }
     clashes

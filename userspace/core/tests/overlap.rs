@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use ipnet::IpNet;
-use naru_core::overlap::{Claim, Holder, clashes};
+use naru_core::overlap::{Claim, Clash, Holder, Suggestion, clashes};
 use proptest::{collection, prelude::*};
 
 fn net(text: &str) -> IpNet {
@@ -99,6 +99,14 @@ fn without_room_no_range_is_suggested() {
 }
 
 #[test]
+fn where_pods_cannot_have_another_range_none_is_suggested() {
+    let claims = [claim("10.244.0.0/24", Holder::LinkPrefix)];
+    let clash = clashes(&["10.244.0.0/24".parse().unwrap()], &claims).remove(0);
+    let text = Clash { suggestion: Suggestion::Fixed, ..clash }.to_string();
+    assert!(text.ends_with("; the pods' ranges are fixed: take that away, or use --allow-overlap"), "{text}");
+}
+
+#[test]
 fn two_clashing_ranges_get_two_suggestions() {
     let claims = [claim("10.0.0.0/9", Holder::Services)];
     let found = clashes(&[net("10.0.0.0/16"), net("10.1.0.0/16")], &claims);
@@ -127,7 +135,7 @@ proptest! {
         let claims: Vec<Claim> =
             taken.iter().map(|network| claim(&network.to_string(), Holder::HostRoute)).collect();
         for clash in clashes(&[range], &claims) {
-            let Some(suggestion) = clash.suggestion else { continue };
+            let Suggestion::Free(suggestion) = clash.suggestion else { continue };
             prop_assert_eq!(suggestion.prefix_len(), range.prefix_len());
             prop_assert_eq!(suggestion, suggestion.trunc());
             prop_assert_eq!(clashes(&[suggestion], &claims), vec![]);

@@ -47,13 +47,15 @@ fn leak(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-fn layouts() -> Vec<Layout> {
-    let v2 = "io.containerd.grpc.v1.cri";
-    let v3 = "io.containerd.cri.v1.runtime";
-    let default = |source| directories(DEFAULT.0, &[DEFAULT.1], source);
-    let k3s = "conf_dir = \"/var/lib/rancher/k3s/agent/etc/cni/net.d\"\nbin_dir = \"/var/lib/rancher/k3s/data/cni\"";
-    let microk8s = "conf_dir = \"/var/snap/microk8s/current/args/cni-network\"\n\
-                    bin_dir = \"/var/snap/microk8s/current/opt/cni/bin\"";
+const V2: &str = "io.containerd.grpc.v1.cri";
+const V3: &str = "io.containerd.cri.v1.runtime";
+
+fn default(source: Option<&str>) -> Directories {
+    directories(DEFAULT.0, &[DEFAULT.1], source)
+}
+
+/// Runtimes that somebody installed.
+fn plain() -> Vec<Layout> {
     vec![
         ("nothing at all", vec![], default(None)),
         (
@@ -69,7 +71,7 @@ fn layouts() -> Vec<Layout> {
         (
             "Debian's containerd",
             vec![
-                (CONTAINERD, leak(cri(2, v2, "bin_dir = \"/usr/lib/cni\"\nconf_dir = \"/etc/cni/net.d\""))),
+                (CONTAINERD, leak(cri(2, V2, "bin_dir = \"/usr/lib/cni\"\nconf_dir = \"/etc/cni/net.d\""))),
                 (SOCKET, ""),
             ],
             directories("/etc/cni/net.d", &["/usr/lib/cni"], Some(CONTAINERD)),
@@ -79,18 +81,27 @@ fn layouts() -> Vec<Layout> {
             vec![
                 (
                     CONTAINERD,
-                    leak(cri(3, v3, "bin_dirs = [\"/opt/cni/bin\", \"/usr/lib/cni\"]\nbin_dir = \"\"")),
+                    leak(cri(3, V3, "bin_dirs = [\"/opt/cni/bin\", \"/usr/lib/cni\"]\nbin_dir = \"\"")),
                 ),
                 (SOCKET, ""),
             ],
             directories(DEFAULT.0, &["/opt/cni/bin", "/usr/lib/cni"], Some(CONTAINERD)),
         ),
+    ]
+}
+
+/// Runtimes that come with a distribution of Kubernetes.
+fn distributions() -> Vec<Layout> {
+    let k3s = "conf_dir = \"/var/lib/rancher/k3s/agent/etc/cni/net.d\"\nbin_dir = \"/var/lib/rancher/k3s/data/cni\"";
+    let microk8s = "conf_dir = \"/var/snap/microk8s/current/args/cni-network\"\n\
+                    bin_dir = \"/var/snap/microk8s/current/opt/cni/bin\"";
+    vec![
         (
             "k3s, with an idle containerd of the host",
             vec![
-                (K3S, leak(cri(3, v3, k3s))),
+                (K3S, leak(cri(3, V3, k3s))),
                 (K3S_SOCKET, ""),
-                (CONTAINERD, leak(cri(2, v2, "bin_dir = \"/no\""))),
+                (CONTAINERD, leak(cri(2, V2, "bin_dir = \"/no\""))),
             ],
             directories(
                 "/var/lib/rancher/k3s/agent/etc/cni/net.d",
@@ -103,7 +114,7 @@ fn layouts() -> Vec<Layout> {
             "rke2, whose containerd has not started yet",
             vec![(
                 "/var/lib/rancher/rke2/agent/etc/containerd/config.toml",
-                leak(cri(2, v2, "bin_dir = \"/opt/cni/bin\"")),
+                leak(cri(2, V2, "bin_dir = \"/opt/cni/bin\"")),
             )],
             directories(
                 DEFAULT.0,
@@ -114,7 +125,7 @@ fn layouts() -> Vec<Layout> {
         (
             "microk8s",
             vec![
-                ("/var/snap/microk8s/current/args/containerd.toml", leak(cri(2, v2, microk8s))),
+                ("/var/snap/microk8s/current/args/containerd.toml", leak(cri(2, V2, microk8s))),
                 ("/var/snap/microk8s/common/run/containerd.sock", ""),
             ],
             directories(
@@ -127,12 +138,18 @@ fn layouts() -> Vec<Layout> {
             "Talos, whose runtime imports files",
             vec![
                 ("/etc/cri/containerd.toml", "version = 3\nimports = [\"/etc/cri/conf.d/*.toml\"]\n"),
-                ("/etc/cri/conf.d/00.toml", leak(cri(3, v3, "bin_dir = \"/first\""))),
-                ("/etc/cri/conf.d/10.toml", leak(cri(3, v3, "bin_dir = \"/second\""))),
+                ("/etc/cri/conf.d/00.toml", leak(cri(3, V3, "bin_dir = \"/first\""))),
+                ("/etc/cri/conf.d/10.toml", leak(cri(3, V3, "bin_dir = \"/second\""))),
                 (SOCKET, ""),
             ],
             directories(DEFAULT.0, &["/second"], Some("/etc/cri/containerd.toml")),
         ),
+    ]
+}
+
+/// CRI-O, and versions of long ago.
+fn others() -> Vec<Layout> {
+    vec![
         (
             "OpenShift",
             vec![
@@ -168,7 +185,7 @@ fn layouts() -> Vec<Layout> {
 
 #[test]
 fn the_directories_of_every_layout_are_read_from_the_runtimes_own_configuration() {
-    for (name, files, right) in layouts() {
+    for (name, files, right) in [plain(), distributions(), others()].concat() {
         let root = host(&files);
         assert_eq!(find(root.path()).unwrap(), right, "{name}");
     }

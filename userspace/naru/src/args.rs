@@ -138,6 +138,10 @@ pub struct InitArgs {
     /// true}`.
     #[arg(long)]
     pub allow_overlap: bool,
+    /// The pods' ranges are no free choice (podCIDRs of Kubernetes): what overlaps one is named, and no other range is
+    /// proposed. Kept for later runs.
+    #[arg(long)]
+    pub fixed_ranges: bool,
     /// Let this machine take the place of the one that the node's state was made on: installed anew with its state kept,
     /// or with other hardware. Else a copy of another node's disk is refused.
     #[arg(long)]
@@ -212,4 +216,8 @@ pub struct UninstallArgs {
     /// Detach running pods in place of refusing.
     #[arg(long)]
     pub force: bool,
+    /// Remove 05-naru.conflist also where somebody changed it since init wrote it: as long as it is there, the runtime
+    /// calls naru-cni.
+    #[arg(long)]
+    pub remove_conflist: bool,
 }

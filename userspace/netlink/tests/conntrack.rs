@@ -84,6 +84,22 @@ fn a_flow_is_known_by_its_answers_before_they_are_translated_back() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn hosts_that_answer_each_other_are_known_both_ways_round() {
+    let node = node();
+    for [client, service, first, second] in FAMILIES {
+        node.run(|| {
+            ask(&socket(client, 4000), (service, 53), &socket(first, 5353));
+            let pairs = Conntrack::open().unwrap().pairs().unwrap();
+            let [client, service, first, second] =
+                [client, service, first, second].map(|text| text.parse::<IpAddr>().unwrap());
+            assert!(pairs.contains(&[first, client]) && pairs.contains(&[client, first]), "{pairs:?}");
+            assert!(!pairs.contains(&[second, client]) && !pairs.contains(&[client, service]), "{pairs:?}");
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_hundred_questions_are_answered_in_their_order() {
     let node = node();
     let [client, service, first, _] = FAMILIES[0];

@@ -103,6 +103,13 @@ impl Paths {
         self.run.join("agent.sock")
     }
 
+    /// Held together by whoever works on attachments, alone by whoever takes what they work with from under them:
+    /// `<run>/pods.lock`.
+    #[must_use]
+    pub fn pods_lock(&self) -> PathBuf {
+        self.run.join("pods.lock")
+    }
+
     /// Held while another IPAM plugin is asked: `<run>/delegate.lock`.
     #[must_use]
     pub fn delegate_lock(&self) -> PathBuf {
@@ -125,6 +132,12 @@ impl Paths {
     #[must_use]
     pub fn nft_sight(&self) -> PathBuf {
         self.run.join("nft.json")
+    }
+
+    /// The undo journal once more, for as long as what it names lasts: `<run>/undo.json`.
+    #[must_use]
+    pub fn undo_copy(&self) -> PathBuf {
+        self.run.join("undo.json")
     }
 
     /// Our network configuration for the container runtime: `<conf dir>/05-naru.conflist`.
@@ -161,6 +174,12 @@ impl Paths {
     #[must_use]
     pub fn settings(&self) -> PathBuf {
         self.state.join("init.json")
+    }
+
+    /// Names of the pods of live attachments, a file each: `<state>/pods`.
+    #[must_use]
+    pub fn pod_notes(&self) -> PathBuf {
+        self.state.join("pods")
     }
 
     /// The pins of this ABI: `<bpf>/abi<N>`.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use naru_core::{
     ids::PodName,
-    ipam::{Domain, IpamError, Reservation},
+    ipam::{Domain, IpamError, Range, Reservation},
 };
 use naru_store::{NodeStore, ReserveError, StateStore, StoreError};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,21 @@ pub enum ReservationError {
     /// It is in no pool of this node, so nobody could get it.
     #[error("address {0}: in no pool of this node")]
     Nowhere(IpAddr),
+    /// The pod takes its addresses from another pool.
+    #[error(
+        "address {address}: in pool {pool}, but pods of namespace {namespace:?} take their addresses from {used}: \
+         choose an address of that one, or name --pool {pool} if this pod asks for it itself"
+    )]
+    OtherPool {
+        /// The address.
+        address: IpAddr,
+        /// Its pool.
+        pool: String,
+        /// The pod's namespace.
+        namespace: String,
+        /// The pool that they use, in words.
+        used: String,
+    },
     /// There is nothing to end.
     #[error("address {0}: not reserved by an administrator")]
     NotReserved(IpAddr),
@@ -39,7 +54,7 @@ impl ReservationError {
     /// Returns true if the answer is no as things stand, rather than that something failed.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Nowhere(_) | Self::NotReserved(_) | Self::Taken(_))
+        matches!(self, Self::Nowhere(_) | Self::OtherPool { .. } | Self::NotReserved(_) | Self::Taken(_))
     }
 }
 
@@ -74,26 +89,53 @@ pub fn all(node: &NodeStore) -> Result<Vec<Reservation>, StoreError> {
     Ok(node.values(PREFIX)?.into_iter().filter_map(one).collect())
 }
 
-/// Reserves an address, durably when the call returns.
+/// Reserves an address, durably when the call returns. `asked`: the pool that the pod asks for by itself, by its
+/// annotation or its network's configuration.
 ///
 /// # Errors
 /// [`ReservationError`]; then nothing changed.
-pub fn reserve(paths: &Paths, reservation: &Reservation) -> Result<(), ReservationError> {
+pub fn reserve(
+    paths: &Paths,
+    reservation: &Reservation,
+    asked: Option<&str>,
+) -> Result<(), ReservationError> {
     let (mut node, mut state, _lock) = open(paths)?;
     let address = reservation.address;
-    let is_here = state
-        .ranges()?
-        .iter()
-        .any(|range| range.domain == Domain::naru() && !range.draining && range.offset_of(address).is_some());
-    if !is_here {
-        return Err(ReservationError::Nowhere(address));
-    }
+    let ranges = state.ranges()?;
+    let holds = |range: &&Range| {
+        range.domain == Domain::naru() && !range.draining && range.offset_of(address).is_some()
+    };
+    let range = ranges.iter().find(holds).ok_or(ReservationError::Nowhere(address))?;
+    refuse_other_pool(paths, reservation, &range.pool, asked)?;
     state.reserve_address(&Domain::naru(), reservation, host::now())?;
     if let Err(error) = write(&mut node, reservation) {
         state.unreserve_address(&Domain::naru(), address)?;
         return Err(error.into());
     }
     Ok(())
+}
+
+/// Refuses an address of a pool from which the pod takes none: it would be kept, and the pod get another.
+fn refuse_other_pool(
+    paths: &Paths,
+    Reservation { address, pod, .. }: &Reservation,
+    pool: &str,
+    asked: Option<&str>,
+) -> Result<(), ReservationError> {
+    let facts = machine::current(paths)?.ok_or(MachineError::NotReady)?;
+    let of_namespace = facts.pool_of_namespace(&pod.namespace);
+    let used = asked.or(of_namespace);
+    let fits = match used {
+        Some(used) => used == pool,
+        // The pools without a name: whose it is, the networks' configurations say.
+        None => !facts.has_pool(pool),
+    };
+    if pod.is_empty() || fits {
+        return Ok(());
+    }
+    let used = used.map_or_else(|| "their network's own".to_owned(), |used| format!("pool {used}"));
+    let (address, pool, namespace) = (*address, pool.to_owned(), pod.namespace.clone());
+    Err(ReservationError::OtherPool { address, pool, namespace, used })
 }
 
 /// Ends a reservation that [`reserve`] made.

@@ -4,16 +4,18 @@
 use std::net::IpAddr;
 
 use naru_abi::{FlowKey, FlowValue, pod_flags};
-use naru_core::flows::{Review, review};
+use naru_core::flows::{IDLE, Review, review};
 
-use naru_bpf::Flows;
+use naru_bpf::{Flows, Pins};
 use naru_netlink::{
     conntrack::{Conntrack, Tracked, Tuple},
     links::LinkError,
 };
 
-/// Flows that one ADD or DEL asks connection tracking about: so many go on a node without an agent.
+/// Flows that one ADD or DEL asks connection tracking about, some 3 us each: so many go on a node without an agent.
 pub const FEW: usize = 64;
+/// The same where half of the table is in use.
+const MORE: usize = 1024;
 
 /// Why it was not done, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +28,35 @@ pub enum SymmetryError {
     Conntrack(#[from] LinkError),
 }
 
+/// The maps of what must take the stack.
+pub struct Records {
+    /// Flows.
+    pub flows: Flows,
+    /// Pairs of hosts, where there was no room for a flow of theirs.
+    pub pairs: Flows,
+}
+
+impl Records {
+    /// Opens the maps.
+    ///
+    /// # Errors
+    /// [`naru_bpf::Error::NotInstalled`] where one is not pinned.
+    pub fn open(pins: &Pins) -> naru_bpf::Result<Self> {
+        Ok(Self { flows: Flows::open(pins)?, pairs: Flows::open_pairs(pins)? })
+    }
+}
+
 /// Forgets everything about addresses that were given up: no packet is translated, and none sent to the stack, on
 /// behalf of who held them. Nothing may lead to them any more, or it is remembered again. Then sweeps [`FEW`].
 ///
 /// # Errors
 /// [`SymmetryError`].
-pub fn purge(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryError> {
+pub fn purge(records: &mut Records, addresses: &[IpAddr]) -> Result<(), SymmetryError> {
     let mut conntrack = Conntrack::open()?;
     conntrack.forget(addresses)?;
-    let (_, rest) = forget(flows, addresses)?;
-    sweep_among(flows, &mut conntrack, &rest, FEW).map(drop)
+    let (_, rest) = forget(&mut records.flows, addresses)?;
+    forget(&mut records.pairs, addresses)?;
+    sweep_some(&mut records.flows, &mut conntrack, &rest)
 }
 
 /// The same for addresses that get a new holder, as far as it costs an ADD little: they were purged when they were
@@ -43,11 +64,18 @@ pub fn purge(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryErro
 ///
 /// # Errors
 /// [`SymmetryError`].
-pub fn purge_again(flows: &mut Flows, addresses: &[IpAddr]) -> Result<(), SymmetryError> {
+pub fn purge_again(records: &mut Records, addresses: &[IpAddr]) -> Result<(), SymmetryError> {
     let mut conntrack = Conntrack::open()?;
-    let (gone, rest) = forget(flows, addresses)?;
+    let (gone, rest) = forget(&mut records.flows, addresses)?;
+    forget(&mut records.pairs, addresses)?;
     conntrack.forget_at_hand(addresses, &gone.iter().map(tuple).collect::<Vec<_>>())?;
-    sweep_among(flows, &mut conntrack, &rest, FEW).map(drop)
+    sweep_some(&mut records.flows, &mut conntrack, &rest)
+}
+
+/// Sweeps a few flows, more where they begin to fill the table.
+fn sweep_some(flows: &mut Flows, conntrack: &mut Conntrack, rest: &[Record]) -> Result<(), SymmetryError> {
+    let is_filling = rest.len() > FEW && rest.len() * 2 > flows.capacity()? as usize;
+    sweep_among(flows, conntrack, rest, if is_filling { MORE } else { FEW }).map(drop)
 }
 
 /// An entry of `FLOWS`.
@@ -77,18 +105,41 @@ pub fn sweep(flows: &mut Flows, limit: usize) -> Result<usize, SymmetryError> {
     sweep_among(flows, &mut Conntrack::open()?, &entries, limit)
 }
 
+/// Forgets pairs of hosts that have not been seen for a while and between which connection tracking knows no flow.
+/// Returns how many entries went.
+///
+/// # Errors
+/// [`SymmetryError`].
+pub fn sweep_pairs(pairs: &mut Flows) -> Result<usize, SymmetryError> {
+    let now = now();
+    let is_idle = |value: &FlowValue| now.saturating_sub(value.last_seen) > IDLE;
+    let idle: Vec<FlowKey> =
+        pairs.entries()?.into_iter().filter(|(_, value)| is_idle(value)).map(|(key, _)| key).collect();
+    if idle.is_empty() {
+        return Ok(0);
+    }
+    let known = Conntrack::open()?.pairs()?;
+    let mut gone = 0;
+    for key in idle.iter().filter(|key| !known.contains(&[key.source.into(), key.destination.into()])) {
+        gone += usize::from(is_unseen_since(pairs, key, now)? && pairs.delete(key)?);
+    }
+    Ok(gone)
+}
+
 /// Bits of [`pod_flags`] that say what there is of a pod with the address.
 ///
 /// # Errors
 /// The kernel's.
-pub fn marks(flows: &Flows, address: IpAddr) -> naru_bpf::Result<u32> {
+pub fn marks(records: &Records, address: IpAddr) -> naru_bpf::Result<u32> {
+    let is_in_pairs = records.pairs.entries()?.iter().any(|(key, _)| concerns(key, address));
     let address = address.into();
     let bit = |is_so: bool, flag: u32| if is_so { flag } else { 0 };
-    Ok(flows.entries()?.iter().fold(0, |marks, (key, _)| {
+    let of_flows = records.flows.entries()?.iter().fold(0, |marks, (key, _)| {
         marks
             | bit(key.source == address, pod_flags::SENDS_ANSWERS)
             | bit(key.destination == address, pod_flags::RECEIVES_ANSWERS)
-    }))
+    });
+    Ok(of_flows | bit(is_in_pairs, pod_flags::IN_PAIRS))
 }
 
 /// Writes a pod's entry with its [`marks`], until a look after the write finds no more of them than it has: each write

@@ -36,6 +36,7 @@ pub(crate) fn code_of(cause: &Cause, otherwise: Code) -> Code {
             | IpamError::NotAssigned { .. } => Code::TryAgainLater,
         },
         Cause::Datapath(error) if error.is_not_installed() => Code::TryAgainLater,
+        Cause::Node(_) => Code::TryAgainLater,
         _ => otherwise,
     }
 }
@@ -60,6 +61,8 @@ pub(crate) fn asks_for_init(cause: &Cause) -> bool {
         // A store that naru-ipam made knows nothing of the node's pools.
         Cause::Reserve(IpamError::Empty { .. }) => true,
         Cause::Datapath(error) => error.is_not_installed(),
+        // It went at this moment.
+        Cause::Node(error) => matches!(**error, MachineError::NotReady),
         _ => false,
     }
 }

@@ -81,7 +81,7 @@ fn del(network: &Network, target: &Target) -> Result<String, Error> {
     let id = setting::attachment(network, target)?;
     match lease::del(&setting::paths(&network.naru), &id, clock::now()) {
         Ok(_) => {}
-        Err(why) if is_busy(&why) => return Err(failed(&id, &why, Code::Detach)),
+        Err(why) if is_busy(&why) => return Err(failed(&id, &why, Code::TryAgainLater)),
         Err(why) => eprintln!("{id}: {why}: the reconciler gives its address back"),
     }
     Ok(String::new())

@@ -25,7 +25,6 @@ pub(crate) fn paths(naru: &NaruKeys) -> Paths {
         state: naru.state_dir.clone(),
         bpf: naru.bpf_dir.clone(),
         config: naru.config_dir.clone(),
-        cni_conf: naru.cni_conf_dir.clone(),
         ..GivenPaths::default()
     })
 }

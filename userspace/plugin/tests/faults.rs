@@ -211,7 +211,7 @@ fn an_entry_that_is_made_again_knows_which_answers_its_pod_sends_and_receives() 
         let ways = [(own.into(), other, SENDS_ANSWERS), (other, own.into(), RECEIVES_ANSWERS)];
         for (source, destination, mark) in ways {
             let key = FlowKey::between(source, destination, 17);
-            tools.maps.flows.insert(&key, FlowValue { last_seen: 1 }).unwrap();
+            tools.maps.records.flows.insert(&key, FlowValue { last_seen: 1 }).unwrap();
             tools.maps.pods.delete(own).unwrap();
             let pass =
                 || reconcile::pass(&mut tools, &facts, Policy::default(), &Pass::default(), host::now());
@@ -219,7 +219,7 @@ fn an_entry_that_is_made_again_knows_which_answers_its_pod_sends_and_receives() 
             assert!(report.failed.is_empty(), "{report:?}");
             let again = tools.maps.pods.get(own).unwrap().unwrap();
             assert_eq!(again, before.with_marks(mark), "{own}");
-            tools.maps.flows.delete(&key).unwrap();
+            tools.maps.records.flows.delete(&key).unwrap();
         }
     }
 }

@@ -9,7 +9,8 @@ pub enum Whim {
     Fail,
 }
 
-/// The step is about to begin: `kill:<step>` ends the process here, as SIGKILL would.
+/// The step is about to begin: `kill:<step>` ends the process here, as SIGKILL would, and `pause:<step>` waits here
+/// while the file exists that `NARU_FAILPOINT_FILE` names, after it made one beside it with the suffix `.reached`.
 #[cfg(feature = "failpoints")]
 pub fn reach(step: &str) -> Whim {
     let wanted = std::env::var("NARU_FAILPOINT").unwrap_or_default();
@@ -20,7 +21,20 @@ pub fn reach(step: &str) -> Whim {
             Whim::Go
         }
         Some(("fail", name)) if name == step => Whim::Fail,
+        Some(("pause", name)) if name == step => {
+            pause(std::path::Path::new(&std::env::var_os("NARU_FAILPOINT_FILE").unwrap_or_default()));
+            Whim::Go
+        }
         _ => Whim::Go,
+    }
+}
+
+#[cfg(feature = "failpoints")]
+fn pause(file: &std::path::Path) {
+    // A test that cannot see it waits in vain, and says so.
+    let _ = std::fs::write(file.with_extension("reached"), "");
+    while file.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
 }
 

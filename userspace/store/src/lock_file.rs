@@ -4,12 +4,12 @@
 //! a database can keep others from writing it. So these files are root's alone, and nobody waits for a lock for ever.
 
 use std::{
-    fs::{File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// How long a process waits for a lock that another one has. The longest work under a lock, init, takes a second.
@@ -34,10 +34,43 @@ pub enum Hold {
 /// # Errors
 /// The file cannot be opened or made.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file =
-        OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(MODE).open(path)?;
+    let open =
+        || OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(MODE).open(path);
+    let file = match open() {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            make_way(path)?;
+            open()?
+        }
+        opened => opened?,
+    };
     close_to_others(&file)?;
     Ok(file)
+}
+
+/// Takes a directory out of the way that has the name of a file of ours: an empty one goes, another is moved aside.
+///
+/// # Errors
+/// It can be neither removed nor moved.
+pub fn make_way(path: &Path) -> io::Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => set_aside(path).map(drop),
+        done => done,
+    }
+}
+
+/// Moves something away from the place of a file of ours, to a name beside it that nobody has; returns that name.
+///
+/// # Errors
+/// It cannot be moved.
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mark = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let aside = path.with_file_name(format!("{name}.damaged-{mark:x}"));
+    fs::rename(path, &aside)?;
+    Ok(aside)
 }
 
 /// Takes the rights of group and others from a file, if they have any.
@@ -82,6 +115,21 @@ mod tests {
         open(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "7", "its content stays");
+    }
+
+    #[test]
+    fn a_directory_in_its_place_makes_way_with_what_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        fs::create_dir(&path).unwrap();
+        open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir_all(path.join("theirs")).unwrap();
+        open(&path).unwrap();
+        let names: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let aside = names.iter().find(|name| **name != path).unwrap();
+        assert!(path.is_file() && aside.join("theirs").is_dir());
     }
 
     #[test]

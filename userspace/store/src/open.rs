@@ -94,6 +94,9 @@ pub(crate) fn open_existing<T>(
 /// Opens a database that exists and asks it nothing yet. The caller holds one of the locks.
 pub(crate) fn connect_existing(path: &Path, layout: &Layout) -> Result<Connection, StoreError> {
     match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(StoreError::Corrupt { path: path.to_owned(), detail: "a directory".to_owned() });
+        }
         Ok(metadata) if metadata.permissions().mode() & OF_OTHERS != 0 => close_to_others(path),
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {

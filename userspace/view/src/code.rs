@@ -36,6 +36,8 @@ pub enum Code {
     ConflistMissing,
     /// `plugin-missing`: the container runtime does not find our plugin.
     PluginMissing,
+    /// `flows-full`: the record of flows that the stack translates is full, or nearly.
+    FlowsFull,
     /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
     IdentityLost,
     /// `node-invalid`: what a Node object says cannot be, and is left out.
@@ -56,7 +58,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -72,6 +74,7 @@ impl Code {
         Self::FirewallMissing,
         Self::ConflistMissing,
         Self::PluginMissing,
+        Self::FlowsFull,
         Self::IdentityLost,
         Self::VersionSkew,
         Self::PodAddressTwice,
@@ -101,6 +104,7 @@ impl Code {
             Self::FirewallMissing => "firewall-missing",
             Self::ConflistMissing => "conflist-missing",
             Self::PluginMissing => "plugin-missing",
+            Self::FlowsFull => "flows-full",
             Self::IdentityLost => "identity-lost",
             Self::VersionSkew => "version-skew",
             Self::PodAddressTwice => "pod-address-twice",
@@ -146,6 +150,9 @@ impl Code {
             Self::NodeCloned => "give the copy a machine id of its own and restart its kubelet",
             Self::PodAddressTwice => "delete one of the pods",
             Self::VersionSkew => "let the roll-out end, or look at why it does not",
+            Self::FlowsFull => {
+                "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the next boot"
+            }
             Self::IdentityLost => "remove the file when that is seen to",
         }
     }

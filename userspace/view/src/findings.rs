@@ -2,7 +2,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
 use naru_core::ipam::{Row, State};
-use naru_netlink::links::Links;
+use naru_netlink::links::{HostVeth, Links};
 use naru_node::{
     host::{self, firewall, forward},
     machine::{self, MARKS, MachineError, NodeFacts, Settings, Survey, overlaps},
@@ -44,7 +44,7 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
     findings.extend(elsewhere(&links, &pins)?);
     findings.extend(outside(paths, settings)?);
     findings.extend(uplinks(paths)?);
-    findings.extend(pods(&links, &pins)?);
+    findings.extend(pods(paths, &links, &pins)?);
     findings.extend(runtime(paths, settings));
     findings.extend(legacy_rules()?);
     findings.extend(lost_identities(paths));
@@ -137,8 +137,8 @@ fn uplinks(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     Ok(findings)
 }
 
-/// Pods' interfaces without our filters, or with more of ours.
-fn pods(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
+/// Pods' interfaces without our filters, or with more of ours; not those that an ADD or DEL is at work on.
+fn pods(paths: &Paths, links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
     let wrong = |name: &str| {
         if !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete()) {
             return Some(bare(name));
@@ -146,8 +146,13 @@ fn pods(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
         let evidence = "more programs of ours than should be";
         has_strays(name).is_ok_and(|has| has).then(|| Finding::new(Code::ProgramsDoubled, name, evidence))
     };
+    // Without a store all are looked at.
+    let rows = StateStore::open(&paths.lease_store(), &host::boot_id()?).and_then(|store| store.rows()).ok();
+    let is_wired = |veth: &HostVeth| {
+        rows.as_ref().is_none_or(|rows| rows.iter().any(|row| row.confirmed && row.ifindex == veth.index))
+    };
     let veths = links.host_veths()?;
-    Ok(veths.iter().filter_map(|veth| wrong(&veth.name)).collect())
+    Ok(veths.iter().filter(|veth| is_wired(veth)).filter_map(|veth| wrong(&veth.name)).collect())
 }
 
 fn bare(interface: &str) -> Finding {

@@ -3,6 +3,7 @@
 
 mod agent;
 mod code;
+mod fill;
 mod finding;
 mod findings;
 mod programs;

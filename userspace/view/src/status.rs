@@ -10,7 +10,7 @@ use naru_node::{
 };
 use serde::Serialize;
 
-use crate::{AgentReport, Code, Finding, Programs, findings};
+use crate::{AgentReport, Code, Finding, Programs, fill::Fill, findings};
 
 /// The status of a node. On a machine that is not initialised in this boot only `initialised` (false) and the
 /// findings have a meaning.
@@ -52,8 +52,11 @@ pub struct Status {
     pub pods: usize,
     /// Entries of FLOWS: packets that must take the stack, which translates their flow.
     pub flows: usize,
-    /// The capacity; beyond it new connections to Services and host ports are dropped.
+    /// The capacity; beyond it all packets between two hosts take the stack.
     pub flows_capacity: u32,
+    /// Pairs of hosts for which that is so; beyond their capacity new connections to Services and host ports are
+    /// dropped.
+    pub flow_pairs: usize,
     /// The faults.
     pub findings: Vec<Finding>,
     /// Named counters of the nftables table: `forwarded`, `invalid_to_outside`.
@@ -88,13 +91,15 @@ impl Status {
     fn of_node(paths: &Paths, facts: NodeFacts) -> Result<Self, MachineError> {
         let pins = paths.pins();
         let datapath = Datapath::open(&pins)?;
-        let flows = datapath.flows()?;
+        let fill = Fill::read(&datapath)?;
         let settings = Settings::load(paths)?;
         let clustered = settings.as_ref().filter(|settings| settings.is_clustered());
         let nodes = settings.iter().flat_map(|settings| &settings.cluster.nodes);
         let attached = attachment(&pins, Side::Overlay, DEVICE).ok();
         let amount = |value: firewall::CounterValue| Amount { packets: value.packets, bytes: value.bytes };
         let counters = firewall::counters()?.unwrap_or_default();
+        let mut found = settings.as_ref().map_or(Ok(Vec::new()), |settings| findings(paths, settings))?;
+        found.extend(fill.finding());
         Ok(Self {
             initialised: true,
             nodes: nodes.map(|node| node.name.clone()).collect(),
@@ -107,9 +112,10 @@ impl Status {
             programs: Programs::read(&facts),
             interfaces: Links::open(MARKS)?.host_veths()?.len(),
             pods: datapath.pods()?.entries()?.len(),
-            flows: flows.entries()?.len(),
-            flows_capacity: flows.capacity()?,
-            findings: settings.as_ref().map_or(Ok(Vec::new()), |settings| findings(paths, settings))?,
+            flows: fill.flows,
+            flows_capacity: fill.capacity,
+            flow_pairs: fill.pairs / 2,
+            findings: found,
             nft: counters.into_iter().map(|(name, value)| (name, amount(value))).collect(),
             agent: AgentReport::ask(&paths.agent_socket()).ok(),
             node: Some(facts.node),

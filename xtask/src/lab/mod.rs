@@ -1,6 +1,7 @@
 //! `cargo xtask lab`: the product on one machine, from nothing to a traffic matrix, and what came out on one screen.
 
 mod excerpt;
+mod kubernetes;
 mod summary;
 
 use std::{
@@ -27,6 +28,9 @@ pub struct LabArgs {
     /// Leave the lab up
     #[arg(long)]
     keep: bool,
+    /// A real Kubernetes of two nodes in place of naru's own lab; --keep leaves it up until Ctrl-C
+    #[arg(long, conflicts_with_all = ["nodes", "pods", "maps"])]
+    kubernetes: bool,
     /// Nodes
     #[arg(long, default_value_t = 2)]
     nodes: u8,
@@ -45,6 +49,9 @@ pub struct LabArgs {
 pub fn run(workspace: &Workspace, args: &LabArgs) -> anyhow::Result<()> {
     if !run::is_root()? {
         bail!("the lab needs root: it makes network namespaces and loads eBPF programs");
+    }
+    if args.kubernetes {
+        return kubernetes::run(workspace, args.keep);
     }
     Needs::lab().install()?;
     build::run(workspace)?;

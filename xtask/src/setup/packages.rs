@@ -53,9 +53,19 @@ impl Group {
                 "util-linux",
             ],
             Self::Vm => &["kmod", "qemu-system-x86"],
-            Self::Kubernetes => {
-                &["conntrack", "containerd", "ethtool", "iptables", "nftables", "runc", "socat"]
-            }
+            Self::Kubernetes => &[
+                "bind9-dnsutils",
+                "conntrack",
+                "containerd",
+                "curl",
+                "ethtool",
+                "iptables",
+                "netcat-openbsd",
+                "nftables",
+                "runc",
+                "socat",
+                "wget",
+            ],
         }
     }
 }

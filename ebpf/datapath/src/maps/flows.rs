@@ -11,9 +11,14 @@ const LAG: u64 = 1_000_000_000;
 /// Remembers the flow; whether there was room.
 #[inline(always)]
 pub fn insert(key: &FlowKey) -> bool {
+    FLOWS.insert(key, seen_now(), 0).is_ok()
+}
+
+/// The value of a flow that is seen now.
+#[inline(always)]
+pub fn seen_now() -> FlowValue {
     // SAFETY: reads a clock.
-    let last_seen = unsafe { bpf_ktime_get_ns() };
-    FLOWS.insert(key, FlowValue { last_seen }, 0).is_ok()
+    FlowValue { last_seen: unsafe { bpf_ktime_get_ns() } }
 }
 
 /// Forgets the flow.
@@ -37,7 +42,13 @@ pub enum Entry {
 /// Looks for the flow, which is seen now.
 #[inline(always)]
 pub fn touch(key: &FlowKey) -> Entry {
-    let Some(flow) = FLOWS.get_ptr_mut(key) else { return Entry::Absent };
+    renew(FLOWS.get_ptr_mut(key))
+}
+
+/// The same of an element that was found.
+#[inline(always)]
+pub fn renew(found: Option<*mut FlowValue>) -> Entry {
+    let Some(flow) = found else { return Entry::Absent };
     // SAFETY: the element's memory stays that of one while the program runs, and its one field is written as a whole.
     // Used for another flow right then, that one counts as seen, a sweep longer than it was. The helper reads a
     // clock.

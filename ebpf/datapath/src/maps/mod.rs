@@ -1,6 +1,7 @@
 //! The pinned maps: each is private to one module, behind typed functions.
 
 pub mod config;
+pub mod flow_pairs;
 pub mod flows;
 pub mod interfaces;
 pub mod next_hops;

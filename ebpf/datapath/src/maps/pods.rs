@@ -1,7 +1,7 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, btf_maps::HashMap, macros::btf_map};
-use naru_abi::{Addr, MAX_PODS, PodValue};
+use naru_abi::{Addr, MAX_PODS, PodValue, look};
 use naru_packet::{Mac, Macs};
 
 #[btf_map]
@@ -31,16 +31,16 @@ impl Pod {
         self.0.mtu
     }
 
-    /// Whether it may send answers that `FLOWS` knows.
+    /// Where to look for answers that it sends; bits of [`naru_abi::look`].
     #[inline(always)]
-    pub fn sends_answers(self) -> bool {
-        self.0.sends_answers != 0
+    pub fn sends_answers(self) -> u32 {
+        self.0.sends_answers
     }
 
-    /// Whether it may receive such answers.
+    /// The same of answers that it receives.
     #[inline(always)]
-    pub fn receives_answers(self) -> bool {
-        self.0.receives_answers != 0
+    pub fn receives_answers(self) -> u32 {
+        self.0.receives_answers
     }
 
     /// The MAC address of the pod's end, as last seen.
@@ -97,8 +97,8 @@ pub fn learn(addr: &Addr, mac: Mac) {
 #[inline(always)]
 pub fn mark_sender(addr: &Addr) {
     if let Some(value) = own(addr) {
-        // SAFETY: as in `get`; an aligned word that is only ever set.
-        unsafe { (&raw mut (*value).sends_answers).write_volatile(1) };
+        // SAFETY: as in `get`; a byte that is only ever set.
+        unsafe { byte_of(&raw mut (*value).sends_answers, look::FLOWS).write_volatile(1) };
     }
 }
 
@@ -107,8 +107,26 @@ pub fn mark_sender(addr: &Addr) {
 pub fn mark_receiver(addr: &Addr) {
     if let Some(value) = own(addr) {
         // SAFETY: as in `mark_sender`.
-        unsafe { (&raw mut (*value).receives_answers).write_volatile(1) };
+        unsafe { byte_of(&raw mut (*value).receives_answers, look::FLOWS).write_volatile(1) };
     }
+}
+
+/// From now on what the pod sends and receives is looked for in `FLOW_PAIRS`, too.
+#[inline(always)]
+pub fn mark_in_pairs(addr: &Addr) {
+    if let Some(value) = own(addr) {
+        // SAFETY: as in `mark_sender`.
+        unsafe {
+            byte_of(&raw mut (*value).sends_answers, look::PAIRS).write_volatile(1);
+            byte_of(&raw mut (*value).receives_answers, look::PAIRS).write_volatile(1);
+        }
+    }
+}
+
+/// The byte of a word that has this bit: programs set one each, and none takes back another's.
+#[inline(always)]
+fn byte_of(word: *mut u32, bit: u32) -> *mut u8 {
+    word.cast::<u8>().wrapping_add((bit.trailing_zeros() / 8) as usize)
 }
 
 /// The element of `addr`, to be written to. One that is used for another address right then gets what it does not need:

@@ -91,27 +91,40 @@ pub(crate) fn object(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
 }
 
 impl Network {
-    /// Reads only the fields that DEL needs. The version is returned with the error, so that the reply can carry it.
+    /// Reads only the fields that DEL needs, whatever became of the others since ADD took them; a version that is not
+    /// known changes nothing about DEL. The version is returned with the error, so that the reply can carry it.
     ///
     /// # Errors
-    /// Codes 1, 2, 6 and 7.
+    /// Code 6; code 7 without a name; code 11 where the node's directories cannot be told.
     pub fn parse(stdin: &[u8]) -> Result<Self, (Option<Version>, Error)> {
         let map = object(stdin).map_err(|error| (None, error))?;
-        let version = version_of(&map).map_err(|error| (None, error))?;
-        Self::take(version, &mut Fields::root(map))
+        let version = version_of(&map).unwrap_or(Version::LATEST);
+        Self::take_some(version, &mut Fields::root(map))
             .map_err(|error| (Some(version), error.in_version(version)))
     }
 
+    fn take_some(version: Version, fields: &mut Fields) -> Result<Self, Error> {
+        let name = take_name(fields)?;
+        let unclear = |error: Error| Error { code: Code::TryAgainLater, ..error };
+        let naru = fields.object("naru").map_err(unclear)?.map(NaruKeys::take_directories).transpose();
+        let naru = naru.map_err(unclear)?.unwrap_or_default();
+        Ok(Self { version, name, naru, delegate: delegate(fields) })
+    }
+
     fn take(version: Version, fields: &mut Fields) -> Result<Self, Error> {
-        let name: Option<String> = fields.take("name")?;
-        let name = required(fields, "name", name)?;
-        if !is_name(&name) {
-            return Err(fields
-                .error("name", format_args!("{name:?} has characters other than letters, digits, _ . -")));
-        }
+        let name = take_name(fields)?;
         let naru = fields.object("naru")?.map(NaruKeys::take).transpose()?.unwrap_or_default();
         Ok(Self { version, name, naru, delegate: delegate(fields) })
     }
+}
+
+fn take_name(fields: &mut Fields) -> Result<String, Error> {
+    let name: Option<String> = fields.take("name")?;
+    let name = required(fields, "name", name)?;
+    if is_name(&name) {
+        return Ok(name);
+    }
+    Err(fields.error("name", format_args!("{name:?} has characters other than letters, digits, _ . -")))
 }
 
 impl NetworkConf {

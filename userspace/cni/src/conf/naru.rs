@@ -13,8 +13,6 @@ pub struct NaruKeys {
     pub bpf_dir: Option<PathBuf>,
     /// `configDir`.
     pub config_dir: Option<PathBuf>,
-    /// `cniConfDir`: where init installs the list of the runtime's network, if it is the one that does.
-    pub cni_conf_dir: Option<PathBuf>,
     /// `antispoof: "mac"`: the source MAC must be the assigned one.
     pub check_mac: bool,
     /// `sourceCheck`.
@@ -46,7 +44,6 @@ impl NaruKeys {
             state_dir: directory(&mut fields, "stateDir")?,
             bpf_dir: directory(&mut fields, "bpfDir")?,
             config_dir: directory(&mut fields, "configDir")?,
-            cni_conf_dir: directory(&mut fields, "cniConfDir")?,
             check_mac: choice(&mut fields, "antispoof", &[("ip", false), ("mac", true)])?,
             source_check: choice(
                 &mut fields,
@@ -60,6 +57,20 @@ impl NaruKeys {
         };
         fields.refuse_rest()?;
         Ok(keys)
+    }
+}
+
+impl NaruKeys {
+    /// Only where the node's files are; other keys may hold anything.
+    pub(super) fn take_directories(mut fields: Fields) -> Result<Self, Error> {
+        Ok(Self {
+            run_dir: directory(&mut fields, "runDir")?,
+            state_dir: directory(&mut fields, "stateDir")?,
+            bpf_dir: directory(&mut fields, "bpfDir")?,
+            config_dir: directory(&mut fields, "configDir").unwrap_or_default(),
+            ipam_timeout: timeout(&mut fields, "ipamTimeout").unwrap_or_default(),
+            ..Self::default()
+        })
     }
 }
 

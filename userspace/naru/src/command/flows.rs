@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::report::{OutputArgs, Table, print_json};
 
 /// One entry of `FLOWS`. `naru flows --json` is a list of these, in the order of the map's keys.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Flow {
     /// The sender of the packets that must take the stack.
     source: IpAddr,
@@ -20,6 +20,8 @@ struct Flow {
     destination_port: u16,
     /// IP protocol number.
     protocol: u32,
+    /// True if there was no room for a flow of these hosts: then all packets of theirs take the stack.
+    all: bool,
     /// Seconds since a packet was seen, either way.
     idle: u64,
 }
@@ -32,13 +34,18 @@ impl Flow {
             destination: key.destination.into(),
             destination_port: key.destination_port,
             protocol: key.protocol,
+            all: false,
             idle: now.saturating_sub(value.last_seen) / 1_000_000_000,
         }
     }
 
     fn row(&self) -> Vec<String> {
         let end = |ip: IpAddr, port: u16| {
-            let port = if port == 0 { "*".into() } else { port.to_string() };
+            let port = match port {
+                0 if self.all => "all".into(),
+                0 => "*".into(),
+                port => port.to_string(),
+            };
             [ip.to_string(), port]
         };
         let [source, source_port] = end(self.source, self.source_port);
@@ -57,10 +64,14 @@ impl Flow {
 
 /// Prints what must take the node's stack because the other direction does.
 pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
-    let mut entries = Flows::open(&paths.pins())?.entries()?;
-    entries.sort_unstable_by_key(|(key, _)| *key);
     let now = symmetry::now();
-    let flows: Vec<Flow> = entries.into_iter().map(|(key, value)| Flow::new(key, value, now)).collect();
+    let listed = |map: Flows, all: bool| -> anyhow::Result<Vec<Flow>> {
+        let mut entries = map.entries()?;
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        Ok(entries.into_iter().map(|(key, value)| Flow { all, ..Flow::new(key, value, now) }).collect())
+    };
+    let (flows, pairs) = (Flows::open(&paths.pins())?, Flows::open_pairs(&paths.pins())?);
+    let flows = [listed(flows, false)?, listed(pairs, true)?].concat();
     if args.json {
         return print_json(&flows);
     }

@@ -3,7 +3,7 @@ use naru_cluster::file::{self, FileSource};
 use naru_core::cluster::ClusterSpec;
 use naru_node::{
     init::run as init,
-    machine::{OWN_NETWORK, Request, Settings, Standalone},
+    machine::{MachineError, OWN_NETWORK, Request, Settings, Standalone},
     paths::Paths,
 };
 
@@ -16,7 +16,11 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
         true => Some(file::load(&source.path)?),
         false => None,
     };
-    let ready = init(paths, &request(paths, args, cluster)?).context("init")?;
+    if let Err(damage @ MachineError::DamagedSettings { .. }) = Settings::load(paths) {
+        eprintln!("warning: {damage}");
+    }
+    let request = Request { begins_anew: true, ..request(paths, args, cluster)? };
+    let ready = init(paths, &request).context("init")?;
     for line in ready.summary() {
         println!("{line}");
     }
@@ -33,7 +37,12 @@ pub fn source(paths: &Paths, args: &InitArgs) -> FileSource {
 
 /// The request that the arguments make. Subnets that are a pool already are named without further properties.
 pub fn request(paths: &Paths, args: &InitArgs, cluster: Option<ClusterSpec>) -> anyhow::Result<Request> {
-    let pools = Settings::load(paths)?.map(|settings| settings.pools).unwrap_or_default();
+    let known = match Settings::load(paths) {
+        // An init that somebody asks for begins anew.
+        Err(MachineError::DamagedSettings { .. }) => None,
+        known => known?,
+    };
+    let pools = known.map(|settings| settings.pools).unwrap_or_default();
     let is_known = pools.iter().any(|pool| pool.subnets == args.subnet);
     let standalone = (!args.subnet.is_empty()).then(|| Standalone {
         network: OWN_NETWORK.to_owned(),
@@ -51,6 +60,7 @@ pub fn request(paths: &Paths, args: &InitArgs, cluster: Option<ClusterSpec>) -> 
         conflist: Some(!args.no_conflist),
         max_flows: args.max_flows,
         allow_overlap: args.allow_overlap,
+        fixed_ranges: args.fixed_ranges,
         new_machine: args.new_machine,
         ..Request::default()
     })

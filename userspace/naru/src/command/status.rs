@@ -45,7 +45,12 @@ fn print(report: &Report) {
         );
         print_agent(status.agent.as_ref());
         println!("pods       {} interfaces, {} addresses, mtu {mtu}", status.interfaces, status.pods);
-        println!("flows      {} of {}", status.flows, status.flows_capacity);
+        let by_pair = if status.flow_pairs == 0 {
+            String::new()
+        } else {
+            format!(", {} pairs of hosts", status.flow_pairs)
+        };
+        println!("flows      {} of {}{by_pair}", status.flows, status.flows_capacity);
         match (status.attach, status.tunnel_port) {
             (Some(attach), Some(port)) => println!("tunnel     udp port {port}, {attach}"),
             _ => println!("tunnel     none"),

@@ -43,6 +43,13 @@ impl<'a> Entry<'a> {
         tuples.flat_map(attributes).filter_map(|(_, content)| address(content))
     }
 
+    /// Source and destination of the answers.
+    pub(super) fn answering(&self) -> Option<[IpAddr; 2]> {
+        let tuple = find(self.attribute(TUPLE_REPLY)?, TUPLE_IP)?;
+        let mut ends = attributes(tuple).filter_map(|(_, content)| address(content));
+        Some([ends.next()?, ends.next()?])
+    }
+
     /// Returns true if both ends of a TCP connection have closed it, or one has reset it.
     pub(super) fn is_closed(&self) -> bool {
         let tcp = self.attribute(PROTOINFO).and_then(|info| find(info, PROTOINFO_TCP));

@@ -82,6 +82,11 @@ impl Filter {
         Self { family: family(address), source: Some((address, side)) }
     }
 
+    /// Every flow.
+    pub(super) fn everything() -> Self {
+        Self { family: libc::AF_UNSPEC, source: None }
+    }
+
     /// Every IPv6 flow.
     pub(super) fn everything_v6() -> Self {
         Self { family: libc::AF_INET6, source: None }

@@ -10,7 +10,7 @@ mod message;
 mod socket;
 mod tuple;
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use crate::links::LinkError;
 use entry::Entry;
@@ -65,6 +65,16 @@ impl Conntrack {
                 Err(error) => Err(error),
             })
             .collect()
+    }
+
+    /// The pairs of hosts that answer each other in some flow, both ways round. Walks the whole table.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pairs(&mut self) -> Result<HashSet<[IpAddr; 2]>, LinkError> {
+        let answers = |body: &[u8]| Entry::new(body).answering();
+        let all = self.socket.dump(&message::list(&Filter::everything()), "conntrack: list", answers)?;
+        Ok(all.into_iter().flat_map(|[from, to]| [[from, to], [to, from]]).collect())
     }
 
     /// Forgets every flow that has one of the addresses at any end, before or after translation.

@@ -92,6 +92,14 @@ impl Links {
         Err(LinkError::Foreign { device: link.name.clone(), reason })
     }
 
+    /// Deletes a veth that the caller knows for its own by more than its alias; `false` when it was gone already.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn delete_known_veth(&self, link: &Link) -> Result<bool, LinkError> {
+        self.removed(delete(link.index, &link.name))
+    }
+
     /// Returns true if this is the host end of a pod of the caller's.
     fn is_host_veth(&self, link: &Link) -> bool {
         link.kind == "veth" && link.alias.starts_with(self.marks().alias_prefix)

@@ -43,8 +43,8 @@ pub fn lock(paths: &Paths) -> Result<File, MachineError> {
     machine::take_lock(paths.delegate_lock())
 }
 
-/// Asks the plugin of a noted lease to give it back, with the configuration it was made with, and forgets it.
-/// The caller holds the [`lock`].
+/// Asks the plugin of a noted lease to give it back, with the configuration it was made with, and forgets it. One that
+/// never answered and is not there gave nothing: its name was a slip. The caller holds the [`lock`].
 ///
 /// # Errors
 /// [`ReleaseError`]; then the lease stays noted.
@@ -58,7 +58,11 @@ pub fn release(store: &mut NodeStore, lease: &DelegatedLease) -> Result<(), Rele
         ("CNI_PATH", &lease.path),
     ];
     let DelegatedLease { plugin, path, conf, .. } = lease;
-    let said = Run { plugin, path, variables: &variables, stdin: conf, deadline: UNASKED }.run()?;
+    let run = Run { plugin, path, variables: &variables, stdin: conf, deadline: UNASKED };
+    if lease.result.is_none() && run.look().is_err() {
+        return Ok(store.forget_delegated(&lease.id)?);
+    }
+    let said = run.run()?;
     if !said.status.success() {
         let text = String::from_utf8_lossy(&said.stdout);
         return Err(ReleaseError::Refused(text.split_whitespace().collect::<Vec<_>>().join(" ")));

@@ -79,6 +79,14 @@ impl Run<'_> {
         }
     }
 
+    /// Finds the plugin and does not run it.
+    ///
+    /// # Errors
+    /// [`RunError::NotFound`], [`RunError::Itself`].
+    pub fn look(&self) -> Result<(), RunError> {
+        self.find().map(drop)
+    }
+
     fn find(&self) -> Result<PathBuf, RunError> {
         let not_found = || RunError::NotFound { path: self.path.to_owned() };
         let found = find(self.plugin, OsStr::new(self.path)).ok_or_else(not_found)?;

@@ -25,7 +25,9 @@ pub fn readjust(
     let tunnel = Tunnel::of(links, settings, survey)?.map(|tunnel| tunnel.index);
     let is_deaf = settings.families().v6 && sysctl::is_deaf_to_routers()?;
     if is_deaf || forwarding::is_off(links, settings, tunnel)? {
-        forwarding::ensure(links, settings, &mut NodeStore::open(&paths.node_store())?)?;
+        let mut journal = NodeStore::open(&paths.node_store())?;
+        forwarding::ensure(links, settings, &mut journal)?;
+        machine::undo::keep(paths, &journal)?;
     }
     config::ensure(links, &pins, settings, survey, tunnel.unwrap_or(0))?;
     adapt(paths, &pins, settings, survey)?;
@@ -47,7 +49,9 @@ pub(crate) fn adapt(
     survey: &Survey,
 ) -> Result<(), MachineError> {
     if !uplinks::strict(settings, survey)?.is_empty() {
-        uplinks::loosen(settings, survey, &mut NodeStore::open(&paths.node_store())?)?;
+        let mut journal = NodeStore::open(&paths.node_store())?;
+        uplinks::loosen(settings, survey, &mut journal)?;
+        machine::undo::keep(paths, &journal)?;
     }
     uplinks::ensure(pins, settings, survey, NodeFacts::load(paths)?.as_ref())
 }

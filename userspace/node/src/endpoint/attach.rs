@@ -222,7 +222,7 @@ fn remove_predecessor(work: &mut Work<'_>, held: &[Row]) -> Result<(), Cause> {
 
 fn remove_link(tools: &mut Tools, link: &Link) -> Result<bool, Cause> {
     tools.maps.interfaces.remove(link.index)?;
-    Ok(tools.links.delete_seen_veth(link)?)
+    Ok(tools.links.delete_known_veth(link)?)
 }
 
 /// Removes a veth of ours that has the name of the one to be made; whether there was one.
@@ -261,7 +261,7 @@ fn give_back(work: &mut Work<'_>) -> Result<(), Cause> {
 
 /// Nothing leads to the addresses yet, and nothing that their last holder left may.
 fn purge(work: &mut Work<'_>) -> Result<(), Cause> {
-    Ok(symmetry::purge_again(&mut work.tools.maps.flows, &work.assignment.addresses)?)
+    Ok(symmetry::purge_again(&mut work.tools.maps.records, &work.assignment.addresses)?)
 }
 
 fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {

@@ -36,11 +36,17 @@ pub fn detach(
     now: Millis,
 ) -> Detached {
     let mut done = Detached::default();
-    let link = own_link(links, id).unwrap_or_else(|cause| {
+    let mut link = own_link(links, id).unwrap_or_else(|cause| {
         done.kernel.push(cause);
         None
     });
     let held = held(links, store.as_deref(), link.as_ref(), id, &mut done);
+    if link.is_none() && done.kernel.is_empty() {
+        link = renamed(links, &held, id).unwrap_or_else(|cause| {
+            done.kernel.push(cause);
+            None
+        });
+    }
     reach("detach-maps");
     let mut maps = maps;
     if let Some(maps) = maps.as_deref_mut() {
@@ -48,7 +54,7 @@ pub fn detach(
     }
     reach("detach-link");
     if let Some(link) = link {
-        match links.delete_seen_veth(&link) {
+        match links.delete_known_veth(&link) {
             Ok(there) => done.link = there,
             Err(error) => done.kernel.push(error.into()),
         }
@@ -70,10 +76,26 @@ pub fn detach(
     done
 }
 
-/// The attachment's veth; a link of that name with another's alias is not touched.
+/// The attachment's veth. Its name is a hash of the attachment: one whose alias somebody changed is it all the same, but
+/// not one whose alias is another attachment's.
 pub(super) fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
     let link = links.link(&host_ifname(id))?;
-    Ok(link.filter(|link| link.alias.parse::<Label>().is_ok_and(|label| label.alias.belongs_to(id))))
+    let is_own = |link: &Link| match link.alias.parse::<Label>() {
+        Ok(label) => label.alias.belongs_to(id),
+        Err(_) => link.kind == "veth",
+    };
+    Ok(link.filter(is_own))
+}
+
+/// The veth where somebody gave it another name, or another attachment's alias: by the index that the store has, and
+/// what is left of the two.
+fn renamed(links: &Links, held: &[Held], id: &AttachmentId) -> Result<Option<Link>, Cause> {
+    let Some(known) = held.iter().find(|held| held.ifindex != 0) else { return Ok(None) };
+    let is_own = |link: &Link| {
+        let is_labelled = link.alias.parse::<Label>().is_ok_and(|label| label.alias.belongs_to(id));
+        link.kind == "veth" && (is_labelled || link.name == host_ifname(id))
+    };
+    Ok(links.link_at(known.ifindex)?.filter(is_own))
 }
 
 /// One address of the attachment.
@@ -126,7 +148,7 @@ pub(super) fn purge(maps: &mut Maps, addresses: &[IpAddr]) -> Result<(), Cause> 
             given_up.push(*address);
         }
     }
-    Ok(symmetry::purge(&mut maps.flows, &given_up)?)
+    Ok(symmetry::purge(&mut maps.records, &given_up)?)
 }
 
 fn forget(links: &Links, maps: &mut Maps, link: Option<&Link>, held: &[Held], done: &mut Detached) {
@@ -140,7 +162,12 @@ fn forget(links: &Links, maps: &mut Maps, link: Option<&Link>, held: &[Held], do
         (None, Some(held)) => forget_gone(links, maps, held.ifindex),
         (None, None) => Ok(()),
     };
-    done.kernel.extend(result.err());
+    // Where somebody took the pins away meanwhile, there is nothing left to forget.
+    done.kernel.extend(result.err().filter(|cause| !is_not_installed(cause)));
+}
+
+fn is_not_installed(cause: &Cause) -> bool {
+    matches!(cause, Cause::Datapath(error) if error.is_not_installed())
 }
 
 /// Forgets an interface that went with its pod's namespace. The kernel gives an index again: where there is an

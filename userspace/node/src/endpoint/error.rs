@@ -41,9 +41,18 @@ pub enum Cause {
     /// IPv6 needs 1280 bytes (RFC 8200, section 5).
     #[error("mtu {0} is below {IPV6_MIN_MTU}, the least an IPv6 address needs")]
     SmallMtu(u32),
+    /// About the node.
+    #[error(transparent)]
+    Node(Box<MachineError>),
     /// A failpoint asked for it.
     #[error("failed at {0} because a test asked for it")]
     Asked(&'static str),
+}
+
+impl From<MachineError> for Cause {
+    fn from(error: MachineError) -> Self {
+        Self::Node(Box::new(error))
+    }
 }
 
 impl From<Cause> for MachineError {

@@ -3,19 +3,23 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    time::Duration,
 };
 
 use naru_abi::{InterfaceValue, PodValue};
 use naru_core::{
     ids::{Generation, Label, PodName},
     ipam::{DEFAULT_COOLING, Domain, Millis},
-    reconcile::{Action, Finding, Kind, LiveLink, Pass, Policy, findings, reconcile},
+    reconcile::{Action, Facts, Finding, Kind, LiveLink, Pass, Policy, findings, reconcile},
 };
 use naru_netlink::links::{Link, Links, Route};
 use naru_store::{Adoption, StateStore, StoreError};
 
-use super::{Cause, Tools, detach, facts, namespaces, observe, restore};
+use super::{Cause, PodNotes, Tools, detach, facts, namespaces, observe, restore};
 use crate::{machine::NodeFacts, symmetry};
+
+/// Time after which a DEL that was seen under way has taken the veth down, which takes the kernel 20 ms.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
 
 /// What a pass did.
 #[derive(Debug, Default)]
@@ -50,13 +54,16 @@ pub fn pass(
     now: Millis,
 ) -> Result<(Report, Pass), Cause> {
     let facts = observe(tools)?;
-    let (actions, next) = reconcile(&facts, policy, previous, now);
+    let (mut actions, next) = reconcile(&facts, policy, previous, now);
+    let leaving = leaving(tools, &facts)?;
+    actions.retain(|action| !restored(action).is_some_and(|ifindex| leaving.contains(&ifindex)));
     let mut duplicates = findings(&facts, policy, now);
     duplicates.retain(|finding| finding.kind == Kind::Duplicate);
     let mut report = Report { duplicates, ..Report::default() };
     for action in actions {
         match act(tools, node, &action, now) {
-            Ok(()) => report.done.push(action),
+            Ok(true) => report.done.push(action),
+            Ok(false) => {}
             Err(cause) => report.failed.push((action, cause)),
         }
     }
@@ -65,7 +72,10 @@ pub fn pass(
     let rows = tools.store.rows()?;
     let wired: BTreeSet<(u32, Generation)> =
         rows.iter().filter(|row| row.confirmed).map(|row| (row.ifindex, row.generation)).collect();
-    for link in facts.links.iter().filter(|link| wired.contains(&(link.ifindex, link.alias.generation()))) {
+    let is_wired = |link: &&LiveLink| {
+        wired.contains(&(link.ifindex, link.alias.generation())) && !leaving.contains(&link.ifindex)
+    };
+    for link in facts.links.iter().filter(is_wired) {
         match restore_filters(tools, link) {
             Ok(is_restored) => report.filters.extend(is_restored.then(|| link.name.clone())),
             Err(cause) => report.bare.push(cause),
@@ -76,6 +86,37 @@ pub fn pass(
         Err(error) => report.uncooled = Some(error),
     }
     Ok((report, next))
+}
+
+/// Pods whose DEL is under way: it takes the interface out of the map first, then the veth, then gives the addresses
+/// back. One of which the map alone knows nothing is looked at again, when a DEL would be further. Maps that are new
+/// know nobody.
+fn leaving(tools: &Tools, facts: &Facts) -> Result<BTreeSet<u32>, Cause> {
+    let known: BTreeSet<u32> = tools.maps.interfaces.list()?.into_iter().collect();
+    let mut suspects: BTreeSet<u32> =
+        facts.links.iter().map(|link| link.ifindex).filter(|ifindex| !known.contains(ifindex)).collect();
+    if known.is_empty() || suspects.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    std::thread::sleep(SECOND_LOOK);
+    let rows = tools.store.rows()?;
+    let is_held = |ifindex: u32| rows.iter().any(|row| row.confirmed && row.ifindex == ifindex);
+    let mut stays = Vec::new();
+    for ifindex in &suspects {
+        if is_held(*ifindex) && tools.links.link_at(*ifindex)?.is_some() {
+            stays.push(*ifindex);
+        }
+    }
+    suspects.retain(|ifindex| !stays.contains(ifindex));
+    Ok(suspects)
+}
+
+/// The interface for which the action restores something.
+const fn restored(action: &Action) -> Option<u32> {
+    match action {
+        Action::RestoreEntry { ifindex, .. } | Action::RestoreRoute { ifindex, .. } => Some(*ifindex),
+        _ => None,
+    }
 }
 
 /// Forgets the flows of addresses whose holders went without a DEL.
@@ -91,9 +132,15 @@ fn purge(tools: &mut Tools, done: &[Action]) -> Result<(), Cause> {
     }
 }
 
-fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Result<(), Cause> {
+/// Carries out one action; `false` if somebody else did meanwhile.
+fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Result<bool, Cause> {
     match action {
         Action::Adopt { owner, addresses, netns, ifindex, generation } => {
+            // The veth of an ADD that reserved its addresses after we read the rows; it confirms them itself.
+            let held = tools.store.lease_of(&Domain::naru(), owner)?;
+            if addresses.iter().all(|address| held.iter().any(|row| row.address == *address)) {
+                return Ok(false);
+            }
             let netns = match netns {
                 Some(known) => Some(*known),
                 None => namespaces::holder(&namespaces::alive()?, &tools.links, owner.ifname(), *ifindex)?,
@@ -107,7 +154,7 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
                 ifindex: *ifindex,
                 generation: *generation,
             };
-            tools.store.adopt(&adoption, now)?;
+            return Ok(tools.store.adopt(&adoption, now)?);
         }
         Action::Free { domain, address, generation } => {
             tools.store.free_if_generation(domain, *address, *generation, now)?;
@@ -138,7 +185,7 @@ fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Res
         }
         Action::RestoreRoute { address, ifindex } => restore_route(tools, node, *address, *ifindex)?,
     }
-    Ok(())
+    Ok(true)
 }
 
 fn restore_entry(
@@ -155,9 +202,9 @@ fn restore_entry(
     let generation = generation.0;
     let value =
         PodValue { generation, ifindex, flags, subject, mtu: link.mtu, pod_mac, host_mac, ..PodValue::EMPTY };
-    let (pods, flows) = (&mut tools.maps.pods, &tools.maps.flows);
+    let (pods, records) = (&mut tools.maps.pods, &tools.maps.records);
     symmetry::enter(
-        || symmetry::marks(flows, address),
+        || symmetry::marks(records, address),
         |marks| pods.insert(address, value.with_marks(marks)),
     )?;
     Ok(())
@@ -198,23 +245,26 @@ fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
 }
 
 /// Writes every live veth into a store that lost its rows, before the first address is given out of it. An address
-/// whose owner cannot be read back from the alias is kept away from everybody. Returns how many veths were found.
+/// whose owner cannot be read back from the alias is kept away from everybody. Pods have the names that were noted of
+/// them. Returns how many veths were found.
 ///
 /// # Errors
 /// The kernel's side cannot be read, or the store not be written.
-pub fn adopt(store: &mut StateStore, links: &Links, now: Millis) -> Result<usize, Cause> {
+pub fn adopt(store: &mut StateStore, links: &Links, notes: &PodNotes, now: Millis) -> Result<usize, Cause> {
     let routes = facts::pod_routes(links)?;
     let live = facts::live_links(links, &routes)?;
     let namespaces = if live.is_empty() { BTreeMap::new() } else { namespaces::alive()? };
     for link in &live {
-        adopt_one(store, links, link, &namespaces, now)?;
+        adopt_one(store, (links, notes), link, &namespaces, now)?;
     }
+    // Asked one by one: an ADD under way notes its pod when its veth is there.
+    notes.retain(|name| !matches!(links.link(name), Ok(None)));
     Ok(live.len())
 }
 
 fn adopt_one(
     store: &mut StateStore,
-    links: &Links,
+    (links, notes): (&Links, &PodNotes),
     link: &LiveLink,
     namespaces: &BTreeMap<naru_core::ids::NetnsId, std::path::PathBuf>,
     now: Millis,
@@ -228,8 +278,8 @@ fn adopt_one(
     let adoption = Adoption {
         domain: Domain::naru(),
         netns: namespaces::holder(namespaces, links, owner.ifname(), link.ifindex)?,
+        pod: notes.read(&owner),
         owner,
-        pod: PodName::default(),
         addresses: link.addresses.clone(),
         ifindex: link.ifindex,
         generation: link.alias.generation(),

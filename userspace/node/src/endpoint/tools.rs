@@ -1,7 +1,9 @@
 use naru_netlink::links::Links;
 use naru_store::StateStore;
 
-use naru_bpf::{Flows, Interfaces, Pins, Pods};
+use naru_bpf::{Interfaces, Pins, Pods};
+
+use crate::symmetry::Records;
 
 /// The maps that attachments are entered in.
 pub struct Maps {
@@ -12,7 +14,7 @@ pub struct Maps {
     /// Interfaces.
     pub interfaces: Interfaces,
     /// Flows of their addresses that the stack rewrites.
-    pub flows: Flows,
+    pub records: Records,
 }
 
 impl Maps {
@@ -22,7 +24,7 @@ impl Maps {
     /// [`naru_bpf::Error::NotInstalled`] where one is not pinned.
     pub fn open(pins: Pins) -> naru_bpf::Result<Self> {
         let (pods, interfaces) = (Pods::open(&pins)?, Interfaces::open(&pins)?);
-        Ok(Self { pods, interfaces, flows: Flows::open(&pins)?, pins })
+        Ok(Self { pods, interfaces, records: Records::open(&pins)?, pins })
     }
 }
 

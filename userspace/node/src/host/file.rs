@@ -16,20 +16,37 @@ use super::HostError;
 /// # Errors
 /// One of the steps fails; the old file is untouched and the temporary one removed.
 pub fn install_file(path: &Path, content: &[u8], mode: u32) -> Result<bool, HostError> {
+    install_apart(path, content, mode, &[])
+}
+
+/// As [`install_file`], for a directory that somebody watches: the temporary file is in the first of the directories
+/// `apart` that is of the same file system, so that the watcher sees one event, the new file in its place.
+///
+/// # Errors
+/// As [`install_file`].
+pub fn install_apart(path: &Path, content: &[u8], mode: u32, apart: &[PathBuf]) -> Result<bool, HostError> {
     if is_so(path, content, mode) {
         return Ok(false);
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(|error| HostError::file(directory, "make", error))?;
-    let temporary = temporary_name(path);
-    let replaced = write(&temporary, content, mode).and_then(|()| rename(&temporary, path));
-    if replaced.is_err() {
-        // The step that failed is the error worth telling.
-        let _ = fs::remove_file(&temporary);
+    let name = temporary_name(path);
+    let is_moved = apart.iter().any(|apart| put(&apart.join(&name), path, content, mode).is_ok());
+    if !is_moved {
+        put(&directory.join(&name), path, content, mode)?;
     }
-    replaced?;
     sync(directory)?;
     Ok(true)
+}
+
+/// Writes the temporary file and moves it into place.
+fn put(temporary: &Path, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+    let replaced = write(temporary, content, mode).and_then(|()| rename(temporary, path));
+    if replaced.is_err() {
+        // The step that failed is the error worth telling.
+        let _ = fs::remove_file(temporary);
+    }
+    replaced
 }
 
 /// Removes the file; `false` when it was gone already.
@@ -62,12 +79,12 @@ pub fn is_temporary_of(path: &Path, name: &str) -> bool {
     numbers.is_some_and(|(process, count)| is_number(process) && is_number(count))
 }
 
-/// A name beside `path` that no other process and no other call uses, hidden, and of no suffix that anybody looks for.
-fn temporary_name(path: &Path) -> PathBuf {
+/// A name for `path` that no other process and no other call uses, hidden, and of no suffix that anybody looks for.
+fn temporary_name(path: &Path) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{name}.{}-{count}.tmp", process::id()))
+    format!(".{name}.{}-{count}.tmp", process::id())
 }
 
 /// Writes the temporary file through to the disk. One of that name is of a process long gone.
@@ -109,6 +126,35 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"[]");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn whoever_watches_the_directory_sees_one_event_for_each_change() {
+        let root = tempfile::tempdir().unwrap();
+        let (watched, apart) = (root.path().join("net.d"), root.path().join("state"));
+        fs::create_dir(&watched).unwrap();
+        fs::create_dir(&apart).unwrap();
+        let inotify = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::NONBLOCK).unwrap();
+        rustix::fs::inotify::add_watch(
+            &inotify,
+            &watched,
+            rustix::fs::inotify::WatchFlags::from_bits_retain(
+                // What fsnotify asks for: moved, created, changed, attributes, deleted.
+                0x0000_0fc6,
+            ),
+        )
+        .unwrap();
+        let events = || {
+            let mut space = [std::mem::MaybeUninit::uninit(); 4096];
+            let mut reader = rustix::fs::inotify::Reader::new(&inotify, &mut space);
+            std::iter::from_fn(|| reader.next().ok().map(|_| ())).count()
+        };
+        let path = watched.join("05-naru.conflist");
+        for (content, seen) in [("{}", 1), ("{}", 0), ("[]", 1)] {
+            install_apart(&path, content.as_bytes(), 0o644, &["/proc".into(), apart.clone()]).unwrap();
+            assert_eq!((events(), fs::read_to_string(&path).unwrap()), (seen, content.to_owned()));
+        }
+        assert_eq!(fs::read_dir(&apart).unwrap().count(), 0);
     }
 
     #[test]

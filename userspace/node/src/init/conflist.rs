@@ -1,7 +1,10 @@
+use std::path::{Path, PathBuf};
+
 use ipnet::IpNet;
 use naru_store::NodeStore;
 use serde_json::{Value, json};
 
+use super::chain::Chain;
 use crate::machine::{MachineError, OWN_NETWORK, Pool, Settings};
 use crate::{
     host,
@@ -10,71 +13,142 @@ use crate::{
 
 /// The key under which the node's store keeps the content that init wrote last.
 const KEY: &str = "conflist";
+/// The keys of the runtime's directories as init was told them; a plugin that makes the node again is not.
+const DIRECTORIES: [&str; 2] = ["conflist-conf-dir", "conflist-bin-dir"];
 
 /// Installs the runtime's network configuration, if there is a directory for it: the last thing init does, because a
 /// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not
-/// touched.
-pub(super) fn ensure(paths: &Paths, settings: &Settings, store: &mut NodeStore) -> Result<(), MachineError> {
+/// touched. `is_asked`: the caller was told which the runtime's directories are. Returns the plugins that the list goes
+/// without.
+pub(super) fn ensure(
+    paths: &Paths,
+    settings: &Settings,
+    store: &mut NodeStore,
+    is_asked: bool,
+) -> Result<Vec<&'static str>, MachineError> {
+    if is_asked {
+        remember(paths, store)?;
+    }
+    let paths = &as_told(paths, store)?;
     if !settings.conflist {
-        return remove(paths, Some(settings), store);
+        return remove(paths, Some(settings), store).map(|_| Vec::new());
     }
     let path = paths.conflist();
-    if !paths.cni_conf.is_dir() || (path.exists() && !is_ours(paths, Some(settings), store)?) {
-        return Ok(());
+    if !paths.cni_conf.is_dir() {
+        return Ok(Vec::new());
+    }
+    let chain = Chain::look(&paths.cni_bin, store)?;
+    let content = text(paths, settings, &chain);
+    if path.exists() && !is_written(&path, store)? && !is_content(&path, &content) {
+        return Ok(Vec::new());
     }
     if !settings.has_addresses() && !path.exists() {
         // The runtime waits for the file, and says so.
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let content = text(paths, settings);
-    host::install_file(&path, content.as_bytes(), 0o644)?;
+    host::install_apart(&path, content.as_bytes(), 0o644, &apart(paths))?;
     if store.value(KEY)?.as_ref() != Some(&content) {
         store.put(KEY, &content)?;
     }
-    Ok(())
+    Ok(chain.missing())
+}
+
+/// Directories in which the file is written before it is moved to where the runtime watches, in the order of trial:
+/// which of them are of the same file system, a container shows only when it is tried.
+pub(crate) fn apart(paths: &Paths) -> Vec<PathBuf> {
+    let beside = paths.cni_conf.parent().filter(|parent| !parent.as_os_str().is_empty());
+    [Some(paths.state.as_path()), beside].into_iter().flatten().map(Path::to_owned).collect()
+}
+
+/// What became of the runtime's network configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Withdrawn {
+    /// It is gone, or there was none.
+    Gone,
+    /// Somebody changed it since init wrote it.
+    Kept,
 }
 
 /// Removes the file if init wrote it.
 pub(crate) fn remove(
     paths: &Paths,
     settings: Option<&Settings>,
-    store: &NodeStore,
-) -> Result<(), MachineError> {
-    if is_ours(paths, settings, store)? {
-        host::remove_file(&paths.conflist())?;
+    store: &mut NodeStore,
+) -> Result<Withdrawn, MachineError> {
+    let paths = &as_told(paths, store)?;
+    let path = paths.conflist();
+    if !path.exists() {
+        return Ok(Withdrawn::Gone);
+    }
+    let is_ours = is_written(&path, store)?
+        || match settings {
+            // Init may have been killed before it could note what it wrote.
+            Some(settings) => is_content(&path, &text(paths, settings, &Chain::look(&paths.cni_bin, store)?)),
+            None => false,
+        };
+    if !is_ours {
+        return Ok(Withdrawn::Kept);
+    }
+    host::remove_file(&path)?;
+    Ok(Withdrawn::Gone)
+}
+
+/// The directories, with the runtime's as init was told them.
+pub(crate) fn as_told(paths: &Paths, store: &NodeStore) -> Result<Paths, MachineError> {
+    let [conf, bin] = DIRECTORIES;
+    let told = |key: &str, otherwise: &Path| -> Result<PathBuf, MachineError> {
+        Ok(store.value(key)?.map_or_else(|| otherwise.to_owned(), PathBuf::from))
+    };
+    let (cni_conf, cni_bin) = (told(conf, &paths.cni_conf)?, told(bin, &paths.cni_bin)?);
+    Ok(Paths { cni_conf, cni_bin, ..paths.clone() })
+}
+
+fn remember(paths: &Paths, store: &mut NodeStore) -> Result<(), MachineError> {
+    for (key, directory) in DIRECTORIES.into_iter().zip([&paths.cni_conf, &paths.cni_bin]) {
+        let told = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
+        let told = told.to_string_lossy().into_owned();
+        if store.value(key)?.as_ref() != Some(&told) {
+            store.put(key, &told)?;
+        }
     }
     Ok(())
 }
 
-/// Returns true if the file is what init wrote last, or was writing when it was killed.
-fn is_ours(paths: &Paths, settings: Option<&Settings>, store: &NodeStore) -> Result<bool, MachineError> {
-    let Ok(found) = std::fs::read_to_string(paths.conflist()) else { return Ok(false) };
-    Ok(store.value(KEY)?.as_ref() == Some(&found)
-        || settings.is_some_and(|settings| text(paths, settings) == found))
+/// Returns true if the file is what init wrote last, or the beginning of it.
+fn is_written(path: &Path, store: &NodeStore) -> Result<bool, MachineError> {
+    Ok(store.value(KEY)?.is_some_and(|written| is_content(path, &written)))
 }
 
-fn text(paths: &Paths, settings: &Settings) -> String {
-    format!("{:#}\n", content(paths, settings))
+/// Returns true if the file has this content or the beginning of it: it was cut, or is empty.
+fn is_content(path: &Path, content: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|found| content.starts_with(&found))
+}
+
+fn text(paths: &Paths, settings: &Settings, chain: &Chain) -> String {
+    format!("{:#}\n", content(paths, settings, chain))
 }
 
 /// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do. What it leaves out is read as
 /// no, so it says all that the first pool of a single machine is; the node's blocks need nothing.
-fn content(paths: &Paths, settings: &Settings) -> Value {
+fn content(paths: &Paths, settings: &Settings, chain: &Chain) -> Value {
     let pool = settings.pools.first().filter(|_| !settings.is_clustered());
     let mut plugin = json!({ "type": "naru-cni", "ipam": { "type": "naru-ipam" } });
     if let Some(pool) = pool {
         plugin["ipMasq"] = json!(pool.masquerade);
         plugin["ipam"]["ranges"] = json!(sets(pool));
     }
+    if let Some(capabilities) = chain.own_capabilities() {
+        plugin["capabilities"] = capabilities;
+    }
     let directories = directories(paths);
     if directories.as_object().is_some_and(|directories| !directories.is_empty()) {
         plugin["naru"] = directories;
     }
     json!({
-        "cniVersion": "1.0.0",
-        "cniVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
+        "cniVersion": chain.version(),
+        "cniVersions": chain.versions(),
         "name": OWN_NETWORK,
-        "plugins": [plugin],
+        "plugins": std::iter::once(plugin).chain(chain.entries()).collect::<Vec<_>>(),
     })
 }
 
@@ -113,7 +187,6 @@ fn directories(paths: &Paths) -> Value {
         ("stateDir", &paths.state, default.state),
         ("bpfDir", &paths.bpf, default.bpf),
         ("configDir", &paths.config, default.config),
-        ("cniConfDir", &paths.cni_conf, default.cni_conf),
     ];
     let other = all.into_iter().filter(|(_, path, default)| *path != default);
     other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect::<serde_json::Map<_, _>>().into()
@@ -139,6 +212,7 @@ mod tests {
             conflist: true,
             max_flows: None,
             allow_overlap: false,
+            fixed_ranges: false,
             origin: crate::machine::Origin::default(),
         }
     }
@@ -156,15 +230,18 @@ mod tests {
     #[test]
     fn default_directories_are_not_written_into_the_configuration() {
         let paths = Paths::resolve(GivenPaths::default(), |_| None);
-        let list = content(&paths, &settings(vec![]));
+        let list = content(&paths, &settings(vec![]), &Chain::default());
         assert_eq!(list["plugins"], json!([{ "type": "naru-cni", "ipam": { "type": "naru-ipam" } }]));
         assert_eq!(list["cniVersion"], "1.0.0");
     }
 
     #[test]
     fn other_directories_and_subnets_are() {
-        let list =
-            content(&Paths::under(Path::new("/x")), &settings(vec![pool(&["10.22.0.0/16", "fd22::/64"])]));
+        let list = content(
+            &Paths::under(Path::new("/x")),
+            &settings(vec![pool(&["10.22.0.0/16", "fd22::/64"])]),
+            &Chain::default(),
+        );
         assert_eq!(list["plugins"][0]["naru"]["stateDir"], "/x/state");
         let sets = json!([[{ "subnet": "10.22.0.0/16" }], [{ "subnet": "fd22::/64" }]]);
         assert_eq!(list["plugins"][0]["ipam"]["ranges"], sets);
@@ -176,23 +253,30 @@ mod tests {
         let reserved = vec!["10.22.0.9".parse().unwrap(), "fd22::9".parse().unwrap()];
         let pool =
             Pool { reserved, masquerade: false, ..pool(&["10.22.0.8/31", "10.22.0.10/31", "fd22::/64"]) };
-        let list = content(&paths, &settings(vec![pool]));
+        let list = content(&paths, &settings(vec![pool]), &Chain::default());
         assert_eq!(list["plugins"][0]["ipMasq"], false);
         let v4 = json!([{ "subnet": "10.22.0.8/31", "gateway": "10.22.0.9" }, { "subnet": "10.22.0.10/31" }]);
         let sets = json!([v4, [{ "subnet": "fd22::/64", "gateway": "fd22::9" }]]);
         assert_eq!(list["plugins"][0]["ipam"]["ranges"], sets, "one set a family: two are refused");
     }
 
-    #[test]
-    fn a_file_of_our_name_that_somebody_else_wrote_is_left_alone() {
+    /// Directories, and a store in them.
+    fn scene() -> (tempfile::TempDir, Paths, NodeStore) {
         let root = tempfile::tempdir().unwrap();
         let paths = Paths::under(root.path());
-        std::fs::create_dir_all(&paths.cni_conf).unwrap();
-        std::fs::create_dir_all(&paths.state).unwrap();
-        let mut store = NodeStore::open(&paths.node_store()).unwrap();
+        for directory in [&paths.cni_conf, &paths.cni_bin, &paths.state] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        let store = NodeStore::open(&paths.node_store()).unwrap();
+        (root, paths, store)
+    }
+
+    #[test]
+    fn a_file_of_our_name_that_somebody_else_wrote_is_left_alone() {
+        let (_root, paths, mut store) = scene();
         std::fs::write(paths.conflist(), "theirs").unwrap();
-        ensure(&paths, &settings(vec![]), &mut store).unwrap();
-        remove(&paths, None, &store).unwrap();
+        ensure(&paths, &settings(vec![]), &mut store, true).unwrap();
+        assert_eq!(remove(&paths, Some(&settings(vec![])), &mut store).unwrap(), Withdrawn::Kept);
         assert_eq!(std::fs::read_to_string(paths.conflist()).unwrap(), "theirs");
     }
 
@@ -212,25 +296,36 @@ mod tests {
             cluster: ClusterSpec { nodes: vec![node(blocks)], ..ClusterSpec::default() },
             ..settings(vec![])
         };
-        ensure(&paths, &clustered(&[]), &mut store).unwrap();
+        ensure(&paths, &clustered(&[]), &mut store, true).unwrap();
         assert!(!paths.conflist().exists());
-        ensure(&paths, &clustered(&["10.244.1.0/24"]), &mut store).unwrap();
+        ensure(&paths, &clustered(&["10.244.1.0/24"]), &mut store, true).unwrap();
         let written = std::fs::read_to_string(paths.conflist()).unwrap();
-        ensure(&paths, &clustered(&[]), &mut store).unwrap();
+        ensure(&paths, &clustered(&[]), &mut store, true).unwrap();
         assert_eq!(std::fs::read_to_string(paths.conflist()).unwrap(), written);
     }
 
     #[test]
     fn a_file_that_init_wrote_is_replaced_and_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let paths = Paths::under(root.path());
-        std::fs::create_dir_all(&paths.cni_conf).unwrap();
-        std::fs::create_dir_all(&paths.state).unwrap();
-        let mut store = NodeStore::open(&paths.node_store()).unwrap();
-        ensure(&paths, &settings(vec![]), &mut store).unwrap();
-        ensure(&paths, &settings(vec![pool(&["10.22.0.0/16"])]), &mut store).unwrap();
+        let (_root, paths, mut store) = scene();
+        ensure(&paths, &settings(vec![]), &mut store, true).unwrap();
+        ensure(&paths, &settings(vec![pool(&["10.22.0.0/16"])]), &mut store, true).unwrap();
         assert!(std::fs::read_to_string(paths.conflist()).unwrap().contains("10.22.0.0/16"));
-        remove(&paths, None, &store).unwrap();
+        assert_eq!(remove(&paths, None, &mut store).unwrap(), Withdrawn::Gone);
         assert!(!paths.conflist().exists());
+    }
+
+    #[test]
+    fn whoever_does_not_know_the_runtimes_directories_goes_by_those_that_init_was_told() {
+        let (root, paths, mut store) = scene();
+        let elsewhere = Paths {
+            cni_conf: root.path().join("default/net.d"),
+            cni_bin: root.path().join("default/bin"),
+            ..paths.clone()
+        };
+        std::fs::create_dir_all(&elsewhere.cni_conf).unwrap();
+        ensure(&paths, &settings(vec![]), &mut store, true).unwrap();
+        ensure(&elsewhere, &settings(vec![pool(&["10.22.0.0/16"])]), &mut store, false).unwrap();
+        assert!(!elsewhere.conflist().exists(), "a plugin's environment has the defaults");
+        assert!(std::fs::read_to_string(paths.conflist()).unwrap().contains("10.22.0.0/16"));
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn mark(paths: &Paths) -> PathBuf {
 
 /// Writes that list.
 pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), MachineError> {
+    machine::remove(&mark(paths))?;
     let list: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
     std::fs::write(mark(paths), list.join("\n")).map_err(MachineError::file(mark(paths), "write"))
 }

@@ -3,6 +3,7 @@
 //! [`run`] is the plan. It looks first and refuses before it changes anything, then goes from the inside out: files,
 //! bpffs, programs, overlay device, addresses, routes, firewall; the runtime's configuration comes last.
 
+mod chain;
 mod conflist;
 mod directories;
 mod follow;
@@ -14,7 +15,7 @@ mod run;
 pub use follow::follow;
 pub use run::{Ready, run, run_as_agent};
 
-pub(crate) use conflist::remove as remove_conflist;
+pub(crate) use conflist::{Withdrawn, apart, as_told, remove as remove_conflist};
 pub(crate) use directories::{
     DIRECTORY, mark as directories_mark, recall as recall_directories, remove_draft, retire_state, write_mark,
 };

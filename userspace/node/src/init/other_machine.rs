@@ -41,8 +41,8 @@ pub(super) fn refuse(
 }
 
 /// Returns true if a copy of another machine's state becomes a node of its own here, which needs an identity of its own.
-pub(super) fn is_left(paths: &Paths, settings: &Settings) -> Result<bool, MachineError> {
-    let before = Settings::load(paths)?;
+pub(super) fn is_left(paths: &Paths, request: &Request, settings: &Settings) -> Result<bool, MachineError> {
+    let before = Settings::load_for(paths, request)?;
     let is_named_anew = before.as_ref().is_some_and(|before| before.node != settings.node);
     Ok(is_named_anew && difference(before.as_ref()).is_some())
 }

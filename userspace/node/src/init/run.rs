@@ -7,12 +7,12 @@ use naru_core::{
     reconcile::{Pass, Policy},
 };
 use naru_netlink::links::Links;
-use naru_store::{NodeStore, Start, StateStore};
+use naru_store::{NodeStore, Start, StateStore, lock_file::set_aside};
 
 use super::{conflist, directories, migrate, other_machine, pools};
 use crate::{
     delegate,
-    endpoint::{Maps, Tools, namespaces, reconcile},
+    endpoint::{Maps, PodNotes, Tools, namespaces, reconcile},
     host::{self, forward},
     paths::Paths,
     readiness::{self, Record},
@@ -20,9 +20,12 @@ use crate::{
 };
 use crate::{
     devices::{self, ensure_forwarding, ensure_overlay, ensure_uplinks, loosen_uplinks},
-    machine::{self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps},
+    machine::{
+        self, AgentPlace, MachineError, NodeFacts, Request, Settings, Survey, current, overlaps, presence,
+        undo,
+    },
 };
-use naru_bpf::{AttachMode, Installed, Pins};
+use naru_bpf::{AttachMode, Installed};
 
 /// A node as init leaves it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +40,8 @@ pub struct Ready {
     pub installed: Installed,
     /// The changes of maps, routes and rules.
     pub changes: Changes,
+    /// Plugins that would stand behind ours in the runtime's list, if they were installed.
+    pub unlisted: Vec<&'static str>,
 }
 
 impl Ready {
@@ -64,6 +69,12 @@ impl Ready {
         lines.push(format!(
             "{maps} maps created, {programs} programs loaded, {changes} entries and routes changed"
         ));
+        if !self.unlisted.is_empty() {
+            let names = self.unlisted.join(", ");
+            lines.push(format!(
+                "not installed: {names}; host ports (portmap), rate limits (bandwidth) are ignored"
+            ));
+        }
         lines
     }
 }
@@ -172,6 +183,7 @@ fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Res
 fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
     let mut node = NodeStore::migrate(&paths.node_store())?;
+    undo::recall(paths, &mut node)?;
     directories::make(paths, &mut node)?;
     Ok(node)
 }
@@ -186,12 +198,19 @@ fn locked(
     // Somebody else may have had the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
-    let (ready, links) = prepare(paths, settings, &survey, links, node)?;
-    if other_machine::is_left(paths, &ready.settings)? {
+    let is_asked = request.conflist.is_some();
+    // Maps or a store that are new would not know who is attached meanwhile with those before.
+    let alone = if is_whole(paths)? { None } else { Some(presence::alone(paths)?) };
+    presence::make(paths)?;
+    let (mut ready, links) = prepare(paths, settings, &survey, links, node)?;
+    if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
     }
     // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
     // nothing else.
+    if let Err(MachineError::DamagedSettings { path, .. }) = Settings::load(paths) {
+        set_aside(&path).map_err(MachineError::file(&path, "set aside"))?;
+    }
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
     if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
@@ -202,10 +221,17 @@ fn locked(
         ready.changes.complete()?;
     }
     forward::open(node)?;
+    undo::keep(paths, node)?;
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     machine::write_json(&paths.node_facts(), &ready.facts)?;
-    conflist::ensure(paths, &ready.settings, node)?;
+    drop(alone);
+    ready.unlisted = conflist::ensure(paths, &ready.settings, node, is_asked)?;
     Ok(ready)
+}
+
+/// Returns true if maps, programs and store are there, and of this boot.
+fn is_whole(paths: &Paths) -> Result<bool, MachineError> {
+    Ok(current(paths)?.is_some() && StateStore::check_schema(&paths.lease_store()).is_ok())
 }
 
 /// Other IPAM plugins are told that their leases ended with the boot they were made in. What they refuse is tried
@@ -221,7 +247,7 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
 
 /// Reads the machine's state and computes the settings; refuses settings that are impossible.
 fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
-    let before = Settings::load(paths)?;
+    let before = Settings::load_for(paths, request)?;
     let mut settings = Settings::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &settings)?;
     refuse_overlap(links, before.as_ref(), &settings)?;
@@ -260,22 +286,22 @@ fn prepare(
     }
     let links = match is_known && installed == Installed::default() {
         true => links,
-        false => restore_pods(&facts, &pins, links, state)?,
+        false => restore_pods(paths, &facts, links, state)?,
     };
     naru_bpf::discard_other_versions(&pins)?;
     let changes = sync::apply(&links, &pins, &settings, survey)?;
-    Ok((Ready { facts, settings, attach, installed, changes }, links))
+    Ok((Ready { facts, settings, attach, installed, changes, unlisted: Vec::new() }, links))
 }
 
 /// Writes the pods that live in the kernel into a new store and new maps, and gives them new programs.
 fn restore_pods(
+    paths: &Paths,
     facts: &NodeFacts,
-    pins: &Pins,
     links: Links,
     mut store: StateStore,
 ) -> Result<Links, MachineError> {
-    reconcile::adopt(&mut store, &links, host::now())?;
-    let mut tools = Tools { links, store, maps: Maps::open(pins.clone())? };
+    reconcile::adopt(&mut store, &links, &PodNotes::of(paths), host::now())?;
+    let mut tools = Tools { links, store, maps: Maps::open(paths.pins())? };
     reconcile::pass(&mut tools, facts, Policy::default(), &Pass::default(), host::now())?;
     Ok(tools.links)
 }

@@ -158,6 +158,31 @@ pub enum MachineError {
         /// The error in it.
         source: serde_json::Error,
     },
+    /// The settings of the init before cannot be read.
+    #[error(
+        "{}: damaged ({why}), so that nobody knows what this node is: naru init with its options sets the file aside \
+         and begins anew; naru uninstall --force takes the node away",
+        path.display()
+    )]
+    DamagedSettings {
+        /// The file.
+        path: PathBuf,
+        /// The damage.
+        why: String,
+    },
+    /// There is something of a node, but no note of what was before it.
+    #[error(
+        "{}: not there, though this machine has {}: naru uninstall --force takes all of that away; settings of the \
+         machine that init changed stay",
+        store.display(),
+        found.join(", ")
+    )]
+    NoNotes {
+        /// The store of the notes.
+        store: PathBuf,
+        /// The parts of a node that are there.
+        found: Vec<String>,
+    },
     /// Several changes were refused; the others are made.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),

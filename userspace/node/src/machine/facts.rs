@@ -82,7 +82,7 @@ impl NodeFacts {
                 versions::check(&path, &content)?;
                 Ok(serde_json::from_slice(&content).ok())
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Ok(None),
             Err(error) => Err(MachineError::file(path, "read")(error)),
         }
     }

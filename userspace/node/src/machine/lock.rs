@@ -36,11 +36,13 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<bool, Ma
     let content = serde_json::to_vec_pretty(&Versioned { format: versions::FORMAT, value });
     let mut content = content.map_err(|source| MachineError::Content { path: path.to_owned(), source })?;
     content.push(b'\n');
+    lock_file::make_way(path).map_err(MachineError::file(path, "take out of the way"))?;
     Ok(host::install_file(path, &content, 0o644)?)
 }
 
 /// Removes a file; one that is gone is passed over.
 pub(crate) fn remove(path: &Path) -> Result<(), MachineError> {
+    lock_file::make_way(path).map_err(MachineError::file(path, "take out of the way"))?;
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(MachineError::file(path, "remove")(error)),
         _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Pod ranges against what else this machine knows addresses of.
 
 use ipnet::IpNet;
-use naru_core::overlap::{Claim, Clash, Holder, clashes, is_suggestible};
+use naru_core::overlap::{Claim, Clash, Holder, Suggestion, clashes, is_suggestible};
 use naru_netlink::links::{ForeignRoute, LinkError, Links, NodeAddress};
 
 use super::{MachineError, Settings};
@@ -26,8 +26,9 @@ pub fn overlaps(
         all.extend(held(links, |route| looked_at.iter().any(|range| range.contains(route)))?);
     }
     let found = clash(&ranges, &concerns, &all);
-    if found.is_empty() {
-        return Ok(found);
+    if found.is_empty() || settings.fixed_ranges {
+        let fixed = |clash| Clash { suggestion: Suggestion::Fixed, ..clash };
+        return Ok(found.into_iter().map(fixed).collect());
     }
     // What to suggest must be free of every route.
     all.extend(held(links, is_suggestible)?);

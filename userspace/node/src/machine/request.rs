@@ -58,6 +58,10 @@ pub struct Request {
     /// True if pod ranges are taken although addresses, links or routes of this machine lie in them; kept from then
     /// on.
     pub allow_overlap: bool,
+    /// True if pods cannot have other ranges, so that none is proposed; kept from then on.
+    pub fixed_ranges: bool,
     /// True if this machine takes the place of the one that the node's state was made on.
     pub new_machine: bool,
+    /// True if settings that cannot be read any more are set aside, and the request is all that is known.
+    pub begins_anew: bool,
 }

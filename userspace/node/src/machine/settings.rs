@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, io::ErrorKind};
+use std::{collections::BTreeSet, fmt::Display, io::ErrorKind, path::PathBuf};
 
 use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
@@ -40,6 +40,9 @@ pub struct Settings {
     /// True if pod ranges are taken although addresses, links or routes of this machine lie in them.
     #[serde(default)]
     pub allow_overlap: bool,
+    /// True if pods cannot have other ranges: those of an orchestrator, which gives each node its own.
+    #[serde(default)]
+    pub fixed_ranges: bool,
     /// The machine that they are for; of settings that an older version kept, nothing is known.
     #[serde(default)]
     pub origin: Origin,
@@ -82,18 +85,30 @@ impl Settings {
     /// The settings of the init before; `None` if there was none.
     ///
     /// # Errors
-    /// The file cannot be read or is not ours.
+    /// [`MachineError::DamagedSettings`]; the file cannot be read for another reason.
     pub fn load(paths: &Paths) -> Result<Option<Self>, MachineError> {
         let path = paths.settings();
+        let damaged =
+            |path: PathBuf, why: &dyn Display| MachineError::DamagedSettings { path, why: why.to_string() };
         match std::fs::read(&path) {
             Ok(content) => {
                 versions::check(&path, &content)?;
-                serde_json::from_slice(&content)
-                    .map(Some)
-                    .map_err(|source| MachineError::Content { path, source })
+                serde_json::from_slice(&content).map(Some).map_err(|error| damaged(path, &error))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::IsADirectory => Err(damaged(path, &"a directory")),
             Err(error) => Err(MachineError::file(path, "read")(error)),
+        }
+    }
+
+    /// As [`Settings::load`]; where they are damaged and the request begins anew, there are none.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub(crate) fn load_for(paths: &Paths, request: &Request) -> Result<Option<Self>, MachineError> {
+        match Self::load(paths) {
+            Err(MachineError::DamagedSettings { .. }) if request.begins_anew => Ok(None),
+            loaded => loaded,
         }
     }
 
@@ -119,6 +134,7 @@ impl Settings {
         settings.conflist = request.conflist.unwrap_or(settings.conflist);
         settings.max_flows = request.max_flows.or(settings.max_flows);
         settings.allow_overlap |= request.allow_overlap;
+        settings.fixed_ranges |= request.fixed_ranges;
         if let Some(standalone) = request.standalone.as_ref().filter(|s| !s.subnets.is_empty()) {
             settings.allow_overlap |= standalone.allow_overlap;
             settings.serve(standalone)?;
@@ -224,6 +240,7 @@ impl Settings {
             conflist: false,
             max_flows: None,
             allow_overlap: false,
+            fixed_ranges: false,
             origin: Origin::default(),
         }
     }

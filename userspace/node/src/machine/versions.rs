@@ -37,7 +37,11 @@ pub fn refuse_newer(paths: &Paths) -> Result<(), MachineError> {
     for path in [paths.node_facts(), paths.settings()] {
         match std::fs::read(&path) {
             Ok(content) => check(&path, &content)?,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
+                ) => {}
             Err(error) => return Err(MachineError::file(path, "read")(error)),
         }
     }

@@ -1,6 +1,7 @@
 //! The exact inverse of init: what it made goes, what it changed becomes what it was.
 
 mod traces;
+mod unnoted;
 
 use crate::machine;
 use crate::machine::MARKS;
@@ -12,8 +13,8 @@ use naru_store::NodeStore;
 use crate::{
     delegate,
     host::{self, firewall},
-    init::{self, DIRECTORY},
-    machine::{AgentPlace, DEVICE, MachineError, NodeFacts, Settings},
+    init::{self, DIRECTORY, Withdrawn},
+    machine::{AgentPlace, DEVICE, MachineError, NodeFacts, Settings, undo},
     paths::Paths,
 };
 use naru_bpf::{Pins, Side};
@@ -29,42 +30,97 @@ pub struct Removed {
     pub restored: Vec<String>,
     /// Leases that other IPAM plugins did not take back, with why; only with `force`.
     pub lost: Vec<String>,
+    /// Settings of the machine that stay as they are, because the notes of what they were are gone.
+    pub stays: Vec<String>,
+    /// Network configurations of the runtime that stay and name our plugin: it goes on calling it, and every pod
+    /// fails.
+    pub kept: Vec<PathBuf>,
 }
 
-/// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest.
+/// The wishes of whoever uninstalls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// Detach running pods in place of refusing.
+    pub force: bool,
+    /// Remove the network configuration that init wrote, though somebody changed it since.
+    pub remove_conflist: bool,
+}
+
+/// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest. Where the notes
+/// of it are gone, what is naru's is known by names, marks and places.
 ///
 /// # Errors
-/// [`MachineError::Newer`], [`MachineError::PodsAttached`] without `force` and [`MachineError::AgentRuns`], nothing
-/// is changed then; [`MachineError::Refused`] with all that could not be taken back.
-pub fn uninstall(paths: &Paths, force: bool) -> Result<Removed, MachineError> {
+/// [`MachineError::Newer`], [`MachineError::PodsAttached`] and [`MachineError::NoNotes`] without `force` and
+/// [`MachineError::AgentRuns`], nothing is changed then; [`MachineError::Refused`] with all that could not be taken back.
+pub fn uninstall(paths: &Paths, wishes: Wishes) -> Result<Removed, MachineError> {
     machine::refuse_newer(paths)?;
-    if !paths.node_store().exists() {
-        let was_initialised = traces::remove_remnants(paths)?;
-        return Ok(Removed { was_initialised, ..Removed::default() });
-    }
+    let force = wishes.force;
     let links = Links::open(MARKS)?;
-    let pods = links.host_veths()?;
-    if let Some(first) = pods.first().filter(|_| !force) {
-        return Err(MachineError::PodsAttached { count: pods.len(), first: owner(first) });
+    let has_notes = paths.node_store().exists();
+    if !has_notes {
+        let found = unnoted::found(paths, &links)?;
+        if found.is_empty() {
+            let was_initialised = traces::remove_remnants(paths)?;
+            withdraw(paths, wishes, Withdrawn::Kept)?;
+            let kept = traces::calling_us(&paths.cni_conf);
+            return Ok(Removed { was_initialised, kept, ..Removed::default() });
+        }
+        if !force {
+            return Err(MachineError::NoNotes { store: paths.node_store(), found });
+        }
     }
-    let locks =
-        if paths.run.exists() { Some((AgentPlace::take(paths)?, machine::lock(paths)?)) } else { None };
+    refuse_pods(&links, force)?;
+    let locks = match paths.run.exists() {
+        true => Some((AgentPlace::take(paths)?, machine::lock(paths)?, machine::presence::alone(paths)?)),
+        false => None,
+    };
+    // One may have come while this waited.
+    let pods = refuse_pods(&links, force)?;
     let mut work = Work { paths, links, refused: Vec::new() };
     let mut store = NodeStore::migrate(&paths.node_store())?;
+    undo::recall(paths, &mut store)?;
+    let is_lost = store.journal("")?.is_empty() && (!has_notes || store.replaced().is_some());
     let lost = work.leases(&mut store, force)?;
-    let result = init::remove_conflist(paths, Settings::load(paths)?.as_ref(), &store);
+    let told = init::as_told(paths, &store)?;
+    // What cannot be read says nothing of the list.
+    let settings = Settings::load(paths).ok().flatten();
+    let result = init::remove_conflist(paths, settings.as_ref(), &mut store)
+        .and_then(|found| withdraw(&told, wishes, found));
     work.note(result);
     work.kernel(&pods);
     init::recall_directories(paths, &mut store)?;
     let directories = directories(&store)?;
     let restored = work.restore(&mut store)?;
+    let stays = if is_lost { work.unnoted() } else { Vec::new() };
     drop(store);
     if !work.refused.is_empty() {
         return Err(MachineError::Refused(work.refused));
     }
-    traces::remove(paths, &directories)?;
+    traces::remove(&told, &directories)?;
+    if is_lost {
+        traces::remove_empty(paths)?;
+    }
     drop(locks);
-    Ok(Removed { was_initialised: true, pods: pods.iter().map(owner).collect(), restored, lost })
+    let pods = pods.iter().map(owner).collect();
+    let kept = traces::calling_us(&told.cni_conf);
+    Ok(Removed { was_initialised: true, pods, restored, lost, stays, kept })
+}
+
+/// Removes the network configuration under our name that somebody changed, where that is wished for.
+fn withdraw(paths: &Paths, wishes: Wishes, found: Withdrawn) -> Result<(), MachineError> {
+    if wishes.remove_conflist && found == Withdrawn::Kept {
+        host::remove_file(&paths.conflist())?;
+    }
+    Ok(())
+}
+
+/// The pods that are attached; none, unless they are to go by force.
+fn refuse_pods(links: &Links, force: bool) -> Result<Vec<HostVeth>, MachineError> {
+    let pods = links.host_veths()?;
+    match pods.first().filter(|_| !force) {
+        Some(first) => Err(MachineError::PodsAttached { count: pods.len(), first: owner(first) }),
+        None => Ok(pods),
+    }
 }
 
 /// The owner of the veth, from its alias.
@@ -128,6 +184,13 @@ impl Work<'_> {
         naru_bpf::detach(pins, Side::Overlay, &link.name)?;
         self.links.delete_overlay(&link.name)?;
         Ok(())
+    }
+
+    /// What the journal would have named, as far as it is known without; returns what stays.
+    fn unnoted(&mut self) -> Vec<String> {
+        let result = unnoted::undo(self.paths);
+        self.note(result);
+        unnoted::settings()
     }
 
     /// By the list that init left, and whatever else is pinned.

@@ -7,18 +7,21 @@ use std::{
 
 use naru_bpf::Pins;
 
-use crate::{host, init, machine::MachineError, paths::Paths};
+use crate::{endpoint::PodNotes, host, init, machine::MachineError, paths::Paths};
 
 /// Removes our files, and those directories that init made and that are empty now; last what says which these are.
 pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError> {
     remove_files(&paths.run, |name| is_of_run(paths, name))?;
-    remove_files(&paths.cni_conf, |name| host::is_temporary_of(&paths.conflist(), name))?;
+    for directory in init::apart(paths).iter().chain([&paths.cni_conf]) {
+        remove_files(directory, |name| host::is_temporary_of(&paths.conflist(), name))?;
+    }
     let (state, others): (Vec<_>, Vec<_>) = made.iter().partition(|made| paths.state.starts_with(made));
     remove_directories(others)?;
     if !state.is_empty() {
         init::write_mark(paths, &state)?;
     }
     machine::remove(&paths.node_store())?;
+    PodNotes::of(paths).remove();
     remove_files(&paths.state, |name| is_of_state(paths, name))?;
     if init::retire_state(paths, &state)? {
         return Ok(());
@@ -27,19 +30,44 @@ pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError
     remove_directories(state)
 }
 
+/// The runtime's network configurations that name our plugin.
+pub(super) fn calling_us(directory: &Path) -> Vec<PathBuf> {
+    let is_read = |path: &PathBuf| {
+        let extension = path.extension().and_then(OsStr::to_str);
+        matches!(extension, Some("conf" | "conflist" | "json"))
+    };
+    let names_us = |path: &PathBuf| {
+        let text = std::fs::read(path).unwrap_or_default();
+        let conf: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        let listed = conf.get("plugins").and_then(serde_json::Value::as_array).into_iter().flatten();
+        let mut types = listed.chain([&conf]).filter_map(|plugin| plugin.get("type")?.as_str());
+        types.any(|name| name == "naru-cni")
+    };
+    let mut all = entries(directory).unwrap_or_default();
+    all.retain(|path| is_read(path) && names_us(path));
+    all.sort();
+    all
+}
+
 /// Removes what an init left that was killed before it could note what it did, or an uninstall at its very end.
 /// Whether there was anything.
 pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     let files = remove_files(&paths.run, |name| is_of_run(paths, name))?
         + remove_files(&paths.state, |name| is_of_state(paths, name))?;
     let had_draft = init::remove_draft(paths)?;
+    PodNotes::of(paths).remove();
     let mark = init::directories_mark(paths);
     if files == 0 && !mark.exists() {
         return Ok(had_draft);
     }
     machine::remove(&mark)?;
-    remove_directories(vec![&paths.bpf, &paths.run, &paths.state])?;
+    remove_empty(paths)?;
     Ok(true)
+}
+
+/// Removes our directories, of which nobody knows any more if init made them, where nothing is in them.
+pub(super) fn remove_empty(paths: &Paths) -> Result<(), MachineError> {
+    remove_directories(vec![&paths.bpf, &paths.run, &paths.state])
 }
 
 /// Removes the directories, the inner ones first, but none that somebody put a file into.
@@ -75,22 +103,26 @@ fn is_left_alone(error: &std::io::Error) -> bool {
 fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usize, MachineError> {
     let name_of = |entry: &PathBuf| entry.file_name().and_then(OsStr::to_str).map(str::to_owned);
     let mut ours = entries(directory)?;
-    ours.retain(|entry| name_of(entry).is_some_and(|name| is_ours(&name)) && !entry.is_dir());
-    for file in &ours {
+    ours.retain(|entry| name_of(entry).is_some_and(|name| is_ours(&name)));
+    // A directory of such a name goes if it is empty.
+    let (directories, files): (Vec<_>, Vec<_>) = ours.into_iter().partition(|entry| entry.is_dir());
+    remove_directories(directories.iter().collect())?;
+    for file in &files {
         machine::remove(file)?;
     }
-    Ok(ours.len())
+    Ok(files.len())
 }
 
 /// Returns true if a file of the run directory is ours by its name.
 fn is_of_run(paths: &Paths, name: &str) -> bool {
-    let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock()];
+    let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock(), paths.pods_lock()];
     locks.iter().any(|lock| is_named(lock, name))
         || is_named(&paths.agent_socket(), name)
         || naru_store::is_file_of(&paths.lease_store(), name)
         || is_written(&paths.node_facts(), name)
         || is_written(&paths.record(), name)
         || is_written(&paths.nft_sight(), name)
+        || is_written(&paths.undo_copy(), name)
 }
 
 /// The same of the state directory.
@@ -137,10 +169,12 @@ mod tests {
             "agent.lock",
             "delegate.lock",
             "agent.sock",
+            "pods.lock",
             "node.json",
             ".node.json.77-0.tmp",
             "ready.json",
             "nft.json",
+            "undo.json",
         ] {
             assert!(is_of_run(&paths, ours), "{ours}");
         }

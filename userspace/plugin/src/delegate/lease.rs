@@ -40,6 +40,8 @@ impl<'a> Lease<'a> {
         boot_id: &str,
         ready: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(Self, CniResult), Error> {
+        // Nothing is noted that nobody could give back.
+        delegate.look()?;
         let mut store = open(paths)?;
         let variable = |name: &str| env::var(name).unwrap_or_default();
         let noted = DelegatedLease {
@@ -98,8 +100,9 @@ fn passing(why: &dyn std::fmt::Display) -> Error {
     Error::new(Code::TryAgainLater, why.to_string())
 }
 
-/// The end of an attachment. The plugin that the configuration names is called with that configuration, and if
-/// another plugin had given the addresses, that one too. If the plugin fails, DEL fails, and the lease stays noted.
+/// The end of an attachment: whoever gave its addresses gets them back. If the configuration is as it was at the ADD,
+/// its plugin is called with it; else the noted plugin with the noted configuration. If the plugin fails, DEL
+/// fails, and the lease stays noted; one that is not there now may be later.
 pub(crate) fn release_noted(
     delegate: Option<Delegate<'_>>,
     paths: &Paths,
@@ -108,19 +111,43 @@ pub(crate) fn release_noted(
     if delegate.is_none() && !paths.delegate_lock().exists() {
         return Ok(());
     }
-    if let Some(delegate) = delegate {
-        delegate.del()?;
-    }
     // Without the note there is nothing to forget, and DEL must work even if nothing can be written.
-    let Ok(mut store) = open(paths).inspect_err(|why| eprintln!("{id}: {why}")) else { return Ok(()) };
-    let lease = store.delegated_of(id).unwrap_or_default();
-    match (lease, delegate) {
-        (Some(lease), Some(delegate)) if lease.plugin == delegate.plugin => {
-            store.forget_delegated(id).map_err(|why| passing(&why))
+    let store = open(paths).inspect_err(|why| eprintln!("{id}: {why}")).ok();
+    let lease = store.as_ref().and_then(|store| store.delegated_of(id).unwrap_or_default());
+    match (store, lease, delegate) {
+        (Some(mut store), Some(lease), Some(delegate))
+            if delegate.asks_as(&lease) && delegate.is_installed() =>
+        {
+            match delegate.del() {
+                Ok(()) => store.forget_delegated(id).map_err(|why| passing(&why)),
+                // What the runtime added may be at fault.
+                Err(error) => delegate::release(&mut store, &lease).map_err(|_| error),
+            }
         }
-        (Some(lease), _) => delegate::release(&mut store, &lease)
-            .map_err(|why| Error::new(Code::Detach, format!("ipam {}: {why}", lease.plugin))),
-        (None, _) => Ok(()),
+        (Some(mut store), Some(lease), _) => by_note(&mut store, &lease),
+        (_, None, Some(delegate)) if delegate.is_installed() => delegate.del(),
+        (Some(_), None, Some(delegate)) => {
+            eprintln!("{id}: ipam {}: not installed, and gave nothing", delegate.plugin);
+            Ok(())
+        }
+        (None, _, Some(delegate)) => Err(passing(&format_args!(
+            "ipam {}: not installed, and its lease cannot be read",
+            delegate.plugin
+        ))),
+        (_, None, None) | (None, ..) => Ok(()),
+    }
+}
+
+/// Gives a lease back by what is noted of it. A plugin that never answered its ADD, and does not now, gave nothing that
+/// anybody knows of.
+fn by_note(store: &mut NodeStore, lease: &DelegatedLease) -> Result<(), Error> {
+    match delegate::release(store, lease) {
+        Ok(()) => Ok(()),
+        Err(why) if lease.result.is_none() => {
+            eprintln!("{}: ipam {}: {why}: given up", lease.id, lease.plugin);
+            store.forget_delegated(&lease.id).map_err(|why| passing(&why))
+        }
+        Err(why) => Err(passing(&format_args!("ipam {}: {why}", lease.plugin))),
     }
 }
 

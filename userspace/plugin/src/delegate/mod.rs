@@ -11,6 +11,7 @@ use naru_node::{
     delegate::{DEADLINE, Run, RunError},
     machine::{Delegated, NodeFacts},
 };
+use naru_store::DelegatedLease;
 use serde_json::Value;
 
 pub(crate) use lease::{Lease, collect, noted_since, release_noted};
@@ -40,6 +41,35 @@ impl<'a> Delegate<'a> {
     /// Returns true if it asks for addresses over the pod's own interface.
     pub(crate) fn asks_over_link(self) -> bool {
         asks_over_link(Some(self.plugin))
+    }
+
+    /// Returns true if the plugin can be run.
+    pub(crate) fn is_installed(self) -> bool {
+        self.look().is_ok()
+    }
+
+    /// Finds the plugin.
+    pub(crate) fn look(self) -> Result<(), Error> {
+        let path = self.path()?;
+        let run = Run { plugin: self.plugin, path: &path, variables: &[], stdin: &[], deadline: DEADLINE };
+        run.look().map_err(|error| self.failed(code_of(&error), &error))
+    }
+
+    fn path(self) -> Result<String, Error> {
+        let path = env::var("CNI_PATH").ok().filter(|path| !path.is_empty());
+        path.ok_or_else(|| Error::new(Code::InvalidEnvironment, "CNI_PATH: missing"))
+    }
+
+    /// Returns true if it is asked as it was for that lease: by the same configuration, but for what the runtime adds.
+    pub(crate) fn asks_as(self, lease: &DelegatedLease) -> bool {
+        let written = |conf: &[u8]| {
+            let mut conf: Value = serde_json::from_slice(conf).unwrap_or_default();
+            if let Some(keys) = conf.as_object_mut() {
+                keys.retain(|key, _| !["prevResult", "runtimeConfig"].contains(&key.as_str()));
+            }
+            conf
+        };
+        self.plugin == lease.plugin && written(self.stdin) == written(&lease.conf)
     }
 
     /// Calls ADD and returns the plugin's result.
@@ -90,8 +120,7 @@ impl<'a> Delegate<'a> {
     }
 
     fn ask(self, command: &str) -> Result<Vec<u8>, Error> {
-        let path = env::var("CNI_PATH").ok().filter(|path| !path.is_empty());
-        let path = path.ok_or_else(|| Error::new(Code::InvalidEnvironment, "CNI_PATH: missing"))?;
+        let path = self.path()?;
         let deadline =
             self.network.naru.ipam_timeout.map_or(DEADLINE, |seconds| Duration::from_secs(seconds.into()));
         let variables = [("CNI_COMMAND", command), ("CNI_NETNS", "")];

@@ -3,13 +3,13 @@ use std::path::PathBuf;
 
 use naru_cni_types::{CniResult, Code, Dns, Error, NetworkConf, Target};
 use naru_node::{
-    endpoint::{self, AttachError, Attached, Expected, Spec, Tools},
+    endpoint::{self, AttachError, Attached, Expected, PodNotes, Spec, Tools},
     init,
     machine::{Delegated, NodeFacts, Request},
     paths::Paths,
 };
 
-use super::tools;
+use super::{hold, tools};
 use crate::{
     answer::{self, Given},
     cause, clock,
@@ -110,14 +110,15 @@ fn take<'a>(
 }
 
 fn prepare(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<(), Error> {
-    let tools = tools(paths, node).map_err(|cause| early(spec, cause));
-    let done = tools.and_then(|mut tools| endpoint::prepare(&mut tools, node, spec, clock::now()));
+    let held = hold(paths, node).map_err(|cause| early(spec, cause));
+    let done =
+        held.and_then(|(_presence, mut tools)| endpoint::prepare(&mut tools, node, spec, clock::now()));
     done.map_err(|why| cause::of_attach(&why))
 }
 
 /// Deletes the pair that was made for a lease that has been given back; the reconciler removes any leftovers.
 fn abandon(paths: &Paths, node: &NodeFacts, spec: &Spec) {
-    if let Ok(Tools { links, mut store, mut maps }) = tools(paths, node) {
+    if let Ok((_presence, Tools { links, mut store, mut maps })) = hold(paths, node) {
         endpoint::detach(&links, Some(&mut maps), Some(&mut store), &spec.id, clock::now());
     }
 }
@@ -140,8 +141,19 @@ fn early(spec: &Spec, cause: endpoint::Cause) -> AttachError {
 }
 
 fn attach(paths: &Paths, node: &NodeFacts, spec: &Spec) -> Result<Attached, AttachError> {
-    let mut tools = tools(paths, node).map_err(|cause| early(spec, cause))?;
-    endpoint::attach(&mut tools, node, spec, clock::now())
+    let (_presence, mut tools) = hold(paths, node).map_err(|cause| early(spec, cause))?;
+    let attached = endpoint::attach(&mut tools, node, spec, clock::now())?;
+    note_pod(paths, spec);
+    Ok(attached)
+}
+
+/// Notes the pod, for a store that is made again while it lives.
+fn note_pod(paths: &Paths, spec: &Spec) {
+    if !spec.pod.is_empty()
+        && let Err(error) = PodNotes::of(paths).write(&spec.id, &spec.pod)
+    {
+        eprintln!("{}: its name is not noted: {error}", spec.subject());
+    }
 }
 
 /// Attaches. If the store or the pins are gone though the node looked ready, makes it ready again and then attaches.

@@ -2,9 +2,9 @@ use std::path::Path;
 
 use naru_cni_types::{Code, Error, Network, Target};
 use naru_netlink::links::Links;
-use naru_node::machine::MARKS;
+use naru_node::machine::{MARKS, Presence};
 use naru_node::{
-    endpoint::{self, Cause, Maps},
+    endpoint::{self, Cause, Maps, PodNotes},
     host,
 };
 use naru_store::StateStore;
@@ -17,8 +17,8 @@ use crate::{
 
 use super::refuse_own_netns;
 
-/// Detaches the target. Things that are gone already, even the store and the maps, are no error; a refusal of the
-/// kernel is one.
+/// Detaches the target. Things that are gone already, even the store and the maps, are no error; what the kernel
+/// refuses may succeed later.
 pub(super) fn del(
     network: &Network,
     target: &Target,
@@ -35,6 +35,8 @@ pub(super) fn del(
     // The DHCP plugin releases its lease over the interface, which is deleted even if that fails.
     let early = delegate.filter(|one| one.asks_over_link());
     let released = early.map(|one| delegate::release_noted(Some(one), &paths, &id));
+    // Without it the attachment goes all the same: there is no node, or somebody keeps the lock.
+    let _presence = Presence::take(&paths).ok();
     let links = Links::open(MARKS).map_err(|why| failed(target, &[why.into()]))?;
     let mut maps = told(Maps::open(paths.pins()).map_err(Cause::from));
     let store = host::boot_id().map_err(Cause::from);
@@ -49,6 +51,7 @@ pub(super) fn del(
     if !done.kernel.is_empty() {
         return Err(failed(target, &done.kernel));
     }
+    PodNotes::of(&paths).forget(&id);
     // The addresses are given back last: earlier, somebody else could have been given an address that is still in
     // use.
     released.unwrap_or_else(|| delegate::release_noted(delegate, &paths, &id))?;
@@ -62,5 +65,5 @@ fn told<T>(result: Result<T, Cause>) -> Option<T> {
 
 fn failed(target: &Target, causes: &[Cause]) -> Error {
     let all: Vec<String> = causes.iter().map(ToString::to_string).collect();
-    Error::new(Code::Detach, format!("container {}: {}", target.container, all.join("; ")))
+    Error::new(Code::TryAgainLater, format!("container {}: {}", target.container, all.join("; ")))
 }

@@ -1,4 +1,4 @@
-use naru_node::machine::{self, MARKS};
+use naru_node::machine::{self, MARKS, Presence};
 use std::collections::{BTreeMap, HashSet};
 
 use naru_cni_types::{Attachment, Code, Error, NetworkConf, gc_input};
@@ -8,7 +8,7 @@ use naru_core::{
 };
 use naru_netlink::links::Links;
 use naru_node::{
-    endpoint::{self, Cause, Maps},
+    endpoint::{self, Cause, Maps, PodNotes},
     host,
     paths::Paths,
 };
@@ -55,12 +55,16 @@ fn take_down(
         Err(StoreError::Missing(_) | StoreError::OtherBoot { .. }) => return Ok(Vec::new()),
         opened => opened?,
     };
+    let _presence = Presence::take(paths)?;
     let mut maps = Maps::open(paths.pins())?;
     let mut errors = Vec::new();
     for id in stale(paths, &store, &links, network, valid, began)? {
         let done = endpoint::detach(&links, Some(&mut maps), Some(&mut store), &id, clock::now());
         for cause in &done.flows {
             eprintln!("{id}: {cause}: the next pod with its address forgets its flows");
+        }
+        if done.kernel.is_empty() {
+            PodNotes::of(paths).forget(&id);
         }
         errors.extend(done.kernel.iter().chain(&done.store).map(|cause| format!("{id}: {cause}")));
     }

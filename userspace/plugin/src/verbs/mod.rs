@@ -14,7 +14,7 @@ use naru_netlink::{links::Links, netns};
 use naru_node::machine::MARKS;
 use naru_node::{
     endpoint::{Cause, Maps, Tools},
-    machine::NodeFacts,
+    machine::{NodeFacts, Presence},
     paths::Paths,
 };
 use naru_store::StateStore;
@@ -76,6 +76,12 @@ pub(crate) fn refuse_own_netns(target: &Target, netns: &Path) -> Result<(), Erro
 fn is_own(netns: &Path) -> bool {
     let same = netns::open_netns(netns).and_then(|netns| netns::is_own_netns(netns.as_fd()));
     same.unwrap_or(false)
+}
+
+/// Opens everything that work on an attachment needs, for as long as the node stays as it is.
+fn hold(paths: &Paths, node: &NodeFacts) -> Result<(Presence, Tools), Cause> {
+    let presence = Presence::take(paths)?;
+    Ok((presence, tools(paths, node)?))
 }
 
 /// Opens everything that an attachment needs.

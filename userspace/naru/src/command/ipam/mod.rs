@@ -45,7 +45,7 @@ pub enum IpamCommand {
     /// remain).
     Check(CheckArgs),
     /// Keep an address from everybody, or for one pod, over re-creation and reboot. Exit status 1: somebody has it, or
-    /// it is in no pool.
+    /// it is in no pool, or in one that the pod does not use.
     Reserve(ReserveArgs),
     /// End a reservation. Exit status 1: there is none.
     Unreserve(UnreserveArgs),
@@ -89,6 +89,10 @@ pub struct ReserveArgs {
     /// The pod that gets it, every time it is created: `namespace/name`. Without: nobody gets it.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub pod: Option<String>,
+    /// The pool that the pod asks for by itself, by its annotation or its network's configuration [default: the pool of
+    /// its namespace].
+    #[arg(long, value_name = "NAME", requires = "pod")]
+    pub pool: Option<String>,
     /// The reason, for `ipam list`.
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,

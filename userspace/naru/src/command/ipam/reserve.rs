@@ -35,7 +35,7 @@ pub fn reserve(paths: &Paths, args: &ReserveArgs) -> anyhow::Result<bool> {
         bail!("--note: must not be empty");
     }
     let reservation = Reservation { address: args.address, note, pod };
-    let refused = refusal(reservations::reserve(paths, &reservation))?;
+    let refused = refusal(reservations::reserve(paths, &reservation, args.pool.as_deref()))?;
     let Reservation { address, note, pod } = reservation;
     let pod = (!pod.is_empty()).then(|| pod.to_string());
     answer(Answer { address, reserved: refused.is_none(), pod, note: Some(note), refused }, args.output)

@@ -1,0 +1,24 @@
+use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, btf_maps::HashMap, macros::btf_map};
+use naru_abi::{FlowKey, FlowValue, MAX_FLOW_PAIRS};
+
+use super::flows;
+
+#[btf_map]
+static FLOW_PAIRS: HashMap<FlowKey, FlowValue, { MAX_FLOW_PAIRS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Remembers the pair, both ways: connection tracking takes an answer for a stray one if it has not seen what is
+/// answered. Whether there was room.
+#[inline(always)]
+pub fn insert(key: &mut FlowKey) -> bool {
+    let value = flows::seen_now();
+    let is_there = FLOW_PAIRS.insert(&*key, value, 0).is_ok();
+    core::mem::swap(&mut key.source, &mut key.destination);
+    is_there && FLOW_PAIRS.insert(&*key, value, 0).is_ok()
+}
+
+/// Whether all packets of this key's hosts and protocol are the stack's. This one is seen now.
+#[inline(always)]
+pub fn touch(key: &FlowKey) -> bool {
+    flows::renew(FLOW_PAIRS.get_ptr_mut(key)) != flows::Entry::Absent
+}

@@ -1,0 +1,221 @@
+//! A real Kubernetes cluster on this machine: a control plane and nodes, each in namespaces of its own, with etcd,
+//! kube-apiserver, controllers, scheduler, containerd, kubelet and kube-proxy, without any network for pods.
+//!
+//! Everything ends with [`Cluster`], and what a killed one left is removed by the next.
+
+mod addons;
+mod cgroup;
+mod images;
+mod network;
+mod node;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use naru_controlplane::{ControlPlane, Options, Process};
+
+pub use self::{
+    images::{AGNHOST, Image, agnhost},
+    node::Node,
+};
+use self::{network::Network, node::Place};
+
+/// The shape of a cluster.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Name of the cluster: at most eight letters and digits, which names of namespaces begin with.
+    pub name: String,
+    /// Nodes, nine at most.
+    pub nodes: u8,
+    /// The directory of everything that is written; it must lie outside /etc, /opt, /run, /var/lib and /var/log.
+    pub directory: PathBuf,
+    /// The ranges of pods, one or two with a comma, of which every node gets a part.
+    pub pods: String,
+    /// The ranges of Services.
+    pub services: String,
+    /// `iptables` or `nftables`.
+    pub proxy: String,
+    /// Archives of images for every node, beside those that the cluster itself needs.
+    pub images: Vec<PathBuf>,
+}
+
+impl Shape {
+    /// Two nodes of both families.
+    #[must_use]
+    pub fn new(name: &str, directory: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            nodes: 2,
+            directory,
+            pods: "10.32.0.0/16,fd10:32::/56".to_owned(),
+            services: "10.96.0.0/16,fd10:96::/112".to_owned(),
+            proxy: "nftables".to_owned(),
+            images: Vec::new(),
+        }
+    }
+}
+
+/// A cluster at work. Its parts end in this order.
+pub struct Cluster {
+    nodes: Vec<Node>,
+    controllers: Vec<Process>,
+    plane: ControlPlane,
+    network: Network,
+    shape: Shape,
+}
+
+impl Cluster {
+    /// Starts a cluster; its nodes are not ready, as they have no network for pods.
+    ///
+    /// # Errors
+    /// A program is missing, or does not start.
+    pub fn start(shape: Shape) -> anyhow::Result<Self> {
+        node::remove_leftovers(&shape)?;
+        let network = Network::new(&shape.name, shape.nodes)?;
+        let options = Options {
+            netns: Some(network.control_plane()),
+            address: network::GATEWAY.into(),
+            port: 6443,
+            services: shape.services.clone(),
+            // Pods know the server by the address of its Service.
+            names: [vec!["kubernetes.default".to_owned()], addons::api_addresses(&shape.services)?].concat(),
+            arguments: vec!["--kubelet-preferred-address-types=InternalIP".to_owned()],
+        };
+        let plane = ControlPlane::start(options)?;
+        let mut cluster = Self { nodes: Vec::new(), controllers: Vec::new(), plane, network, shape };
+        cluster.start_controllers()?;
+        cluster.start_nodes()?;
+        Ok(cluster)
+    }
+
+    /// The control plane.
+    #[must_use]
+    pub const fn plane(&self) -> &ControlPlane {
+        &self.plane
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Runs `kubectl` and returns what it prints.
+    ///
+    /// # Errors
+    /// It fails: what it said.
+    pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.plane.run(arguments, "")
+    }
+
+    /// Applies a manifest.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub fn apply(&self, manifest: &str) -> anyhow::Result<String> {
+        self.plane.run(&["apply", "-f", "-"], manifest)
+    }
+
+    /// Starts the cluster's name server.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub fn start_name_server(&self) -> anyhow::Result<()> {
+        self.apply(&addons::name_server(&self.shape.services)?).map(drop)
+    }
+
+    /// Waits until `kubectl ARGUMENTS` prints what `is_it` accepts.
+    ///
+    /// # Errors
+    /// It does not within `limit`: what was printed last.
+    pub fn wait(
+        &self,
+        arguments: &[&str],
+        limit: Duration,
+        is_it: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Duration> {
+        let since = Instant::now();
+        loop {
+            let said = self.kubectl(arguments);
+            match &said {
+                Ok(text) if is_it(text) => return Ok(since.elapsed()),
+                _ if since.elapsed() > limit => bail!("kubectl {}: {said:?}", arguments.join(" ")),
+                _ => thread::sleep(Duration::from_millis(200)),
+            }
+        }
+    }
+
+    /// Waits until every node is ready.
+    ///
+    /// # Errors
+    /// One is not within `limit`.
+    pub fn wait_for_nodes(&self, limit: Duration) -> anyhow::Result<Duration> {
+        let status = "jsonpath={range .items[*]}{.status.conditions[?(@.type=='Ready')].status} {end}";
+        let all = usize::from(self.shape.nodes);
+        let is_ready = |text: &str| text.split_whitespace().filter(|word| *word == "True").count() == all;
+        self.wait(&["get", "nodes", "-o", status], limit, is_ready)
+    }
+
+    fn start_controllers(&mut self) -> anyhow::Result<()> {
+        let file = |name: &str| self.plane.path(name).display().to_string();
+        let client = |component: &str| -> anyhow::Result<String> {
+            let name = format!("system:{component}");
+            node::kubeconfig(&self.plane, component, &name, "").map(|path| path.display().to_string())
+        };
+        let manager = vec![
+            format!("--kubeconfig={}", client("kube-controller-manager")?),
+            format!("--service-account-private-key-file={}", file("accounts.key")),
+            format!("--root-ca-file={}", file("ca.crt")),
+            "--use-service-account-credentials".to_owned(),
+            "--allocate-node-cidrs".to_owned(),
+            format!("--cluster-cidr={}", self.shape.pods),
+            format!("--service-cluster-ip-range={}", self.shape.services),
+            "--leader-elect=false".to_owned(),
+            "--bind-address=127.0.0.1".to_owned(),
+        ];
+        let scheduler = vec![
+            format!("--kubeconfig={}", client("kube-scheduler")?),
+            "--leader-elect=false".to_owned(),
+            "--bind-address=127.0.0.1".to_owned(),
+        ];
+        for (name, arguments) in [("kube-controller-manager", manager), ("kube-scheduler", scheduler)] {
+            let netns = self.network.control_plane();
+            let (program, log) = (self.plane.programs().path(name), self.plane.path(&format!("{name}.log")));
+            self.controllers.push(Process::start(Some(&netns), &program, &arguments, log)?);
+        }
+        Ok(())
+    }
+
+    fn start_nodes(&mut self) -> anyhow::Result<()> {
+        let archives = images::write(&self.shape.directory, self.plane.programs())?;
+        for number in 1..=self.shape.nodes {
+            let place = Place::new(&self.shape, number);
+            let node =
+                Node::start(place, &self.plane, &self.shape).with_context(|| format!("node{number}"))?;
+            for archive in archives.iter().chain(&self.shape.images) {
+                node.import(archive)?;
+            }
+            self.nodes.push(node);
+        }
+        self.nodes.iter_mut().try_for_each(|node| node.join(&self.plane, &self.shape))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Containers would go on and be seen by nobody.
+        self.nodes.clear();
+        self.controllers.clear();
+        let _ = fs::remove_dir_all(&self.shape.directory);
+    }
+}
+
+/// Writes a file, with the name in the error.
+fn write(path: &Path, content: &str) -> anyhow::Result<()> {
+    fs::write(path, content).with_context(|| path.display().to_string())
+}

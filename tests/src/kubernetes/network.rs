@@ -1,0 +1,97 @@
+//! The machines' network: one link, on which the control plane is the router.
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use anyhow::Context;
+
+use crate::{netns::Netns, tool};
+
+/// The address of the control plane.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+
+/// The namespaces and what joins them; removed with this.
+pub struct Network {
+    name: String,
+    nodes: u8,
+}
+
+impl Network {
+    /// Makes the namespaces of the control plane and of so many nodes, which have 192.168.77.11, .12 and so on, and
+    /// fd77::11, ::12.
+    ///
+    /// # Errors
+    /// One cannot be made.
+    pub fn new(name: &str, nodes: u8) -> anyhow::Result<Self> {
+        let network = Self { name: name.to_owned(), nodes };
+        network.remove();
+        for namespace in network.names() {
+            let made = std::process::Command::new("ip").args(["netns", "add", &namespace]).output();
+            tool::text(made.context("run ip")?).with_context(|| format!("namespace {namespace}"))?;
+        }
+        network.join()?;
+        Ok(network)
+    }
+
+    /// The path of the control plane's namespace.
+    pub fn control_plane(&self) -> PathBuf {
+        path(&format!("{}-cp", self.name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let nodes = (1..=self.nodes).map(|number| node(&self.name, number));
+        std::iter::once(format!("{}-cp", self.name)).chain(nodes).collect()
+    }
+
+    fn join(&self) -> anyhow::Result<()> {
+        let plane = Netns::open(&format!("{}-cp", self.name))?;
+        for line in [
+            "ip link set lo up",
+            "ip link add br0 type bridge mcast_snooping 0",
+            "ip address add 192.168.77.1/24 dev br0",
+            "ip address add fd77::1/64 dev br0 nodad",
+            "ip link set br0 up",
+            "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
+        ] {
+            tool::run(&plane, line)?;
+        }
+        for number in 1..=self.nodes {
+            let name = node(&self.name, number);
+            let netns = Netns::open(&name)?;
+            tool::run(&plane, &format!("ip link add n{number} type veth peer name eth0 netns {name}"))?;
+            tool::run(&plane, &format!("ip link set n{number} master br0 up"))?;
+            for line in [
+                "ip link set lo up".to_owned(),
+                format!("ip address add 192.168.77.1{number}/24 dev eth0"),
+                format!("ip address add fd77::1{number}/64 dev eth0 nodad"),
+                "ip link set eth0 up".to_owned(),
+                format!("ip route add default via {GATEWAY}"),
+                "ip route add default via fd77::1".to_owned(),
+            ] {
+                tool::run(&netns, &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self) {
+        for name in self.names() {
+            let _ = std::process::Command::new("ip").args(["netns", "delete", &name]).output();
+        }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// The name of a node's namespace.
+pub fn node(cluster: &str, number: u8) -> String {
+    format!("{cluster}-n{number}")
+}
+
+/// The path of a namespace.
+pub fn path(name: &str) -> PathBuf {
+    format!("/run/netns/{name}").into()
+}
