@@ -70,8 +70,8 @@ pub enum Command {
     /// Prepare this machine: probes, programs and maps, tunnel device, nftables, sysctls, configuration for the
     /// runtime. Changes nothing when run again.
     Init(InitArgs),
-    /// `init`, then follow cluster.toml or the Kubernetes API and repair what others change, until SIGTERM; traffic does
-    /// not need it.
+    /// `init`, then follow cluster.toml or the Kubernetes API and repair what others change, until SIGTERM; traffic
+    /// does not need it.
     Agent(AgentArgs),
     /// Show the node's state, counters and faults. Exit status 1 if it is not initialised.
     Status(OutputArgs),

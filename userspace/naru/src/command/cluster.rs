@@ -95,7 +95,7 @@ fn print(findings: &[Finding], output: OutputArgs) -> anyhow::Result<()> {
         return print_json(&findings);
     }
     if findings.is_empty() {
-        println!("nothing found");
+        outln!("nothing found");
         return Ok(());
     }
     let mut table = Table::new(&["CODE", "SUBJECT", "EVIDENCE", "REMEDY"]);
