@@ -275,6 +275,73 @@ fn a_connection_whose_other_end_is_gone_without_a_word_is_given_up_within_thirty
     wait("node3", PATIENCE, || scene.has("10.32.2.0/24 "));
 }
 
+/// Numbers that look random and are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn agents_and_api_servers_that_are_killed_at_random_end_with_what_is_true() {
+    let mut scene = Scene::new();
+    let (port, etcd) = (scene.plane.servers()[0].address().port(), scene.plane.etcd().to_owned());
+    // What the runtime looks for is a finding where it is not there.
+    fs::create_dir_all(scene.machine.path("cni/bin")).unwrap();
+    fs::write(scene.machine.path("cni/bin/naru-cni"), "").unwrap();
+    let mut agent = Some(scene.agent());
+    wait("readiness", PATIENCE, || scene.probe("ready"));
+    let minutes = if std::env::var_os("NARU_SOAK").is_some() { 10 } else { 1 };
+    let (mut dice, since) = (Dice(1), std::time::Instant::now());
+    let (mut is_up, mut has_node, mut pods) = (true, [false; 20], Vec::new());
+    while since.elapsed() < Duration::from_secs(60 * minutes) {
+        match dice.below(8) {
+            0 if is_up => {
+                scene.plane.stop_server(0);
+                is_up = false;
+            }
+            0 | 1 if !is_up => {
+                scene.plane.add_server(port, &etcd).unwrap();
+                is_up = true;
+            }
+            2 => {
+                agent.take().into_iter().for_each(Agent::kill);
+                agent = is_up.then(|| scene.agent());
+            }
+            3 if !pods.is_empty() => Pod::del(&pods.remove(0), &scene.machine),
+            3 | 4 => {
+                let pod = Pod::new(&scene.machine, &format!("p{}", dice.below(u64::MAX)), json!({}));
+                pod.add(&scene.machine);
+                pods.push(pod);
+            }
+            _ if is_up => {
+                let number = u8::try_from(dice.below(20)).unwrap();
+                let is_there = &mut has_node[usize::from(number)];
+                match std::mem::replace(is_there, !*is_there) {
+                    true => scene.delete(&format!("node{}", number + 50)),
+                    false => scene.create(number + 50, &[&format!("10.40.{number}.0/24")]),
+                }
+            }
+            _ => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+    if !is_up {
+        scene.plane.add_server(port, &etcd).unwrap();
+    }
+    let _agent = agent.unwrap_or_else(|| scene.agent());
+    let is_right = || (0..20).all(|number| has_node[number] == scene.has(&format!("10.40.{number}.0/24 ")));
+    wait("what is true", PATIENCE, is_right);
+    for pod in pods {
+        pod.del(&scene.machine);
+    }
+    wait("no difference", PATIENCE, || scene.machine.outcome(&["ipam", "check"]).0 == 0);
+    assert_eq!(scene.status()["findings"], json!([]));
+}
+
 /// A list of Node objects as large as those of real kubelets, ten kilobytes each.
 fn many_nodes(count: u16) -> String {
     let images: Vec<Value> = (0..50)

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub mod relay;
+pub mod wire;
 
 use std::{
     path::PathBuf,
@@ -82,6 +83,10 @@ impl Bed {
 
     pub fn plane(&self) -> &ControlPlane {
         self.plane.as_ref().unwrap()
+    }
+
+    pub fn plane_mut(&mut self) -> &mut ControlPlane {
+        self.plane.as_mut().unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
