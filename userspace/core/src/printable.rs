@@ -30,8 +30,8 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Returns true for control characters, of eight bits too, and for those that end lines or turn the direction of the text
-/// around (Unicode, UAX 9).
+/// Returns true for control characters, of eight bits too, and for those that end lines or turn the direction of the
+/// text around (Unicode, UAX 9).
 const fn is_command(character: char) -> bool {
     matches!(
         character,

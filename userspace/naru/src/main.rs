@@ -16,6 +16,7 @@ use crate::args::{Arguments, Command};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
+        Ok(_) if report::is_broken() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
             errln!("naru: {}", told(&error));

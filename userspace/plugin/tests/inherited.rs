@@ -67,8 +67,11 @@ fn without(command: &mut Command, descriptor: i32) {
     }
 }
 
+/// What is done to a process before it begins.
+type Harm = fn(&mut Command);
+
 /// What may become of standard output.
-const OUTPUTS: [(&str, fn(&mut Command)); 3] = [
+const OUTPUTS: [(&str, Harm); 3] = [
     ("full", |command| {
         command.stdout(full());
     }),
@@ -106,7 +109,7 @@ fn a_result_that_nobody_gets_is_no_success_and_the_attachment_can_be_undone() {
 fn a_log_that_takes_nothing_changes_nothing() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
     let call = Call { node: &node, pod: &pod, conf: node.conf() };
-    let outputs: [fn(&mut Command); 2] = [
+    let outputs: [Harm; 2] = [
         |command| {
             command.stderr(full());
         },

@@ -146,7 +146,8 @@ impl Code {
             Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",
             Self::PluginMissing => "install naru-cni there",
             Self::FlowsFull => {
-                "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the next boot"
+                "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the \
+                 next boot"
             }
             Self::NodeInvalid => "correct the Node object or its annotation",
             Self::NodeWithoutRange => {
@@ -162,7 +163,8 @@ impl Code {
             Self::PodAddressTwice => "delete one of the pods",
             Self::VersionSkew => "let the roll-out end, or look at why it does not",
             Self::LimitBypassed => {
-                "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of the list itself run naru init; then make the pods anew"
+                "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of \
+                 the list itself run naru init; then make the pods anew"
             }
             Self::XdpBypassed => {
                 "make the pod anew with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"

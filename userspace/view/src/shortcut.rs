@@ -35,8 +35,8 @@ fn by_limits(paths: &Paths, facts: &NodeFacts) -> Result<Vec<Finding>, MachineEr
         .collect())
 }
 
-/// Pods whose interface has a native XDP program: a packet that the kernel hands over to the peer of a veth pair has passed
-/// the place where it would run.
+/// Pods whose interface has a native XDP program: a packet that the kernel hands over to the peer of a veth pair has
+/// passed the place where it would run.
 fn by_xdp(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     let rows = StateStore::open(&paths.lease_store(), &host::boot_id()?)?.rows()?;
     let interfaces = Interfaces::open(&paths.pins())?;

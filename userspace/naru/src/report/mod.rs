@@ -12,7 +12,7 @@ pub use counters::{HookRow, PodRow, hooks, pods};
 pub use output::OutputArgs;
 pub use pods::Owners;
 pub use print::Log;
-pub(crate) use print::{lines, warning};
+pub(crate) use print::{is_broken, lines, warning};
 pub use table::Table;
 
 /// Prints `rows` as indented JSON.

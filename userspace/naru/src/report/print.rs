@@ -1,10 +1,11 @@
-//! The outputs of a command. What comes from outside may hold characters that command a terminal: they are shown by their
-//! numbers, here, for every command. A reader that is gone or a disk that is full ends the command with a word.
+//! The outputs of a command. What comes from outside may hold characters that command a terminal: they are shown by
+//! their numbers, here, for every command. A reader that is gone or a disk that is full lets the command fail, with a
+//! word.
 
 use std::{
     fmt,
     io::{self, ErrorKind, Write},
-    process,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use naru_core::{printable, printable_lines};
@@ -24,15 +25,26 @@ macro_rules! errln {
     ($($part:tt)*) => { $crate::report::warning(format_args!($($part)*)) };
 }
 
+/// True once standard output took nothing any more.
+static IS_BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// Returns true if something that was printed did not reach anybody.
+pub fn is_broken() -> bool {
+    IS_BROKEN.load(Ordering::Relaxed)
+}
+
 /// What `outln!` and `out!` print: one line, or lines.
 pub fn lines(text: &str, is_one: bool) {
+    if is_broken() {
+        return;
+    }
     let text = if is_one { format!("{}\n", printable(text)) } else { printable_lines(text).into_owned() };
     let mut output = io::stdout().lock();
     if let Err(error) = output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        IS_BROKEN.store(true, Ordering::Relaxed);
         if error.kind() != ErrorKind::BrokenPipe {
             warning(format_args!("naru: standard output: {error}"));
         }
-        process::exit(1);
     }
 }
 
@@ -42,8 +54,8 @@ pub fn warning(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// The agent's log on standard error, an event a line, without colours: a sequence for one cannot be told from one that a
-/// name brought along.
+/// The agent's log on standard error, an event a line, without colours: a sequence for one cannot be told from one that
+/// a name brought along.
 #[derive(Clone, Copy)]
 pub struct Log;
 

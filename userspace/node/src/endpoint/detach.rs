@@ -76,8 +76,8 @@ pub fn detach(
     done
 }
 
-/// The attachment's veth. Its name is a hash of the attachment: one whose alias somebody changed is it all the same, but
-/// not one whose alias is another attachment's.
+/// The attachment's veth. Its name is a hash of the attachment: one whose alias somebody changed is it all the same,
+/// but not one whose alias is another attachment's.
 pub(super) fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
     let link = links.link(&host_ifname(id))?;
     let is_own = |link: &Link| match link.alias.parse::<Label>() {

@@ -1,5 +1,5 @@
-//! Rate limits that the runtime's lists ask of the bandwidth plugin, and that the shortcut between pods of one node would
-//! pass by: its queues are on the host's veths, which such packets never see.
+//! Rate limits that the runtime's lists ask of the bandwidth plugin, and that the shortcut between pods of one node
+//! would pass by: its queues are on the host's veths, which such packets never see.
 
 use std::{
     fs,

@@ -21,8 +21,9 @@ use crate::{
 };
 
 /// Detaches every attachment of this network that the runtime does not list, as far as possible; without a list none.
-/// Attachments made since this call began are newer than the list. Then come other IPAM plugins: their leases are given back by DEL
-/// with the configuration of the ADD, and the one that the configuration names is told to collect by itself.
+/// Attachments made since this call began are newer than the list. Then come other IPAM plugins: their leases are given
+/// back by DEL with the configuration of the ADD, and the one that the configuration names is told to collect by
+/// itself.
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
     let valid: HashSet<&Attachment> = conf.attachments_to_keep()?.iter().collect();
