@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, time::Instant};
 
 use ipnet::IpNet;
 use naru_bpf::Pins;
@@ -94,9 +94,9 @@ impl Mirror {
         self.paths.pins()
     }
 
-    /// The socket on which the agent says how it is.
-    pub fn socket(&self) -> PathBuf {
-        self.paths.agent_socket()
+    /// The node's directories.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// Does one thing. What is wrong is in the log when this returns, once as long as it lasts.
