@@ -54,8 +54,7 @@ impl Drop for Wire {
 
 fn pump(mut from: TcpStream, mut to: TcpStream, is_held: &AtomicBool) {
     let mut buffer = vec![0; 1 << 16];
-    loop {
-        let Ok(count) = from.read(&mut buffer) else { break };
+    while let Ok(count) = from.read(&mut buffer) {
         while is_held.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(10));
         }
