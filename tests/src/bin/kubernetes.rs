@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use naru_e2e::kubernetes::{AGNHOST, Cluster, Shape};
+use naru_e2e::kubernetes::{Cluster, Shape, talk};
 use rustix::process::Signal;
 
 /// Time for pods to be ready, on a machine that is busy with builds too.
@@ -59,7 +59,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cluster = Cluster::start(shape)?;
     say(began, "control plane, containerd, kubelet and kube-proxy run");
     if let Err(error) = show(&cluster, &manifest, began) {
-        explain(&cluster);
+        cluster.explain();
         return Err(error);
     }
     if let Some(signals) = signals {
@@ -79,55 +79,13 @@ fn show(cluster: &Cluster, manifest: &str, began: Instant) -> anyhow::Result<()>
     cluster.wait_for_nodes(PATIENCE)?;
     say(began, &format!("every node is Ready, {:.1} s after the manifest was applied", seconds(applied)));
     cluster.start_name_server()?;
-    cluster.apply(PODS.replace("IMAGE", AGNHOST).as_str())?;
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod", "--all", "-A", "--timeout=90s"])?;
+    talk::start(cluster)?;
     say(began, "every pod is Ready");
-    talk(cluster)?;
+    for line in talk::check(cluster)? {
+        println!("{line}");
+    }
     println!("\n{}", cluster.kubectl(&["get", "nodes,pods,services", "-A", "-o", "wide"])?.trim_end());
     Ok(())
-}
-
-/// Prints what helps to find out why something failed, as far as it can be had.
-fn explain(cluster: &Cluster) {
-    let agents = "app.kubernetes.io/name=naru";
-    for arguments in [
-        &["get", "nodes,pods", "-A", "-o", "wide"][..],
-        &["get", "events", "-A", "--field-selector", "type=Warning"],
-        &["logs", "-n", "kube-system", "-l", agents, "--all-containers", "--prefix", "--tail=50"],
-    ] {
-        match cluster.kubectl(arguments) {
-            Ok(said) => eprintln!("{said}"),
-            Err(error) => eprintln!("{error:#}"),
-        }
-    }
-}
-
-/// Each pod asks the other node's pod, and the Service by its name, until both pods behind it have answered.
-fn talk(cluster: &Cluster) -> anyhow::Result<()> {
-    for (pod, peer) in [("a1", "b1"), ("b1", "a1")] {
-        let addresses = cluster.kubectl(&["get", "pod", peer, "-o", "jsonpath={.status.podIPs[*].ip}"])?;
-        for address in addresses.split_whitespace() {
-            let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-            let said = ask(cluster, pod, &format!("{host}:8080"))?;
-            ensure!(said == peer, "{pod} asked {peer} at {address}, and {said:?} answered");
-            println!("{pod} -> {peer} ({address})");
-        }
-        let name = "all.default.svc.cluster.local";
-        let mut heard = Vec::new();
-        while heard.len() < 2 {
-            let said = ask(cluster, pod, name)?;
-            if !heard.contains(&said) {
-                println!("{pod} -> {name}: {said}");
-                heard.push(said);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn ask(cluster: &Cluster, pod: &str, host: &str) -> anyhow::Result<String> {
-    let url = format!("http://{host}/hostname");
-    cluster.kubectl(&["exec", pod, "--", "wget", "-q", "-O", "-", &url])
 }
 
 fn say(began: Instant, what: &str) {
@@ -166,6 +124,3 @@ impl Signals {
         Ok(())
     }
 }
-
-/// A pod on each node, and a Service of both.
-const PODS: &str = include_str!("../kubernetes/pods.yaml");

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context;
+
 const ROOT: &str = "/sys/fs/cgroup";
 /// Controllers that pods need where there is one hierarchy.
 const CONTROLLERS: &str = "+cpu +cpuset +memory +pids";
@@ -40,6 +42,30 @@ pub fn members(name: &str) -> Vec<i32> {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// The most memory that the group of a process had, in bytes.
+///
+/// # Errors
+/// There is no such process, or its group does not count memory.
+pub fn memory_peak(pid: i32) -> anyhow::Result<u64> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    // Version 1 has a line for the controller, version 2 one line for all.
+    let of = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+        let root = Path::new(ROOT);
+        match controllers {
+            "" => Some(root.join(path).join("memory.peak")),
+            _ if controllers.split(',').any(|one| one == "memory") => {
+                Some(root.join("memory").join(path).join("memory.max_usage_in_bytes"))
+            }
+            _ => None,
+        }
+    };
+    let file =
+        groups.lines().filter_map(of).find(|file| file.exists()).context("no group counts its memory")?;
+    Ok(fs::read_to_string(file)?.trim().parse()?)
 }
 
 fn collect(group: &Path, found: &mut Vec<i32>) {

@@ -8,10 +8,13 @@ mod cgroup;
 mod images;
 mod network;
 mod node;
+pub mod suite;
+pub mod talk;
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -105,6 +108,21 @@ impl Cluster {
         &self.nodes
     }
 
+    /// The directory of everything that is written.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.shape.directory
+    }
+
+    /// A program of Kubernetes on the machine of the control plane, from where every node is reached.
+    #[must_use]
+    pub fn beside_the_control_plane(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.network.control_plane().display()));
+        command.arg(self.plane.programs().path(program));
+        command
+    }
+
     /// Runs `kubectl` and returns what it prints.
     ///
     /// # Errors
@@ -159,6 +177,36 @@ impl Cluster {
         let all = usize::from(self.shape.nodes);
         let is_ready = |text: &str| text.split_whitespace().filter(|word| *word == "True").count() == all;
         self.wait(&["get", "nodes", "-o", status], limit, is_ready)
+    }
+
+    /// Prints what helps to find out why something failed, as far as it can be had.
+    pub fn explain(&self) {
+        let agents = "app.kubernetes.io/name=naru";
+        for arguments in [
+            &["get", "nodes,pods", "-A", "-o", "wide"][..],
+            &["get", "events", "-A", "--field-selector", "type=Warning"],
+            &["logs", "-n", "kube-system", "-l", agents, "--all-containers", "--prefix", "--tail=50"],
+        ] {
+            match self.kubectl(arguments) {
+                Ok(said) => eprintln!("{said}"),
+                Err(error) => eprintln!("{error:#}"),
+            }
+        }
+    }
+
+    /// Takes a node down as a power cut does, with everything that is in memory, and starts it again.
+    ///
+    /// # Errors
+    /// There is no such node, or it does not come up.
+    pub fn reboot(&mut self, name: &str) -> anyhow::Result<()> {
+        let at = self.nodes.iter().position(|node| node.name() == name).context(name.to_owned())?;
+        let number = u8::try_from(at + 1)?;
+        drop(self.nodes.remove(at));
+        self.network.renew(number)?;
+        let mut node = Node::start(Place::new(&self.shape, number), &self.plane, &self.shape)?;
+        node.join(&self.plane, &self.shape)?;
+        self.nodes.insert(at, node);
+        Ok(())
     }
 
     fn start_controllers(&mut self) -> anyhow::Result<()> {

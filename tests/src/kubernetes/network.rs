@@ -54,23 +54,41 @@ impl Network {
         ] {
             tool::run(&plane, line)?;
         }
-        for number in 1..=self.nodes {
-            let name = node(&self.name, number);
-            let netns = Netns::open(&name)?;
-            tool::run(&plane, &format!("ip link add n{number} type veth peer name eth0 netns {name}"))?;
-            tool::run(&plane, &format!("ip link set n{number} master br0 up"))?;
-            for line in [
-                "ip link set lo up".to_owned(),
-                format!("ip address add 192.168.77.1{number}/24 dev eth0"),
-                format!("ip address add fd77::1{number}/64 dev eth0 nodad"),
-                "ip link set eth0 up".to_owned(),
-                format!("ip route add default via {GATEWAY}"),
-                "ip route add default via fd77::1".to_owned(),
-            ] {
-                tool::run(&netns, &line)?;
-            }
+        (1..=self.nodes).try_for_each(|number| self.plug(&plane, number))
+    }
+
+    fn plug(&self, plane: &Netns, number: u8) -> anyhow::Result<()> {
+        let name = node(&self.name, number);
+        let netns = Netns::open(&name)?;
+        tool::run(plane, &format!("ip link add n{number} type veth peer name eth0 netns {name}"))?;
+        tool::run(plane, &format!("ip link set n{number} master br0 up"))?;
+        for line in [
+            "ip link set lo up".to_owned(),
+            format!("ip address add 192.168.77.1{number}/24 dev eth0"),
+            format!("ip address add fd77::1{number}/64 dev eth0 nodad"),
+            "ip link set eth0 up".to_owned(),
+            format!("ip route add default via {GATEWAY}"),
+            "ip route add default via fd77::1".to_owned(),
+        ] {
+            tool::run(&netns, &line)?;
         }
         Ok(())
+    }
+
+    /// Makes the namespace of a node anew, as a machine's network is after a reboot.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn renew(&self, number: u8) -> anyhow::Result<()> {
+        let name = node(&self.name, number);
+        let plane = Netns::open(&format!("{}-cp", self.name))?;
+        // The namespace itself goes when nobody is in it any more, and its end of the link with it.
+        tool::run(&plane, &format!("ip link delete n{number}"))?;
+        for verb in ["delete", "add"] {
+            let done = std::process::Command::new("ip").args(["netns", verb, &name]).output();
+            tool::text(done.context("run ip")?).with_context(|| format!("namespace {name}"))?;
+        }
+        self.plug(&plane, number)
     }
 
     fn remove(&self) {

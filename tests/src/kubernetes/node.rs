@@ -72,7 +72,10 @@ for key in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oop
   cat /proc/sys/$key > {directory}/sysctl/$key
   mount --bind {directory}/sysctl/$key /proc/sys/$key
 done
-rm -rf /etc/cni /opt/cni
+cat /proc/sys/kernel/random/uuid > {directory}/sysctl/boot_id
+mount --bind {directory}/sysctl/boot_id /proc/sys/kernel/random/boot_id
+# What this machine has there is not the node's; what the node got before a reboot is.
+if [ ! -e {directory}/cni ]; then rm -rf /etc/cni /opt/cni; touch {directory}/cni; fi
 mkdir -p /etc/cni/net.d /opt/cni/bin /etc/containerd /run/containerd
 cp {directory}/containerd.toml /etc/containerd/config.toml
 mount --make-rshared /
@@ -151,6 +154,7 @@ impl Node {
     /// # Errors
     /// A file cannot be written, or containerd does not answer.
     pub fn start(place: Place, plane: &ControlPlane, shape: &Shape) -> anyhow::Result<Self> {
+        let _ = fs::remove_file(place.directory.join("ready"));
         for inner in ["etc", "etc.work", "opt", "opt.work", "lib", "log", "cgroup"] {
             let path = place.directory.join(inner);
             fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
@@ -246,6 +250,20 @@ impl Node {
     pub fn last_words(&self, name: &str) -> String {
         let process = self.processes.iter().find(|(known, _)| *known == name);
         process.map(|(_, process)| process.last_words()).unwrap_or_default()
+    }
+
+    /// The peak of the memory group of naru's agent on this node, in bytes; maps are counted there.
+    ///
+    /// # Errors
+    /// There is no such group.
+    pub fn agent_peak(&self) -> anyhow::Result<u64> {
+        let is_agent = |pid: &&i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with(b"/naru\0agent\0")
+        };
+        let members = cgroup::members(&self.place.cgroup);
+        let agent = members.iter().find(is_agent).context("no agent runs")?;
+        cgroup::memory_peak(*agent)
     }
 
     fn entry(&self) -> [String; 6] {

@@ -83,7 +83,7 @@ impl Agent {
         let (sender, views) = watch::channel(View::default());
         let (name, contact) = (source.describe(), Contact::default());
         let (changes, firewall) = (Changes::open(mirror.pins())?, changes::watch_firewall()?);
-        let mut counter = Counter::new(mirror.socket(), name.clone(), contact.clone(), views.clone());
+        let mut counter = Counter::new(mirror.paths().clone(), name.clone(), contact.clone(), views.clone());
         counter.open();
         tokio::spawn(source.follow(sender, contact.clone()));
         let now = Instant::now();

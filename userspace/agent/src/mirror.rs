@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, time::Instant};
 
 use ipnet::IpNet;
 use naru_bpf::Pins;
@@ -94,9 +94,9 @@ impl Mirror {
         self.paths.pins()
     }
 
-    /// The socket on which the agent says how it is.
-    pub fn socket(&self) -> PathBuf {
-        self.paths.agent_socket()
+    /// The node's directories.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// Does one thing. What is wrong is in the log when this returns, once as long as it lasts.
@@ -237,7 +237,11 @@ impl Mirror {
     fn init(&mut self, view: &View) -> Result<End, MachineError> {
         let cluster = view.cluster.as_deref().cloned();
         let request = Request { cluster, services: self.services(view), ..self.request.clone() };
-        let ready = init::run_as_agent(&self.paths, &request, &mut self.place)?;
+        let ready = match init::run_as_agent(&self.paths, &request, &mut self.place) {
+            // The source has not answered yet, and its first answer is what this node is made of.
+            Err(MachineError::NotConfigured) if !view.is_answered() => return Ok(End::default()),
+            ready => ready?,
+        };
         // Asked for once: what its network's configuration says of it later counts.
         self.request.standalone = None;
         if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
@@ -250,7 +254,9 @@ impl Mirror {
                 tracing::warn!("{finding}; {}", finding.remedy);
             }
         }
-        Ok(applied(ready.changes))
+        let mut end = applied(ready.changes);
+        end.refused.extend(ready.warnings);
+        Ok(end)
     }
 
     /// Pods against store, maps and routes.

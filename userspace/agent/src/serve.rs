@@ -5,12 +5,12 @@ use std::{
     fs,
     io::ErrorKind,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use naru_cluster::{Contact, View};
+use naru_node::{machine, paths::Paths};
 use naru_view::AgentReport;
 use tokio::{
     io::AsyncWriteExt,
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The counter; it closes when it is dropped.
 pub struct Counter {
-    socket: PathBuf,
+    paths: Paths,
     known: Known,
     work: Option<JoinHandle<()>>,
 }
@@ -45,22 +45,26 @@ struct Known {
 
 impl Counter {
     /// A counter that is not open yet.
-    pub fn new(socket: PathBuf, source: String, contact: Contact, views: watch::Receiver<View>) -> Self {
+    pub fn new(paths: Paths, source: String, contact: Contact, views: watch::Receiver<View>) -> Self {
         let ready = contact.ready();
-        Self { socket, known: Known { source, contact, views, ready, since: Arc::default() }, work: None }
+        Self { paths, known: Known { source, contact, views, ready, since: Arc::default() }, work: None }
     }
 
     /// Opens it, where its directory is there and it is not open; before the first init there is none. There is one
-    /// agent a node, so a socket that is there is one that a killed agent left.
+    /// agent a node, so a socket that is there is one that a killed agent left. Where a newer naru was, nothing is made.
     pub fn open(&mut self) {
-        if self.work.is_some() && self.socket.exists() {
+        let socket = self.paths.agent_socket();
+        if self.work.is_some() && socket.exists() {
             return;
         }
         self.close();
-        match bind(&self.socket) {
+        if machine::refuse_newer(&self.paths).is_err() {
+            return;
+        }
+        match bind(&socket) {
             Ok(listener) => self.work = Some(tokio::spawn(answer(listener, self.known.clone()))),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!("{}: {error}: nobody can ask the agent", self.socket.display()),
+            Err(error) => tracing::warn!("{}: {error}: nobody can ask the agent", socket.display()),
         }
     }
 
@@ -82,7 +86,7 @@ impl Counter {
     fn close(&mut self) {
         if let Some(work) = self.work.take() {
             work.abort();
-            let _ = fs::remove_file(&self.socket);
+            let _ = fs::remove_file(self.paths.agent_socket());
         }
     }
 }

@@ -10,6 +10,7 @@
 mod access;
 mod agreement;
 mod api;
+mod check;
 mod condition;
 mod endpoints;
 mod follow;
@@ -21,7 +22,8 @@ mod survey;
 
 pub use access::Access;
 pub use api::{Api, ApiError, Places};
+pub use check::{Fault, Found, check};
 pub use follow::Pace;
 pub use nodes::{Node, Standing};
 pub use source::KubernetesSource;
-pub use survey::{Listed, PodAddress, list_nodes, list_pods};
+pub use survey::{Agent, Listed, PodAddress, list_nodes, list_pods};

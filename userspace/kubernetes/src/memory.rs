@@ -34,11 +34,8 @@ impl Memory {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// Keeps it, where there is a directory for it: before the first init there is none.
+    /// Keeps it; an error where there is no directory for it, as before the first init.
     pub fn save(&self, file: &Path) -> io::Result<()> {
-        if !file.parent().is_some_and(Path::is_dir) {
-            return Ok(());
-        }
         // Named as every file that is about to take another's place: uninstall knows it by that.
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let next = file.with_file_name(format!(".{name}.{}-0.tmp", std::process::id()));

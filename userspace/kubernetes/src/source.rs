@@ -1,11 +1,11 @@
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use naru_cluster::{
     ClusterError, Contact, Following, Remark, Revision, Source, View,
     file::{self, ClusterSettings, Found},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     Access,
@@ -18,6 +18,9 @@ use crate::{
     nodes::{self, Node},
     ranges::{self, ServiceRange},
 };
+
+/// Pause before what could not be written to the disk is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The Kubernetes API as a source of the cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -141,11 +144,12 @@ async fn agree(
         let own = heard.own(&memory.own);
         views.send_if_modified(|view| heard.put(agreed, view));
         let next = Memory { servers: api.remembered(), nodes: heard.remembered(&memory), own };
-        if next != memory {
-            memory = next.clone();
-            let file = source.memory.clone();
+        let mut is_kept = next == memory;
+        if !is_kept {
+            let (kept, file) = (next.clone(), source.memory.clone());
             // It is a help for later; a full disk must not stop anything now.
-            let _ = tokio::task::spawn_blocking(move || next.save(&file)).await;
+            is_kept = tokio::task::spawn_blocking(move || kept.save(&file).is_ok()).await.unwrap_or(false);
+            memory = if is_kept { next } else { Memory { own: next.own, ..memory } };
         }
         tokio::select! {
             () = views.closed() => return,
@@ -153,6 +157,7 @@ async fn agree(
             Ok(()) = ears.nodes.changed() => {}
             Ok(()) = ears.services.changed() => {}
             Ok(()) = ears.servers.changed() => {}
+            () = sleep(RETRY), if !is_kept => {}
             else => return,
         }
     }

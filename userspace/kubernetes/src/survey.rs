@@ -1,6 +1,6 @@
 //! Single looks at the API, for commands.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
 
@@ -9,6 +9,9 @@ use crate::{
     follow::{Kind, list},
     nodes::{self, Node},
 };
+
+/// The label by which the DaemonSet's pods are known.
+const LABEL: &str = "app.kubernetes.io/name";
 
 /// A Node object.
 pub struct Listed {
@@ -43,8 +46,22 @@ pub async fn list_nodes(api: &Api) -> Result<Vec<Listed>, ApiError> {
     Ok(listing.objects.into_iter().map(listed).collect())
 }
 
+/// An agent of ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Agent {
+    /// The node that it runs on.
+    pub node: String,
+    /// Its image, which tells its version.
+    pub image: String,
+}
+
 #[derive(Clone, PartialEq)]
-struct Pod(Option<PodAddress>);
+enum Pod {
+    Addressed(PodAddress),
+    Agent(Agent),
+    /// One that says nothing about the network.
+    Other,
+}
 
 #[derive(Deserialize)]
 struct Object {
@@ -60,6 +77,8 @@ struct Metadata {
     name: String,
     #[serde(default)]
     namespace: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -67,6 +86,13 @@ struct Metadata {
 struct Spec {
     node_name: String,
     host_network: bool,
+    containers: Vec<Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    image: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -86,23 +112,39 @@ impl Kind for Pod {
     fn read(object: &[u8]) -> Result<Self, String> {
         let object: Object = serde_json::from_slice(object).map_err(|error| error.to_string())?;
         // A pod that ended has its addresses in the API still, and no more of them.
-        let is_over = matches!(object.status.phase.as_str(), "Succeeded" | "Failed");
-        let has_own = !object.spec.host_network && !object.status.pod_ips.is_empty() && !is_over;
-        Ok(Self(has_own.then(|| PodAddress {
+        if matches!(object.status.phase.as_str(), "Succeeded" | "Failed") {
+            return Ok(Self::Other);
+        }
+        let node = object.spec.node_name;
+        if object.metadata.labels.get(LABEL).is_some_and(|name| name == "naru") {
+            let image = object.spec.containers.into_iter().next().map(|container| container.image);
+            return Ok(Self::Agent(Agent { node, image: image.unwrap_or_default() }));
+        }
+        if object.spec.host_network || object.status.pod_ips.is_empty() {
+            return Ok(Self::Other);
+        }
+        Ok(Self::Addressed(PodAddress {
             pod: format!("{}/{}", object.metadata.namespace, object.metadata.name),
-            node: object.spec.node_name,
+            node,
             addresses: object.status.pod_ips.into_iter().map(|ip| ip.ip).collect(),
-        })))
+        }))
     }
 }
 
-/// All pods with an address of their own that have not ended.
+/// All pods with an address of their own that have not ended, and the agents.
 ///
 /// # Errors
 /// [`ApiError`]; agents may not list pods, administrators may.
-pub async fn list_pods(api: &Api) -> Result<Vec<PodAddress>, ApiError> {
+pub async fn list_pods(api: &Api) -> Result<(Vec<PodAddress>, Vec<Agent>), ApiError> {
     let mut connection = api.connect().await?;
     let listing = list::<Pod>(&mut connection, "/api/v1/pods").await?;
-    let pods = listing.objects.into_values().filter_map(|(_, pod)| pod.ok()?.0);
-    Ok(pods.collect())
+    let (mut pods, mut agents) = (Vec::new(), Vec::new());
+    for (_, pod) in listing.objects.into_values() {
+        match pod {
+            Ok(Pod::Addressed(pod)) => pods.push(pod),
+            Ok(Pod::Agent(agent)) => agents.push(agent),
+            Ok(Pod::Other) | Err(_) => {}
+        }
+    }
+    Ok((pods, agents))
 }

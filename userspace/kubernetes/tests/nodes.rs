@@ -50,7 +50,8 @@ async fn a_node_that_says_nonsense_keeps_its_last_good_word_and_stops_no_other()
     followed.wait("the annotation", is_so).await;
     annotate(json!("nonsense"));
     let view = followed.wait("a remark", |view| !view.remarks.is_empty()).await;
-    let remark = "node node002: annotation naru.dev/node-addresses: `nonsense` is not an address: what it said before stays";
+    let remark = "node node002: annotation naru.dev/node-addresses: `nonsense` is not an address: \
+                  what it said before stays";
     assert_eq!(remarks(&view), [remark]);
     assert_eq!(spec(&view, "node002").addresses, wanted);
     bed.create(&node(4));

@@ -70,8 +70,8 @@ pub enum Command {
     /// Prepare this machine: probes, programs and maps, tunnel device, nftables, sysctls, configuration for the
     /// runtime. Changes nothing when run again.
     Init(InitArgs),
-    /// `init`, then follow cluster.toml or the Kubernetes API and repair what others change, until SIGTERM; traffic does
-    /// not need it.
+    /// `init`, then follow cluster.toml or the Kubernetes API and repair what others change, until SIGTERM; traffic
+    /// does not need it.
     Agent(AgentArgs),
     /// Show the node's state, counters and faults. Exit status 1 if it is not initialised.
     Status(OutputArgs),
@@ -89,6 +89,10 @@ pub enum Command {
     /// Put the plugins where the container runtime looks for them, as its own configuration says; what is there
     /// already is not written again.
     Install(InstallArgs),
+    /// The nodes of the cluster, as this node or the Kubernetes API knows them.
+    Node(crate::command::node::NodeArgs),
+    /// The cluster as a whole. Exit status 0: nothing found; 1: something found; 2: an error.
+    Cluster(crate::command::cluster::ClusterArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
     /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.

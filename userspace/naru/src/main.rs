@@ -56,6 +56,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Stats(args) => command::stats::run(&paths, &args)?,
         Command::Ipam(args) => return Ok(command::ipam::run(&paths, &args)),
         Command::Install(args) => command::install::run(&arguments.directories.given(), &args)?,
+        Command::Node(args) => return command::node::run(&paths, &args),
+        Command::Cluster(args) => return Ok(command::cluster::run(&args)),
         Command::Uninstall(args) => command::uninstall::run(&paths, &args)?,
         #[cfg(feature = "bench")]
         Command::Bench(args) => return naru_bench::run(&args),

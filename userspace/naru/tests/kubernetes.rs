@@ -80,7 +80,9 @@ impl Scene {
     }
 
     fn has(&self, entry: &str) -> bool {
-        self.machine.entries().iter().any(|known| known.starts_with(entry))
+        // Before the first cluster there is no datapath.
+        let is_made = self.machine.outcome(&["routes"]).0 == 0;
+        is_made && self.machine.entries().iter().any(|known| known.starts_with(entry))
     }
 
     fn probe(&self, what: &str) -> bool {
@@ -132,6 +134,26 @@ fn nodes_join_and_leave_by_themselves_within_a_second_and_leave_no_trace() {
     let fastest = rounds.min().unwrap();
     assert!(fastest < SECOND, "{fastest:?}");
     assert!(scene.probe("live") && scene.probe("ready"));
+    let file = scene.kubeconfig();
+    let (code, listed) = scene.machine.json(&["node", "list"]);
+    assert_eq!(
+        (code, text(&listed[0]["standing"]), text(&listed[1]["blocks"][0])),
+        (0, "this node", "10.32.1.0/24")
+    );
+    let (code, shown) =
+        scene.machine.json(&["node", "show", "node2", "--kubeconfig", file.to_str().unwrap()]);
+    assert_eq!((code, text(&shown["addresses"][0])), (0, "198.51.100.2"));
+    assert!(!text(&shown["uid"]).is_empty());
+    assert_eq!(scene.machine.outcome(&["node", "show", "nobody"]).0, 1);
+    let check = ["cluster", "check", "--kubeconfig", file.to_str().unwrap()];
+    assert_eq!(scene.machine.outcome(&check), (0, "nothing found\n".to_owned()));
+    scene.create(4, &[]);
+    let (code, found) = scene.machine.json(&check);
+    assert_eq!(
+        (code, text(&found[0]["code"]), text(&found[0]["subject"])),
+        (1, "node-without-range", "node node4")
+    );
+    assert_eq!(scene.machine.outcome(&["cluster", "check", "--kubeconfig", "/none"]).0, 2);
     let agent = scene.status()["agent"].clone();
     assert_eq!(text(&agent["source"]), "the Kubernetes API");
     assert!(agent["heard"].as_u64().is_some() && text(&agent["revision"]).starts_with("revision "));
@@ -232,6 +254,130 @@ fn pods_come_and_go_while_the_api_is_away_also_after_the_agent_was_killed() {
     scene.plane.add_server(port, &etcd).unwrap();
     scene.create(3, &["10.32.2.0/24"]);
     wait("node3", PATIENCE, || scene.has("10.32.2.0/24 "));
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_connection_whose_other_end_is_gone_without_a_word_is_given_up_within_thirty_seconds() {
+    let scene = Scene::new();
+    let _agent = scene.agent();
+    wait("readiness", PATIENCE, || scene.probe("ready"));
+    let port = scene.plane.servers()[0].address().port();
+    scene.machine.tool("nft add table inet gone");
+    scene.machine.tool("nft add chain inet gone input { type filter hook input priority 0 ; }");
+    for end in ["sport", "dport"] {
+        scene.machine.tool(&format!("nft add rule inet gone input tcp {end} {port} drop"));
+    }
+    let given_up = wait("a complaint", PATIENCE, || scene.status()["agent"]["complaint"].is_string());
+    assert!(given_up < Duration::from_secs(30), "{given_up:?}");
+    scene.machine.tool("nft delete table inet gone");
+    scene.create(3, &["10.32.2.0/24"]);
+    wait("node3", PATIENCE, || scene.has("10.32.2.0/24 "));
+}
+
+/// Numbers that look random and are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn agents_and_api_servers_that_are_killed_at_random_end_with_what_is_true() {
+    let mut scene = Scene::new();
+    let (port, etcd) = (scene.plane.servers()[0].address().port(), scene.plane.etcd().to_owned());
+    // What the runtime looks for is a finding where it is not there.
+    fs::create_dir_all(scene.machine.path("cni/bin")).unwrap();
+    fs::write(scene.machine.path("cni/bin/naru-cni"), "").unwrap();
+    let mut agent = Some(scene.agent());
+    wait("readiness", PATIENCE, || scene.probe("ready"));
+    let minutes = if std::env::var_os("NARU_SOAK").is_some() { 10 } else { 1 };
+    let (mut dice, since) = (Dice(1), std::time::Instant::now());
+    let (mut is_up, mut has_node, mut pods) = (true, [false; 20], Vec::new());
+    while since.elapsed() < Duration::from_secs(60 * minutes) {
+        match dice.below(8) {
+            0 if is_up => {
+                scene.plane.stop_server(0);
+                is_up = false;
+            }
+            0 | 1 if !is_up => {
+                scene.plane.add_server(port, &etcd).unwrap();
+                is_up = true;
+            }
+            2 => {
+                agent.take().into_iter().for_each(Agent::kill);
+                agent = is_up.then(|| scene.agent());
+            }
+            3 if !pods.is_empty() => Pod::del(&pods.remove(0), &scene.machine),
+            3 | 4 => {
+                let pod = Pod::new(&scene.machine, &format!("p{}", dice.below(u64::MAX)), json!({}));
+                pod.add(&scene.machine);
+                pods.push(pod);
+            }
+            _ if is_up => {
+                let number = u8::try_from(dice.below(20)).unwrap();
+                let is_there = &mut has_node[usize::from(number)];
+                match std::mem::replace(is_there, !*is_there) {
+                    true => scene.delete(&format!("node{}", number + 50)),
+                    false => scene.create(number + 50, &[&format!("10.40.{number}.0/24")]),
+                }
+            }
+            _ => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+    if !is_up {
+        scene.plane.add_server(port, &etcd).unwrap();
+    }
+    let _agent = agent.unwrap_or_else(|| scene.agent());
+    let is_right = || (0..20).all(|number| has_node[number] == scene.has(&format!("10.40.{number}.0/24 ")));
+    wait("what is true", PATIENCE, is_right);
+    for pod in pods {
+        pod.del(&scene.machine);
+    }
+    wait("no difference", PATIENCE, || scene.machine.outcome(&["ipam", "check"]).0 == 0);
+    assert_eq!(scene.status()["findings"], json!([]));
+}
+
+/// A list of Node objects as large as those of real kubelets, ten kilobytes each.
+fn many_nodes(count: u16) -> String {
+    let images: Vec<Value> = (0..50)
+        .map(|image| {
+            let name = format!("registry.example/some/longer/path/of/an/image-{image:03}@sha256:{image:064}");
+            json!({ "names": [name, format!("registry.example/image:{image}")], "sizeBytes": 123_456_789 })
+        })
+        .collect();
+    let node = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let block = format!("10.{}.{low}.0/24", 48 + u32::from(high));
+        json!({
+            "kind": "Node",
+            "apiVersion": "v1",
+            "metadata": { "name": format!("many{number:04}") },
+            "spec": { "podCIDR": block, "podCIDRs": [block] },
+            "status": {
+                "addresses": [{ "type": "InternalIP", "address": format!("198.51.{}.{low}", 101 + u32::from(high)) }],
+                "images": images,
+            },
+        })
+    };
+    json!({ "kind": "List", "apiVersion": "v1", "items": (1..=count).map(node).collect::<Vec<_>>() })
+        .to_string()
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_thousand_nodes_fit_into_forty_megabytes() {
+    let scene = Scene::new();
+    scene.plane.run(&["create", "-f", "-"], &many_nodes(1000)).unwrap();
+    let agent = scene.agent();
+    wait("the last node", PATIENCE, || scene.has("10.51.232.0/24 "));
+    let size = agent.resident();
+    println!("resident with 1000 nodes: {size} bytes");
+    assert!(size < 40 << 20, "{size}");
 }
 
 #[test]

@@ -44,11 +44,25 @@ pub enum Code {
     XdpBypassed,
     /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
     IdentityLost,
+    /// `node-invalid`: what a Node object says cannot be, and is left out.
+    NodeInvalid,
+    /// `node-without-range`: the cluster gives a node no range.
+    NodeWithoutRange,
+    /// `blocks-overlap`: two nodes have blocks that share addresses.
+    BlocksOverlap,
+    /// `node-address-twice`: two nodes have one address.
+    NodeAddressTwice,
+    /// `node-cloned`: two nodes have one machine id.
+    NodeCloned,
+    /// `pod-address-twice`: two pods have one address.
+    PodAddressTwice,
+    /// `version-skew`: agents of more than one version run.
+    VersionSkew,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 26] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -68,6 +82,13 @@ impl Code {
         Self::LimitBypassed,
         Self::XdpBypassed,
         Self::IdentityLost,
+        Self::VersionSkew,
+        Self::PodAddressTwice,
+        Self::NodeCloned,
+        Self::NodeAddressTwice,
+        Self::BlocksOverlap,
+        Self::NodeWithoutRange,
+        Self::NodeInvalid,
     ];
 
     /// The word.
@@ -93,6 +114,13 @@ impl Code {
             Self::LimitBypassed => "limit-bypassed",
             Self::XdpBypassed => "xdp-bypassed",
             Self::IdentityLost => "identity-lost",
+            Self::VersionSkew => "version-skew",
+            Self::PodAddressTwice => "pod-address-twice",
+            Self::NodeCloned => "node-cloned",
+            Self::NodeAddressTwice => "node-address-twice",
+            Self::BlocksOverlap => "blocks-overlap",
+            Self::NodeWithoutRange => "node-without-range",
+            Self::NodeInvalid => "node-invalid",
         }
     }
 
@@ -121,6 +149,19 @@ impl Code {
                 "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the \
                  next boot"
             }
+            Self::NodeInvalid => "correct the Node object or its annotation",
+            Self::NodeWithoutRange => {
+                "let the controller manager allocate podCIDRs (--allocate-node-cidrs), or look at its log"
+            }
+            Self::BlocksOverlap => {
+                "delete the Node object that is wrong, and let its kubelet register it again"
+            }
+            Self::NodeAddressTwice => {
+                "set the annotation naru.dev/node-addresses to an address that is the node's alone"
+            }
+            Self::NodeCloned => "give the copy a machine id of its own and restart its kubelet",
+            Self::PodAddressTwice => "delete one of the pods",
+            Self::VersionSkew => "let the roll-out end, or look at why it does not",
             Self::LimitBypassed => {
                 "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of \
                  the list itself run naru init; then make the pods anew"

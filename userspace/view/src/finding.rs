@@ -18,7 +18,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn new(code: Code, subject: impl Into<String>, evidence: impl Into<String>) -> Self {
+    /// A finding of that kind.
+    #[must_use]
+    pub fn new(code: Code, subject: impl Into<String>, evidence: impl Into<String>) -> Self {
         Self { code, subject: subject.into(), evidence: evidence.into(), remedy: code.remedy() }
     }
 }

@@ -1,7 +1,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
-use naru_core::ipam::Row;
+use naru_core::ipam::{Row, State};
 use naru_netlink::links::{HostVeth, Links};
 use naru_node::{
     host::{self, firewall, forward},
@@ -114,7 +114,7 @@ fn outside(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, MachineEr
         all.any(|range| range.contains(&address))
     };
     let store = StateStore::open(&paths.lease_store(), &host::boot_id()?)?;
-    let lost = store.rows()?.into_iter().filter(|row| row.ifindex != 0 && !is_own(row.address));
+    let lost = store.rows()?.into_iter().filter(|row| row.state == State::Assigned && !is_own(row.address));
     let finding = |row: Row| {
         let owner = row.owner.map(|owner| owner.to_string()).unwrap_or_default();
         let name = if row.pod.is_empty() { owner } else { row.pod.to_string() };
@@ -182,6 +182,6 @@ fn runtime(paths: &Paths, settings: &Settings) -> Vec<Finding> {
     }
     let wanted =
         [(Code::ConflistMissing, paths.conflist()), (Code::PluginMissing, paths.cni_bin.join("naru-cni"))];
-    let missing = wanted.into_iter().filter(|(_, file)| !file.exists());
+    let missing = wanted.into_iter().filter(|(_, file)| !file.is_file());
     missing.map(|(code, file)| Finding::new(code, file.display().to_string(), "not there")).collect()
 }

@@ -9,7 +9,7 @@ use clap::Args;
 
 use self::tally::Tally;
 use crate::{
-    build,
+    build, image,
     run::{self, say},
     setup::Needs,
     workspace::{Kind, Workspace},
@@ -27,6 +27,9 @@ pub struct TestArgs {
     /// Run only the core of ring 1, on Debian's newest kernel of this version (6.1) in qemu
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["ring", "soak"])]
     vm: Option<String>,
+    /// Run only the tests with a real Kubernetes, upstream's conformance specs among them: a quarter of an hour
+    #[arg(long, conflicts_with_all = ["ring", "soak", "vm"])]
+    kubernetes: bool,
 }
 
 /// Runs the command.
@@ -36,6 +39,12 @@ pub struct TestArgs {
 pub fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<()> {
     if let Some(version) = &args.vm {
         return vm::run(workspace, version);
+    }
+    if args.kubernetes {
+        Needs::kubernetes(true).install()?;
+        build::run(workspace)?;
+        image::build(workspace)?;
+        return conclude(&[ring::kubernetes(workspace)?]);
     }
     let wanted = |ring: u8| args.ring.is_none_or(|only| only == ring);
     if wanted(1) {

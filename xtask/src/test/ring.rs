@@ -20,6 +20,19 @@ fn is_serial(file: &str) -> bool {
     file.starts_with("serial")
 }
 
+/// The file of the tests that need a whole Kubernetes; `test --kubernetes` runs it, and ring 1 does not.
+const KUBERNETES: &str = "kubernetes";
+
+/// The tests with a real Kubernetes, one at a time.
+///
+/// # Errors
+/// Cargo cannot be run.
+pub fn kubernetes(workspace: &Workspace) -> anyhow::Result<Tally> {
+    let mut tests = cargo_test(workspace);
+    tests.args(["--package", END_TO_END, "--test", KUBERNETES]);
+    root_tests(workspace, "Kubernetes", tests, false, true)
+}
+
 /// Ring 0: the tests that need no root. They are built first, so that the time is the tests' own.
 ///
 /// # Errors
@@ -77,6 +90,7 @@ fn end_to_end(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let targets = package.and_then(|package| package["targets"].as_array()).context("no end-to-end crate")?;
     let tests = targets.iter().filter(|target| target["kind"][0] == "test");
     let mut names: Vec<_> = tests.filter_map(|target| target["name"].as_str().map(str::to_owned)).collect();
+    names.retain(|name| name != KUBERNETES);
     names.sort_by_key(|name| (is_serial(name), name.clone()));
     Ok(names)
 }

@@ -21,9 +21,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{Address, ApiError};
 use crate::access::Credentials;
 
-/// Time in which the peer must acknowledge what is sent, probes of a quiet connection too: a half-open connection ends
-/// within it.
-const USER_TIMEOUT: u32 = 25_000;
+/// Time in which the peer must acknowledge what is sent, probes of a quiet connection too. A half-open connection ends
+/// with the next probe after it, so that another one is tried within 30 seconds.
+const USER_TIMEOUT: u32 = 20_000;
 /// Quiet time before the first probe, and between probes.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(5);

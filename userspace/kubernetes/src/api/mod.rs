@@ -18,8 +18,10 @@ pub use places::Places;
 
 use crate::access::Access;
 
-/// Time for a connection and its TLS handshake, after which the next address is tried.
+/// Time for a connection and its TLS handshake, after which the next address is tried. Where no address is in time,
+/// everything is slow, and the next round waits twice as long, up to the longest.
 const HANDSHAKE: Duration = Duration::from_secs(1);
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(8);
 
 /// The API as this node reaches it.
 pub struct Api {
@@ -43,21 +45,24 @@ impl Api {
     /// Connects to the first place that completes a TLS handshake in time.
     ///
     /// # Errors
-    /// The credentials cannot be read, or no place answers: the error of the last one that was asked.
+    /// The credentials cannot be read, or no place answers: the error of the first one that was asked.
     pub async fn connect(&self) -> Result<Connection, ApiError> {
         let credentials = self.access.load()?;
-        let all = self.places(|places| places.in_order(credentials.server.as_ref()));
-        let mut failure = ApiError::NoPlace;
-        for address in all? {
-            match Connection::open(&address, &credentials, HANDSHAKE).await {
+        let all = self.places(|places| places.in_order(credentials.server.as_ref()))?;
+        let limit = self.places(|places| HANDSHAKE * (1 << places.failures().min(3))).min(LONGEST_HANDSHAKE);
+        let mut failure = None;
+        for address in all {
+            match Connection::open(&address, &credentials, limit).await {
                 Ok(connection) => {
                     self.places(|places| places.answered(&address));
                     return Ok(connection);
                 }
-                Err(error) => failure = error,
+                // Those that follow are guesses more and more.
+                Err(error) => drop(failure.get_or_insert(error)),
             }
         }
-        Err(failure)
+        self.places(Places::nobody_answered);
+        Err(failure.unwrap_or(ApiError::NoPlace))
     }
 
     /// Sends one request on a connection of its own: `method` is HTTP's, `body` has its type before it. Returns the

@@ -27,6 +27,8 @@ pub struct Places {
     /// The address that answered last.
     last: Option<Address>,
     avoided: BTreeMap<Address, Instant>,
+    /// Rounds in a row in which nobody answered.
+    failures: u32,
 }
 
 impl Places {
@@ -81,6 +83,15 @@ impl Places {
 
     pub(super) fn answered(&mut self, address: &Address) {
         self.last = Some(address.clone());
+        self.failures = 0;
+    }
+
+    pub(super) const fn nobody_answered(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    pub(super) const fn failures(&self) -> u32 {
+        self.failures
     }
 
     pub(super) fn avoid(&mut self, address: &Address) {

@@ -6,6 +6,8 @@ use std::{
 /// The longest of the first pause, and of all.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
+/// The longest pause that a server may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
 
 /// Pauses after failures, each random below a limit that doubles: agents that lost the API together do not come back
 /// together.
@@ -20,11 +22,11 @@ impl Backoff {
         self.failures
     }
 
-    /// The pause after one more failure; never shorter than the server asked for.
+    /// The pause after one more failure; not shorter than the server asked for, within reason.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
         let limit = LONGEST.min(FIRST.saturating_mul(1 << self.failures.min(10)));
         self.failures = self.failures.saturating_add(1);
-        asked.unwrap_or_default() + below(limit)
+        asked.unwrap_or_default().min(LONGEST_ASKED) + below(limit)
     }
 
     /// Something succeeded.
@@ -61,5 +63,6 @@ mod tests {
         let asked = Duration::from_secs(7);
         let pause = Backoff::default().next(Some(asked));
         assert!(pause >= asked && pause < asked + FIRST);
+        assert!(Backoff::default().next(Some(Duration::MAX)) < LONGEST_ASKED + FIRST);
     }
 }

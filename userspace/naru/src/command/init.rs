@@ -24,6 +24,9 @@ pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     for line in ready.summary() {
         outln!("{line}");
     }
+    for warning in &ready.warnings {
+        eprintln!("warning: {warning}");
+    }
     for finding in naru_view::lost_identities(paths) {
         errln!("warning: {finding}; {}", finding.remedy);
     }

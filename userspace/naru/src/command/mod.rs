@@ -1,11 +1,13 @@
 //! One file a command.
 
 pub mod agent;
+pub mod cluster;
 pub mod endpoints;
 pub mod flows;
 pub mod init;
 pub mod install;
 pub mod ipam;
+pub mod node;
 pub mod routes;
 pub mod stats;
 pub mod status;

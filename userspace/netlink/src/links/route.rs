@@ -1,4 +1,7 @@
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -126,7 +129,8 @@ impl Links {
         self.settle_routes(routes, outcomes)
     }
 
-    /// Finishes [`add`]: if there was a route already, one of ours is replaced. The kernel would replace anybody's.
+    /// Finishes [`add`]: if there was a route already, one of ours is replaced. The kernel would replace anybody's: of
+    /// several to one destination with one metric the first, which somebody may have put before ours.
     pub(super) fn settle_routes(&self, routes: &[Route], outcomes: Vec<Outcome>) -> Result<(), LinkError> {
         let (mut present, mut refusals) = (Vec::new(), Vec::new());
         for (route, outcome) in routes.iter().zip(outcomes) {
@@ -136,9 +140,9 @@ impl Links {
             }
         }
         if !present.is_empty() {
-            let place = |one: &ListedRoute| Some((one.table, one.destination, one.metric));
-            let known: BTreeSet<_> = self.own_listed(place)?.into_iter().collect();
-            let is_ours = |route: &&Route| known.contains(&(route.table, route.destination, route.metric));
+            let first = self.first_holders(&present)?;
+            let own = self.marks().protocol;
+            let is_ours = |route: &&Route| first.get(&place(route)) == Some(&own);
             let (ours, foreign): (Vec<_>, Vec<_>) = present.into_iter().partition(is_ours);
             refusals.extend(foreign.into_iter().map(taken));
             let outcomes = self
@@ -147,6 +151,24 @@ impl Links {
             refusals.extend(outcomes.into_iter().filter_map(Result::err));
         }
         refusals.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// The protocol of the first route at the place of each of these. All routes of their tables are listed, and none
+    /// of the others is kept.
+    fn first_holders(&self, routes: &[&Route]) -> Result<BTreeMap<Place, u8>, LinkError> {
+        let places: BTreeSet<Place> = routes.iter().map(|route| place(route)).collect();
+        let tables: BTreeSet<u32> = routes.iter().map(|route| route.table).collect();
+        let mut first = BTreeMap::new();
+        for table in tables {
+            let listed = self.listed(None, Some(table), |one| {
+                let place = (one.table, one.destination, one.metric);
+                places.contains(&place).then_some((place, one.protocol))
+            })?;
+            for (place, protocol) in listed {
+                first.entry(place).or_insert(protocol);
+            }
+        }
+        Ok(first)
     }
 
     /// Removes the routes; those that are gone already are passed over.
@@ -190,6 +212,13 @@ impl Links {
         }
         Ok(list)
     }
+}
+
+/// What makes two routes one to the kernel: table, destination and metric.
+type Place = (u32, IpNet, u32);
+
+const fn place(route: &Route) -> Place {
+    (route.table, route.destination, route.metric)
 }
 
 fn own_metric(destination: IpNet, target: RouteTarget) -> u32 {

@@ -101,6 +101,26 @@ fn a_route_of_another_to_the_same_destination_is_named_and_stays() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_route_that_somebody_put_before_ours_is_not_the_one_that_is_replaced() {
+    let node = node();
+    node.run(|| {
+        let links = Links::open(MARKS).unwrap();
+        let index = links.ensure_overlay(&overlay(8472)).unwrap().index;
+        let [old, new] = [1450, 1400].map(|mtu| to_block("10.33.0.0/24".parse().unwrap(), index, None, mtu));
+        links.ensure_routes(&[old]).unwrap();
+        node.sh("ip route prepend 10.33.0.0/24 dev lo proto static");
+        let error = links.ensure_routes(&[new]).unwrap_err().to_string();
+        assert!(error.contains("somebody else has a route to it, which stays"), "{error}");
+        assert_eq!(links.routes().unwrap(), [old]);
+        assert!(node.sh("ip route show 10.33.0.0/24").contains("dev lo proto static"));
+        node.sh("ip route del 10.33.0.0/24 dev lo proto static");
+        links.ensure_routes(&[new]).unwrap();
+        assert_eq!(links.routes().unwrap(), [new], "it is replaced when nothing is before it");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn thousands_of_routes_go_in_and_out_in_one_call() {
     let node = node();
     node.run(|| {

@@ -41,7 +41,9 @@ pub fn install_apart(path: &Path, content: &[u8], mode: u32, apart: &[PathBuf]) 
 
 /// Writes the temporary file and moves it into place.
 fn put(temporary: &Path, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-    let replaced = write(temporary, content, mode).and_then(|()| rename(temporary, path));
+    // The temporary name is another one each time; who repeats it must be able to tell that it is the same failure.
+    let written = write(temporary, content, mode).map_err(|error| HostError::file(path, "write", error));
+    let replaced = written.and_then(|()| rename(temporary, path));
     if replaced.is_err() {
         // The step that failed is the error worth telling.
         let _ = fs::remove_file(temporary);
@@ -88,15 +90,16 @@ fn temporary_name(path: &Path) -> String {
 }
 
 /// Writes the temporary file through to the disk. One of that name is of a process long gone.
-fn write(temporary: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-    remove_file(temporary)?;
-    let failed = |error: io::Error| HostError::file(temporary, "write", error);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary).map_err(failed)?;
-    file.write_all(content).map_err(failed)?;
+fn write(temporary: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    match fs::remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)?;
+    file.write_all(content)?;
     // The mask of the process took bits from the mode at creation.
-    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-    file.sync_all().map_err(failed)
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
 }
 
 /// Puts the temporary file in its place.

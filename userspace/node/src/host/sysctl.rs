@@ -82,7 +82,11 @@ pub fn forward_packets(
     if families.v6 {
         let deaf = if was_own { deaf()? } else { Vec::new() };
         for device in attentive()?.into_iter().chain(deaf) {
-            set(&format!("{V6}/{device}/accept_ra"), "2", journal)?;
+            let name = format!("{V6}/{device}/accept_ra");
+            // One that went meanwhile needs nothing.
+            if read(&name)?.is_some() {
+                set(&name, "2", journal)?;
+            }
         }
         switch_forwarding_on(V6, journal)?;
     }

@@ -42,6 +42,8 @@ pub struct Ready {
     pub changes: Changes,
     /// Plugins that would stand behind ours in the runtime's list, if they were installed.
     pub unlisted: Vec<&'static str>,
+    /// Last, optional steps that failed; the node does without.
+    pub warnings: Vec<String>,
 }
 
 impl Ready {
@@ -213,22 +215,48 @@ fn locked(
     }
     ready.settings.save(paths)?;
     node.identity(&ready.facts.node)?;
-    if node.last_boot()?.as_ref() != Some(&ready.facts.boot_id) {
+    let is_new_boot = node.last_boot()?.as_ref() != Some(&ready.facts.boot_id);
+    if is_new_boot {
         node.set_last_boot(&ready.facts.boot_id)?;
-        release_stale(paths, &ready.facts, node)?;
     }
     if ready.changes.unprotected.is_some() {
         ready.changes.complete()?;
     }
-    forward::open(node)?;
-    undo::keep(paths, node)?;
+    // Without its exceptions a node is not ready, which whoever asks sees for himself; the rest is noted all the same.
+    let is_open = forward::open(node);
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     let lists = machine::limits(&conflist::as_told(paths, node)?.cni_conf);
     ready.facts.limited = lists.into_iter().filter(|list| list.is_for_all).map(|list| list.network).collect();
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     drop(alone);
-    ready.unlisted = conflist::ensure(paths, &ready.settings, node, is_asked)?;
+    finish(paths, &mut ready, node, Finish { is_new_boot, is_asked });
+    is_open?;
     Ok(ready)
+}
+
+/// What the last steps depend on.
+#[derive(Clone, Copy)]
+struct Finish {
+    /// The first init of this boot.
+    is_new_boot: bool,
+    /// The caller was told which the runtime's directories are.
+    is_asked: bool,
+}
+
+/// The steps that a node can do without, each by itself; the runtime's configuration is the last, because a runtime
+/// starts pods as soon as it sees the file. What failed is in `ready` afterwards.
+fn finish(paths: &Paths, ready: &mut Ready, node: &mut NodeStore, how: Finish) {
+    let mut warnings = Vec::new();
+    let mut note = |what: &str, done: Result<(), MachineError>| {
+        warnings.extend(done.err().map(|error| format!("{what}: {error}")));
+    };
+    if how.is_new_boot {
+        note("leases of the boot before are not given back", release_stale(paths, &ready.facts, node));
+    }
+    note("the undo journal has no copy", undo::keep(paths, node));
+    let listed = conflist::ensure(paths, &ready.settings, node, how.is_asked);
+    note("the runtime's configuration", listed.map(|unlisted| ready.unlisted = unlisted));
+    ready.warnings = warnings;
 }
 
 /// Returns true if maps, programs and store are there, and of this boot.
@@ -292,7 +320,8 @@ fn prepare(
     };
     naru_bpf::discard_other_versions(&pins)?;
     let changes = sync::apply(&links, &pins, &settings, survey)?;
-    Ok((Ready { facts, settings, attach, installed, changes, unlisted: Vec::new() }, links))
+    let (unlisted, warnings) = (Vec::new(), Vec::new());
+    Ok((Ready { facts, settings, attach, installed, changes, unlisted, warnings }, links))
 }
 
 /// Writes the pods that live in the kernel into a new store and new maps, and gives them new programs.

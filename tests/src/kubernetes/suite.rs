@@ -1,0 +1,113 @@
+//! Kubernetes' own end-to-end tests, run against a cluster.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use anyhow::{Context, ensure};
+
+use super::{Cluster, Image, agnhost};
+use crate::tool;
+
+/// The outcome of a run, by the suite's own count.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// Specs that passed.
+    pub passed: u32,
+    /// Names of specs that failed.
+    pub failed: BTreeSet<String>,
+}
+
+/// Names of images that the program of Kubernetes' tests stands in for: those of web servers and shells.
+const LIKE_AGNHOST: [&str; 6] =
+    ["/agnhost:", "/busybox:", "/nginx:", "/httpd:", "/distroless-iptables:", "/glibc-dns-testing:"];
+
+/// Imports the images that specs of the network ask for.
+///
+/// # Errors
+/// The suite does not say which, or a node refuses one.
+pub fn import_images(cluster: &Cluster) -> anyhow::Result<()> {
+    let programs = cluster.plane().programs();
+    let list = std::process::Command::new(programs.path("e2e.test")).arg("--list-images").output();
+    let list = tool::text(list.context("e2e.test")?)?;
+    let of = |names: &[&str]| -> Vec<&str> {
+        list.lines().filter(|image| names.iter().any(|name| image.contains(name))).collect()
+    };
+    let regression = Image {
+        names: of(&["/regression-issue-74839:"]),
+        files: vec![("regression-issue-74839", programs.path("regression-issue-74839"))],
+        entrypoint: vec!["/regression-issue-74839"],
+        ..Image::default()
+    };
+    let directory = cluster.directory().join("images");
+    let archives: [PathBuf; 2] = [
+        agnhost(of(&LIKE_AGNHOST), programs).write(&directory, "suite")?,
+        regression.write(&directory, "regression")?,
+    ];
+    for node in cluster.nodes() {
+        archives.iter().try_for_each(|archive| node.import(archive))?;
+    }
+    Ok(())
+}
+
+/// Runs the specs whose names match `focus` and do not match `skip`.
+///
+/// # Errors
+/// The suite cannot be run, or runs nothing.
+pub fn run(cluster: &Cluster, focus: &str, skip: &str) -> anyhow::Result<Outcome> {
+    let plane = cluster.plane();
+    let server = plane.servers().first().context("no API server")?.address();
+    let kubeconfig = plane.kubeconfig("suite.kubeconfig", server)?;
+    let report = cluster.directory().join("suite.xml");
+    let mut command = cluster.beside_the_control_plane("e2e.test");
+    command
+        .args(["--provider=local", "--num-nodes=2", "--allowed-not-ready-nodes=0", "--ginkgo.no-color"])
+        .arg(format!("--kubeconfig={}", kubeconfig.display()))
+        .arg(format!("--kubectl-path={}", plane.programs().path("kubectl").display()))
+        .arg(format!("--ginkgo.focus={focus}"))
+        .arg(format!("--ginkgo.junit-report={}", report.display()));
+    if !skip.is_empty() {
+        command.arg(format!("--ginkgo.skip={skip}"));
+    }
+    let output = command.output().context("e2e.test")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let count = said.lines().rev().find(|line| line.contains(" Passed | ")).with_context(|| last(&said))?;
+    let outcome = Outcome { passed: number_before(count, " Passed")?, failed: failures(&said) };
+    ensure!(outcome.passed > 0 || !outcome.failed.is_empty(), "no spec ran: {}", last(&said));
+    let failed = number_before(count, " Failed")?;
+    ensure!(
+        failed as usize == outcome.failed.len(),
+        "{failed} failed, of which {:?} are named",
+        outcome.failed
+    );
+    Ok(outcome)
+}
+
+/// The number before a word: `47 Passed | 0 Failed`.
+fn number_before(line: &str, word: &str) -> anyhow::Result<u32> {
+    let before = line.split(word).next().unwrap_or_default();
+    let digits = before.rsplit(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+    digits.parse().with_context(|| line.to_owned())
+}
+
+/// Names of the specs in the summary of failures.
+fn failures(said: &str) -> BTreeSet<String> {
+    said.lines().filter_map(|line| line.trim().strip_prefix("[FAIL] ")).map(str::to_owned).collect()
+}
+
+fn last(said: &str) -> String {
+    let lines: Vec<_> = said.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suites_own_count_is_read() {
+        let line = "FAIL! -- 46 Passed | 1 Failed | 0 Pending | 7000 Skipped";
+        assert_eq!(number_before(line, " Passed").unwrap(), 46);
+        assert_eq!(number_before(line, " Failed").unwrap(), 1);
+        let said = "Summarizing 1 Failure:\n  [FAIL] [sig-network] DNS [It] should work\n  x.go:1\n";
+        assert_eq!(failures(said), BTreeSet::from(["[sig-network] DNS [It] should work".to_owned()]));
+    }
+}

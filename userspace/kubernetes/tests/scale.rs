@@ -1,0 +1,58 @@
+//! Many agents at one API server, and what they cost it.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+mod bed;
+
+use std::time::Instant;
+
+use naru_kubernetes::{KubernetesSource, Pace};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use bed::{Bed, Followed, node};
+
+const AGENTS: usize = 1000;
+
+/// Requests that the API server has counted for a resource and verb.
+fn counted(bed: &Bed, resource: &str, verb: &str) -> f64 {
+    let metrics = bed.plane().run(&["get", "--raw", "/metrics"], "").unwrap();
+    let is_wanted = |line: &&str| {
+        line.starts_with("apiserver_request_total{")
+            && line.contains(&format!("resource=\"{resource}\""))
+            && line.contains(&format!("verb=\"{verb}\""))
+    };
+    metrics.lines().filter(is_wanted).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[tokio::test]
+#[ignore = "needs Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+async fn a_thousand_agents_that_start_at_once_ask_for_each_kind_of_objects_about_once() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let bed = Bed::new();
+    (1..=50).for_each(|number| drop(bed.create(&node(number))));
+    let kinds = ["nodes", "servicecidrs", "endpointslices"];
+    let lists = |bed: &Bed| kinds.map(|kind| counted(bed, kind, "LIST"));
+    let before = lists(&bed);
+    let file = bed.plane().kubeconfig("many.kubeconfig", bed.plane().servers()[0].address()).unwrap();
+    let since = Instant::now();
+    let mut agents: Vec<Followed> = (0..AGENTS)
+        .map(|agent| {
+            let access = naru_kubernetes::Access::Kubeconfig(file.clone());
+            let memory = bed.path(&format!("memory-{agent}.json"));
+            Followed::new(KubernetesSource { access, memory, pace: Pace::default(), ..bed.source() })
+        })
+        .collect();
+    for agent in &mut agents {
+        agent.wait("a cluster", |view| view.cluster.is_some()).await;
+    }
+    let asked = lists(&bed);
+    let grown: Vec<f64> = asked.iter().zip(before).map(|(after, before)| after - before).collect();
+    println!(
+        "{AGENTS} agents know the cluster after {:?}; lists by kind {kinds:?}: {grown:?}",
+        since.elapsed()
+    );
+    #[expect(clippy::cast_precision_loss, reason = "a thousand is exact")]
+    let most = AGENTS as f64 * 1.5;
+    assert!(grown.iter().all(|lists| *lists <= most), "{grown:?}");
+}
