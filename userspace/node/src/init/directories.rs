@@ -2,6 +2,7 @@ use std::{
     io::ErrorKind,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::machine::{self, MachineError};
@@ -16,6 +17,9 @@ pub(crate) const DIRECTORY: &str = "directory";
 /// Name of the list, in the state directory, of directories that init made but that no journal has: because there is
 /// none yet, or none any more.
 const MARK: &str = "directories.made";
+
+/// How often the state directory is begun anew, where several processes make it at once.
+const TRIALS: usize = 50;
 
 /// The path of that list.
 pub(crate) fn mark(paths: &Paths) -> PathBuf {
@@ -32,6 +36,22 @@ pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), Machine
 /// Makes the state directory, in which the journal will be. It is moved into place with the list in it, so that a
 /// kill at any moment leaves no directory that nobody knows for ours.
 pub(super) fn make_state(paths: &Paths) -> Result<(), MachineError> {
+    for _ in 0..TRIALS {
+        match try_make_state(paths) {
+            // Another process makes it, too, and took our draft for one of a process that was killed.
+            Err(MachineError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
+    try_make_state(paths)
+}
+
+fn try_make_state(paths: &Paths) -> Result<(), MachineError> {
+    if paths.state.exists() {
+        return Ok(());
+    }
     remove_draft(paths)?;
     let made = missing(&paths.state);
     let Some(outermost) = made.first() else { return Ok(()) };
