@@ -76,10 +76,13 @@ const FAILURES: [Failure; 5] = [
         name: "facts that cannot be written",
         make: |machine| {
             fs::rename(machine.path("run/node.json"), machine.path("kept.json")).unwrap();
+            // A directory alone would be taken out of the way.
             fs::create_dir(machine.path("run/node.json")).unwrap();
+            machine.tool(&format!("mount -t tmpfs none {}", machine.path("run/node.json").display()));
             machine.ip("route del 10.32.1.0/24");
         },
         mend: |machine| {
+            machine.tool(&format!("umount {}", machine.path("run/node.json").display()));
             fs::remove_dir(machine.path("run/node.json")).unwrap();
             fs::rename(machine.path("kept.json"), machine.path("run/node.json")).unwrap();
         },
