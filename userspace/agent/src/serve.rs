@@ -51,7 +51,8 @@ impl Counter {
     }
 
     /// Opens it, where its directory is there and it is not open; before the first init there is none. There is one
-    /// agent a node, so a socket that is there is one that a killed agent left. Where a newer naru was, nothing is made.
+    /// agent a node, so a socket that is there is one that a killed agent left. Where a newer naru was, nothing is
+    /// made.
     pub fn open(&mut self) {
         let socket = self.paths.agent_socket();
         if self.work.is_some() && socket.exists() {

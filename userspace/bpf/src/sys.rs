@@ -62,8 +62,8 @@ request! {
 }
 
 request! {
-    /// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd, expected_revision
-    /// }`.
+    /// `struct { target_ifindex, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd, relative_fd,
+    /// expected_revision }`.
     struct ProgAttach {
         ifindex: u32,
         program: u32,

@@ -156,7 +156,8 @@ fn others() -> Vec<Layout> {
                 ("/etc/crio/crio.conf", "[crio.network]\n"),
                 (
                     "/etc/crio/crio.conf.d/00-default",
-                    "[crio.network]\nnetwork_dir = \"/etc/kubernetes/cni/net.d/\"\nplugin_dirs = [\"/var/lib/cni/bin\"]\n",
+                    "[crio.network]\nnetwork_dir = \"/etc/kubernetes/cni/net.d/\"\n\
+                     plugin_dirs = [\"/var/lib/cni/bin\"]\n",
                 ),
                 ("/run/crio/crio.sock", ""),
             ],

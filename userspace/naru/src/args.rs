@@ -142,8 +142,8 @@ pub struct InitArgs {
     /// proposed. Kept for later runs.
     #[arg(long)]
     pub fixed_ranges: bool,
-    /// Let this machine take the place of the one that the node's state was made on: installed anew with its state kept,
-    /// or with other hardware. Else a copy of another node's disk is refused.
+    /// Let this machine take the place of the one that the node's state was made on: installed anew with its state
+    /// kept, or with other hardware. Else a copy of another node's disk is refused.
     #[arg(long)]
     pub new_machine: bool,
     /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more

@@ -40,7 +40,8 @@ pub(super) fn refuse(
     Ok(())
 }
 
-/// Returns true if a copy of another machine's state becomes a node of its own here, which needs an identity of its own.
+/// Returns true if a copy of another machine's state becomes a node of its own here, which needs an identity of its
+/// own.
 pub(super) fn is_left(paths: &Paths, request: &Request, settings: &Settings) -> Result<bool, MachineError> {
     let before = Settings::load_for(paths, request)?;
     let is_named_anew = before.as_ref().is_some_and(|before| before.node != settings.node);
