@@ -1,5 +1,5 @@
-//! Kind 23: ADD and DEL beside verbs of the whole node. Whoever succeeds is not undone by the other: an ADD that returned
-//! a result has a pod that works, and an uninstall that succeeded leaves nothing.
+//! Kind 23: ADD and DEL beside verbs of the whole node. Whoever succeeds is not undone by the other: an ADD that
+//! returned a result has a pod that works, and an uninstall that succeeded leaves nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 

@@ -41,7 +41,8 @@ pub enum MachineError {
     /// The cluster says that this machine has an address, but no interface of it has.
     #[error(
         "node {node}: none of its addresses is on this machine (first: {first}){}: correct the cluster file, or name \
-         this machine's own node by --node or NARU_NODE (on a copy of another node's disk after naru uninstall --force)",
+         this machine's own node by --node or NARU_NODE (on a copy of another node's disk after naru uninstall \
+         --force)",
         of_other(other.as_ref())
     )]
     NotThisMachine {

@@ -46,12 +46,13 @@ pub struct Wishes {
     pub remove_conflist: bool,
 }
 
-/// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest. Where the notes
-/// of it are gone, what is naru's is known by names, marks and places.
+/// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest. Where the
+/// notes of it are gone, what is naru's is known by names, marks and places.
 ///
 /// # Errors
 /// [`MachineError::Newer`], [`MachineError::PodsAttached`] and [`MachineError::NoNotes`] without `force` and
-/// [`MachineError::AgentRuns`], nothing is changed then; [`MachineError::Refused`] with all that could not be taken back.
+/// [`MachineError::AgentRuns`], nothing is changed then; [`MachineError::Refused`] with all that could not be taken
+/// back.
 pub fn uninstall(paths: &Paths, wishes: Wishes) -> Result<Removed, MachineError> {
     machine::refuse_newer(paths)?;
     let force = wishes.force;
