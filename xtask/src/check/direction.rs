@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 /// Crates of ours, each with those of ours that it may use outside tests.
-const MAY_USE: [(&str, &[&str]); 21] = [
+const MAY_USE: [(&str, &[&str]); 22] = [
     ("naru-abi", &[]),
     ("naru-packet", &["naru-abi"]),
     ("naru-datapath", &["naru-abi", "naru-packet"]),
@@ -24,13 +24,14 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("naru-kubernetes", &["naru-cluster", "naru-core"]),
     // Programs of others, and certificates: it knows nothing of ours.
     ("naru-controlplane", &[]),
+    ("naru-install", &[]),
     ("naru-sandbox", &["naru-netlink", "naru-node"]),
     (
         "naru-bench",
         &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-sandbox", "naru-store"],
     ),
     ("naru-lab", &["naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-sandbox"]),
-    ("naru-view", &["naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
+    ("naru-view", &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
     (
         "naru-agent",
         &["naru-bpf", "naru-cluster", "naru-core", "naru-netlink", "naru-node", "naru-store", "naru-view"],
@@ -44,6 +45,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
             "naru-bpf",
             "naru-cluster",
             "naru-core",
+            "naru-install",
             "naru-kubernetes",
             "naru-lab",
             "naru-netlink",
@@ -54,7 +56,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ),
     ("xtask", &[]),
     // It judges the binaries from outside.
-    ("naru-e2e", &["naru-abi"]),
+    ("naru-e2e", &["naru-abi", "naru-controlplane"]),
 ];
 
 /// Packages that a crate must not reach, however far down, by the beginnings of their names.
