@@ -12,9 +12,14 @@ static FLOW_PAIRS: HashMap<FlowKey, FlowValue, { MAX_FLOW_PAIRS as usize }, { BP
 #[inline(always)]
 pub fn insert(key: &mut FlowKey) -> bool {
     let value = flows::seen_now();
-    let is_there = FLOW_PAIRS.insert(&*key, value, 0).is_ok();
+    let is_there = put(key, value);
     core::mem::swap(&mut key.source, &mut key.destination);
-    is_there && FLOW_PAIRS.insert(&*key, value, 0).is_ok()
+    is_there && put(key, value)
+}
+
+#[inline(always)]
+fn put(key: &FlowKey, value: FlowValue) -> bool {
+    FLOW_PAIRS.insert(key, value, 0).is_ok()
 }
 
 /// Whether all packets of this key's hosts and protocol are the stack's. This one is seen now.

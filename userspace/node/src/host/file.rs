@@ -2,7 +2,7 @@ use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     process,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -16,25 +16,12 @@ use super::HostError;
 /// # Errors
 /// One of the steps fails; the old file is untouched and the temporary one removed.
 pub fn install_file(path: &Path, content: &[u8], mode: u32) -> Result<bool, HostError> {
-    install_apart(path, content, mode, &[])
-}
-
-/// As [`install_file`], for a directory that somebody watches: the temporary file is in the first of the directories
-/// `apart` that is of the same file system, so that the watcher sees one event, the new file in its place.
-///
-/// # Errors
-/// As [`install_file`].
-pub fn install_apart(path: &Path, content: &[u8], mode: u32, apart: &[PathBuf]) -> Result<bool, HostError> {
     if is_so(path, content, mode) {
         return Ok(false);
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(|error| HostError::file(directory, "make", error))?;
-    let name = temporary_name(path);
-    let is_moved = apart.iter().any(|apart| put(&apart.join(&name), path, content, mode).is_ok());
-    if !is_moved {
-        put(&directory.join(&name), path, content, mode)?;
-    }
+    put(&directory.join(temporary_name(path)), path, content, mode)?;
     sync(directory)?;
     Ok(true)
 }
@@ -129,35 +116,6 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"[]");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn whoever_watches_the_directory_sees_one_event_for_each_change() {
-        let root = tempfile::tempdir().unwrap();
-        let (watched, apart) = (root.path().join("net.d"), root.path().join("state"));
-        fs::create_dir(&watched).unwrap();
-        fs::create_dir(&apart).unwrap();
-        let inotify = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::NONBLOCK).unwrap();
-        rustix::fs::inotify::add_watch(
-            &inotify,
-            &watched,
-            rustix::fs::inotify::WatchFlags::from_bits_retain(
-                // What fsnotify asks for: moved, created, changed, attributes, deleted.
-                0x0000_0fc6,
-            ),
-        )
-        .unwrap();
-        let events = || {
-            let mut space = [std::mem::MaybeUninit::uninit(); 4096];
-            let mut reader = rustix::fs::inotify::Reader::new(&inotify, &mut space);
-            std::iter::from_fn(|| reader.next().ok().map(|_| ())).count()
-        };
-        let path = watched.join("05-naru.conflist");
-        for (content, seen) in [("{}", 1), ("{}", 0), ("[]", 1)] {
-            install_apart(&path, content.as_bytes(), 0o644, &["/proc".into(), apart.clone()]).unwrap();
-            assert_eq!((events(), fs::read_to_string(&path).unwrap()), (seen, content.to_owned()));
-        }
-        assert_eq!(fs::read_dir(&apart).unwrap().count(), 0);
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod undo;
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
 pub use clock::{now, time_of_day};
 pub use error::HostError;
-pub use file::{install_apart, install_file, is_temporary_of, remove_file};
+pub use file::{install_file, is_temporary_of, remove_file};
 pub use identity::{boot_id, hostname, machine_id, product_uuid};
 pub use journal::{Journal, JournalError};
 pub use undo::undo;

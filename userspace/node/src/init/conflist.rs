@@ -46,18 +46,13 @@ pub(super) fn ensure(
         // The runtime waits for the file, and says so.
         return Ok(Vec::new());
     }
-    host::install_apart(&path, content.as_bytes(), 0o644, &apart(paths))?;
+    // Written beside it and renamed there: containerd passes over a file that is created or moved in from elsewhere,
+    // and reads its directory again when a name in it goes.
+    host::install_file(&path, content.as_bytes(), 0o644)?;
     if store.value(KEY)?.as_ref() != Some(&content) {
         store.put(KEY, &content)?;
     }
     Ok(chain.missing())
-}
-
-/// Directories in which the file is written before it is moved to where the runtime watches, in the order of trial:
-/// which of them are of the same file system, a container shows only when it is tried.
-pub(crate) fn apart(paths: &Paths) -> Vec<PathBuf> {
-    let beside = paths.cni_conf.parent().filter(|parent| !parent.as_os_str().is_empty());
-    [Some(paths.state.as_path()), beside].into_iter().flatten().map(Path::to_owned).collect()
 }
 
 /// What became of the runtime's network configuration.

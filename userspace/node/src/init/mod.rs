@@ -16,7 +16,7 @@ pub use follow::follow;
 pub use run::{Ready, run, run_as_agent};
 
 pub use conflist::as_told;
-pub(crate) use conflist::{Withdrawn, apart, remove as remove_conflist};
+pub(crate) use conflist::{Withdrawn, remove as remove_conflist};
 pub(crate) use directories::{
     DIRECTORY, mark as directories_mark, recall as recall_directories, remove_draft, retire_state, write_mark,
 };

@@ -12,9 +12,7 @@ use crate::{endpoint::PodNotes, host, init, machine::MachineError, paths::Paths}
 /// Removes our files, and those directories that init made and that are empty now; last what says which these are.
 pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError> {
     remove_files(&paths.run, |name| is_of_run(paths, name))?;
-    for directory in init::apart(paths).iter().chain([&paths.cni_conf]) {
-        remove_files(directory, |name| host::is_temporary_of(&paths.conflist(), name))?;
-    }
+    remove_files(&paths.cni_conf, |name| host::is_temporary_of(&paths.conflist(), name))?;
     let (state, others): (Vec<_>, Vec<_>) = made.iter().partition(|made| paths.state.starts_with(made));
     remove_directories(others)?;
     if !state.is_empty() {
