@@ -22,8 +22,11 @@ pub const COREDNS: &str = "naru.local/coredns:1";
 
 const BUSYBOX: &str = "/bin/busybox";
 /// Programs of busybox in images with a shell.
-const APPLETS: &[&str] =
-    &["cat", "grep", "head", "ls", "nslookup", "ping", "seq", "sleep", "sort", "timeout", "uniq"];
+const APPLETS: &[&str] = &[
+    "awk", "cat", "cut", "date", "echo", "env", "false", "grep", "head", "hostname", "id", "ls", "mkdir",
+    "nslookup", "ping", "printf", "rm", "sed", "seq", "sleep", "sort", "tail", "test", "timeout", "touch",
+    "tr", "true", "uniq", "wc",
+];
 
 /// An image of some files.
 #[derive(Default)]
@@ -99,7 +102,7 @@ pub fn agnhost<'a>(names: Vec<&'a str>, programs: &Programs) -> Image<'a> {
         names,
         files: vec![("bin/busybox", BUSYBOX.into()), ("agnhost", programs.path("agnhost"))],
         // A shell that is busybox runs busybox's own programs in the place of those of the same name.
-        programs: &["conntrack", "curl", "dig", "ip", "nc", "sh", "ss", "wget"],
+        programs: &["conntrack", "curl", "dig", "getent", "ip", "nc", "sh", "ss", "wget"],
         applets: APPLETS,
         entrypoint: vec!["/agnhost"],
         command: vec!["pause"],
