@@ -1,4 +1,4 @@
-//! What a node holds by the nature of what is beneath it: next hops, small MTUs, sources that may go.
+//! Dependence of a node's desired state on its underlay: next hops, small MTUs, permitted sources.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
