@@ -140,7 +140,8 @@ impl Links {
             self.answer_by_source(index, side.addresses)?;
         }
         let on_link = gateways(side, own).into_iter().filter(|_| !is_alone).map(|gateway| {
-            // Beside that of another interface, by its metric. Who routes by source (sbr) relies on one by each.
+            // By its metric it may stand beside that of another interface. Plugins that route by source (sbr) rely on
+            // one for each.
             let priority = Some(GATEWAY_METRIC + index);
             route(index, side.name, &PodRoute { priority, ..PodRoute::new(IpNet::from(gateway), None) }, None)
         });

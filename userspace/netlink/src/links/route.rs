@@ -214,7 +214,7 @@ impl Links {
     }
 }
 
-/// What makes two routes one to the kernel: table, destination and metric.
+/// The properties by which the kernel tells routes apart: table, destination and metric.
 type Place = (u32, IpNet, u32);
 
 const fn place(route: &Route) -> Place {
