@@ -129,7 +129,7 @@ struct ProgInfo {
 /// Maps that a program uses at most, of those that are told.
 const USED_MAPS: usize = 64;
 
-/// What the kernel tells of a program.
+/// The kernel's description of a program.
 pub(crate) struct Described {
     /// Hash of its instructions as written.
     pub tag: u64,
@@ -218,8 +218,8 @@ pub(crate) fn name(program: u32) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&info.name).trim_end_matches('\0').to_owned())
 }
 
-/// What the kernel tells of the program behind a descriptor, which needs no right that its holder lacks: by its
-/// number only `CAP_SYS_ADMIN` may ask.
+/// Returns the kernel's description of the program behind a descriptor. Its holder needs no further right for that; to
+/// ask by the program's number takes `CAP_SYS_ADMIN`.
 pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
     let mut maps = [0u32; USED_MAPS];
     let mut info =
@@ -233,7 +233,7 @@ pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
 /// Fills `info`.
 ///
 /// # Safety
-/// What `info` points to has the room that it says, and lives until the call returns.
+/// The memory that `info` points to has the size that `info` says, and lives until the call returns.
 unsafe fn tell(program: BorrowedFd<'_>, info: &mut ProgInfo) -> io::Result<()> {
     let mut request = ObjGetInfo {
         fd: raw(program),
