@@ -36,7 +36,7 @@ struct Work<'a> {
     ifindex: u32,
 }
 
-/// What the attachment had in another namespace goes before its addresses are given back.
+/// Removes what the attachment had in another namespace, and only then gives its addresses back.
 const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 2] {
     [
         Step { name: "unwire", act: unwire, undo: nothing },
@@ -68,8 +68,8 @@ const fn prepared_pair<'a>() -> Step<Work<'a>, Cause> {
 }
 
 /// Makes the pair before there is an address, up at both ends, for an IPAM that asks for the address over it (DHCP).
-/// What there was of the attachment is taken down. [`attach`] goes on from here where [`Spec::prepared`] says so;
-/// whoever does not get as far calls [`detach`].
+/// Takes down whatever the attachment had before. [`attach`] continues from here where [`Spec::prepared`] says so; a
+/// caller that does not get that far calls [`detach`].
 ///
 /// # Errors
 /// [`AttachError`]; what was done is taken back.
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
         Ok(Self { tools, node, spec, now, netns, netns_id, assignment, attached, ifindex: 0 })
     }
 
-    /// Whether the kernel shows the attachment as an earlier ADD left it; then takes over what it was given.
+    /// Returns true if the kernel shows the attachment as an earlier ADD left it; its assignment is taken over then.
     fn is_standing(&mut self) -> bool {
         let Ok(routes) = links::settled_routes(self.netns.as_fd(), &self.pod_side(), MARKS) else {
             return false;

@@ -21,12 +21,12 @@ use crate::{machine::NodeFacts, symmetry};
 /// Time after which a DEL that was seen under way has taken the veth down, which takes the kernel 20 ms.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
 
-/// What a pass did.
+/// The result of a pass.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What was put right.
+    /// Repairs that were made.
     pub done: Vec<Action>,
-    /// What could not be; the next pass tries again.
+    /// Repairs that failed; the next pass tries them again.
     pub failed: Vec<(Action, Cause)>,
     /// Addresses with more than one live holder, as the pass found them.
     pub duplicates: Vec<Finding>,
@@ -36,7 +36,7 @@ pub struct Report {
     pub filters: Vec<String>,
     /// Why those of others could not be.
     pub bare: Vec<Cause>,
-    /// How many addresses had cooled long enough and are free again.
+    /// Number of addresses that have cooled long enough and are free again.
     pub cooled: usize,
     /// Why it is not all of them.
     pub uncooled: Option<StoreError>,
@@ -214,7 +214,7 @@ fn label(link: &Link) -> Option<Label> {
     link.alias.parse().ok()
 }
 
-/// What `INTERFACES` shall say of a pod's veth, as the kernel remembers it.
+/// Returns the entry that `INTERFACES` must have for a pod's veth, made from what the kernel knows of the veth.
 fn interface_value(tools: &Tools, link: &Link) -> Result<InterfaceValue, Cause> {
     let neighbours = tools.links.neighbours(link.index)?;
     let pod_mac = neighbours.first().map_or([0; 6], |one| one.mac.0);

@@ -55,7 +55,7 @@ pub(super) fn ensure(
     Ok(chain.missing())
 }
 
-/// What became of the runtime's network configuration.
+/// The result of removing the runtime's network configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Withdrawn {
     /// It is gone, or there was none.

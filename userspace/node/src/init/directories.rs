@@ -18,7 +18,7 @@ pub(crate) const DIRECTORY: &str = "directory";
 /// none yet, or none any more.
 const MARK: &str = "directories.made";
 
-/// How often the state directory is begun anew, where several processes make it at once.
+/// Limit of attempts to create the state directory while other processes create it too.
 const TRIALS: usize = 50;
 
 /// The path of that list.

@@ -85,8 +85,8 @@ impl Ready {
 /// entries and routes that are refused hold up nothing else: they are told in [`Changes::refused`].
 ///
 /// # Errors
-/// [`MachineError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
-/// run it again.
+/// [`MachineError`]. A request that is refused by the first checks (probe, overlap, unknown node) leaves no trace;
+/// after any other error run it again.
 pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
     let links = Links::open(MARKS)?;
     check(paths, request, &links, Caller::Anybody)?;
@@ -234,7 +234,7 @@ fn locked(
     Ok(ready)
 }
 
-/// What the last steps depend on.
+/// Facts that the last steps depend on.
 #[derive(Clone, Copy)]
 struct Finish {
     /// The first init of this boot.
@@ -243,8 +243,8 @@ struct Finish {
     is_asked: bool,
 }
 
-/// The steps that a node can do without, each by itself; the runtime's configuration is the last, because a runtime
-/// starts pods as soon as it sees the file. What failed is in `ready` afterwards.
+/// Runs the optional steps, each by itself. The runtime's configuration is the last of them, because a runtime starts
+/// pods as soon as it sees the file. `ready` names the steps that failed.
 fn finish(paths: &Paths, ready: &mut Ready, node: &mut NodeStore, how: Finish) {
     let mut warnings = Vec::new();
     let mut note = |what: &str, done: Result<(), MachineError>| {
@@ -264,8 +264,8 @@ fn is_whole(paths: &Paths) -> Result<bool, MachineError> {
     Ok(current(paths)?.is_some() && StateStore::check_schema(&paths.lease_store()).is_ok())
 }
 
-/// Other IPAM plugins are told that their leases ended with the boot they were made in. What they refuse is tried
-/// again by the next ADD of such a network.
+/// Tells other IPAM plugins that their leases ended with the boot in which they were made. Releases that they refuse
+/// are tried again by the next ADD of such a network.
 fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Result<(), MachineError> {
     if node.delegated()?.is_empty() {
         return Ok(());
