@@ -1,4 +1,4 @@
-//! What the shortcut between pods of one node passes by without anybody's noticing.
+//! Limits and XDP programs that the shortcut between pods of one node bypasses unnoticed.
 
 use std::os::fd::AsFd;
 
