@@ -51,7 +51,7 @@ pub async fn follow(mut mirror: Mirror, source: Box<dyn Source>, period: Duratio
     Ok(())
 }
 
-/// What the source is told of in the log.
+/// The topics of log messages about the source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Topic {
     /// It cannot be reached, or says something invalid.

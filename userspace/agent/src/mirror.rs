@@ -99,7 +99,7 @@ impl Mirror {
         &self.paths
     }
 
-    /// Does one thing. What is wrong is in the log when this returns, once as long as it lasts.
+    /// Does one job. Faults are logged by the time this returns, each once for as long as it lasts.
     pub(crate) fn work(&mut self, job: &Job) -> Report {
         let started = Instant::now();
         let ends = match job.kind {

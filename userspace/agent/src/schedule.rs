@@ -107,7 +107,7 @@ struct Running {
     since: Instant,
     /// Wishes that were there before and are fulfilled if it succeeds.
     covers: Vec<Kind>,
-    /// Wishes that came meanwhile. Where it fails they may be its own echo.
+    /// Wishes that came meanwhile. If the job fails, they may be its own echo.
     meanwhile: BTreeSet<Kind>,
 }
 

@@ -28,7 +28,7 @@ pub struct Report {
     pub outcome: Result<Outcome, MachineError>,
     /// The routes of others that matter from here on, if they may have changed.
     pub interest: Option<Interest>,
-    /// Whether pods get addresses here, if that may have changed.
+    /// True if pods get addresses here; `None` if that cannot have changed.
     pub serves: Option<bool>,
 }
 
