@@ -16,7 +16,7 @@ use std::{
 use machine::{CLUSTER, Machine, pod::Pod, run};
 use serde_json::{Value, json};
 
-/// How long a test waits for what must come at all, also on a machine that is busy with other tests.
+/// Time limit for an event that must come, also on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const NEXT: u32 = naru_abi::ABI_VERSION + 1;
