@@ -1,4 +1,4 @@
-//! Who is where in the table's node.
+//! Pods and routes of the node that the tables of cases use.
 
 use std::net::IpAddr;
 
