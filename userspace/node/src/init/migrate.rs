@@ -1,4 +1,4 @@
-//! The older version's datapath becomes this one's, with pods running.
+//! Migration of an older version's datapath to this one's, with pods running.
 
 use naru_bpf::{Migration, Pins};
 use naru_netlink::links::Links;

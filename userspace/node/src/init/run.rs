@@ -81,8 +81,8 @@ impl Ready {
     }
 }
 
-/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so. Single map
-/// entries and routes that are refused hold up nothing else: they are told in [`Changes::refused`].
+/// Makes this machine the node that `request` and earlier inits describe. Changes nothing that is right already. A
+/// single map entry or route that is refused does not hold up others: [`Changes::refused`] names it.
 ///
 /// # Errors
 /// [`MachineError`]. A request that is refused by the first checks (probe, overlap, unknown node) leaves no trace;
@@ -95,7 +95,7 @@ pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
     locked(paths, request, links, &mut node)
 }
 
-/// As [`run`] by the node's agent, which takes its `place` before anything is changed, and keeps it.
+/// Does the same as [`run`] for the node's agent, which takes its `place` before anything is changed, and keeps it.
 ///
 /// # Errors
 /// As [`run`]; [`MachineError::AgentRuns`] where another process has the place.
@@ -117,8 +117,8 @@ pub fn run_as_agent(
     locked(paths, request, links, &mut node)
 }
 
-/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it
-/// returns.
+/// Runs [`run`], unless the previous holder of the lock did what is needed, as `is_enough` says. The node is ready when
+/// it returns.
 pub(super) fn run_unless(
     paths: &Paths,
     request: &Request,
@@ -167,11 +167,11 @@ enum Caller {
     Anybody,
 }
 
-/// Refuses what can be refused before anything is changed.
+/// Refuses everything that can be refused before anything is changed.
 fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Result<(), MachineError> {
     machine::refuse_newer(paths)?;
     if caller == Caller::Anybody && machine::is_older(paths)? {
-        // An agent that runs has left it at that: it is as old, and would take back what is made of it.
+        // A running agent has left it at that: it is of the older version too, and would undo a migration.
         AgentPlace::refuse_other(paths)?;
     }
     let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
@@ -181,7 +181,7 @@ fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Res
     consider(paths, request, links).map(drop)
 }
 
-/// The directories, and in them the store with the journal.
+/// Creates the directories, and in them the store with the journal.
 fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
     let mut node = NodeStore::migrate(&paths.node_store())?;
@@ -190,14 +190,14 @@ fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     Ok(node)
 }
 
-/// The plan itself; the caller holds the lock.
+/// Carries out the plan; the caller holds the lock.
 fn locked(
     paths: &Paths,
     request: &Request,
     links: Links,
     node: &mut NodeStore,
 ) -> Result<Ready, MachineError> {
-    // Somebody else may have had the lock since the check.
+    // Another process may have held the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let is_asked = request.conflist.is_some();
@@ -208,8 +208,7 @@ fn locked(
     if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
     }
-    // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
-    // nothing else.
+    // Traffic comes first: the steps that follow wait for the disk. They are done even if single changes were refused.
     if let Err(MachineError::DamagedSettings { path, .. }) = Settings::load(paths) {
         set_aside(&path).map_err(MachineError::file(&path, "set aside"))?;
     }
