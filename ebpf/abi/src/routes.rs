@@ -66,7 +66,7 @@ impl RouteValue {
 pub mod route_flags {
     /// Packets to this node are encapsulated by the tunnel device only: the node does not take IPv6 UDP without a
     /// checksum, or own encapsulation is switched off for it.
-    pub const DEVICE_PATH: u32 = 1;
+    pub const KERNEL_ENCAPSULATION: u32 = 1;
 }
 
 /// The kind of destination behind a prefix of `ROUTES`.

@@ -24,7 +24,7 @@ use changes::{Changes, News};
 use interest::Interest;
 pub use mirror::Mirror;
 use said::Said;
-use schedule::{Kind, Outcome, Schedule};
+use schedule::{JobOutcome, Kind, Schedule};
 use serve::Counter;
 use worker::{Job, Report, Worker};
 
@@ -143,7 +143,7 @@ impl Agent {
         let outcome = report.outcome?;
         if let Some(serves) = report.serves {
             // A pass that failed says nothing of what the one before left.
-            if !serves || matches!(outcome, Outcome::Done | Outcome::Partly) {
+            if !serves || matches!(outcome, JobOutcome::Done | JobOutcome::Partly) {
                 self.contact.set_ready(serves);
             }
         }

@@ -65,7 +65,7 @@ impl Counter {
         match bind(&socket) {
             Ok(listener) => self.work = Some(tokio::spawn(answer(listener, self.known.clone()))),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!("{}: {error}: nobody can ask the agent", socket.display()),
+            Err(error) => tracing::warn!("{}: {error}: the agent cannot be queried", socket.display()),
         }
     }
 

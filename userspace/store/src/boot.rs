@@ -33,8 +33,8 @@ pub(crate) fn check_schema(path: &Path) -> Result<(), StoreError> {
     migrate::check_at(path, &LAYOUT)
 }
 
-pub(crate) fn glance(path: &Path) -> Result<(), StoreError> {
-    migrate::glance(path, &LAYOUT)
+pub(crate) fn check_header(path: &Path) -> Result<(), StoreError> {
+    migrate::check_header(path, &LAYOUT)
 }
 
 pub(crate) fn open(path: &Path, boot_id: &str) -> Result<Connection, StoreError> {

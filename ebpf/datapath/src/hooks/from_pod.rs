@@ -162,7 +162,7 @@ fn to_direct(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, 
 /// Returns true if this node has the feature and the route does not ask for kernel encapsulation.
 #[inline(always)]
 fn by_program(config: &Config, feature: u32, route: &RouteValue) -> bool {
-    config.features & feature != 0 && route.flags & route_flags::DEVICE_PATH == 0
+    config.features & feature != 0 && route.flags & route_flags::KERNEL_ENCAPSULATION == 0
 }
 
 /// A pod must not speak to the tunnel itself. Other protocols and ports of a node are open to it.

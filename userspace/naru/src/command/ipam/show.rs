@@ -78,7 +78,7 @@ pub fn run(paths: &Paths, args: &ShowArgs) -> anyhow::Result<bool> {
     if args.output.json {
         print_json(&all)?;
     } else if all.is_empty() {
-        outln!("{}: in no pool of this node, and held by nobody", args.address);
+        outln!("{}: in no pool of this node, and not in use", args.address);
     }
     if !args.output.json {
         all.iter().for_each(print);
