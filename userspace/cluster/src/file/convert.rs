@@ -19,8 +19,7 @@ impl Misfit {
     }
 }
 
-/// The cluster that `text` describes; `file` only names it in errors.
-///
+/// Returns the cluster that `text` describes; `file` is only used in errors.
 /// # Errors
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
 pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, ClusterError> {

@@ -1,4 +1,4 @@
-//! The settings of a cluster whose nodes come from elsewhere: the keys of `cluster.toml` but its nodes.
+//! The settings of a cluster whose nodes come from elsewhere: the keys of `cluster.toml` except its nodes.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{ClusterError, Problem};
 /// Settings of the cluster's administrator for all nodes; the default is that of a file without any key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterSettings {
-    /// Ranges that all blocks must lie in; empty: whatever the nodes' blocks are.
+    /// Ranges that must contain all blocks; if empty, any block is accepted.
     pub ranges: Vec<IpNet>,
     /// True if pods' packets that leave the cluster take the node's address.
     pub masquerade: bool,
@@ -26,9 +26,9 @@ pub struct ClusterSettings {
     pub encapsulation: Encapsulation,
     /// The tunnel.
     pub tunnel: TunnelSpec,
-    /// Addresses of the API servers, `host:port` or a URL, before all others that a node finds.
+    /// Addresses of the API servers, `host:port` or a URL, to be tried before all others that a node finds.
     pub api_servers: Vec<String>,
-    /// Ranges of Service addresses, in place of those that the source says.
+    /// Ranges of Service addresses, which replace those of the source.
     pub service_ranges: Vec<IpNet>,
 }
 
@@ -47,8 +47,7 @@ impl Default for ClusterSettings {
     }
 }
 
-/// The settings that `text` says; `file` only names it in errors.
-///
+/// Returns the settings in `text`; `file` is only used in errors.
 /// # Errors
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
 pub fn parse_settings(file: &Path, text: &str) -> Result<ClusterSettings, ClusterError> {

@@ -31,7 +31,7 @@ impl Source for FileSource {
     }
 }
 
-/// Makes `view` say what was found; returns true if it said something else before.
+/// Updates `view` with what was found. Returns true if that changes it.
 fn put(found: Found<ClusterSpec>, view: &mut View) -> bool {
     let next = match found {
         Found::Same(_) => return false,
