@@ -1,4 +1,4 @@
-//! The cluster as a whole, looked at from outside: what its objects say against each other.
+//! A check of the whole cluster from outside: contradictions between its objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -9,7 +9,7 @@ use crate::follow::Remembered;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// Addresses of the API servers, as they named themselves last.
+    /// Addresses of the API servers, as the API named them last.
     pub servers: Vec<String>,
     /// The nodes.
     pub nodes: Option<Remembered>,
@@ -34,9 +34,9 @@ impl Memory {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// Keeps it; an error where there is no directory for it, as before the first init.
+    /// Saves the file; an error if its directory does not exist, as before the first init.
     pub fn save(&self, file: &Path) -> io::Result<()> {
-        // Named as every file that is about to take another's place: uninstall knows it by that.
+        // Named like every temporary file of ours, so that uninstall recognises it.
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let next = file.with_file_name(format!(".{name}.{}-0.tmp", std::process::id()));
         fs::write(&next, serde_json::to_vec(self)?)?;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::api::{Address, Answer, Api, ApiError, Connection, Lines};
 
-/// A watch that lived so long was no failure.
+/// Age from which the end of a watch is no failure.
 const LIVED: Duration = Duration::from_secs(10);
 
 /// The known objects of a kind.
@@ -27,9 +27,9 @@ const LIVED: Duration = Duration::from_secs(10);
 pub struct Snapshot<T> {
     /// The objects; `None` before the first list was taken.
     pub entries: Option<Arc<BTreeMap<String, Entry<T>>>>,
-    /// The state of the store that they come from.
+    /// The state of the store from which they come.
     pub revision: u64,
-    /// The reason for which they may not be those of now.
+    /// The reason for which they may be out of date.
     pub failure: Option<ApiError>,
 }
 
@@ -53,7 +53,7 @@ pub struct Follower<T> {
 }
 
 impl<T: Kind> Follower<T> {
-    /// Follows what is below `path`; tells `out` of changes and `contact` of every word.
+    /// Follows the objects below `path`; reports changes to `out`, and every message of the server to `contact`.
     pub fn new(
         api: Arc<Api>,
         path: &'static str,
@@ -77,7 +77,7 @@ impl<T: Kind> Follower<T> {
                 backoff.reset();
             }
             let pause = backoff.next(error.after());
-            // A connection that ends is no news while the next one succeeds.
+            // The end of a connection is no news as long as the next one succeeds.
             if backoff.failures() > 1 || !self.known.is_listed() {
                 self.out.send_if_modified(|known| {
                     let error = Some(error);
@@ -90,7 +90,7 @@ impl<T: Kind> Follower<T> {
         }
     }
 
-    /// A list, where one is needed, and a watch until it ends.
+    /// Reads a list if one is needed, and watches until the watch ends.
     async fn round(&mut self, backoff: &mut Backoff) -> Result<(), ApiError> {
         let mut connection = self.api.connect().await?;
         if self.wants_list {
@@ -159,7 +159,7 @@ impl<T: Kind> Follower<T> {
         Instant::now() + period - below(period / 10)
     }
 
-    /// Lists beside the watch: events may have been lost. A list that is doubted is read again before the next watch.
+    /// Lists beside the watch, as events may have been lost. A doubted list is read again before the next watch.
     async fn compare(&mut self) -> Result<(), ApiError> {
         self.resync = self.next_resync();
         let mut connection = self.api.connect().await?;
@@ -181,7 +181,7 @@ impl<T: Kind> Follower<T> {
         self.out.send_if_modified(|told| {
             let is_same = told.entries.as_deref() == Some(entries);
             let is_news = !is_same || told.failure.is_some();
-            // The state that the entries come from is not a later one in which they are the same.
+            // The state from which the entries come stays the older one, even if they are the same in a later one.
             if !is_same {
                 told.entries = Some(Arc::new(entries.clone()));
                 told.revision = known.position();
