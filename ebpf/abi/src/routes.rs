@@ -33,6 +33,7 @@ impl RouteValue {
     }
 
     /// Returns the two numbers as a kind.
+    ///
     /// # Errors
     /// One of them names nothing in this version.
     pub fn kind(&self) -> Result<RouteKind, UnknownNumber> {

@@ -16,6 +16,7 @@ const TTL: usize = ETHERNET + 8;
 const HOP_LIMIT: usize = ETHERNET + 7;
 
 /// Does a router's work on a packet: sets new MAC addresses, and decrements the TTL.
+///
 /// # Errors
 /// The packet ends before what must be written, or its TTL is used up.
 #[inline(always)]
@@ -43,6 +44,7 @@ pub fn decrement_ttl(bytes: &mut impl Bytes, ip: &Ip) -> Result<(), Malformed> {
 }
 
 /// Sets the frame's MAC addresses.
+///
 /// # Errors
 /// The frame is shorter than an Ethernet header.
 #[inline(always)]

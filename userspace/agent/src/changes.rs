@@ -47,6 +47,7 @@ pub struct Changes {
 
 impl Changes {
     /// Subscribes; changes from now on are kept until they are read. Needs a tokio runtime with IO.
+    ///
     /// # Errors
     /// The socket cannot be made, or not be waited for.
     pub fn open(pins: Pins) -> anyhow::Result<Self> {
@@ -57,6 +58,7 @@ impl Changes {
     }
 
     /// Waits for notifications. Returns the news in the first of them.
+    ///
     /// # Errors
     /// The socket fails.
     pub async fn next(&mut self, interest: &Interest) -> Result<Vec<News>, LinkError> {

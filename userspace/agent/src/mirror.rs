@@ -81,6 +81,7 @@ impl Mirror {
     }
 
     /// Takes the agent's place if an agent has run here before; otherwise the first pass takes it.
+    ///
     /// # Errors
     /// [`MachineError::AgentRuns`] where another process has it.
     pub fn claim(&mut self) -> Result<(), MachineError> {

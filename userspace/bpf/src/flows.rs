@@ -53,6 +53,7 @@ impl Flows {
     }
 
     /// Adds the flow, or updates the time at which it was seen.
+    ///
     /// # Errors
     /// The kernel's; `E2BIG` when the map is full.
     pub fn insert(&mut self, key: &FlowKey, value: FlowValue) -> Result<()> {

@@ -80,6 +80,7 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
 
 /// Removes the pins that another version of the ABI left beside these, and its tcx links with them: its programs would
 /// see every packet before ours, with maps that nobody maintains.
+///
 /// # Errors
 /// A pin cannot be removed.
 pub fn discard_other_versions(pins: &Pins) -> Result<()> {

@@ -27,6 +27,7 @@ impl Interfaces {
     }
 
     /// Adds the host veth `ifindex`, with counters at zero. Call this before the filters are attached.
+    ///
     /// # Errors
     /// The kernel's; `E2BIG` when a map is full.
     pub fn add(&mut self, ifindex: u32, value: InterfaceValue) -> Result<()> {

@@ -82,6 +82,7 @@ pub(crate) fn pinned(pins: &Pins) -> Result<BTreeSet<u32>> {
 }
 
 /// Returns the capacities of the pinned maps, which a later install must request; `None` before the first install.
+///
 /// # Errors
 /// The kernel's.
 pub fn installed_sizes(pins: &Pins) -> Result<Option<Sizes>> {

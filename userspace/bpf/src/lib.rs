@@ -116,6 +116,7 @@ impl Datapath {
     }
 
     /// The map of pairs of hosts for whose flows `FLOWS` had no room.
+    ///
     /// # Errors
     /// As [`Flows::open`].
     pub fn flow_pairs(&self) -> Result<Flows> {

@@ -33,6 +33,7 @@ impl Pods {
     }
 
     /// Sets the pod that holds `address`, replacing any other; the entry carries the address itself.
+    ///
     /// # Errors
     /// The kernel's; `E2BIG` when the map is full.
     pub fn insert(&mut self, address: impl Into<Addr>, value: PodValue) -> Result<()> {
@@ -53,6 +54,7 @@ impl Pods {
 
     /// Removes `address` if it still has `generation`; returns false otherwise. The caller must keep others from
     /// assigning the address meanwhile: the kernel has no compare-and-delete.
+    ///
     /// # Errors
     /// The kernel's.
     pub fn delete_generation(&mut self, address: impl Into<Addr>, generation: u64) -> Result<bool> {
@@ -65,6 +67,7 @@ impl Pods {
 
     /// Returns every entry, in no order. An entry that exists throughout is returned exactly once, while others come
     /// and go.
+    ///
     /// # Errors
     /// The kernel's.
     pub fn entries(&self) -> Result<Vec<(Addr, PodValue)>> {

@@ -38,6 +38,7 @@ impl Routes {
     }
 
     /// Sets the destination behind `prefix`, replacing any other.
+    ///
     /// # Errors
     /// The kernel's; `ENOSPC` when the map is full.
     pub fn insert(&mut self, prefix: Prefix, value: RouteValue) -> Result<()> {

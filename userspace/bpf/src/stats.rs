@@ -42,6 +42,7 @@ impl Stats {
     }
 
     /// Returns every hook with every outcome, also those without any packet.
+    ///
     /// # Errors
     /// The kernel's.
     pub fn totals(&self) -> Result<Vec<Total>> {

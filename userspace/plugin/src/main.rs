@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     match output::write(&text) {
         Ok(()) => code,
         Err(why) => {
-            // Nobody knows the result: what was attached stands, and DEL finds it.
+            // Nobody knows the result: the attachment stands, and DEL finds it.
             log!("{}: standard output: {why}", name_of(&program));
             ExitCode::FAILURE
         }

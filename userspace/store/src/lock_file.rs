@@ -50,6 +50,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Clears the place of one of our files if a directory has its name: an empty one is removed, another is moved aside.
+///
 /// # Errors
 /// It can be neither removed nor moved.
 pub fn make_way(path: &Path) -> io::Result<()> {
@@ -63,6 +64,7 @@ pub fn make_way(path: &Path) -> io::Result<()> {
 }
 
 /// Moves something away from the place of one of our files, to an unused name beside it. Returns that name.
+///
 /// # Errors
 /// It cannot be moved.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
@@ -74,6 +76,7 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Removes the access of group and others to a file, if they have any.
+///
 /// # Errors
 /// The file is another user's, or its file system is read-only.
 pub fn close_to_others(file: &File) -> io::Result<()> {

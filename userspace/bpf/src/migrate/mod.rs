@@ -53,6 +53,7 @@ pub struct Migration {
 impl Migration {
     /// Returns the migration to `pins` that is due; `None` if there is no older version, or none that can be converted.
     /// Then maps are filled from the store and the kernel, and facts that only the old maps knew are lost.
+    ///
     /// # Errors
     /// The directory cannot be listed.
     pub fn due(pins: &Pins) -> Result<Option<Self>> {

@@ -20,6 +20,7 @@ impl Misfit {
 }
 
 /// Returns the cluster that `text` describes; `file` is only used in errors.
+///
 /// # Errors
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
 pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, ClusterError> {

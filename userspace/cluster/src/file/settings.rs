@@ -48,6 +48,7 @@ impl Default for ClusterSettings {
 }
 
 /// Returns the settings in `text`; `file` is only used in errors.
+///
 /// # Errors
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
 pub fn parse_settings(file: &Path, text: &str) -> Result<ClusterSettings, ClusterError> {

@@ -44,6 +44,7 @@ pub struct FileWatch {
 impl FileWatch {
     /// Watches the path as it leads now, as far as it exists. A directory is watched before its contents are looked at,
     /// so that a change meanwhile is announced too.
+    ///
     /// # Errors
     /// The kernel gives no inotify instance.
     pub fn over(file: &Path) -> io::Result<Self> {

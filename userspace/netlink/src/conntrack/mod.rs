@@ -42,6 +42,7 @@ pub struct Conntrack {
 
 impl Conntrack {
     /// Opens a connection into the calling thread's network namespace.
+    ///
     /// # Errors
     /// The socket cannot be made.
     pub fn open() -> Result<Self, LinkError> {

@@ -77,6 +77,7 @@ impl Links {
 
 impl Links {
     /// Adds an address of link scope to the interface, unless it has it.
+    ///
     /// # Errors
     /// The kernel refuses.
     pub fn ensure_link_address(&self, index: u32, device: &str, ip: IpAddr) -> Result<(), LinkError> {

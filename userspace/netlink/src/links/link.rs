@@ -96,6 +96,7 @@ impl Links {
     }
 
     /// Deletes a veth that the caller knows for its own by more than its alias. Returns false if it was gone already.
+    ///
     /// # Errors
     /// The kernel refuses.
     pub fn delete_known_veth(&self, link: &Link) -> Result<bool, LinkError> {

@@ -66,6 +66,7 @@ pub struct Links {
 
 impl Links {
     /// Opens a connection into the calling thread's network namespace; `marks` distinguish the caller's own objects.
+    ///
     /// # Errors
     /// The socket cannot be made.
     pub fn open(marks: Marks) -> Result<Self, LinkError> {

@@ -36,6 +36,7 @@ pub struct OverlayState {
 impl Links {
     /// Makes the overlay device match `overlay` and brings it up. A device of another kind or port under its name is
     /// replaced.
+    ///
     /// # Errors
     /// [`LinkError::PortTaken`] (a device made for it is gone again), or the kernel refuses.
     pub fn ensure_overlay(&self, overlay: &Overlay) -> Result<OverlayState, LinkError> {
@@ -55,6 +56,7 @@ impl Links {
     }
 
     /// Returns the outer UDP port of the overlay device of that name; `None` if there is no such device.
+    ///
     /// # Errors
     /// The kernel refuses for another reason than the link's absence.
     pub fn overlay_port(&self, name: &str) -> Result<Option<u16>, LinkError> {

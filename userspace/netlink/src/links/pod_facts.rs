@@ -50,6 +50,7 @@ pub fn pod_facts(netns: BorrowedFd<'_>, name: &str, marks: Marks) -> Result<Opti
 }
 
 /// Returns just the interface `name` inside the namespace; `None` if it does not exist.
+///
 /// # Errors
 /// As [`pod_facts`].
 pub fn pod_link(netns: BorrowedFd<'_>, name: &str, marks: Marks) -> Result<Option<Link>, LinkError> {

@@ -107,6 +107,7 @@ impl Route {
 impl Links {
     /// Returns every route of our protocol, in all tables and both families. Of several to one destination those with
     /// our metric come first, the spare after the one above it, and of equal ones the one that the kernel uses.
+    ///
     /// # Errors
     /// The kernel refuses the dump.
     pub fn routes(&self) -> Result<Vec<Route>, LinkError> {
@@ -171,6 +172,7 @@ impl Links {
     }
 
     /// Removes the routes; those that are gone already are skipped.
+    ///
     /// # Errors
     /// The kernel refuses one for another reason; the others are gone.
     pub fn delete_routes(&self, routes: &[Route]) -> Result<(), LinkError> {

@@ -76,6 +76,7 @@ impl Socket {
     }
 
     /// Returns the generation of the rules; every transaction in this network namespace, by whomever, advances it.
+    ///
     /// # Errors
     /// The kernel refuses.
     pub fn generation(&mut self) -> Result<u32, NftError> {

@@ -73,6 +73,7 @@ pub fn release(store: &mut NodeStore, lease: &DelegatedLease) -> Result<(), Rele
 
 /// Gives back the leases that `concerns` chooses. Returns those that could not be given back. The caller holds the
 /// [`lock`]. After the first plugin that hangs, the others of its kind wait for the next time.
+///
 /// # Errors
 /// The store cannot be read.
 pub fn release_those(

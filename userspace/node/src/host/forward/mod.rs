@@ -50,6 +50,7 @@ impl fmt::Display for ForwardChain {
 
 /// Finds the chains that would drop pods' packets and gives each its exception. Returns all of them. Legacy tables
 /// whose tool is not installed are skipped ([`unreadable`]). Repeating it changes nothing.
+///
 /// # Errors
 /// The kernel refuses, or a tool fails.
 pub fn open(journal: &mut dyn Journal) -> Result<Vec<ForwardChain>, HostError> {
@@ -81,6 +82,7 @@ pub fn dropping() -> Result<Vec<ForwardChain>, HostError> {
 /// Returns the first chain that would drop pods' packets and has no exception for them; changes nothing.
 /// `is_nft_known`: nobody changed nftables since the last look, so only legacy tables, which have no generation, are
 /// read.
+///
 /// # Errors
 /// As [`open`].
 pub fn lacking(is_nft_known: bool) -> Result<Option<ForwardChain>, HostError> {
