@@ -137,7 +137,9 @@ impl Mirror {
                     }
                     complaints.extend(refused);
                 }
-                Err(error @ MachineError::AgentRuns { .. }) => return Err(error),
+                Err(error @ (MachineError::AgentRuns { .. } | MachineError::LockedByOther { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     outcome = if outcome == Outcome::TooSmall { outcome } else { Outcome::Failed };
                     complaints.insert(error.to_string());
