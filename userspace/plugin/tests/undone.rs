@@ -77,7 +77,7 @@ const UNDONE: &[(&str, &str)] = &[
     (
         "ip address del 198.51.100.1/24 dev wan; ip address add 198.51.100.1/24 dev wan; \
       ip route add default via 198.51.100.254",
-        "route 10.77.0.",
+        "routes to pods",
     ),
     ("ip route add unreachable 10.99.0.0/24 proto 150", "routes and rules"),
     ("ip rule add pref 40 to 10.99.0.0/24 lookup main protocol 150", "routes and rules"),
