@@ -1,5 +1,5 @@
-//! Kind 18: a file that can be locked is a power. Who can open a file can lock it, and who can read a database can keep
-//! others from writing it.
+//! Kind 18: the right to open a file is a power. A process that can open a file can lock it, and one that can read a
+//! database can keep others from writing it.
 #![expect(clippy::unwrap_used, reason = "a failing step of a test ends it")]
 
 mod machine;
@@ -13,7 +13,7 @@ use std::{
 use machine::{Machine, pod::Pod};
 use serde_json::json;
 
-/// What processes of the node lock: lock files, databases with what is beside them, and the directory of the pins.
+/// Files that processes of the node lock: lock files, databases with their companions, and the directory of the pins.
 fn locked(machine: &Machine) -> Vec<PathBuf> {
     let directories = [machine.path("run"), machine.path("state")];
     let entries = directories.iter().flat_map(|directory| fs::read_dir(directory).unwrap());

@@ -67,10 +67,10 @@ fn without(command: &mut Command, descriptor: i32) {
     }
 }
 
-/// What is done to a process before it begins.
+/// A change to a process before it begins.
 type Harm = fn(&mut Command);
 
-/// What may become of standard output.
+/// Ways in which standard output may be broken.
 const OUTPUTS: [(&str, Harm); 3] = [
     ("full", |command| {
         command.stdout(full());

@@ -98,7 +98,7 @@ fn first(paths: &Paths, facts: &NodeFacts, concerns: impl Fn(&Check) -> bool) ->
 /// The scene, or why nothing can be compared.
 fn open<'a>(paths: &'a Paths, facts: &'a NodeFacts) -> Result<Result<Scene<'a>, String>, MachineError> {
     let Some(record) = Record::load(paths)? else {
-        return Ok(Err(format!("{}: not there, or of another version", paths.record().display())));
+        return Ok(Err(format!("{}: missing, or of another version", paths.record().display())));
     };
     Ok(Ok(Scene { paths, facts, record, links: Links::open(MARKS)? }))
 }
@@ -112,7 +112,7 @@ fn configuration(scene: &Scene<'_>) -> Found {
 fn routes_and_rules(scene: &Scene<'_>) -> Found {
     let (routes, rules) = (scene.links.routes()?, scene.links.rules()?);
     if scene.record.foreign_rules != crate::machine::first_foreign(&rules) {
-        return Ok(Some("rules: others have changed theirs, and ours must come before them".to_owned()));
+        return Ok(Some("rules: others have changed, and naru's must come before them".to_owned()));
     }
     if mirrored(&routes, &rules.own) != scene.record.mirrored {
         return Ok(Some("routes and rules of naru: not as init left them".to_owned()));

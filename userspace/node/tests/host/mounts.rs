@@ -40,6 +40,6 @@ fn a_journal_entry_of_an_unknown_kind_is_an_error_that_names_it() {
     for key in ["nonsense", "forward rm-rf", "forward nft too few", "forward nft bridge a b", "what is this"]
     {
         let error = undo(key, "").unwrap_err();
-        assert_eq!(error.to_string(), format!("{key}: nothing of this version can undo that"));
+        assert_eq!(error.to_string(), format!("{key}: this version does not know how to undo that"));
     }
 }
