@@ -138,7 +138,9 @@ impl Mirror {
                     }
                     complaints.extend(refused);
                 }
-                Err(error @ MachineError::AgentRuns { .. }) => return Err(error),
+                Err(error @ (MachineError::AgentRuns { .. } | MachineError::LockedByOther { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     outcome = if outcome == JobOutcome::TooSmall { outcome } else { JobOutcome::Failed };
                     complaints.insert(error.to_string());

@@ -62,3 +62,16 @@ fn a_lock_that_another_process_keeps_is_named_and_not_waited_for_without_end() {
     drop(kept);
     machine.ok(&["init"]);
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_process_that_keeps_the_agents_lock_and_is_no_agent_is_not_taken_for_one() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let kept = File::create(machine.path("run/agent.lock")).unwrap();
+    kept.lock().unwrap();
+    let told = machine.refused(&["uninstall", "--force"]);
+    assert!(told.contains("run/agent.lock: locked by a process that is no naru agent"), "{told}");
+    drop(kept);
+    machine.ok(&["uninstall"]);
+}

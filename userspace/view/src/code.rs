@@ -204,4 +204,18 @@ mod tests {
         assert_eq!(words.iter().find(|word| !is_word(word)), None);
         assert!(Code::ALL.iter().all(|code| !code.remedy().is_empty()));
     }
+
+    #[test]
+    fn the_page_about_findings_has_each_word_once_with_its_remedy() {
+        let page = include_str!("../../../docs/findings.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        let entries: Vec<&str> = page.split(" - `").skip(1).collect();
+        assert_eq!(entries.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let has = |entry: &&&str| {
+                entry.starts_with(&format!("{code}`: "))
+                    && entry.ends_with(&format!(" Remedy: {}.", code.remedy()))
+            };
+            assert_eq!(entries.iter().filter(has).count(), 1, "{code}");
+        }
+    }
 }

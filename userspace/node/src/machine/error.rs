@@ -126,6 +126,12 @@ pub enum MachineError {
         /// Its process id.
         pid: String,
     },
+    /// A process that is no agent has locked the agent's file.
+    #[error("{}: locked by a process that is no naru agent (`fuser -v` names it): end it first", path.display())]
+    LockedByOther {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// A newer naru left something here; nothing was changed.
     #[error(
         "{}: {what} {found} was made by a newer naru; this one knows {known}: \

@@ -27,6 +27,8 @@ fn a_bpffs_is_mounted_once_and_unmounted_by_its_journal_entry() {
             assert!(!ensure_bpffs(&below, &mut journal).unwrap(), "a directory on a bpffs is used as it is");
             assert!(!unmount_bpffs(&below).unwrap(), "and is not ours to unmount");
             assert!(is_bpffs(&path).unwrap());
+            // As a plugin that looks for a pin just then.
+            let _somebody_is_in_it = std::fs::File::open(&path).unwrap();
             undo_all(&journal);
             assert!(!is_bpffs(&path).unwrap());
         });
