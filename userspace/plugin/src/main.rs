@@ -47,8 +47,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// A write beyond an inherited limit of file sizes ends a process without a word; ignored, the signal leaves an error to
-/// tell.
+/// Ignores the signal for a write beyond an inherited limit of file sizes, which would end the process silently: the
+/// write then fails with an error that can be reported.
 fn hear_of_full_files() {
     // SAFETY: a system call on numbers; nothing else runs yet.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
