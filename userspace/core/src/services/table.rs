@@ -80,7 +80,7 @@ pub struct Backend {
 }
 
 /// What happens to packets to a frontend.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Translation {
     /// The Service.
     pub service: ServiceName,
@@ -110,7 +110,9 @@ pub enum Reason {
     /// The address is one of this node's own: whoever bound it answers.
     OwnAddress,
     /// Another Service has the same address, port and protocol.
-    TakenBy(ServiceName),
+    Disputed(ServiceName),
+    /// An administrator leaves all Services to the stack.
+    SwitchedOff,
     /// It has no address, by its own wish.
     Headless,
     /// It has no address yet.
@@ -129,7 +131,8 @@ impl fmt::Display for Reason {
             Self::NoEndpoints => f.write_str("no endpoints"),
             Self::NoLocalEndpoints => f.write_str("internalTrafficPolicy is Local, no endpoint on this node"),
             Self::OwnAddress => f.write_str("the address is one of this node's own"),
-            Self::TakenBy(other) => write!(f, "Service {other} has the same address and port"),
+            Self::Disputed(other) => write!(f, "Service {other} has the same address and port"),
+            Self::SwitchedOff => f.write_str("services = \"stack\""),
             Self::Headless => f.write_str("headless"),
             Self::NoAddress => f.write_str("no cluster address"),
             Self::ExternalName => f.write_str("external name"),
