@@ -140,3 +140,6 @@ pub async fn follow(api: Arc<Api>, pace: Pace, contact: Contact, progress: Progr
         Follower::new(api, SLICES, Known::<Arc<Slice>>::new(known(slices), pace), contact.clone(), scribe());
     tokio::join!(on_services.run(), on_slices.run());
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,12 +7,14 @@ mod fill;
 mod finding;
 mod findings;
 mod programs;
+mod services;
 mod shortcut;
 mod status;
 
-pub use agent::AgentReport;
+pub use agent::{AgentReport, ServicesReport};
 pub use code::Code;
 pub use finding::Finding;
 pub use findings::{findings, lost_identities};
 pub use programs::Programs;
+pub use services::{FrontendNote, ServiceNote};
 pub use status::{Amount, Status};

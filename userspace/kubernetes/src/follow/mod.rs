@@ -15,6 +15,8 @@ pub use follower::{Follower, Listener, Snapshot};
 pub use known::{Entry, Known, News, Remembered};
 pub use pace::Pace;
 pub use read::list;
+#[cfg(test)]
+pub use {known::Listing, read::meta};
 
 use serde::Deserialize;
 
