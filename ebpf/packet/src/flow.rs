@@ -13,7 +13,7 @@ use crate::{
 const V4_FRAGMENT: usize = ETHERNET + 6;
 const V6_HEADER: usize = 40;
 /// The part of an ICMP error message before the packet that it is about.
-const ICMP_HEADER: usize = 8;
+pub(crate) const ICMP_HEADER: usize = 8;
 
 /// The key that this packet would have been recorded under, if it answers a recorded flow. Every fragment has the key
 /// without ports. Of IPv6 headers before the payload only a fragment header is looked behind.
@@ -71,9 +71,14 @@ pub fn forwarding_ports(bytes: &impl Bytes, ip: &Ip) -> (u16, u16) {
     }
 }
 
-/// What the header at `offset` is followed by; its addresses go into `key`, the other way round.
+/// What the header at `offset`, in an ICMP error, is followed by; its addresses go into `key`, the other way round.
 #[inline(always)]
-fn embedded(bytes: &impl Bytes, family: Family, offset: usize, key: &mut FlowKey) -> Option<Payload> {
+pub(crate) fn embedded(
+    bytes: &impl Bytes,
+    family: Family,
+    offset: usize,
+    key: &mut FlowKey,
+) -> Option<Payload> {
     match family {
         Family::V4 => {
             let header: Ipv4 = bytes.load(offset)?;
@@ -93,8 +98,9 @@ fn embedded(bytes: &impl Bytes, family: Family, offset: usize, key: &mut FlowKey
 }
 
 /// What a packet is of the one that was sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// All of it.
     Whole,
     /// The first fragment; it has the ports.
     First,
@@ -126,17 +132,21 @@ impl Part {
 }
 
 /// What an IP header is followed by.
-#[derive(Clone, Copy)]
-struct Payload {
-    protocol: u8,
-    offset: usize,
-    part: Part,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Payload {
+    /// Its protocol; of IPv6 what follows a fragment header, else the first next header.
+    pub protocol: u8,
+    /// Where in the frame it begins.
+    pub offset: usize,
+    /// What it is of the payload that was sent.
+    pub part: Part,
 }
 
 impl Payload {
     /// Of the packet in the frame, whose header was parsed.
     #[inline(always)]
-    fn of_frame(bytes: &impl Bytes, ip: &Ip) -> Self {
+    #[must_use]
+    pub fn of_frame(bytes: &impl Bytes, ip: &Ip) -> Self {
         match ip.family {
             Family::V4 => {
                 let part = Part::of_v4(number(bytes.read(V4_FRAGMENT)));
@@ -157,7 +167,8 @@ impl Payload {
 
     /// Source and destination port, or the identifier of an ICMP echo twice; zero where there are none.
     #[inline(always)]
-    fn ports(self, bytes: &impl Bytes) -> (u16, u16) {
+    #[must_use]
+    pub fn ports(self, bytes: &impl Bytes) -> (u16, u16) {
         match self.protocol {
             protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::DCCP | protocol::SCTP => {
                 match self.first::<Ports>(bytes) {
@@ -189,7 +200,8 @@ impl Payload {
     /// Whether it is one of the messages that connection tracking relates to a flow (`nf_conntrack_icmpv4_error`,
     /// `nf_conntrack_icmpv6_error`), in one piece.
     #[inline(always)]
-    fn is_icmp_error(self, bytes: &impl Bytes) -> bool {
+    #[must_use]
+    pub fn is_icmp_error(self, bytes: &impl Bytes) -> bool {
         if self.part != Part::Whole {
             return false;
         }
