@@ -32,7 +32,7 @@ pub use pods::{InterfaceValue, PodValue, look, pod_flags};
 pub use routes::{Destination, RouteKind, RouteValue, Transport, route_flags};
 pub use services::{
     AffinityKey, AffinityValue, AnswerValue, BackendKey, BackendValue, FragmentKey, MemberKey,
-    SERVICES_TRUSTED, ServiceCounters, ServiceKey, ServiceRange, ServiceState, ServiceValue,
+    SERVICES_TRUSTED, ServiceCounters, ServiceKey, ServiceRange, ServiceScratch, ServiceState, ServiceValue,
     TranslationValue, fingerprint, flow_state, service_flags,
 };
 pub use stats::{Counter, PodCounters, PodSlot, STATS_ENTRIES, pod_slot, stats_index};

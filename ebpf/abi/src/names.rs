@@ -95,20 +95,10 @@ pub mod maps {
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// Per-CPU hash, [`crate::ServiceValue::id`] to [`crate::ServiceCounters`].
     pub const SERVICE_STATS: &str = "SERVICE_STATS";
-    /// Those about Services.
-    pub const OF_SERVICES: [&str; 9] = [
-        SERVICE_STATE,
-        SERVICES,
-        BACKENDS,
-        MEMBERS,
-        AFFINITY,
-        TRANSLATIONS,
-        ANSWERS,
-        FRAGMENTS,
-        SERVICE_STATS,
-    ];
+    /// Per-CPU array of one [`crate::ServiceScratch`].
+    pub const SERVICE_SCRATCH: &str = "SERVICE_SCRATCH";
     /// All of them.
-    pub const ALL: [&str; 19] = [
+    pub const ALL: [&str; 20] = [
         PODS,
         INTERFACES,
         ROUTES,
@@ -128,6 +118,7 @@ pub mod maps {
         ANSWERS,
         FRAGMENTS,
         SERVICE_STATS,
+        SERVICE_SCRATCH,
     ];
 }
 

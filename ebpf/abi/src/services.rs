@@ -293,6 +293,48 @@ impl ServiceCounters {
     pub const ZERO: Self = Self { translated: 0, stack: 0, clashes: 0 };
 }
 
+/// The one value of `SERVICE_SCRATCH`, of each CPU: what the programs hold while they translate a packet. It is a map
+/// because their stack has no room for it; what is in it means nothing to anybody else.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServiceScratch {
+    /// 1 while a program uses it: on a kernel with PREEMPT_RT another one may interrupt that.
+    pub is_taken: u32,
+    /// A copy of the Service's entry.
+    pub service: ServiceValue,
+    /// What the pod sends.
+    pub key: FlowKey,
+    /// What the backend answers.
+    pub answers: FlowKey,
+    /// The flow's entry, found or to be made.
+    pub translation: TranslationValue,
+    /// Its answers' entry, found or to be made.
+    pub answer: AnswerValue,
+    /// The entry of a client's affinity to be made.
+    pub chosen: AffinityValue,
+    /// A copy of the backend's entry.
+    pub backend: BackendValue,
+    /// The key of a client's affinity.
+    pub affinity: AffinityKey,
+    /// The key of a backend of a Service with affinity.
+    pub member: MemberKey,
+    /// The key of the fragments of an answer.
+    pub fragment: FragmentKey,
+}
+plain!(ServiceScratch {
+    is_taken: u32,
+    service: ServiceValue,
+    key: FlowKey,
+    answers: FlowKey,
+    translation: TranslationValue,
+    answer: AnswerValue,
+    chosen: AffinityValue,
+    backend: BackendValue,
+    affinity: AffinityKey,
+    member: MemberKey,
+    fragment: FragmentKey,
+});
+
 /// A number that flows of different keys have in common about never: by it a program knows that what it read from an
 /// entry is of this flow, and not of one that got the entry's memory meanwhile.
 #[inline(always)]

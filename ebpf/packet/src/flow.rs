@@ -6,7 +6,7 @@ use naru_abi::{Addr, FlowKey};
 
 use crate::{
     Bytes, ETHERNET, Family, Ip,
-    wire::{Ipv4, Ipv6, Ports, protocol},
+    wire::{Ipv4, Ipv6, Ipv6Head, Ports, protocol},
 };
 
 /// Offset of the flags and the fragment offset in the frame of an IPv4 packet.
@@ -71,22 +71,15 @@ pub fn forwarding_ports(bytes: &impl Bytes, ip: &Ip) -> (u16, u16) {
     }
 }
 
-/// What the header at `offset`, in an ICMP error, is followed by; its addresses go into `key`, the other way round.
+/// What the header at `offset` is followed by; its addresses go into `key`, the other way round.
 #[inline(always)]
-pub(crate) fn embedded(
-    bytes: &impl Bytes,
-    family: Family,
-    offset: usize,
-    key: &mut FlowKey,
-) -> Option<Payload> {
+fn embedded(bytes: &impl Bytes, family: Family, offset: usize, key: &mut FlowKey) -> Option<Payload> {
     match family {
         Family::V4 => {
             let header: Ipv4 = bytes.load(offset)?;
             key.source = Addr::v4(header.destination);
             key.destination = Addr::v4(header.source);
-            let part = Part::of_v4(u16::from_be_bytes(header.fragment));
-            let length = usize::from(header.version_ihl & 0x0f) * 4;
-            Some(Payload { protocol: header.protocol, offset: offset + length, part })
+            Some(Payload::after_v4(&header, offset))
         }
         Family::V6 => {
             let header: Ipv6 = bytes.load(offset)?;
@@ -154,6 +147,25 @@ impl Payload {
             }
             Family::V6 => Self::after_v6(bytes, ip.protocol, ip.payload.into()),
         }
+    }
+
+    /// Of the packet whose header is at `offset`, in an ICMP error.
+    #[inline(always)]
+    pub(crate) fn of_quote(bytes: &impl Bytes, family: Family, offset: usize) -> Option<Self> {
+        match family {
+            Family::V4 => Some(Self::after_v4(&bytes.load(offset)?, offset)),
+            Family::V6 => {
+                let head: Ipv6Head = bytes.load(offset)?;
+                Some(Self::after_v6(bytes, head.next_header, offset + V6_HEADER))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn after_v4(header: &Ipv4, offset: usize) -> Self {
+        let part = Part::of_v4(u16::from_be_bytes(header.fragment));
+        let length = usize::from(header.version_ihl & 0x0f) * 4;
+        Self { protocol: header.protocol, offset: offset + length, part }
     }
 
     #[inline(always)]

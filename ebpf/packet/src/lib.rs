@@ -23,7 +23,9 @@ mod wire;
 pub use bytes::{Bytes, Frame};
 pub use flow::{Part, Payload, answered, answering, forwarding_ports, reported};
 pub use link::{LinkMessage, link_message};
-pub use nat::{Checksums, End, Translation, has_translatable_ports, translate, translate_quote};
+pub use nat::{
+    Checksums, End, Translation, has_translatable_ports, translate, translate_error, translate_quote,
+};
 pub use neighbour::{Discovery, answer, discovery, is_discovery};
 pub use parse::{Content, ETHERTYPE, Family, Ip, Parsed, ethertype, parse, parse_into};
 pub use port::{is_dhcp_request, udp_port};

@@ -3,11 +3,11 @@
 //! Checksums are updated by the difference that a change makes (RFC 1624). Words are taken as they are in memory: the
 //! sum of ones' complements is the same in either byte order.
 
-use naru_abi::{Addr, FlowKey};
+use naru_abi::Addr;
 
 use crate::{
     Bytes, ETHERNET, Family, Ip, Malformed, Payload,
-    flow::{ICMP_HEADER, Part, embedded},
+    flow::{ICMP_HEADER, Part},
     wire::{Ports, protocol},
 };
 
@@ -57,6 +57,8 @@ pub struct Translation {
 
 /// Where the checksum of an IPv4 header is in it.
 const HEADER_CHECKSUM: usize = 10;
+/// Where the checksum of an ICMP message is in it.
+const ICMP_CHECKSUM: usize = 2;
 /// Where the addresses begin in a header.
 const V4_ADDRESSES: usize = 12;
 const V6_ADDRESSES: usize = 8;
@@ -68,14 +70,14 @@ pub const fn has_translatable_ports(protocol: u8) -> bool {
     matches!(protocol, protocol::TCP | protocol::UDP)
 }
 
-/// Translates the packet, whose payload this is, and `ip` with it. A later fragment has no ports.
+/// Translates the packet, whose payload this is; `ip` is its header as it was. A later fragment has no ports.
 ///
 /// # Errors
 /// The packet ends before what must be written, or has ports that cannot be changed. It is of no use then.
 #[inline(always)]
 pub fn translate(
     bytes: &mut impl Checksums,
-    ip: &mut Ip,
+    ip: &Ip,
     payload: Payload,
     to: &Translation,
 ) -> Result<(), Malformed> {
@@ -95,23 +97,35 @@ pub fn translate(
     bytes.update(payload.offset + at, changed, is_udp).ok_or(Malformed)
 }
 
-/// Translates the packet that this ICMP error quotes, back to what its sender knows: `to` is what became of the packets
-/// in the error's own direction. The error's own address at that end is translated where it is `peer`, the quoted
-/// packet's other end: what a router says stays the router's.
+/// Translates the packet that this ICMP error quotes, back to what its sender knows: `to` is what becomes of packets in
+/// the error's own direction, at whose end the quoted packet has `peer` so far.
 ///
 /// # Errors
 /// As [`translate`].
 #[inline(always)]
 pub fn translate_quote(
     bytes: &mut impl Checksums,
-    ip: &mut Ip,
+    ip: &Ip,
     message: Payload,
     peer: &Addr,
     to: &Translation,
 ) -> Result<(), Malformed> {
-    let checksum = message.offset + 2;
-    let difference = quoted(bytes, ip.family, message.offset + ICMP_HEADER, to).ok_or(Malformed)?;
-    bytes.update(checksum, difference, false).ok_or(Malformed)?;
+    let difference = quoted(bytes, ip.family, message.offset + ICMP_HEADER, peer, to).ok_or(Malformed)?;
+    bytes.update(message.offset + ICMP_CHECKSUM, difference, false).ok_or(Malformed)
+}
+
+/// Translates the error itself, if its end is the quoted packet's `peer`: what a router says stays the router's.
+///
+/// # Errors
+/// As [`translate`].
+#[inline(always)]
+pub fn translate_error(
+    bytes: &mut impl Checksums,
+    ip: &Ip,
+    message: Payload,
+    peer: &Addr,
+    to: &Translation,
+) -> Result<(), Malformed> {
     let own = if to.end == End::Source { &ip.source } else { &ip.destination };
     if own != peer {
         return Ok(());
@@ -119,21 +133,25 @@ pub fn translate_quote(
     let difference = readdress_ip(bytes, ip, to.end, &to.address).ok_or(Malformed)?;
     match ip.family {
         Family::V4 => Ok(()),
-        Family::V6 => bytes.update_pseudo(checksum, difference, Family::V6, false).ok_or(Malformed),
+        Family::V6 => bytes
+            .update_pseudo(message.offset + ICMP_CHECKSUM, difference, Family::V6, false)
+            .ok_or(Malformed),
     }
 }
 
 /// Translates the packet whose IP header is at `offset`: the end of `to` is that of an answer to it. Returns the
 /// difference that this makes to a sum over all of it.
 #[inline(always)]
-fn quoted(bytes: &mut impl Bytes, family: Family, offset: usize, to: &Translation) -> Option<u32> {
-    let mut key = FlowKey::NONE;
-    let payload = embedded(bytes, family, offset, &mut key)?;
-    let end = to.end.other();
-    // The key is that of an answer, the other way round.
-    let old = if end == End::Destination { &key.source } else { &key.destination };
+fn quoted(
+    bytes: &mut impl Bytes,
+    family: Family,
+    offset: usize,
+    old: &Addr,
+    to: &Translation,
+) -> Option<u32> {
+    let payload = Payload::of_quote(bytes, family, offset)?;
     let address = difference(old, &to.address);
-    set_address(bytes, family, offset, end, &to.address)?;
+    set_address(bytes, family, offset, to.end.other(), &to.address)?;
     let mut all = address;
     if family == Family::V4 {
         all = add(all, adjust(bytes, offset + HEADER_CHECKSUM, address)?);
@@ -156,10 +174,9 @@ fn quoted(bytes: &mut impl Bytes, family: Family, offset: usize, to: &Translatio
 
 /// Gives the packet another address; returns the difference.
 #[inline(always)]
-fn readdress_ip(bytes: &mut impl Checksums, ip: &mut Ip, end: End, address: &Addr) -> Option<u32> {
-    let old = if end == End::Source { &mut ip.source } else { &mut ip.destination };
+fn readdress_ip(bytes: &mut impl Checksums, ip: &Ip, end: End, address: &Addr) -> Option<u32> {
+    let old = if end == End::Source { &ip.source } else { &ip.destination };
     let difference = difference(old, address);
-    *old = *address;
     if ip.family == Family::V4 {
         bytes.update_header(ETHERNET + HEADER_CHECKSUM, difference)?;
     }
