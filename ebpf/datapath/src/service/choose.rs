@@ -15,20 +15,18 @@ pub fn backend(scratch: &mut ServiceScratch, now: u64) -> bool {
     if scratch.service.affinity != 0 && by_affinity(scratch, now) {
         return true;
     }
-    if scratch.service.count == 0 {
-        return false;
-    }
     // SAFETY: a number.
-    let slot = unsafe { bpf_get_prandom_u32() } % scratch.service.count;
-    scratch.backend.key = BackendKey { service: scratch.service.id, slot };
-    if services::load_backend(&mut scratch.backend) {
-        return true;
-    }
-    // The slot was given up since the Service's entry was read.
-    services::load(&mut scratch.service) && scratch.service.count != 0 && {
-        scratch.backend.key = BackendKey { service: scratch.service.id, slot: slot % scratch.service.count };
-        services::load_backend(&mut scratch.backend)
-    }
+    let chance = unsafe { bpf_get_prandom_u32() };
+    // The slot may have been given up since the Service's entry was read.
+    drawn(scratch, chance) || services::load(&mut scratch.service) && drawn(scratch, chance)
+}
+
+/// Fills in the backend in the slot that `chance`, of all numbers of 32 bits, falls on.
+#[inline(always)]
+fn drawn(scratch: &mut ServiceScratch, chance: u32) -> bool {
+    let slot = (u64::from(chance) * u64::from(scratch.service.count)) >> 32;
+    scratch.backend.key = BackendKey { service: scratch.service.id, slot: slot as u32 };
+    services::load_backend(&mut scratch.backend)
 }
 
 /// The backend that the client had last, if it had one lately and that still is one.
