@@ -123,6 +123,18 @@ pub fn mark_in_pairs(addr: &Addr) {
     }
 }
 
+/// From now on what the pod receives is looked for in `ANSWERS`. Whether there is such a pod.
+#[inline(always)]
+pub fn mark_client(addr: &Addr) -> bool {
+    let Some(value) = own(addr) else { return false };
+    // SAFETY: as in `mark_sender`.
+    unsafe {
+        byte_of(&raw mut (*value).sends_answers, look::SERVICES).write_volatile(1);
+        byte_of(&raw mut (*value).receives_answers, look::SERVICES).write_volatile(1);
+    }
+    true
+}
+
 /// The byte of a word that has this bit: programs set one each, and none takes back another's.
 #[inline(always)]
 fn byte_of(word: *mut u32, bit: u32) -> *mut u8 {
