@@ -74,7 +74,8 @@ impl Scene {
     }
 
     fn slice(&self, servers: &[usize], v6: bool) -> Value {
-        let endpoint = |server: &usize| json!({ "addresses": [self.address(*server, v6)], "nodeName": "node1" });
+        let endpoint =
+            |server: &usize| json!({ "addresses": [self.address(*server, v6)], "nodeName": "node1" });
         let port = |name, protocol| json!({ "name": name, "port": TARGET, "protocol": protocol });
         json!({
             "apiVersion": "discovery.k8s.io/v1",
@@ -123,7 +124,8 @@ fn cluster(keys: &str) -> String {
 }
 
 fn service() -> Value {
-    let port = |name, protocol| json!({ "name": name, "port": 80, "targetPort": TARGET, "protocol": protocol });
+    let port =
+        |name, protocol| json!({ "name": name, "port": 80, "targetPort": TARGET, "protocol": protocol });
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -139,8 +141,7 @@ fn service() -> Value {
 /// Makes a pod answer with its name to everything, for as long as the test runs.
 fn serve(pod: &Pod, name: &'static str) {
     let at = SocketAddr::from(([0; 16], TARGET));
-    let (tcp, udp) =
-        netns::inside(&pod.name, || Ok((TcpListener::bind(at)?, UdpSocket::bind(at)?))).unwrap();
+    let (tcp, udp) = netns::inside(&pod.name, || Ok((TcpListener::bind(at)?, UdpSocket::bind(at)?))).unwrap();
     thread::spawn(move || {
         for stream in tcp.incoming().flatten() {
             thread::spawn(move || answer(stream, name));
@@ -190,7 +191,8 @@ fn services_of_files_are_answered_without_any_kube_proxy_and_every_change_is_fol
     let shown = scene.shown();
     let first = &shown["frontends"][0];
     assert_eq!((&first["service"], &first["stack"]), (&json!("default/web"), &Value::Null));
-    let backend = json!({ "address": scene.address(0, false), "port": TARGET, "state": "serving", "share": 1.0 });
+    let backend =
+        json!({ "address": scene.address(0, false), "port": TARGET, "state": "serving", "share": 1.0 });
     assert_eq!(first["backends"], json!([backend]));
     assert!(first["translated"].as_u64().unwrap() >= 1, "{first}");
     assert_eq!(scene.machine.outcome(&["service", "show", "nobody"]).0, 1);
@@ -223,7 +225,8 @@ fn an_address_that_the_node_takes_itself_is_the_nodes_within_a_second() {
     scene.machine.ip(&format!("addr add {V6}/128 dev lo"));
     let here = TcpListener::bind;
     let at = SocketAddr::new(V4.parse().unwrap(), 80);
-    let cache = netns::inside(&scene.machine.netns().file_name().unwrap().to_string_lossy(), || Ok(here(at)?));
+    let cache =
+        netns::inside(&scene.machine.netns().file_name().unwrap().to_string_lossy(), || Ok(here(at)?));
     let cache = cache.unwrap();
     thread::spawn(move || cache.incoming().flatten().for_each(|stream| answer(stream, "n")));
     wait("the node's own", SOON, || scene.asked(V4)[0].as_deref() == Some("n"));

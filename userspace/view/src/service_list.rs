@@ -86,7 +86,8 @@ impl ServiceList {
             key(a).cmp(&key(b))
         });
         let left = note.left.into_iter();
-        let left = left.map(|(name, reason)| LeftView { service: name.to_string(), reason: reason.to_string() });
+        let left =
+            left.map(|(name, reason)| LeftView { service: name.to_string(), reason: reason.to_string() });
         Ok(Self { frontends, left: left.collect() })
     }
 }
@@ -124,7 +125,8 @@ fn view(
     let is_left = value.flags & service_flags::STACK != 0;
     #[expect(clippy::cast_precision_loss, reason = "no Service has so many backends")]
     let share = 1.0 / own.len() as f64;
-    let backend = |one: &Backend| BackendView { address: one.address, port: one.port, state: "serving", share };
+    let backend =
+        |one: &Backend| BackendView { address: one.address, port: one.port, state: "serving", share };
     FrontendView {
         backends: if is_left { Vec::new() } else { own.iter().map(backend).collect() },
         affinity: (value.affinity > 0).then_some(value.affinity),

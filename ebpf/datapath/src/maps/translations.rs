@@ -22,12 +22,8 @@ static TRANSLATIONS: HashMap<
 > = HashMap::new();
 
 #[btf_map]
-static ANSWERS: HashMap<
-    FlowKey,
-    AnswerValue,
-    { MAX_TRANSLATIONS as usize },
-    { BPF_F_NO_PREALLOC as usize },
-> = HashMap::new();
+static ANSWERS: HashMap<FlowKey, AnswerValue, { MAX_TRANSLATIONS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 #[btf_map]
 static FRAGMENTS: LruHashMap<FragmentKey, Addr, { MAX_FRAGMENTS as usize }> = LruHashMap::new();

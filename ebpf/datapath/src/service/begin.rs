@@ -13,11 +13,8 @@ use crate::maps::{
 #[inline(never)]
 pub fn flow(scratch: &mut ServiceScratch) -> u32 {
     let key = &scratch.key;
-    scratch.service.key = ServiceKey {
-        address: key.destination,
-        port: key.destination_port,
-        protocol: key.protocol as u16,
-    };
+    scratch.service.key =
+        ServiceKey { address: key.destination, port: key.destination_port, protocol: key.protocol as u16 };
     if !services::load(&mut scratch.service) {
         return PLAIN;
     }

@@ -1,8 +1,4 @@
 //! Services in the programs: what a pod sends to one, and what it is answered.
 
-
-
-
-
 mod traffic;
 mod world;

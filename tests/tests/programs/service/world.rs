@@ -62,13 +62,8 @@ impl Served {
             maps.backends.put(&key, value).unwrap();
         }
         let count = u32::try_from(backends.len()).unwrap();
-        let value = ServiceValue {
-            key: self.key,
-            id: self.id,
-            count,
-            flags: self.flags,
-            affinity: self.affinity,
-        };
+        let value =
+            ServiceValue { key: self.key, id: self.id, count, flags: self.flags, affinity: self.affinity };
         maps.services.put(&self.key, value).unwrap();
         for slot in count..before {
             maps.backends.delete(&BackendKey { service: self.id, slot }).unwrap();
@@ -87,8 +82,7 @@ impl Served {
             return;
         }
         for (slot, (address, port)) in backends.iter().enumerate() {
-            let key =
-                MemberKey { address: (*address).into(), service: self.id, port: *port, reserved: 0 };
+            let key = MemberKey { address: (*address).into(), service: self.id, port: *port, reserved: 0 };
             maps.members.put(&key, u32::try_from(slot).unwrap()).unwrap();
         }
     }

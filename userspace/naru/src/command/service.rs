@@ -1,9 +1,6 @@
 //! `naru service`: Services as the datapath knows them.
 
-use std::{
-    net::SocketAddr,
-    process::ExitCode,
-};
+use std::{net::SocketAddr, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use naru_node::paths::Paths;
@@ -46,7 +43,8 @@ pub fn run(paths: &Paths, args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         ServiceCommand::List(output) if output.json => print_json(&list)?,
         ServiceCommand::List(_) => print_list(&list),
         ServiceCommand::Show(show) => {
-            let name = if show.name.contains('/') { show.name.clone() } else { format!("default/{}", show.name) };
+            let name =
+                if show.name.contains('/') { show.name.clone() } else { format!("default/{}", show.name) };
             let mut own = list;
             own.frontends.retain(|one| one.service == name);
             own.left.retain(|one| one.service == name);
@@ -65,8 +63,16 @@ pub fn run(paths: &Paths, args: &ServiceArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn print_list(list: &ServiceList) {
-    let mut table =
-        Table::new(&["SERVICE", "ADDRESS", "PORT", "BACKENDS", "TRANSLATED", "STACK", "CLASHES", "LEFT TO THE STACK"]);
+    let mut table = Table::new(&[
+        "SERVICE",
+        "ADDRESS",
+        "PORT",
+        "BACKENDS",
+        "TRANSLATED",
+        "STACK",
+        "CLASHES",
+        "LEFT TO THE STACK",
+    ]);
     for one in &list.frontends {
         let count = |number: u64| number.to_string();
         table.row(vec![
@@ -99,7 +105,12 @@ fn print_one(list: &ServiceList) {
         if let Some(reason) = &one.stack {
             outln!("  stack      {reason}");
         }
-        outln!("  new flows  {} translated, {} to the stack, {} clashes", one.translated, one.left, one.clashes);
+        outln!(
+            "  new flows  {} translated, {} to the stack, {} clashes",
+            one.translated,
+            one.left,
+            one.clashes
+        );
         for backend in &one.backends {
             let at = SocketAddr::new(backend.address, backend.port);
             outln!("  backend    {at} {}, {:.1} % of new flows", backend.state, backend.share * 100.0);
