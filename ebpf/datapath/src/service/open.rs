@@ -124,7 +124,9 @@ fn is_answered(scratch: &mut ServiceScratch) -> bool {
         Claim::Full => return false,
         Claim::Taken => {}
     }
-    if translations::is_left_over(&scratch.answers, &scratch.key) && claim(scratch, true) == Claim::Made {
+    let is_free = !flows::contains(&scratch.answers)
+        && translations::is_left_over(&scratch.answers, &scratch.key);
+    if is_free && claim(scratch, true) == Claim::Made {
         return true;
     }
     if let Some(counters) = services::counters(scratch.service.id) {

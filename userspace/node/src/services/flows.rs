@@ -58,11 +58,7 @@ fn serves(one: &Translation, flow: &TranslationValue) -> bool {
     flow.state & flow_state::STACK != 0 || one.chosen.contains(&own) || one.kept.contains(&own)
 }
 
-fn remove(
-    translations: &mut Translations,
-    key: &FlowKey,
-    flow: &TranslationValue,
-) -> naru_bpf::Result<()> {
+fn remove(translations: &mut Translations, key: &FlowKey, flow: &TranslationValue) -> naru_bpf::Result<()> {
     translations.flows.delete(key)?;
     if flow.state & flow_state::STACK == 0 {
         translations.answers.delete(&answers_of(key, flow))?;

@@ -19,12 +19,9 @@ pub(super) fn enter(translations: &mut Translations, services: &[ServiceKey]) ->
     let known = Conntrack::open()?.begun(libc::IPPROTO_UDP as u8)?;
     let flows = known.iter().filter_map(|flow| {
         let protocol = flow.protocol.into();
-        let service =
-            ServiceKey { address: flow.destination.into(), port: flow.destination_port, protocol };
+        let service = ServiceKey { address: flow.destination.into(), port: flow.destination_port, protocol };
         let key = FlowKey::between(flow.source.into(), flow.destination.into(), flow.protocol);
-        services
-            .contains(&service)
-            .then(|| key.with_ports(flow.source_port, flow.destination_port))
+        services.contains(&service).then(|| key.with_ports(flow.source_port, flow.destination_port))
     });
     for key in flows.take(MOST) {
         // What is translated by the programs stays so.

@@ -33,8 +33,7 @@ pub fn apply(paths: &Paths, table: &Table) -> Result<usize, MachineError> {
         table.frontends.iter().map(|(frontend, one)| (key(frontend), (frontend, one))).collect();
     let flows = translations.flows.entries()?;
     tables.avoid(flows.iter().map(|(_, flow)| flow.service));
-    let gone: Vec<ServiceKey> =
-        tables.held.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+    let gone: Vec<ServiceKey> = tables.held.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
     for key in gone {
         tables.remove(&key)?;
     }

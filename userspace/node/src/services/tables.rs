@@ -176,8 +176,7 @@ impl Tables {
     fn put_backend(&mut self, service: u32, slot: u32, backend: Backend) -> Result<(), MachineError> {
         self.writes += 1;
         let key = BackendKey { service, slot };
-        let value =
-            BackendValue { key, address: backend.address.into(), port: backend.port, reserved: 0 };
+        let value = BackendValue { key, address: backend.address.into(), port: backend.port, reserved: 0 };
         Ok(self.maps.backends.put(&key, value)?)
     }
 
