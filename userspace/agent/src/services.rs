@@ -113,13 +113,13 @@ impl Keeper {
         let Some(compiler) = &self.compiler else { return Ok(()) };
         if is_changed {
             let began = Instant::now();
-            let changes = sink::apply(&self.paths, compiler.table())?;
+            let changes = naru_node::services::apply(&self.paths, compiler.table())?;
             tracing::debug!("services: {changes} written in {:?}", began.elapsed());
             self.is_noted = false;
         }
         if let Some(heard) = *heard {
             let age = SystemTime::now().duration_since(heard).unwrap_or_default();
-            sink::refresh(&self.paths, age)?;
+            naru_node::services::refresh(&self.paths, age)?;
         }
         self.note();
         Ok(())
@@ -140,21 +140,5 @@ impl Keeper {
         let complaint = self.register.read(|known| known.complaint().map(str::to_owned));
         let said = complaint.map(|text| format!("services: {text}: what was known last stays"));
         self.said.log(Topic::Source, said.into_iter().collect());
-    }
-}
-
-/// The node's half, until it is there.
-mod sink {
-    use std::time::Duration;
-
-    use naru_core::services::Table;
-    use naru_node::{machine::MachineError, paths::Paths};
-
-    pub fn apply(_: &Paths, _: &Table) -> Result<usize, MachineError> {
-        Ok(0)
-    }
-
-    pub fn refresh(_: &Paths, _: Duration) -> Result<(), MachineError> {
-        Ok(())
     }
 }

@@ -10,5 +10,6 @@ mod printable;
 pub mod reconcile;
 pub mod services;
 pub mod split;
+pub mod translations;
 
 pub use printable::{printable, printable_lines};

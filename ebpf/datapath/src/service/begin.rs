@@ -36,7 +36,7 @@ fn goes_on(scratch: &mut ServiceScratch) -> bool {
     answers_of(scratch);
     let Some((answers, seen)) = translations::answer_state(&scratch.answers) else { return false };
     let flow = &scratch.translation;
-    if translations::is_over(flow.state, answers) {
+    if translations::is_over(flow.state, answers) || answers & flow_state::DIRECT != 0 {
         return false;
     }
     // Repeated towards a backend that never answered, or that nobody has heard of for a while, it may go elsewhere if

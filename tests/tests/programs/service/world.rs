@@ -3,11 +3,18 @@
 use std::net::IpAddr;
 
 use naru_abi::{
-    BackendKey, BackendValue, MemberKey, ServiceCounters, ServiceKey, ServiceState, ServiceValue,
+    BackendKey, BackendValue, Hook, MemberKey, Outcome, ServiceCounters, ServiceKey, ServiceState,
+    ServiceValue,
 };
 use naru_bpf::ServiceMaps;
+use naru_e2e::wire::checksum::{internet, pseudo_header};
 
-use crate::{node::Node, world::Family};
+use crate::{
+    frames::Packet,
+    node::{Node, config},
+    run::{action, growth, run},
+    world::{Family, Pod, populate},
+};
 
 pub const TCP: u16 = 6;
 pub const UDP: u16 = 17;
@@ -100,4 +107,63 @@ impl Served {
     pub fn counters(self, node: &Node) -> ServiceCounters {
         node.datapath().services().unwrap().counters(self.id).unwrap().unwrap()
     }
+}
+
+/// Flags of TCP.
+pub const FIN: u8 = 1;
+pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
+pub const ACK: u8 = 16;
+
+/// `packet` with this segment or datagram, its checksum right; `flags` are of TCP, or the first chunk of SCTP.
+pub fn carrying(packet: Packet, protocol: u16, ports: (u16, u16), flags: u8) -> Packet {
+    let ends = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+    let (mut payload, checksum) = match protocol {
+        TCP => ([&ends[..], &[0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, flags, 0, 9, 0, 0, 0, 0]].concat(), Some(16)),
+        UDP => ([&ends[..], &[0, 12, 0, 0], b"naru"].concat(), Some(6)),
+        _ => ([&ends[..], &[1, 2, 3, 4, 5, 6, 7, 8, flags, 0, 0, 4]].concat(), None),
+    };
+    let number = u8::try_from(protocol).unwrap();
+    if let Some(at) = checksum {
+        let pseudo = pseudo_header(packet.source, packet.destination, number, payload.len());
+        let sum = internet(&[&pseudo, &payload]).to_be_bytes();
+        payload[at..at + 2].copy_from_slice(&sum);
+    }
+    packet.carrying(number, payload)
+}
+
+/// A packet of `pod` to `to`.
+pub fn sent(pod: Pod, to: IpAddr, protocol: u16, ports: (u16, u16), flags: u8) -> Packet {
+    let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
+    carrying(pod.sends(family, to), protocol, ports, flags)
+}
+
+/// Runs a packet that `pod` sends through its program; returns its outcome and how it leaves.
+pub fn send(node: &Node, pod: Pod, packet: &Packet) -> (Outcome, Vec<u8>) {
+    through(node, Hook::FromPod, pod, &packet.frame())
+}
+
+/// The same of any frame at any hook of a pod.
+pub fn through(node: &Node, hook: Hook, pod: Pod, frame: &[u8]) -> (Outcome, Vec<u8>) {
+    let stats = node.datapath().stats().unwrap();
+    let before = stats.totals().unwrap();
+    let ran = run(node, hook, node.ifindex(pod.interface), frame, None);
+    let [end] = growth(&stats, &before)[..] else { panic!("one outcome") };
+    assert_eq!(ran.action, action(hook, end.outcome));
+    (end.outcome, ran.frame)
+}
+
+/// A node with the table's pods.
+pub fn populated() -> Node {
+    let node = Node::new();
+    populate(&node);
+    node.datapath().config().unwrap().set(config(node.ifindex("pod5"))).unwrap();
+    node
+}
+
+/// The ports of a frame whose IP header has nothing between it and the payload.
+pub fn ports(frame: &[u8]) -> (u16, u16) {
+    let at = if frame[12..14] == [0x08, 0x00] { 34 } else { 54 };
+    let port = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    (port(at), port(at + 2))
 }

@@ -4,6 +4,7 @@
 
 mod compile;
 mod model;
+pub mod slots;
 mod table;
 
 pub use compile::{Compiler, Place, compile};

@@ -97,6 +97,16 @@ pub enum MachineError {
     /// An object that init makes is not as it should be, and making it again did not help.
     #[error("this node is not ready: {0}")]
     NotAsMade(String),
+    /// The programs' maps are too small for what they should hold; nothing was changed.
+    #[error("{count} {what}, and the programs have room for {room}: what was in force stays")]
+    NoRoom {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there is.
+        count: usize,
+        /// For how much there is room.
+        room: u32,
+    },
     /// Nobody made a pool of that name.
     #[error("there is no pool {pool} on this node; there is {}", none_or(known))]
     NoPool {
