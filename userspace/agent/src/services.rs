@@ -23,6 +23,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Period in which the node's addresses are looked at although nothing was announced, and in which the datapath is told
 /// how old its Services are.
 const PERIOD: Duration = Duration::from_secs(10);
+/// Period in which flows that ended are forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// Least time between two notes for commands.
@@ -48,6 +50,7 @@ struct Keeper {
     /// The last note, and whether it says what is now.
     noted: Option<Instant>,
     is_noted: bool,
+    swept: Instant,
     said: Said<Topic>,
 }
 
@@ -56,8 +59,16 @@ struct Keeper {
 /// # Errors
 /// The system has no thread for it.
 pub fn keep(paths: Paths, register: Register, source: String) -> std::io::Result<()> {
-    let said = Said::default();
-    let mut keeper = Keeper { paths, register, source, compiler: None, noted: None, is_noted: true, said };
+    let mut keeper = Keeper {
+        paths,
+        register,
+        source,
+        compiler: None,
+        noted: None,
+        is_noted: true,
+        swept: Instant::now(),
+        said: Said::default(),
+    };
     std::thread::Builder::new().name("services".into()).spawn(move || keeper.run()).map(drop)
 }
 
@@ -110,16 +121,20 @@ impl Keeper {
                 }
             }
         });
-        let Some(compiler) = &self.compiler else { return Ok(()) };
-        if is_changed {
+        if let Some(compiler) = self.compiler.as_ref().filter(|_| is_changed) {
             let began = Instant::now();
             let changes = naru_node::services::apply(&self.paths, compiler.table())?;
-            tracing::debug!("services: {changes} written in {:?}", began.elapsed());
+            tracing::debug!("services: {changes} changes in {:?}", began.elapsed());
             self.is_noted = false;
         }
         if let Some(heard) = *heard {
             let age = SystemTime::now().duration_since(heard).unwrap_or_default();
             naru_node::services::refresh(&self.paths, age)?;
+        }
+        if self.swept.elapsed() >= SWEEP {
+            self.swept = Instant::now();
+            let gone = naru_node::services::sweep(&self.paths)?;
+            tracing::debug!(gone, "flows to Services that ended are forgotten");
         }
         self.note();
         Ok(())
