@@ -9,6 +9,7 @@ use crate::{
     maps::pods::Pod,
     packet::Packet,
     sender::Sender,
+    service,
 };
 
 /// Facts about both ends of a packet.
@@ -53,13 +54,16 @@ pub fn to_pod(packet: &mut Packet, ip: &Ip, ends: Ends, pod: Pod) -> Decision {
 /// Sends the packet, which is [`permitted`], to a pod of this node.
 #[inline(always)]
 pub fn deliver(packet: &mut Packet, ip: &Ip, pod: Pod) -> Decision {
-    let ifindex = pod.ifindex();
+    let (ifindex, is_client) = (pod.ifindex(), service::is_client(pod.receives_answers()));
     readdress(packet, pod.macs()).map_err(|_| DropReason::Malformed)?;
     if !pod.is_of(&ip.destination) {
         // The pod was removed since the look-up. Nothing that the stack would see is changed.
         return Err(StackReason::Unassigned.into());
     }
     pass_router(packet, ip)?;
+    if is_client {
+        service::to_client(packet, ip)?;
+    }
     Ok(Next::Peer(ifindex))
 }
 
@@ -75,7 +79,7 @@ pub fn permitted(packet: &Packet, ip: &Ip, ends: Ends, mtu: u32) -> Result<u32, 
     if ip.ttl <= 1 {
         return Err(StackReason::TtlExpired);
     }
-    if ends.look != 0 && flow_records::is_recorded(packet, ip, ends.look) {
+    if ends.look & look::EVERYWHERE != 0 && flow_records::is_recorded(packet, ip, ends.look) {
         return Err(StackReason::RecordedFlow);
     }
     match packet_size(packet, ip) {

@@ -36,6 +36,8 @@ pub enum News {
     Wish(Kind),
     /// Somebody changed the filters of the interface of that index; the next check of programs looks there.
     Filters(u32),
+    /// An address of the node came, changed or went, whatever it is for.
+    Addresses,
 }
 
 /// The kernel's notifications of links, addresses, routes, rules and filters, as far as they matter.
@@ -93,6 +95,9 @@ fn read(
     let mut news = Vec::new();
     for _ in 0..limit {
         let Some(change) = watch.pending()? else { return Ok((news, true)) };
+        if matches!(change, Change::Address { .. } | Change::Lost) && !news.contains(&News::Addresses) {
+            news.push(News::Addresses);
+        }
         let told = seen.news(&change, interest, &Owned { pins });
         news.extend(told.filter(|told| !news.contains(told)));
     }

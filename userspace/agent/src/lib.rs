@@ -9,6 +9,7 @@ mod mirror;
 mod said;
 mod schedule;
 mod serve;
+mod services;
 mod worker;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -85,6 +86,7 @@ impl Agent {
         let (changes, firewall) = (Changes::open(mirror.pins())?, changes::watch_firewall()?);
         let mut counter = Counter::new(mirror.paths().clone(), name.clone(), contact.clone(), views.clone());
         counter.open();
+        services::keep(mirror.paths().clone(), contact.services().clone(), name.clone())?;
         tokio::spawn(source.follow(sender, contact.clone()));
         let now = Instant::now();
         let mut schedule = Schedule::new(period, now);
@@ -148,6 +150,10 @@ impl Agent {
                 self.contact.set_ready(serves);
             }
         }
+        if report.serves.is_some() {
+            // The maps may be new ones.
+            self.contact.services().wake();
+        }
         self.counter.end();
         self.schedule.end(outcome, Instant::now());
         if !self.is_following {
@@ -177,6 +183,7 @@ impl Agent {
             match told {
                 News::Wish(kind) => self.schedule.wish(kind, Instant::now()),
                 News::Filters(index) => drop(self.filters.insert(index)),
+                News::Addresses => self.contact.services().wake(),
             }
         }
     }

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use naru_cluster::{Contact, View};
+use naru_cluster::{Contact, View, services::Standing};
 use naru_node::{machine, paths::Paths};
-use naru_view::AgentReport;
+use naru_view::{AgentReport, ServicesReport};
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
@@ -141,6 +141,15 @@ impl Known {
             left_out: view.remarks.iter().map(ToString::to_string).collect(),
             ready: *self.ready.borrow(),
             live: since.is_none_or(|since| since.elapsed() < STUCK),
+            services: self.contact.services().read(|known| {
+                let report = ServicesReport {
+                    mode: known.mode().label().to_owned(),
+                    known: known.model().len(),
+                    heard: known.heard().and_then(seconds),
+                    complaint: known.complaint().map(str::to_owned),
+                };
+                (known.standing() != Standing::Nowhere).then_some(report)
+            }),
         }
     }
 }

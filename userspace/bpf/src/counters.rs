@@ -120,7 +120,8 @@ impl Counters {
     }
 }
 
-fn on_each_cpu<T: naru_abi::Plain>(value: T, map: &'static str) -> Result<PerCpuValues<Raw<T>>> {
+/// A value of a per-CPU map that is the same on each.
+pub(crate) fn on_each_cpu<T: naru_abi::Plain>(value: T, map: &'static str) -> Result<PerCpuValues<Raw<T>>> {
     let failed = |path: String, action, source| Error::Pin { path: path.into(), action, source };
     let cpus = nr_cpus().map_err(|(path, source)| failed(path.into(), "read", source))?;
     PerCpuValues::try_from(vec![Raw(value); cpus])

@@ -28,9 +28,11 @@ mod pods;
 mod probe;
 mod program;
 mod routes;
+mod services;
 mod stats;
 mod strays;
 mod sys;
+mod table;
 mod tcx;
 mod trial;
 
@@ -52,8 +54,10 @@ pub use pod::{PodFilters, attach_pod, is_of_pods, pod_filters, pod_mode, restore
 pub use pods::Pods;
 pub use probe::{ENCAPSULATION, Feature, Probe, TCX, can_encapsulate, probe};
 pub use routes::Routes;
+pub use services::{ServiceMaps, Translations};
 pub use stats::{Stats, Total};
 pub use strays::has_strays;
+pub use table::Table;
 pub use tcx::is_supported as has_tcx;
 
 /// The result of every fallible function here.
@@ -121,6 +125,22 @@ impl Datapath {
     /// As [`Flows::open`].
     pub fn flow_pairs(&self) -> Result<Flows> {
         Flows::open_pairs(&self.pins)
+    }
+
+    /// The maps of Services and their backends.
+    ///
+    /// # Errors
+    /// As [`ServiceMaps::open`].
+    pub fn services(&self) -> Result<ServiceMaps> {
+        ServiceMaps::open(&self.pins)
+    }
+
+    /// The maps of flows to Services.
+    ///
+    /// # Errors
+    /// As [`Translations::open`].
+    pub fn translations(&self) -> Result<Translations> {
+        Translations::open(&self.pins)
     }
 
     /// The datapath's configuration.

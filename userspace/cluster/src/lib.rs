@@ -10,6 +10,7 @@ mod contact;
 mod error;
 pub mod file;
 pub mod rules;
+pub mod services;
 mod source;
 
 pub use contact::Contact;

@@ -8,6 +8,8 @@ pub mod ipam;
 pub mod overlap;
 mod printable;
 pub mod reconcile;
+pub mod services;
 pub mod split;
+pub mod translations;
 
 pub use printable::{printable, printable_lines};

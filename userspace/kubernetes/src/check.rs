@@ -148,6 +148,7 @@ mod tests {
             blocks: blocks.iter().map(|text| text.parse().unwrap()).collect(),
             standing: Standing::Ours,
             machine: machine.to_owned(),
+            zone: String::new(),
             is_unavailable: false,
             since: 0,
         };

@@ -1,11 +1,20 @@
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ipnet::IpNet;
 use naru_cluster::{
     ClusterError, Contact, Following, Remark, Revision, Source, View,
     file::{self, ClusterSettings, Found},
+    services::Register,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, sleep_until},
+};
 
 use crate::{
     Access,
@@ -17,6 +26,7 @@ use crate::{
     memory::{Memory, Own},
     nodes::{self, Node},
     ranges::{self, ServiceRange},
+    services::{self, Progress},
 };
 
 /// Pause before a failed write to the disk is repeated.
@@ -69,6 +79,12 @@ struct Ears {
     servers: watch::Receiver<Snapshot<Servers>>,
 }
 
+/// What Services need of the rest.
+struct Aside {
+    register: Register,
+    progress: Progress,
+}
+
 async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: Contact) {
     let memory = Memory::load(&source.memory);
     let places =
@@ -86,9 +102,13 @@ async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: C
     let on_servers = Follower::new(api.clone(), endpoints::PATH, known, contact.clone(), to_servers);
     let on_condition = condition::keep(api.clone(), source.node.clone(), nodes.clone(), contact.ready());
     let on_settings = follow_settings(source.settings.clone(), to_settings);
+    let progress = Progress::new(memory.services);
+    let on_objects = services::follow(api.clone(), source.pace, contact.clone(), progress.clone());
+    let aside = Aside { register: contact.services().clone(), progress };
     let ears = Ears { settings, nodes, services, servers };
     tokio::select! {
-        () = agree(source, api, ears, memory, views) => {}
+        () = agree(source, api, ears, memory, views, aside) => {}
+        () = on_objects => {}
         () = on_nodes.run() => {}
         () = on_services.run() => {}
         () = on_servers.run() => {}
@@ -127,7 +147,9 @@ async fn agree(
     mut ears: Ears,
     mut memory: Memory,
     views: watch::Sender<View>,
+    aside: Aside,
 ) {
+    let mut noted = Instant::now();
     loop {
         let servers = ears.servers.borrow_and_update().clone();
         if let Some(found) =
@@ -140,10 +162,15 @@ async fn agree(
         let nodes = ears.nodes.borrow_and_update().clone();
         let services = ears.services.borrow_and_update().clone();
         let heard = Heard { source: &source, settings, nodes, services };
+        heard.place(&aside.register);
         let agreed = heard.agreed(&memory.own);
         let own = heard.own(&memory.own);
         views.send_if_modified(|view| heard.put(agreed, view));
-        let next = Memory { servers: api.remembered(), nodes: heard.remembered(&memory), own };
+        let is_due = noted.elapsed() >= services::NOTE;
+        let positions = if is_due { aside.progress.positions() } else { memory.services };
+        let nodes = heard.remembered(&memory);
+        let next = Memory { servers: api.remembered(), nodes, own, services: positions };
+        noted = if is_due { Instant::now() } else { noted };
         let mut is_kept = next == memory;
         if !is_kept {
             let (kept, file) = (next.clone(), source.memory.clone());
@@ -158,6 +185,7 @@ async fn agree(
             Ok(()) = ears.services.changed() => {}
             Ok(()) = ears.servers.changed() => {}
             () = sleep(RETRY), if !is_kept => {}
+            () = sleep_until((noted + services::NOTE).into()) => {}
             else => return,
         }
     }
@@ -177,7 +205,20 @@ impl Heard<'_> {
         Some(agreement::agree(nodes, settings, &self.source.node, &own.addresses))
     }
 
-    /// Updates `view`. Returns true if that changes it.
+    /// Tells who translates packets to Services, and the own node's zone.
+    fn place(&self, register: &Register) {
+        let entry = self.nodes.entries.as_ref().and_then(|entries| entries.get(&self.source.node));
+        let node = entry.and_then(|entry| entry.value.as_ref());
+        register.change(|known| {
+            self.settings.good.iter().for_each(|settings| known.set_mode(settings.services));
+            // A node that is missed keeps the zone that it had.
+            if let Some(node) = node {
+                known.set_zones([(self.source.node.clone(), node.zone.clone())].into());
+            }
+        });
+    }
+
+    /// Makes `view` say what was heard; returns true if it said something else before.
     fn put(&self, agreed: Option<Agreement>, view: &mut View) -> bool {
         let mut next = View { complaint: self.complaint(), ..view.clone() };
         if let Some(Agreement { cluster, remarks }) = agreed {

@@ -57,6 +57,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Ipam(args) => return Ok(command::ipam::run(&paths, &args)),
         Command::Install(args) => command::install::run(&arguments.directories.given(), &args)?,
         Command::Node(args) => return command::node::run(&paths, &args),
+        Command::Service(args) => return command::service::run(&paths, &args),
         Command::Cluster(args) => return Ok(command::cluster::run(&args)),
         Command::Uninstall(args) => command::uninstall::run(&paths, &args)?,
         #[cfg(feature = "bench")]

@@ -140,6 +140,12 @@ impl Paths {
         self.run.join("undo.json")
     }
 
+    /// Names of Services, and the reasons for which some are left to the stack: `<run>/services.json`.
+    #[must_use]
+    pub fn service_note(&self) -> PathBuf {
+        self.run.join("services.json")
+    }
+
     /// Our network configuration for the container runtime: `<conf dir>/05-naru.conflist`.
     #[must_use]
     pub fn conflist(&self) -> PathBuf {

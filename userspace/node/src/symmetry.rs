@@ -1,12 +1,12 @@
-//! Maintenance of `FLOWS`: entries of an address that changes hands go at once, together with connection tracking's;
-//! entries of flows that ended go after a while.
+//! Keeping `FLOWS` true: entries of an address that changes hands go at once, together with what connection tracking
+//! and the maps of flows to Services have of it; entries of flows that ended go after a while.
 
 use std::net::IpAddr;
 
-use naru_abi::{FlowKey, FlowValue, pod_flags};
+use naru_abi::{Addr, FlowKey, FlowValue, pod_flags};
 use naru_core::flows::{IDLE, Review, review};
 
-use naru_bpf::{Flows, Pins};
+use naru_bpf::{Flows, Pins, Translations};
 use naru_netlink::{
     conntrack::{Conntrack, Tracked, Tuple},
     links::LinkError,
@@ -29,12 +29,14 @@ pub enum SymmetryError {
     Conntrack(#[from] LinkError),
 }
 
-/// The maps of what must take the stack.
+/// The maps of what must take the stack, and of what the programs translate.
 pub struct Records {
     /// Flows.
     pub flows: Flows,
     /// Pairs of hosts for whose flows there was no room.
     pub pairs: Flows,
+    /// Flows to Services.
+    pub translations: Translations,
 }
 
 impl Records {
@@ -43,7 +45,8 @@ impl Records {
     /// # Errors
     /// [`naru_bpf::Error::NotInstalled`] where one is not pinned.
     pub fn open(pins: &Pins) -> naru_bpf::Result<Self> {
-        Ok(Self { flows: Flows::open(pins)?, pairs: Flows::open_pairs(pins)? })
+        let (flows, pairs) = (Flows::open(pins)?, Flows::open_pairs(pins)?);
+        Ok(Self { flows, pairs, translations: Translations::open(pins)? })
     }
 }
 
@@ -57,6 +60,7 @@ pub fn purge(records: &mut Records, addresses: &[IpAddr]) -> Result<(), Symmetry
     conntrack.forget(addresses)?;
     let (_, rest) = forget(&mut records.flows, addresses)?;
     forget(&mut records.pairs, addresses)?;
+    forget_translations(&mut records.translations, addresses)?;
     sweep_some(&mut records.flows, &mut conntrack, &rest)
 }
 
@@ -69,6 +73,7 @@ pub fn purge_again(records: &mut Records, addresses: &[IpAddr]) -> Result<(), Sy
     let mut conntrack = Conntrack::open()?;
     let (gone, rest) = forget(&mut records.flows, addresses)?;
     forget(&mut records.pairs, addresses)?;
+    forget_translations(&mut records.translations, addresses)?;
     conntrack.forget_at_hand(addresses, &gone.iter().map(tuple).collect::<Vec<_>>())?;
     sweep_some(&mut records.flows, &mut conntrack, &rest)
 }
@@ -94,6 +99,22 @@ fn forget(flows: &mut Flows, addresses: &[IpAddr]) -> naru_bpf::Result<(Vec<Flow
         }
     }
     Ok((gone, rest))
+}
+
+/// Forgets the flows to Services that have one of the addresses at either end: the pod's, or the backend's.
+fn forget_translations(translations: &mut Translations, addresses: &[IpAddr]) -> naru_bpf::Result<()> {
+    let is_one = |address: Addr| addresses.iter().any(|one| address == (*one).into());
+    for (key, flow) in translations.flows.entries()? {
+        if is_one(key.source) || is_one(flow.backend) {
+            translations.flows.delete(&key)?;
+        }
+    }
+    for (key, _) in translations.answers.entries()? {
+        if is_one(key.source) || is_one(key.destination) {
+            translations.answers.delete(&key)?;
+        }
+    }
+    Ok(())
 }
 
 /// Forgets flows that have not been seen for a while and that connection tracking does not know; asks about `limit` of
@@ -140,7 +161,9 @@ pub fn marks(records: &Records, address: IpAddr) -> naru_bpf::Result<u32> {
             | bit(key.source == address, pod_flags::SENDS_ANSWERS)
             | bit(key.destination == address, pod_flags::RECEIVES_ANSWERS)
     });
-    Ok(of_flows | bit(is_in_pairs, pod_flags::IN_PAIRS))
+    let answers = records.translations.answers.entries()?;
+    let is_client = answers.iter().any(|(key, _)| key.destination == address);
+    Ok(of_flows | bit(is_in_pairs, pod_flags::IN_PAIRS) | bit(is_client, pod_flags::USES_SERVICES))
 }
 
 /// Writes a pod's entry with its [`marks`], and repeats that until a look after the write finds no new marks: each

@@ -27,6 +27,22 @@ pub struct AgentReport {
     pub ready: bool,
     /// True if the agent works: nothing has blocked for long.
     pub live: bool,
+    /// Services; null where the source has none.
+    #[serde(default)]
+    pub services: Option<ServicesReport>,
+}
+
+/// What a running agent says of Services.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ServicesReport {
+    /// `auto` or `stack`.
+    pub mode: String,
+    /// Services that the source knows.
+    pub known: usize,
+    /// Seconds since 1970 at which the source was heard last of all that Services are made of; null before.
+    pub heard: Option<u64>,
+    /// The reason for which they may not be those of now.
+    pub complaint: Option<String>,
 }
 
 impl AgentReport {
@@ -45,7 +61,20 @@ impl AgentReport {
     /// Seconds since the source was heard.
     #[must_use]
     pub fn age(&self) -> Option<u64> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.heard.map(|heard| now.as_secs().saturating_sub(heard))
+        self.heard.map(since)
     }
+}
+
+impl ServicesReport {
+    /// Seconds since the source was heard.
+    #[must_use]
+    pub fn age(&self) -> Option<u64> {
+        self.heard.map(since)
+    }
+}
+
+/// Seconds since a time in seconds since 1970.
+fn since(time: u64) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.as_secs().saturating_sub(time)
 }

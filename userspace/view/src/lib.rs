@@ -7,12 +7,16 @@ mod fill;
 mod finding;
 mod findings;
 mod programs;
+mod service_list;
+mod services;
 mod shortcut;
 mod status;
 
-pub use agent::AgentReport;
+pub use agent::{AgentReport, ServicesReport};
 pub use code::Code;
 pub use finding::Finding;
 pub use findings::{findings, lost_identities};
 pub use programs::Programs;
+pub use service_list::{BackendView, FrontendView, LeftView, ServiceList};
+pub use services::{FrontendNote, ServiceNote};
 pub use status::{Amount, Status};

@@ -18,6 +18,7 @@ use crate::{
     packet::Packet,
     route::direct,
     sender::{self, Sender},
+    service,
     tunnel::encap,
 };
 
@@ -25,7 +26,8 @@ use crate::{
 const NO_PORT: u32 = 1 << 16;
 const UNREADABLE: u32 = NO_PORT + 1;
 
-/// Decides about a packet at ingress of a pod's host veth: sender, look-up, delivery or encapsulation.
+/// What becomes of a packet at ingress of a pod's host veth: sender, Service, look-up, delivery or
+/// encapsulation.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;
@@ -45,6 +47,10 @@ pub fn decide(packet: &mut Packet) -> Decision {
     sender::check(packet, &parsed.source, ip, sender).map_err(|why| refused(packet, ip, why))?;
     reaches_beyond_link(packet, ip)?;
     packet.claim()?;
+    if sender.flags & pod_flags::NO_SHORTCUT == 0 {
+        service::from_client(packet, &mut parsed.ip, sender.sends_answers)?;
+    }
+    let ip = &parsed.ip;
     match pods::get(&ip.destination) {
         Some(pod) => fastpath::to_pod(packet, ip, Ends::between(sender, pod), pod),
         None => to_prefix(packet, ip, sender, config),

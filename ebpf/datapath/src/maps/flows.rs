@@ -21,6 +21,12 @@ pub fn seen_now() -> FlowValue {
     FlowValue { last_seen: unsafe { bpf_ktime_get_ns() } }
 }
 
+/// Whether the flow is recorded.
+#[inline(always)]
+pub fn contains(key: &FlowKey) -> bool {
+    FLOWS.get_ptr(key).is_some()
+}
+
 /// Forgets the flow.
 #[inline(always)]
 pub fn remove(key: &FlowKey) {

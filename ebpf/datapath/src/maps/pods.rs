@@ -123,7 +123,28 @@ pub fn mark_in_pairs(addr: &Addr) {
     }
 }
 
-/// Returns the byte of a word that holds this bit: programs set single bytes, so that none undoes another's change.
+/// From now on what the pod receives is looked for in `ANSWERS`. Whether there is such a pod.
+#[inline(always)]
+pub fn mark_client(addr: &Addr) -> bool {
+    let Some(value) = own(addr) else { return false };
+    // SAFETY: as in `mark_sender`.
+    unsafe {
+        byte_of(&raw mut (*value).sends_answers, look::SERVICES).write_volatile(1);
+        byte_of(&raw mut (*value).receives_answers, look::SERVICES).write_volatile(1);
+    }
+    true
+}
+
+/// From now on what the pod sends straight to another is looked for in `TRANSLATIONS`, too. As [`mark_client`].
+#[inline(always)]
+pub fn mark_clashes(addr: &Addr) -> bool {
+    let Some(value) = own(addr) else { return false };
+    // SAFETY: as in `mark_sender`.
+    unsafe { byte_of(&raw mut (*value).sends_answers, look::CLASHES).write_volatile(1) };
+    true
+}
+
+/// The byte of a word that has this bit: programs set one each, and none takes back another's.
 #[inline(always)]
 fn byte_of(word: *mut u32, bit: u32) -> *mut u8 {
     word.cast::<u8>().wrapping_add((bit.trailing_zeros() / 8) as usize)

@@ -2,24 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::{HashMap, MapData};
 use naru_abi::{Addr, FlowKey, FlowValue, InterfaceValue, Plain, PodValue, maps, pod_flags};
 
 use super::{abi4, counters, hold};
 use crate::{
     Error, Pins, Result, batch,
-    map::{self, Raw, failed, present},
+    map::{self, failed},
+    table::Table,
 };
 
 /// Before any new program sees a packet.
 pub(super) fn first(older: &Pins, pins: &Pins) -> Result<()> {
     let mut flows = Table::<FlowKey, FlowValue>::open(pins, maps::FLOWS)?;
-    flows.replace(old_flows(older)?)?;
+    replace(&mut flows, old_flows(older)?)?;
     let mut interfaces = Table::<u32, InterfaceValue>::open(pins, maps::INTERFACES)?;
-    interfaces.replace(old_interfaces(older)?)?;
+    replace(&mut interfaces, old_interfaces(older)?)?;
     let held = |(address, value)| (address, PodValue { mtu: hold::HELD, ..value });
-    Table::<Addr, PodValue>::open(pins, maps::PODS)?
-        .replace(old_pods(older)?.into_iter().map(held).collect())?;
+    let mut pods = Table::<Addr, PodValue>::open(pins, maps::PODS)?;
+    replace(&mut pods, old_pods(older)?.into_iter().map(held).collect())?;
     counters::begin(older, pins)?;
     counters::carry(older, pins)
 }
@@ -34,7 +34,7 @@ pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
         }
     }
     let mut interfaces = Table::<u32, InterfaceValue>::open(pins, maps::INTERFACES)?;
-    interfaces.replace(old_interfaces(older)?)?;
+    replace(&mut interfaces, old_interfaces(older)?)?;
     let mut pods = Table::<Addr, PodValue>::open(pins, maps::PODS)?;
     let known = marks(&flows.entries()?);
     let (mut all, mut sizes) = (BTreeMap::new(), Vec::new());
@@ -46,9 +46,9 @@ pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
         all.insert(address, value.with_marks(marks));
         sizes.push((address, old.mtu));
     }
-    pods.replace(all)?;
+    replace(&mut pods, all)?;
     settle_marks(&mut pods, &flows)?;
-    hold::release(&pods.data, &sizes).map_err(|source| Error::Pin {
+    hold::release(&map::data(&pins.map(maps::PODS), maps::PODS)?, &sizes).map_err(|source| Error::Pin {
         path: pins.map(maps::PODS),
         action: "let packets pass",
         source,
@@ -111,38 +111,11 @@ pub(super) fn old_entries<K: Plain, V: Plain>(older: &Pins, name: &'static str) 
     batch::entries(&data).map_err(failed(name, "read the older version's"))
 }
 
-/// A hash map of this version.
-struct Table<K: Plain, V: Plain> {
-    map: HashMap<MapData, Raw<K>, Raw<V>>,
-    /// The same map once more, as aya's typed map does not lend it.
-    data: MapData,
-    name: &'static str,
-}
-
-impl<K: Plain + Ord, V: Plain> Table<K, V> {
-    fn open(pins: &Pins, name: &'static str) -> Result<Self> {
-        Ok(Self { map: map::open(pins, name)?, data: map::data(&pins.map(name), name)?, name })
+/// Makes a map of this version hold just these entries: what an earlier process copied may be gone since.
+fn replace<K: Plain + Ord, V: Plain>(table: &mut Table<K, V>, entries: BTreeMap<K, V>) -> Result<()> {
+    let there: BTreeSet<K> = table.entries()?.into_iter().map(|(key, _)| key).collect();
+    for key in there.iter().filter(|key| !entries.contains_key(key)) {
+        table.delete(key)?;
     }
-
-    fn get(&self, key: &K) -> Result<Option<V>> {
-        let value = present(self.map.get(&Raw(*key), 0)).map_err(failed(self.name, "look up"))?;
-        Ok(value.map(|Raw(value)| value))
-    }
-
-    fn put(&mut self, key: &K, value: V) -> Result<()> {
-        self.map.insert(Raw(*key), Raw(value), 0).map_err(failed(self.name, "insert"))
-    }
-
-    fn entries(&self) -> Result<Vec<(K, V)>> {
-        batch::entries(&self.data).map_err(failed(self.name, "list"))
-    }
-
-    /// Makes the map hold just these entries: entries that an earlier process copied may be gone by now.
-    fn replace(&mut self, entries: BTreeMap<K, V>) -> Result<()> {
-        let gone: BTreeSet<K> = self.entries()?.into_iter().map(|(key, _)| key).collect();
-        for key in gone.into_iter().filter(|key| !entries.contains_key(key)) {
-            present(self.map.remove(&Raw(key))).map_err(failed(self.name, "delete"))?;
-        }
-        entries.into_iter().try_for_each(|(key, value)| self.put(&key, value))
-    }
+    entries.into_iter().try_for_each(|(key, value)| table.put(&key, value))
 }

@@ -9,7 +9,7 @@ use super::{
     convert::{self, Misfit},
     networks, raw,
 };
-use crate::{ClusterError, Problem};
+use crate::{ClusterError, Problem, services::Mode};
 
 /// Settings of the cluster's administrator for all nodes; the default is that of a file without any key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +30,8 @@ pub struct ClusterSettings {
     pub api_servers: Vec<String>,
     /// Ranges of Service addresses, which replace those of the source.
     pub service_ranges: Vec<IpNet>,
+    /// Who translates packets to Services.
+    pub services: Mode,
 }
 
 impl Default for ClusterSettings {
@@ -43,6 +45,7 @@ impl Default for ClusterSettings {
             tunnel: TunnelSpec::default(),
             api_servers: Vec::new(),
             service_ranges: Vec::new(),
+            services: Mode::default(),
         }
     }
 }
@@ -71,6 +74,7 @@ fn convert(raw: &raw::Settings) -> Result<ClusterSettings, Misfit> {
         tunnel: convert::tunnel(&raw.tunnel)?,
         api_servers: raw.api_servers.iter().map(|server| server.get_ref().trim().to_owned()).collect(),
         service_ranges: list(&raw.service_ranges)?,
+        services: raw.services,
     })
 }
 
@@ -91,13 +95,14 @@ mod tests {
     fn every_key_is_read() {
         let text = "ranges = [\"10.32.0.0/12\"]\nmasquerade = false\nrouting = \"tunnel\"\nencapsulation = \"device\"\n\
                     no_masquerade = [\"10.9.0.0/16\"]\napi_servers = [\"10.0.0.1:6443\"]\n\
-                    service_ranges = [\"10.96.0.0/12\"]\n[tunnel]\nport = 4789\nvni = 7\n";
+                    service_ranges = [\"10.96.0.0/12\"]\nservices = \"stack\"\n[tunnel]\nport = 4789\nvni = 7\n";
         let settings = parsed(text).unwrap();
         assert_eq!(settings.ranges, ["10.32.0.0/12".parse().unwrap()]);
         assert_eq!((settings.masquerade, settings.routing), (false, Routing::Tunnel));
         assert_eq!((settings.tunnel.port, settings.tunnel.vni), (4789, 7));
         assert_eq!(settings.api_servers, ["10.0.0.1:6443"]);
         assert_eq!(settings.service_ranges, ["10.96.0.0/12".parse().unwrap()]);
+        assert_eq!(settings.services, Mode::Stack);
     }
 
     #[test]
@@ -107,6 +112,9 @@ mod tests {
             "settings.toml:2: ranges: 10.32.0.1/12 has host bits set; the network is 10.32.0.0/12"
         );
         assert!(parsed("[[node]]\nname = \"a\"\n").unwrap_err().contains("unknown field `node`"));
+        assert!(
+            parsed("services = \"on\"\n").unwrap_err().contains("settings.toml:1: services: unknown variant")
+        );
         assert!(parsed("api_servers = [\"\"]\n").unwrap_err().contains("settings.toml:1: api_servers"));
     }
 }

@@ -38,6 +38,8 @@ pub struct FileWatch {
     inotify: OwnedFd,
     /// The names that matter in each directory, by watch.
     names: BTreeMap<i32, BTreeSet<OsString>>,
+    /// The directory in which every name matters.
+    every: Option<i32>,
     is_whole: bool,
 }
 
@@ -49,8 +51,21 @@ impl FileWatch {
     /// The kernel gives no inotify instance.
     pub fn over(file: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let mut watch = Self { inotify, names: BTreeMap::new(), is_whole: true };
+        let mut watch = Self { inotify, names: BTreeMap::new(), every: None, is_whole: true };
         watch.walk(&std::path::absolute(file)?);
+        Ok(watch)
+    }
+
+    /// Watches the path of a directory, and everything that is directly in it.
+    ///
+    /// # Errors
+    /// The kernel gives no inotify instance.
+    pub fn over_directory(directory: &Path) -> io::Result<Self> {
+        let mut watch = Self::over(directory)?;
+        match inotify::add_watch(&watch.inotify, directory, NAMES | CONTENT) {
+            Ok(every) => watch.every = Some(every),
+            Err(_) => watch.is_whole = false,
+        }
         Ok(watch)
     }
 
@@ -127,7 +142,7 @@ impl FileWatch {
         let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
         let is_named =
             || name.is_some_and(|name| self.names.get(&event.wd()).is_some_and(|names| names.contains(name)));
-        event.events().intersects(ENDED) || is_named()
+        event.events().intersects(ENDED) || self.every == Some(event.wd()) || is_named()
     }
 }
 

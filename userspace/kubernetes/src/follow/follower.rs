@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Backoff, Entry, Kind, Known,
+    Backoff, Entry, Kind, Known, News,
     backoff::below,
     known::Verdict,
     read::{list, with},
@@ -39,29 +39,57 @@ impl<T> Default for Snapshot<T> {
     }
 }
 
+/// Whoever is told what is known of a kind of objects.
+pub trait Listener<T>: Send {
+    /// Everything that is known, and what of it is news. Called at every word of the store, with news or without.
+    fn told(&mut self, known: &Known<T>, news: News<T>);
+
+    /// The reason for which it may not be what is now.
+    fn failed(&mut self, error: ApiError);
+}
+
+impl<T: Kind> Listener<T> for watch::Sender<Snapshot<T>> {
+    fn told(&mut self, known: &Known<T>, news: News<T>) {
+        self.send_if_modified(|told| {
+            let is_same = told.entries.is_some() && news.is_empty();
+            let is_news = !is_same || told.failure.is_some();
+            // The state that the entries come from is not a later one in which they are the same.
+            if !is_same {
+                told.entries = Some(Arc::new(known.entries().clone()));
+                told.revision = known.position();
+            }
+            told.failure = None;
+            is_news
+        });
+    }
+
+    fn failed(&mut self, error: ApiError) {
+        self.send_if_modified(|known| {
+            let error = Some(error);
+            let is_news = known.failure != error;
+            known.failure = error;
+            is_news
+        });
+    }
+}
+
 /// Follows all objects of a kind.
-pub struct Follower<T> {
+pub struct Follower<T, L> {
     api: Arc<Api>,
     /// The objects, with a selector where not all are wanted.
     path: &'static str,
     known: Known<T>,
     contact: Contact,
-    out: watch::Sender<Snapshot<T>>,
+    listener: L,
     /// True if a list must come before the next watch.
     wants_list: bool,
     resync: Instant,
 }
 
-impl<T: Kind> Follower<T> {
-    /// Follows the objects below `path`; reports changes to `out`, and every message of the server to `contact`.
-    pub fn new(
-        api: Arc<Api>,
-        path: &'static str,
-        known: Known<T>,
-        contact: Contact,
-        out: watch::Sender<Snapshot<T>>,
-    ) -> Self {
-        Self { api, path, known, contact, out, wants_list: true, resync: Instant::now() }
+impl<T: Kind, L: Listener<T>> Follower<T, L> {
+    /// Follows what is below `path`; tells `listener` of changes and `contact` of every word.
+    pub fn new(api: Arc<Api>, path: &'static str, known: Known<T>, contact: Contact, listener: L) -> Self {
+        Self { api, path, known, contact, listener, wants_list: true, resync: Instant::now() }
     }
 
     /// Follows for ever.
@@ -79,12 +107,7 @@ impl<T: Kind> Follower<T> {
             let pause = backoff.next(error.after());
             // The end of a connection is no news as long as the next one succeeds.
             if backoff.failures() > 1 || !self.known.is_listed() {
-                self.out.send_if_modified(|known| {
-                    let error = Some(error);
-                    let is_news = known.failure != error;
-                    known.failure = error;
-                    is_news
-                });
+                self.listener.failed(error);
             }
             sleep(pause).await;
         }
@@ -171,23 +194,12 @@ impl<T: Kind> Follower<T> {
         Ok(())
     }
 
-    /// Tells what is known, if it is news.
-    fn tell(&self) {
+    /// Tells what is known.
+    fn tell(&mut self) {
         self.contact.hear();
-        let (known, entries) = (&self.known, self.known.entries());
-        if !known.is_listed() {
-            return;
+        if self.known.is_listed() {
+            let news = self.known.take_news();
+            self.listener.told(&self.known, news);
         }
-        self.out.send_if_modified(|told| {
-            let is_same = told.entries.as_deref() == Some(entries);
-            let is_news = !is_same || told.failure.is_some();
-            // The state from which the entries come stays the older one, even if they are the same in a later one.
-            if !is_same {
-                told.entries = Some(Arc::new(entries.clone()));
-                told.revision = known.position();
-            }
-            told.failure = None;
-            is_news
-        });
     }
 }

@@ -67,7 +67,11 @@ pub struct Known<T> {
     settles: Option<Instant>,
     is_listed: bool,
     pace: Pace,
+    news: News<T>,
 }
+
+/// The names of entries that are not what they were, each with what it said before.
+pub type News<T> = BTreeMap<String, Option<T>>;
 
 /// A list that was not believed.
 struct Doubt {
@@ -80,7 +84,8 @@ impl<T: Kind> Known<T> {
     /// Starts with nothing but what is `remembered`.
     pub const fn new(remembered: Option<Remembered>, pace: Pace) -> Self {
         let entries = BTreeMap::new();
-        Self { entries, position: 0, remembered, doubt: None, settles: None, is_listed: false, pace }
+        let news = BTreeMap::new();
+        Self { entries, position: 0, remembered, doubt: None, settles: None, is_listed: false, pace, news }
     }
 
     /// The objects.
@@ -135,12 +140,14 @@ impl<T: Kind> Known<T> {
         let keeps = self.settles.is_some() || list.nameless > 0;
         let mut before = std::mem::take(&mut self.entries);
         for (name, (meta, said)) in list.objects {
-            let known = before.remove(&name);
-            self.entries.insert(name, entry(known, meta, said, None));
+            self.put(name.clone(), before.remove(&name), |known| entry(known, meta, said, None));
         }
-        if keeps {
-            let kept = before.into_iter().map(|(name, entry)| (name, Entry { is_kept: true, ..entry }));
-            self.entries.extend(kept);
+        for (name, gone) in before {
+            if keeps {
+                self.put(name, Some(gone), |known| known.map(|entry| Entry { is_kept: true, ..entry }));
+            } else {
+                self.news.entry(name).or_insert(gone.value);
+            }
         }
         self.position = list.revision;
         self.remembered = None;
@@ -157,11 +164,14 @@ impl<T: Kind> Known<T> {
             Change::Is(meta, said) => {
                 let name = meta.key();
                 let known = self.entries.remove(&name);
-                self.entries.insert(name, entry(known, meta, said, Some(revision)));
+                self.put(name, known, |known| entry(known, meta, said, Some(revision)));
             }
             Change::Gone(meta) => {
-                if self.entries.get(&meta.key()).is_some_and(|entry| entry.uid == meta.uid) {
-                    self.entries.remove(&meta.key());
+                let name = meta.key();
+                if self.entries.get(&name).is_some_and(|entry| entry.uid == meta.uid)
+                    && let Some(gone) = self.entries.remove(&name)
+                {
+                    self.news.entry(name).or_insert(gone.value);
                 }
             }
         }
@@ -171,6 +181,26 @@ impl<T: Kind> Known<T> {
     /// Takes a bookmark: everything up to `revision` has been reported.
     pub fn reached(&mut self, revision: u64) {
         self.position = self.position.max(revision);
+    }
+
+    /// What changed since the last call.
+    pub fn take_news(&mut self) -> News<T> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Puts the entry of that name, which `known` was before.
+    fn put<E: Into<Option<Entry<T>>>>(
+        &mut self,
+        name: String,
+        known: Option<Entry<T>>,
+        next: impl FnOnce(Option<Entry<T>>) -> E,
+    ) {
+        let before = known.clone();
+        let Some(entry) = next(known).into() else { return };
+        if before.as_ref() != Some(&entry) {
+            self.news.entry(name.clone()).or_insert(before.and_then(|entry| entry.value));
+        }
+        self.entries.insert(name, entry);
     }
 
     fn names(&self) -> BTreeSet<String> {

@@ -11,10 +11,12 @@ mod read;
 mod watched;
 
 pub use backoff::Backoff;
-pub use follower::{Follower, Snapshot};
-pub use known::{Entry, Known, Remembered};
+pub use follower::{Follower, Listener, Snapshot};
+pub use known::{Entry, Known, News, Remembered};
 pub use pace::Pace;
 pub use read::list;
+#[cfg(test)]
+pub use {known::Listing, read::meta};
 
 use serde::Deserialize;
 

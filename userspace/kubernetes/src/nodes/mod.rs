@@ -28,6 +28,8 @@ pub struct Node {
     pub standing: Standing,
     /// The machine's identity; empty if it is not known.
     pub machine: String,
+    /// The zone, by the label `topology.kubernetes.io/zone`; empty: none.
+    pub zone: String,
     /// True if a cloud waits for the network to be said available.
     pub is_unavailable: bool,
     /// The state of the store in which the blocks came while they were watched; 0 if they came in a list.
@@ -65,9 +67,9 @@ impl Kind for Node {
             Standing::Ours => (addresses(&object)?, blocks(&object)?),
             _ => (Vec::new(), Vec::new()),
         };
-        let is_unavailable = object.is_unavailable();
+        let (is_unavailable, zone) = (object.is_unavailable(), object.zone().to_owned());
         let machine = object.status.node_info.machine_id;
-        Ok(Self { addresses, blocks, standing, machine, is_unavailable, since: 0 })
+        Ok(Self { addresses, blocks, standing, machine, zone, is_unavailable, since: 0 })
     }
 
     fn succeed(&mut self, before: Option<&Self>, revision: Option<u64>) {

@@ -77,6 +77,10 @@ impl Object {
         }
     }
 
+    pub fn zone(&self) -> &str {
+        self.metadata.labels.get("topology.kubernetes.io/zone").map_or("", String::as_str)
+    }
+
     pub fn internal_addresses(&self) -> impl Iterator<Item = &str> {
         let internal = self.status.addresses.iter().filter(|address| address.kind == "InternalIP");
         internal.map(|address| address.address.as_str())

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use super::{
     Tuple,
-    attributes::{ID, TUPLE_IP, TUPLE_ORIGINAL, TUPLE_REPLY, ZONE},
+    attributes::{
+        DESTINATION_PORT, ID, PROTOCOL_NUMBER, SOURCE_PORT, TUPLE_IP, TUPLE_ORIGINAL, TUPLE_PROTOCOL,
+        TUPLE_REPLY, ZONE,
+    },
     entry::Entry,
 };
 use crate::message::{NESTED, attribute};
@@ -21,14 +24,10 @@ const FILTER_REPLY_FLAGS: u16 = 2;
 /// `CTA_FILTER_F_CTA_IP_SRC`.
 const BY_SOURCE: u32 = 1;
 
-const TUPLE_PROTOCOL: u16 = 2;
 const V4_SOURCE: u16 = 1;
 const V4_DESTINATION: u16 = 2;
 const V6_SOURCE: u16 = 3;
 const V6_DESTINATION: u16 = 4;
-const PROTOCOL_NUMBER: u16 = 1;
-const SOURCE_PORT: u16 = 2;
-const DESTINATION_PORT: u16 = 3;
 /// Type, code and identifier.
 const ICMP: [u16; 3] = [5, 6, 4];
 const ICMPV6: [u16; 3] = [8, 9, 7];

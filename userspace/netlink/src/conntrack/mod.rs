@@ -77,6 +77,19 @@ impl Conntrack {
         Ok(all.into_iter().flat_map(|[from, to]| [[from, to], [to, from]]).collect())
     }
 
+    /// The packets with which each flow of a protocol with ports began, before anything was translated. Walks the whole
+    /// table.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn begun(&mut self, protocol: u8) -> Result<Vec<Tuple>, LinkError> {
+        if self.count()? == 0 {
+            return Ok(Vec::new());
+        }
+        let begun = |body: &[u8]| Entry::new(body).begun().filter(|tuple| tuple.protocol == protocol);
+        self.socket.dump(&message::list(&Filter::everything()), "conntrack: list", begun)
+    }
+
     /// Forgets every flow that has one of the addresses at any end, before or after translation.
     ///
     /// # Errors

@@ -98,6 +98,16 @@ pub enum MachineError {
     /// An object that init makes is wrong, and repairing it did not help.
     #[error("this node is not ready: {0}")]
     NotAsMade(String),
+    /// The programs' maps are too small for what they should hold; nothing was changed.
+    #[error("{count} {what}, and the programs have room for {room}: what was in force stays")]
+    NoRoom {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there is.
+        count: usize,
+        /// For how much there is room.
+        room: u32,
+    },
     /// Nobody made a pool of that name.
     #[error("pool {pool}: not on this node; its pools: {}", none_or(known))]
     NoPool {

@@ -121,6 +121,7 @@ fn is_of_run(paths: &Paths, name: &str) -> bool {
         || is_written(&paths.record(), name)
         || is_written(&paths.nft_sight(), name)
         || is_written(&paths.undo_copy(), name)
+        || is_written(&paths.service_note(), name)
 }
 
 /// The same of the state directory.
@@ -173,6 +174,7 @@ mod tests {
             "ready.json",
             "nft.json",
             "undo.json",
+            "services.json",
         ] {
             assert!(is_of_run(&paths, ours), "{ours}");
         }
