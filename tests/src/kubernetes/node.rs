@@ -173,9 +173,13 @@ impl Node {
             ["--mount", "--uts", "sh", &file("start.sh").display().to_string()].map(str::to_owned);
         let holder = Process::start(Some(&place.netns), Path::new("unshare"), &arguments, file("start.log"))?;
         let ready = file("ready");
+        let plugins = shape.plugins.iter().map(|plugin| plane.programs().path(plugin));
         let mut node = Self { place, holder, processes: Vec::new() };
         if !tool::holds_within(PATIENCE, || ready.exists() || !node.holder.is_alive()) || !ready.exists() {
             bail!("its files are not made: {}", node.holder.last_words());
+        }
+        for plugin in plugins {
+            node.run("cp", &[&plugin.display().to_string(), "/opt/cni/bin/"])?;
         }
         node.spawn("containerd", Path::new("containerd"), &[])?;
         let answers = || node.run("ctr", &["version"]).is_ok();
@@ -355,9 +359,5 @@ fn text(server: SocketAddr, authority: &Path, certificate: &Path, key: &Path) ->
 
 /// The node's addresses, in the families and the order of the pods' ranges.
 fn addresses(pods: &str, number: u8) -> String {
-    let of = |range: &str| match range.contains(':') {
-        true => format!("fd77::1{number}"),
-        false => format!("192.168.77.1{number}"),
-    };
-    pods.split(',').map(of).collect::<Vec<_>>().join(",")
+    pods.split(',').map(|range| network::address(number, range.contains(':'))).collect::<Vec<_>>().join(",")
 }

@@ -1,6 +1,12 @@
 //! Kubernetes' own end-to-end tests, run against a cluster.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::Stdio,
+};
 
 use anyhow::{Context, ensure};
 
@@ -39,7 +45,7 @@ pub fn import_images(cluster: &Cluster) -> anyhow::Result<()> {
     };
     let directory = cluster.directory().join("images");
     let archives: [PathBuf; 2] = [
-        agnhost(of(&LIKE_AGNHOST), programs).write(&directory, "suite")?,
+        agnhost(of(&LIKE_AGNHOST), &directory, programs)?.write(&directory, "suite")?,
         regression.write(&directory, "regression")?,
     ];
     for node in cluster.nodes() {
@@ -48,7 +54,7 @@ pub fn import_images(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the specs whose names match `focus` and do not match `skip`.
+/// Runs the specs whose names match `focus` and do not match `skip`; prints the end of each as it comes.
 ///
 /// # Errors
 /// The suite cannot be run, or runs nothing.
@@ -59,7 +65,13 @@ pub fn run(cluster: &Cluster, focus: &str, skip: &str) -> anyhow::Result<Outcome
     let report = cluster.directory().join("suite.xml");
     let mut command = cluster.beside_the_control_plane("e2e.test");
     command
-        .args(["--provider=local", "--num-nodes=2", "--allowed-not-ready-nodes=0", "--ginkgo.no-color"])
+        .args([
+            "--provider=local",
+            "--num-nodes=2",
+            "--allowed-not-ready-nodes=0",
+            "--ginkgo.no-color",
+            "--ginkgo.v",
+        ])
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--kubectl-path={}", plane.programs().path("kubectl").display()))
         .arg(format!("--ginkgo.focus={focus}"))
@@ -67,8 +79,11 @@ pub fn run(cluster: &Cluster, focus: &str, skip: &str) -> anyhow::Result<Outcome
     if !skip.is_empty() {
         command.arg(format!("--ginkgo.skip={skip}"));
     }
-    let output = command.output().context("e2e.test")?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let log = cluster.directory().join("suite.log");
+    command.stdout(Stdio::piped()).stderr(File::create(&log).with_context(|| log.display().to_string())?);
+    let mut suite = command.spawn().context("e2e.test")?;
+    let said = follow(BufReader::new(suite.stdout.take().context("e2e.test: no output")?))?;
+    suite.wait().context("e2e.test")?;
     let count = said.lines().rev().find(|line| line.contains(" Passed | ")).with_context(|| last(&said))?;
     let outcome = Outcome { passed: number_before(count, " Passed")?, failed: failures(&said) };
     ensure!(outcome.passed > 0 || !outcome.failed.is_empty(), "no spec ran: {}", last(&said));
@@ -79,6 +94,27 @@ pub fn run(cluster: &Cluster, focus: &str, skip: &str) -> anyhow::Result<Outcome
         outcome.failed
     );
     Ok(outcome)
+}
+
+/// Reads what the suite says to its end, and prints a line for each spec; of one that failed, all that it said.
+fn follow(output: impl BufRead) -> anyhow::Result<String> {
+    let (mut said, mut spec) = (String::new(), Vec::new());
+    for line in output.split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        said = said + &line + "\n";
+        if line.starts_with("[sig-") {
+            spec.clear();
+        }
+        if let Some(end) = line.strip_prefix("\u{2022} ") {
+            println!("{end} {}", spec.first().map(String::as_str).unwrap_or_default());
+            if end.starts_with("[FAILED]") {
+                spec.iter().for_each(|line| println!("{line}"));
+            }
+        }
+        spec.push(line);
+    }
+    Ok(said)
 }
 
 /// The number before a word: `47 Passed | 0 Failed`.
@@ -101,6 +137,12 @@ fn last(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_that_the_suite_says_is_kept() {
+        let said = "[sig-network] DNS should work\n  STEP: ask\n\u{2022} [4.1 seconds]\n";
+        assert_eq!(follow(said.as_bytes()).unwrap(), said);
+    }
 
     #[test]
     fn the_suites_own_count_is_read() {

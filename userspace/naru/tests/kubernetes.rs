@@ -258,6 +258,45 @@ fn pods_come_and_go_while_the_api_is_away_also_after_the_agent_was_killed() {
 
 #[test]
 #[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_node_without_contact_for_longer_than_allowed_gives_out_no_address_and_its_pods_go_on() {
+    let mut scene = Scene::new();
+    fs::create_dir_all(scene.machine.path("config")).unwrap();
+    fs::write(scene.machine.path("config/settings.toml"), "contact_limit = \"5s\"\n").unwrap();
+    let agent = scene.agent();
+    wait("readiness", PATIENCE, || scene.probe("ready"));
+    wait("a note of the contact", PATIENCE, || scene.machine.path("state/contact.json").exists());
+    let (old, new) = (Pod::new(&scene.machine, "old", json!({})), Pod::new(&scene.machine, "new", json!({})));
+    let address = old.add(&scene.machine)[0].clone();
+    let port = scene.plane.servers()[0].address().port();
+    scene.plane.stop_server(0);
+    let is_over = || {
+        let answer = new.add_as(&scene.machine, "new");
+        new.del(&scene.machine);
+        answer.is_err_and(|(code, said)| code == 11 && said.contains("contact_limit is 5 s"))
+    };
+    wait("the end of the time", PATIENCE, is_over);
+    assert_eq!(scene.findings("out-of-contact").len(), 1);
+    assert!(!scene.probe("ready") && scene.probe("live"));
+    let status = new.call_with(&scene.machine, "STATUS", &json!({ "cniVersion": "1.1.0" }));
+    assert_eq!(serde_json::from_slice::<Value>(&status.stdout).unwrap()["code"], 50);
+    let address = address.split('/').next().unwrap();
+    run(Command::new("nsenter")
+        .arg(format!("--net={}", scene.machine.netns().display()))
+        .args(["ping", "-c", "3", "-i", "0.2", "-W", "5", address]));
+    // Without an agent it stays so, and with an API it ends.
+    agent.kill();
+    assert_eq!(new.add_as(&scene.machine, "new").unwrap_err().0, 11);
+    let etcd = scene.plane.etcd().to_owned();
+    scene.plane.add_server(port, &etcd).unwrap();
+    let _agent = scene.agent();
+    wait("contact", PATIENCE, || scene.probe("ready"));
+    new.add(&scene.machine);
+    fs::write(scene.machine.path("config/settings.toml"), "").unwrap();
+    wait("no limit", PATIENCE, || !scene.machine.path("state/contact.json").exists());
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
 fn a_connection_whose_other_end_is_gone_without_a_word_is_given_up_within_thirty_seconds() {
     let scene = Scene::new();
     let _agent = scene.agent();

@@ -42,6 +42,8 @@ pub struct Settings {
     pub api_servers: List,
     #[serde(default)]
     pub service_ranges: Option<Spanned<List>>,
+    #[serde(default)]
+    pub contact_limit: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,9 +1,10 @@
 //! The settings of a cluster whose nodes come from elsewhere: the keys of `cluster.toml` but its nodes.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use ipnet::IpNet;
 use naru_core::cluster::{Encapsulation, Routing, TunnelSpec};
+use toml::Spanned;
 
 use super::{
     convert::{self, Misfit},
@@ -30,6 +31,8 @@ pub struct ClusterSettings {
     pub api_servers: Vec<String>,
     /// Ranges of Service addresses, in place of those that the source says.
     pub service_ranges: Vec<IpNet>,
+    /// The longest time without contact for which a node gives out addresses of its blocks; `None`: for ever.
+    pub contact_limit: Option<Duration>,
 }
 
 impl Default for ClusterSettings {
@@ -43,6 +46,7 @@ impl Default for ClusterSettings {
             tunnel: TunnelSpec::default(),
             api_servers: Vec::new(),
             service_ranges: Vec::new(),
+            contact_limit: None,
         }
     }
 }
@@ -71,7 +75,19 @@ fn convert(raw: &raw::Settings) -> Result<ClusterSettings, Misfit> {
         tunnel: convert::tunnel(&raw.tunnel)?,
         api_servers: raw.api_servers.iter().map(|server| server.get_ref().trim().to_owned()).collect(),
         service_ranges: list(&raw.service_ranges)?,
+        contact_limit: raw.contact_limit.as_ref().map(time).transpose()?,
     })
+}
+
+/// A number of seconds, minutes, hours or days: `90s`, `15m`, `12h`, `7d`.
+fn time(text: &Spanned<String>) -> Result<Duration, Misfit> {
+    let word = text.get_ref().trim();
+    let parsed = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)].into_iter().find_map(|(unit, seconds)| {
+        let number: u64 = word.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(seconds).filter(|seconds| *seconds > 0)
+    });
+    let wrong = || Misfit::new(text, Problem::NotATime(word.to_owned()));
+    parsed.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -98,6 +114,18 @@ mod tests {
         assert_eq!((settings.tunnel.port, settings.tunnel.vni), (4789, 7));
         assert_eq!(settings.api_servers, ["10.0.0.1:6443"]);
         assert_eq!(settings.service_ranges, ["10.96.0.0/12".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_time_has_a_number_and_a_unit() {
+        let limit = |text: &str| {
+            let parsed = parsed(&format!("contact_limit = \"{text}\"\n"));
+            parsed.map(|settings| settings.contact_limit.unwrap().as_secs())
+        };
+        assert_eq!(["90s", "15m", "12h", "7d"].map(|text| limit(text).unwrap()), [90, 900, 43_200, 604_800]);
+        for wrong in ["", "12", "h", "-1h", "0s", "1.5h", "99999999999999999999d", "18446744073709551615d"] {
+            assert!(limit(wrong).unwrap_err().contains("settings.toml:1: contact_limit"), "{wrong}");
+        }
     }
 
     #[test]

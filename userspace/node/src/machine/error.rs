@@ -21,6 +21,19 @@ pub enum MachineError {
         /// The node.
         node: String,
     },
+    /// The node has not heard of its cluster for longer than its administrator allows.
+    #[error(
+        "node {node} has not heard of its cluster for {without} s, and contact_limit is {limit} s: no address is given \
+         out until it does"
+    )]
+    OutOfContact {
+        /// The node.
+        node: String,
+        /// Seconds without contact.
+        without: u64,
+        /// The limit, in seconds.
+        limit: u64,
+    },
     /// Init has not run since the machine was started.
     #[error("this node is not initialised in this boot: run naru init")]
     NotReady,
