@@ -75,7 +75,11 @@ done
 cat /proc/sys/kernel/random/uuid > {directory}/sysctl/boot_id
 mount --bind {directory}/sysctl/boot_id /proc/sys/kernel/random/boot_id
 # What this machine has there is not the node's; what the node got before a reboot is.
-if [ ! -e {directory}/cni ]; then rm -rf /etc/cni /opt/cni; touch {directory}/cni; fi
+if [ ! -e {directory}/cni ]; then
+  rm -rf /etc/cni /opt/cni
+  tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
+  touch {directory}/cni
+fi
 mkdir -p /etc/cni/net.d /opt/cni/bin /etc/containerd /run/containerd
 cp {directory}/containerd.toml /etc/containerd/config.toml
 mount --make-rshared /

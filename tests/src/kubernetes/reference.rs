@@ -83,5 +83,6 @@ fn conflist(ranges: &[String]) -> String {
         "ipam": { "type": "host-local", "ranges": sets, "routes": routes },
     });
     let portmap = serde_json::json!({ "type": "portmap", "capabilities": { "portMappings": true } });
-    serde_json::json!({ "cniVersion": "1.0.0", "name": "reference", "plugins": [bridge, portmap] }).to_string()
+    serde_json::json!({ "cniVersion": "1.0.0", "name": "reference", "plugins": [bridge, portmap] })
+        .to_string()
 }

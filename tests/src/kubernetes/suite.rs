@@ -96,6 +96,22 @@ pub fn run(cluster: &Cluster, focus: &str, skip: &str) -> anyhow::Result<Outcome
     Ok(outcome)
 }
 
+/// The expression that matches these specs, by the names that [`Outcome`] has of them.
+#[must_use]
+pub fn focus(specs: &BTreeSet<String>) -> String {
+    let quoted = |spec: &String| {
+        // The summary has the kind of node in the name, and labels behind it.
+        let name = spec.replace(" [It] ", " ");
+        let name = name.rsplit_once(" [sig-").map_or(name.as_str(), |(name, _)| name);
+        let letters = name.chars().map(|letter| match letter {
+            letter if letter.is_alphanumeric() || letter == ' ' => letter.to_string(),
+            _ => ".".to_owned(),
+        });
+        letters.collect::<String>()
+    };
+    specs.iter().map(quoted).collect::<Vec<_>>().join("|")
+}
+
 /// Reads what the suite says to its end, and prints a line for each spec; of one that failed, all that it said.
 fn follow(output: impl BufRead) -> anyhow::Result<String> {
     let (mut said, mut spec) = (String::new(), Vec::new());
@@ -137,6 +153,13 @@ fn last(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failed_specs_are_chosen_by_their_names() {
+        let spec = "[sig-network] DNS [It] should (not) work [Conformance] [sig-network, Conformance]";
+        let chosen = focus(&BTreeSet::from([spec.to_owned()]));
+        assert_eq!(chosen, ".sig.network. DNS should .not. work .Conformance.");
+    }
 
     #[test]
     fn all_that_the_suite_says_is_kept() {

@@ -2,102 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+#[path = "../machine/mod.rs"]
 mod machine;
+
+mod scene;
+mod situations;
 
 use std::{
     fs,
-    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use machine::{Agent, CLUSTER, Machine, pod::Pod, run, wait};
 use naru_controlplane::{ControlPlane, Options};
+use scene::{Scene, text};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A machine, and an API server in its namespace.
-struct Scene {
-    // It ends before the namespace does.
-    plane: ControlPlane,
-    machine: Machine,
-}
-
-impl Scene {
-    /// With the objects of this machine and of one other node.
-    fn new() -> Self {
-        let machine = Machine::new();
-        let options = Options { netns: Some(machine.netns()), ..Options::default() };
-        let scene = Self { plane: ControlPlane::start(options).unwrap(), machine };
-        scene.create(1, &["10.32.0.0/24", "fd10:32::/112"]);
-        scene.create(2, &["10.32.1.0/24", "fd10:32::1:0/112"]);
-        scene
-    }
-
-    fn create(&self, number: u8, blocks: &[&str]) {
-        let internal = |address: String| json!({ "type": "InternalIP", "address": address });
-        let addresses = [internal(format!("198.51.100.{number}")), internal(format!("2001:db8::{number}"))];
-        let mut object = json!({
-            "kind": "Node",
-            "apiVersion": "v1",
-            "metadata": { "name": format!("node{number}") },
-            "status": { "addresses": addresses },
-        });
-        if let Some(first) = blocks.first() {
-            object["spec"] = json!({ "podCIDR": first, "podCIDRs": blocks });
-        }
-        self.plane.run(&["create", "--raw", "/api/v1/nodes", "-f", "-"], &object.to_string()).unwrap();
-    }
-
-    fn delete(&self, name: &str) {
-        self.plane.run(&["delete", "node", name, "--wait=false"], "").unwrap();
-    }
-
-    fn kubeconfig(&self) -> PathBuf {
-        let address = self.plane.servers()[0].address();
-        self.plane.kubeconfig("agent.kubeconfig", address).unwrap()
-    }
-
-    /// The agent, following the API.
-    fn agent(&self) -> Agent {
-        let file = self.kubeconfig();
-        self.machine.agent_with(&["--kubernetes", "--kubeconfig", file.to_str().unwrap()])
-    }
-
-    fn status(&self) -> Value {
-        self.machine.json(&["status"]).1
-    }
-
-    /// Evidence of the findings with that code.
-    fn findings(&self, code: &str) -> Vec<String> {
-        let status = self.status();
-        let found = status["findings"].as_array().unwrap().iter().filter(|finding| finding["code"] == code);
-        found
-            .map(|finding| format!("{}: {}", text(&finding["subject"]), text(&finding["evidence"])))
-            .collect()
-    }
-
-    fn has(&self, entry: &str) -> bool {
-        // Before the first cluster there is no datapath.
-        let is_made = self.machine.outcome(&["routes"]).0 == 0;
-        is_made && self.machine.entries().iter().any(|known| known.starts_with(entry))
-    }
-
-    fn probe(&self, what: &str) -> bool {
-        self.machine.outcome(&["agent", "--probe", what]).0 == 0
-    }
-
-    /// What no node leaves behind: entries and routes.
-    fn traces(&self) -> (Vec<String>, Vec<String>) {
-        (self.machine.entries(), self.machine.kernel_routes())
-    }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap()
-}
 
 /// Echo requests from a pod, five a second for `seconds`.
 fn pings(pod: &Pod, to: &str, seconds: u32) -> Child {
