@@ -22,9 +22,17 @@ pub struct Outcome {
     pub failed: BTreeSet<String>,
 }
 
-/// Names of images that the program of Kubernetes' tests stands in for: those of web servers and shells.
-const LIKE_AGNHOST: [&str; 6] =
-    ["/agnhost:", "/busybox:", "/nginx:", "/httpd:", "/distroless-iptables:", "/glibc-dns-testing:"];
+/// Names of images that the program of Kubernetes' tests stands in for: those of web servers and shells, and the one that
+/// does nothing.
+const LIKE_AGNHOST: [&str; 7] = [
+    "/agnhost:",
+    "/busybox:",
+    "/nginx:",
+    "/httpd:",
+    "/distroless-iptables:",
+    "/glibc-dns-testing:",
+    "/pause:",
+];
 
 /// Imports the images that specs of the network ask for.
 ///
