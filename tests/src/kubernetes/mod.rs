@@ -231,6 +231,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// Changes a word of the runtime's configuration on a node, and starts the runtime again.
+    ///
+    /// # Errors
+    /// There is no such node, or the runtime does not answer.
+    pub fn change_runtime(&mut self, name: &str, word: &str, other: &str) -> anyhow::Result<()> {
+        let node = self.nodes.iter_mut().find(|node| node.name() == name).context(name.to_owned())?;
+        let file = node.file("/etc/containerd/config.toml");
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        write(&file, &text.replace(word, other))?;
+        node.start_runtime()
+    }
+
     fn start_controllers(&mut self) -> anyhow::Result<()> {
         let file = |name: &str| self.plane.path(name).display().to_string();
         let client = |component: &str| -> anyhow::Result<String> {

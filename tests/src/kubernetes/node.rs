@@ -185,12 +185,22 @@ impl Node {
         for plugin in plugins {
             node.run("cp", &[&plugin.display().to_string(), "/opt/cni/bin/"])?;
         }
-        node.spawn("containerd", Path::new("containerd"), &[])?;
-        let answers = || node.run("ctr", &["version"]).is_ok();
-        if !tool::holds_within(PATIENCE, answers) {
-            bail!("containerd does not answer: {}", node.last_words("containerd"));
-        }
+        node.start_runtime()?;
         Ok(node)
+    }
+
+    /// Starts containerd, in the place of one that runs.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn start_runtime(&mut self) -> anyhow::Result<()> {
+        self.processes.retain(|(name, _)| *name != "containerd");
+        self.spawn("containerd", Path::new("containerd"), &[])?;
+        let answers = || self.run("ctr", &["version"]).is_ok();
+        if !tool::holds_within(PATIENCE, answers) {
+            bail!("containerd does not answer: {}", self.last_words("containerd"));
+        }
+        Ok(())
     }
 
     /// Starts kubelet and kube-proxy.

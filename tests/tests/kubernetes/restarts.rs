@@ -3,7 +3,10 @@
 use std::process::{Child, Stdio};
 
 use anyhow::{Context, ensure};
-use naru_e2e::kubernetes::{Cluster, talk};
+use naru_e2e::{
+    kubernetes::{Cluster, talk},
+    tool,
+};
 
 use super::{NO_SANDBOX, PATIENCE, addresses, cluster, crowd, explained, is_clean, shape};
 
@@ -66,6 +69,23 @@ fn an_upgrade_of_the_daemonset_costs_no_packet_and_no_pod_start() {
             ["get", "events", "-A", "--field-selector", NO_SANDBOX, "-o", "jsonpath={.items[*].message}"];
         let failed = cluster.kubectl(&failed)?;
         ensure!(failed.is_empty(), "{failed}");
+        is_clean(&cluster)
+    });
+}
+
+#[test]
+#[ignore = "needs a Kubernetes: cargo xtask test --kubernetes"]
+fn a_runtime_that_looks_elsewhere_after_an_upgrade_finds_the_plugins_there() {
+    let mut cluster = cluster(shape());
+    let elsewhere = "/var/lib/runtime/1234/bin";
+    cluster.change_runtime("node1", "/opt/cni/bin", elsewhere).unwrap();
+    explained(&cluster, || {
+        let plugin = cluster.nodes()[0].file(&format!("{elsewhere}/naru-cni"));
+        ensure!(tool::holds_within(PATIENCE, || plugin.is_file()), "{}: not there", plugin.display());
+        cluster.wait_for_nodes(PATIENCE)?;
+        cluster.kubectl(&["delete", "pod", "a1", "--wait"])?;
+        talk::start(&cluster)?;
+        talk::check(&cluster)?;
         is_clean(&cluster)
     });
 }

@@ -43,6 +43,26 @@ fn no_capability_of_the_daemonset_can_be_left_out() {
     });
 }
 
+#[test]
+#[ignore = "needs a Kubernetes: cargo xtask test --kubernetes"]
+fn a_host_without_a_bpffs_is_told_how_to_get_one_and_then_served() {
+    let cluster = Cluster::start(shape()).unwrap();
+    explained(&cluster, || {
+        for node in cluster.nodes() {
+            node.run("umount", &["/sys/fs/bpf"])?;
+        }
+        cluster.apply(&manifest())?;
+        let log =
+            ["logs", "-n", "kube-system", "-l", "app.kubernetes.io/name=naru", "-c", "agent", "--prefix"];
+        let is_told = |log: &str| log.matches("run mount -t bpf bpf /sys/fs/bpf on the host").count() >= 2;
+        cluster.wait(&log, PATIENCE, is_told)?;
+        for node in cluster.nodes() {
+            node.run("mount", &["-t", "bpf", "bpf", "/sys/fs/bpf"])?;
+        }
+        cluster.wait_for_nodes(PATIENCE).map(drop)
+    });
+}
+
 /// The line of the container's log that says what the kernel refused.
 fn refusal(cluster: &Cluster, container: &str) -> anyhow::Result<String> {
     let log =

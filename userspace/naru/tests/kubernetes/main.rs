@@ -7,6 +7,7 @@ mod machine;
 
 mod scene;
 mod situations;
+mod size;
 
 use std::{
     fs,
@@ -302,44 +303,6 @@ fn agents_and_api_servers_that_are_killed_at_random_end_with_what_is_true() {
     }
     wait("no difference", PATIENCE, || scene.machine.outcome(&["ipam", "check"]).0 == 0);
     assert_eq!(scene.status()["findings"], json!([]));
-}
-
-/// A list of Node objects as large as those of real kubelets, ten kilobytes each.
-fn many_nodes(count: u16) -> String {
-    let images: Vec<Value> = (0..50)
-        .map(|image| {
-            let name = format!("registry.example/some/longer/path/of/an/image-{image:03}@sha256:{image:064}");
-            json!({ "names": [name, format!("registry.example/image:{image}")], "sizeBytes": 123_456_789 })
-        })
-        .collect();
-    let node = |number: u16| {
-        let [high, low] = number.to_be_bytes();
-        let block = format!("10.{}.{low}.0/24", 48 + u32::from(high));
-        json!({
-            "kind": "Node",
-            "apiVersion": "v1",
-            "metadata": { "name": format!("many{number:04}") },
-            "spec": { "podCIDR": block, "podCIDRs": [block] },
-            "status": {
-                "addresses": [{ "type": "InternalIP", "address": format!("198.51.{}.{low}", 101 + u32::from(high)) }],
-                "images": images,
-            },
-        })
-    };
-    json!({ "kind": "List", "apiVersion": "v1", "items": (1..=count).map(node).collect::<Vec<_>>() })
-        .to_string()
-}
-
-#[test]
-#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
-fn a_thousand_nodes_fit_into_forty_megabytes() {
-    let scene = Scene::new();
-    scene.plane.run(&["create", "-f", "-"], &many_nodes(1000)).unwrap();
-    let agent = scene.agent();
-    wait("the last node", PATIENCE, || scene.has("10.51.232.0/24 "));
-    let size = agent.resident();
-    println!("resident with 1000 nodes: {size} bytes");
-    assert!(size < 40 << 20, "{size}");
 }
 
 #[test]

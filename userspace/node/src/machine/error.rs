@@ -51,6 +51,12 @@ pub enum MachineError {
     /// The kernel or the machine lacks something; nothing was changed.
     #[error("this machine lacks {}", .0.join(", "))]
     MissingFeatures(Vec<String>),
+    /// The process may not use eBPF; nothing was changed.
+    #[error(
+        "eBPF is not permitted to this process: it has no {}: run it as root, or with these capabilities",
+        .0.join(", ")
+    )]
+    NotPermitted(Vec<&'static str>),
     /// The cluster says that this machine has an address, but no interface of it has.
     #[error(
         "node {node}: none of its addresses is on this machine (first: {first}){}: correct the cluster file, or name \
