@@ -9,6 +9,7 @@ pub mod install;
 pub mod ipam;
 pub mod node;
 pub mod routes;
+mod runtime;
 pub mod service;
 pub mod stats;
 pub mod status;
