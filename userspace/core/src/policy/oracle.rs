@@ -102,6 +102,11 @@ pub fn isolating<'a>(
 /// Judges a packet of `pod`, or to it.
 #[must_use]
 pub fn judge(cluster: &Cluster, pod: &Pod, packet: &Packet) -> Answer {
+    judge_with(cluster, pod, packet, || cluster.holder(packet.peer))
+}
+
+/// The same for a caller that finds the holder of the peer's address by itself.
+pub fn judge_with(cluster: &Cluster, pod: &Pod, packet: &Packet, holder: impl FnOnce() -> Holder) -> Answer {
     let mut policies = isolating(cluster, pod, packet.direction).peekable();
     if policies.peek().is_none() {
         return Answer::NotIsolated;
@@ -109,7 +114,7 @@ pub fn judge(cluster: &Cluster, pod: &Pod, packet: &Packet) -> Answer {
     if pod.addresses.contains(&packet.peer) {
         return Answer::Itself;
     }
-    let question = Asked { cluster, pod, packet, holder: cluster.holder(packet.peer) };
+    let question = Asked { cluster, pod, packet, holder: holder() };
     let mut denial = Denial { policies: Vec::new(), peer: question.holder.clone(), nearest: None };
     for policy in policies {
         denial.policies.push(policy.name.clone());

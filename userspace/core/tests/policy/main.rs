@@ -1,4 +1,5 @@
 //! The compiled tables against a plain evaluation of the objects, for random clusters, policies and packets.
 
 mod agreement;
+mod scale;
 mod world;

@@ -102,6 +102,41 @@ impl Cluster {
     }
 }
 
+/// The pods that hold addresses, for many questions about one state of a cluster.
+pub struct Holders<'a> {
+    cluster: &'a Cluster,
+    pods: HashMap<IpAddr, &'a Arc<Pod>>,
+}
+
+impl<'a> Holders<'a> {
+    /// The holders of all addresses.
+    #[must_use]
+    pub fn new(cluster: &'a Cluster) -> Self {
+        let mut pods = HashMap::<IpAddr, &Arc<Pod>>::new();
+        for pod in cluster.pods.values().filter(|pod| pod.is_member()) {
+            for address in &pod.addresses {
+                let holder = pods.entry(*address).or_insert(pod);
+                if (pod.claim, &pod.uid) > (holder.claim, &holder.uid) {
+                    *holder = pod;
+                }
+            }
+        }
+        Self { cluster, pods }
+    }
+
+    /// The pod that holds an address.
+    #[must_use]
+    pub fn pod(&self, address: IpAddr) -> Option<&'a Arc<Pod>> {
+        self.pods.get(&address).copied()
+    }
+
+    /// The holder of an address.
+    #[must_use]
+    pub fn holder(&self, address: IpAddr) -> Holder {
+        self.pod(address).map_or_else(|| self.cluster.holder(address), |pod| Holder::Pod(pod.clone()))
+    }
+}
+
 fn replace_ordered<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, key: &K, value: Option<V>) -> Option<V> {
     match value {
         Some(value) => map.insert(key.clone(), value),
