@@ -45,7 +45,7 @@ impl Explanation<'_> {
             Direction::Ingress => "from",
             Direction::Egress => "to",
         };
-        write!(f, "{pod}: denied: {policies} isolate the pod for {direction}, ")?;
+        write!(f, "{pod}: denied: the pod is isolated for {direction} by {policies}, ")?;
         write!(f, "and no rule allows {} {preposition} {peer}", port(self.packet))?;
         if let Some((name, miss)) = &denial.nearest {
             write!(f, "; nearest is {}: {}", self.named(name), reason(*miss))?;

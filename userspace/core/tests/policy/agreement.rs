@@ -49,6 +49,11 @@ impl Node {
         }
     }
 
+    /// The same where a pod's rules may not be there, and nothing passes then.
+    pub fn would_pass(&self, pod: &Pod, packet: &Packet) -> bool {
+        self.tables.judge(&pod.uid, packet) != Some(Judgement::Incomplete) && self.passes(pod, packet)
+    }
+
     /// Holds every packet of every pod of this node against the oracle; counts allowed, denied and others.
     pub fn check(&self, packets: &[Packet], seed: u64) -> [usize; 3] {
         let cluster = self.compiler.cluster();

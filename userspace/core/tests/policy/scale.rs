@@ -40,7 +40,7 @@ fn pod(number: u32) -> Pod {
     }
 }
 
-/// The policy of an app: three other apps of any namespace and a block may reach it.
+/// The policy of an app: four other apps of any namespace and a block may reach it.
 fn policy(app: u32) -> NetworkPolicy {
     let of_app = |app: u32| Peer::Pods {
         namespaces: Namespaces::Selected(Selector::EVERYTHING),
@@ -48,8 +48,9 @@ fn policy(app: u32) -> NetworkPolicy {
     };
     let peers = vec![
         of_app(app + 1),
-        of_app(app + 7),
-        of_app(app + 13),
+        of_app(app + 300),
+        of_app(app + 500),
+        of_app(app + 800),
         Peer::Block(Block::new(format!("172.16.{}.0/24", app % 250).parse().unwrap(), &[])),
     ];
     let ports = vec![Port { protocol: Protocol::Tcp, ports: Ports::Range(80, 80) }];
@@ -88,6 +89,7 @@ fn one(compiler: &mut Compiler, what: &str, event: Event) -> Plan {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_pod_event_in_a_large_cluster_takes_two_writes_at_most() {
     let events = objects();
     let mut compiler = Compiler::new(HERE, ROOMY, FirstNumbers::default());

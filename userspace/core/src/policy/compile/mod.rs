@@ -40,7 +40,7 @@ use self::{
     terms::Terms,
 };
 use super::{
-    model::{Cluster, Event, NetworkPolicy, PolicyName},
+    model::{Cluster, Event, NetworkPolicy, Pod, PolicyName},
     oracle::RuleName,
 };
 
@@ -163,11 +163,15 @@ impl Compiler {
 
     fn attempt(&mut self, events: Vec<Event>) -> Result<(), Excess> {
         let (subject, class) = (self.subjects.next(), self.classes.next());
+        let refused = self.refused.clone();
         let undo = events.into_iter().map(|event| self.note(event)).collect::<Vec<_>>();
         self.settle();
         let Some(excess) = self.excess() else { return Ok(()) };
         for event in undo.into_iter().rev() {
             self.note(event);
+        }
+        for uid in refused.difference(&self.refused.clone()) {
+            self.deprive(uid);
         }
         self.settle();
         self.forget(subject, class);
@@ -175,7 +179,14 @@ impl Compiler {
         Err(excess)
     }
 
-    /// Lets a refused pod have its addresses without rights.
+    /// Lets a pod have its addresses without rights.
+    fn deprive(&mut self, uid: &Arc<str>) {
+        let there = self.note(Event::Pod(uid.to_string(), None));
+        self.refused.insert(uid.clone());
+        self.note(there);
+    }
+
+    /// What is said about a refused change.
     fn refuse(&mut self, event: &Event, excess: Excess) -> Refusal {
         let subject = match event {
             Event::Policy(name, _) => format!("policy {name}"),
@@ -185,9 +196,8 @@ impl Compiler {
             Event::Pod(uid, None) => format!("pod {uid}"),
         };
         if let Event::Pod(uid, Some(_)) = event {
-            self.note(Event::Pod(uid.clone(), None));
-            self.refused.insert(uid.as_str().into());
             self.note(event.clone());
+            self.deprive(&uid.as_str().into());
             self.settle();
         }
         Refusal { subject, excess }
@@ -215,10 +225,22 @@ impl Compiler {
         self.pending.take()
     }
 
-    /// Forgets subjects, terms and classes that nothing refers to. The plan after it removes their entries; packets that
+    /// Forgets subjects, terms and classes that nothing refers to, and tries refused pods again. The plan after it removes their entries; packets that
     /// were on their way at the plan before should be gone when it is carried out.
     pub fn collect(&mut self) {
         self.forget(0, 0);
+        for uid in self.refused.clone() {
+            if let Some(pod) = self.cluster.pods.get(&*uid).cloned() {
+                let again = [None, Some(pod)].map(|pod| Event::Pod(uid.to_string(), pod));
+                // One that still does not fit stays as it is.
+                let _ = self.attempt(again.to_vec());
+            }
+        }
+    }
+
+    /// The pods whose rights do not fit: they have none. [`Compiler::collect`] tries them again.
+    pub fn refused(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.refused.iter().filter_map(|uid| self.cluster.pods.get(&**uid))
     }
 
     /// The sizes of the tables.
