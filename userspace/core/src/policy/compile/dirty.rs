@@ -59,6 +59,8 @@ impl Compiler {
             None => in_namespace.remove(name),
         };
         self.dirty.subjects.extend(self.profiles.in_namespace(&name.namespace));
+        // Those have no profile.
+        self.dirty.pods.extend(self.refused.iter().cloned());
     }
 
     /// The policy with the numbers of its rules: the same as before if it had some.

@@ -150,23 +150,40 @@ impl Compiler {
     /// Takes changes of objects in. Those that do not fit are refused one by one, each whole: the object stays in force
     /// as it was. A pod that does not fit has its addresses, which are nobody else's then, and no rights at all.
     pub fn apply(&mut self, events: Vec<Event>) -> Vec<Refusal> {
-        let Err(excess) = self.attempt(events.clone()) else { return Vec::new() };
-        if let [event] = events.as_slice() {
-            return vec![self.refuse(event, excess)];
+        if self.attempt(events.clone()).is_ok() {
+            return Vec::new();
         }
-        let one_by_one = |event: Event| {
-            let attempted = self.attempt(vec![event.clone()]);
-            attempted.err().map(|excess| self.refuse(&event, excess))
+        events.into_iter().filter_map(|event| self.apply_one(event)).collect()
+    }
+
+    fn apply_one(&mut self, event: Event) -> Option<Refusal> {
+        let excess = self.attempt(vec![event.clone()]).err()?;
+        let subject = match &event {
+            Event::Policy(name, _) => format!("policy {name}"),
+            Event::Namespace(name, _) => format!("namespace {name}"),
+            Event::Node(name, _) => format!("node {name}"),
+            Event::Pod(_, Some(pod)) => format!("pod {}", pod.full_name()),
+            // Its address may fall back to a pod that needs an entry of its own. Nothing brings the pod back for that.
+            Event::Pod(_, None) => {
+                self.note(event);
+                self.settle();
+                return None;
+            }
         };
-        events.into_iter().filter_map(one_by_one).collect()
+        if let Event::Pod(uid, Some(_)) = event.clone() {
+            self.note(event);
+            self.deprive(&uid.into());
+            self.settle();
+        }
+        Some(Refusal { subject, excess })
     }
 
     fn attempt(&mut self, events: Vec<Event>) -> Result<(), Excess> {
         let (subject, class) = (self.subjects.next(), self.classes.next());
-        let refused = self.refused.clone();
+        let (refused, before) = (self.refused.clone(), self.sizes());
         let undo = events.into_iter().map(|event| self.note(event)).collect::<Vec<_>>();
         self.settle();
-        let Some(excess) = self.excess() else { return Ok(()) };
+        let Some(excess) = self.excess(before) else { return Ok(()) };
         for event in undo.into_iter().rev() {
             self.note(event);
         }
@@ -186,25 +203,8 @@ impl Compiler {
         self.note(there);
     }
 
-    /// What is said about a refused change.
-    fn refuse(&mut self, event: &Event, excess: Excess) -> Refusal {
-        let subject = match event {
-            Event::Policy(name, _) => format!("policy {name}"),
-            Event::Namespace(name, _) => format!("namespace {name}"),
-            Event::Node(name, _) => format!("node {name}"),
-            Event::Pod(_, Some(pod)) => format!("pod {}", pod.full_name()),
-            Event::Pod(uid, None) => format!("pod {uid}"),
-        };
-        if let Event::Pod(uid, Some(_)) = event {
-            self.note(event.clone());
-            self.deprive(&uid.as_str().into());
-            self.settle();
-        }
-        Refusal { subject, excess }
-    }
-
-    /// The first limit that is exceeded.
-    fn excess(&mut self) -> Option<Excess> {
+    /// The first limit that a change exceeds which found tables of these sizes.
+    fn excess(&mut self, before: Sizes) -> Option<Excess> {
         if let Some((id, wanted)) = self.registry.take_too_long() {
             let policies = self.subjects.get(id).map_or(&[][..], |subject| &subject.policies);
             let policies = policies.iter().map(|it| it.policy.name.clone()).collect();
@@ -212,12 +212,12 @@ impl Compiler {
         }
         let sizes = self.sizes();
         let tables = [
-            ("entries for addresses", sizes.peers, self.limits.peers),
-            ("entries for blocks of addresses", sizes.nets, self.limits.nets),
-            ("entries for rules", sizes.rules, self.limits.rules),
+            ("entries for addresses", before.peers, sizes.peers, self.limits.peers),
+            ("entries for blocks of addresses", before.nets, sizes.nets, self.limits.nets),
+            ("entries for rules", before.rules, sizes.rules, self.limits.rules),
         ];
-        let over = tables.into_iter().find(|(_, wanted, limit)| wanted > limit);
-        over.map(|(what, wanted, limit)| Excess::Table { what, wanted, limit })
+        let over = tables.into_iter().find(|(_, before, wanted, limit)| wanted > limit && wanted > before);
+        over.map(|(what, _, wanted, limit)| Excess::Table { what, wanted, limit })
     }
 
     /// The writes that are needed since the plan before. Whoever takes it carries it out.
