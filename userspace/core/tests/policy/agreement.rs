@@ -3,11 +3,12 @@ use std::sync::Arc;
 use naru_abi::policy::Judgement;
 use naru_core::policy::{
     compile::{Compiler, FirstNumbers, Limits},
-    model::{Cluster, Event, Pod},
+    model::{self, Cluster, Event, Namespaces, NetworkPolicy, Peer, Pod, PolicyName, Rule, Selector},
     oracle::{self, Answer, Packet},
     tables::{Tables, writes},
 };
 
+use crate::limits::pod;
 use crate::world::{HERE, Random, addresses, event, packets};
 
 pub const ROOMY: Limits = Limits { peers: 1_000_000, nets: 1_000_000, rules: 1_000_000 };
@@ -162,6 +163,34 @@ fn at_every_write_a_packet_is_judged_by_the_objects_before_or_after() {
             node.compiler.collect();
             step_by_step(&mut node, &before, &asked, seed);
         }
+    }
+}
+
+#[test]
+fn a_pod_keeps_its_rights_at_every_write_when_the_block_around_it_goes() {
+    let all_pods =
+        Peer::Pods { namespaces: Namespaces::Selected(Selector::EVERYTHING), pods: Selector::EVERYTHING };
+    let rule = Rule { peers: vec![all_pods], ports: Vec::new() };
+    let name = PolicyName { namespace: "shop".to_owned(), name: "pods".to_owned() };
+    let policy = NetworkPolicy {
+        name: name.clone(),
+        pods: Selector::EVERYTHING,
+        ingress: Some(vec![rule]),
+        egress: None,
+    };
+    let block = model::Node { addresses: Vec::new(), blocks: vec!["10.0.0.0/28".parse().unwrap()] };
+    let pods = [pod("web", "web", HERE, "10.0.1.1", 1), pod("one", "client", "node2", "10.0.0.2", 2)];
+    let others = [Event::Policy(name, Some(Arc::new(policy))), Event::Node("node2".to_owned(), Some(block))];
+    let mut node = Node::new(ROOMY);
+    node.compiler.apply(pods.into_iter().chain(others).collect());
+    node.carry_out();
+    assert_eq!(node.compiler.sizes().peers, 1, "the pod outside of the block alone has an entry");
+    for event in
+        [None, Some(model::Node { addresses: Vec::new(), blocks: vec!["10.0.0.0/28".parse().unwrap()] })]
+    {
+        let before = node.compiler.cluster().clone();
+        node.compiler.apply(vec![Event::Node("node2".to_owned(), event)]);
+        step_by_step(&mut node, &before, &packets(&["10.0.0.2".parse().unwrap()]), 0);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 
 const TIGHT: Limits = Limits { peers: 4, nets: 6, rules: 12 };
 
-fn pod(uid: &str, app: &str, node: &str, address: &str, claim: u64) -> Event {
+pub fn pod(uid: &str, app: &str, node: &str, address: &str, claim: u64) -> Event {
     let pod = Pod {
         uid: uid.to_owned(),
         namespace: "shop".to_owned(),
