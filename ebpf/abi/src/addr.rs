@@ -57,7 +57,7 @@ impl Addr {
         unsafe { core::mem::transmute(self.octets) }
     }
 
-    /// Whether it is a mapped IPv4 address.
+    /// Returns true for a mapped IPv4 address.
     #[inline(always)]
     #[must_use]
     pub const fn is_v4(&self) -> bool {
@@ -80,7 +80,7 @@ impl Addr {
         Self { octets: unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) } }
     }
 
-    /// Whether this is [`Addr::UNSPECIFIED`].
+    /// Returns true for [`Addr::UNSPECIFIED`].
     #[inline(always)]
     #[must_use]
     pub fn is_unspecified(self) -> bool {

@@ -8,7 +8,7 @@ use crate::{Addr, plain::plain};
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FlowKey {
-    /// Who sends them.
+    /// Source address of the packets.
     pub source: Addr,
     /// To whom.
     pub destination: Addr,
@@ -67,7 +67,7 @@ impl FlowKey {
         }
     }
 
-    /// Whether it has ports.
+    /// Returns true if the key has ports.
     #[inline(always)]
     #[must_use]
     pub const fn has_ports(&self) -> bool {

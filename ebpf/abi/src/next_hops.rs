@@ -1,17 +1,17 @@
 use crate::{Addr, plain::plain};
 
-/// Value of `NEXT_HOPS`: where the kernel said last that such packets go, for a moment.
+/// Value of `NEXT_HOPS`: the kernel's last answer for such packets, kept for a moment.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NextHopValue {
-    /// When that was, in jiffies.
+    /// The time of that answer, in jiffies.
     pub asked: u64,
-    /// From where they come.
+    /// Source address of the packets.
     pub source: Addr,
-    /// To where they go.
+    /// Destination address of the packets.
     pub destination: Addr,
-    /// What else the answer may depend on: traffic class, protocol in the second byte, and in the third 1 if a pod sent
-    /// them, 0 if the node did.
+    /// Other inputs of the look-up: traffic class in the first byte, protocol in the second, and in the third 1 if a
+    /// pod sent the packets, 0 if the node did.
     pub selector: u32,
     /// Source and destination port, where routing asks for them ([`crate::features::ROUTES_BY_PORTS`]); else 0.
     pub ports: [u16; 2],

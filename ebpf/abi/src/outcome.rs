@@ -42,7 +42,7 @@ macro_rules! labelled {
 }
 
 labelled! {
-    /// Where a program sees a packet.
+    /// The points at which a program sees a packet.
     Hook {
         /// Ingress of a pod's host veth: the pod sent it.
         FromPod = 0, "from_pod";
@@ -60,7 +60,7 @@ labelled! {
 }
 
 labelled! {
-    /// How a packet went on.
+    /// The ways in which a packet is forwarded.
     Verdict {
         /// Redirected into the receiving pod's namespace.
         Peer = 0, "peer";
@@ -147,8 +147,8 @@ labelled! {
 }
 
 labelled! {
-    /// What any host says on its link as a matter of course. It ends here, as it is for nobody beyond the link, and
-    /// it is no drop: nothing of the pod's is lost.
+    /// Messages that any host sends on its link. They end here, as they are for nobody beyond the link, and are not
+    /// counted as drops: the pod loses nothing.
     LinkReason {
         /// A router solicitation; the pod has its routes already.
         RouterSolicitation = 0, "router-solicitation";
@@ -160,7 +160,7 @@ labelled! {
     }
 }
 
-/// What became of a packet at a hook; exactly one per packet.
+/// The end of a packet at a hook; each packet has exactly one.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {

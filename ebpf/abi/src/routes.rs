@@ -20,7 +20,7 @@ pub struct RouteValue {
 plain!(RouteValue { destination: u32, transport: u32, mtu: u32, node: Addr, flags: u32, class: u32 });
 
 impl RouteValue {
-    /// What has no path of its own: addresses of this node, or outside.
+    /// A destination that the programs do not reach themselves: an address of this node, or one outside the cluster.
     #[must_use]
     pub const fn local(destination: Destination) -> Self {
         Self::remote(RouteKind { destination, transport: Transport::Stack }, Addr::UNSPECIFIED, 0)
@@ -40,21 +40,21 @@ impl RouteValue {
         Ok(RouteKind { destination: self.destination.try_into()?, transport: self.transport.try_into()? })
     }
 
-    /// Whether the prefix is another node's, or that of pods there, however packets get there.
+    /// Returns true if the prefix belongs to another node or to its pods, by whichever transport.
     #[inline(always)]
     #[must_use]
     pub const fn is_remote(&self) -> bool {
         self.is(Destination::Pods) || self.is(Destination::Node)
     }
 
-    /// Whether this lies behind the prefix.
+    /// Returns true if `destination` lies behind the prefix.
     #[inline(always)]
     #[must_use]
     pub const fn is(&self, destination: Destination) -> bool {
         self.destination == destination as u32
     }
 
-    /// Whether packets get there so.
+    /// Returns true if packets to the prefix take `transport`.
     #[inline(always)]
     #[must_use]
     pub const fn goes_by(&self, transport: Transport) -> bool {
@@ -66,10 +66,10 @@ impl RouteValue {
 pub mod route_flags {
     /// Packets to this node are encapsulated by the tunnel device only: the node does not take IPv6 UDP without a
     /// checksum, or own encapsulation is switched off for it.
-    pub const DEVICE_PATH: u32 = 1;
+    pub const KERNEL_ENCAPSULATION: u32 = 1;
 }
 
-/// What lies behind a prefix of `ROUTES`.
+/// The kind of destination behind a prefix of `ROUTES`.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Destination {
@@ -101,7 +101,7 @@ impl TryFrom<u32> for Destination {
     }
 }
 
-/// How packets get to what lies behind a prefix.
+/// The way in which packets reach a destination.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Transport {
@@ -127,12 +127,12 @@ impl TryFrom<u32> for Transport {
     }
 }
 
-/// What lies behind a prefix, and how packets get there.
+/// The destination behind a prefix, and the transport to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RouteKind {
-    /// What.
+    /// The kind of destination.
     pub destination: Destination,
-    /// How.
+    /// The transport to it.
     pub transport: Transport,
 }
 

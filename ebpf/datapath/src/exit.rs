@@ -12,7 +12,7 @@ use crate::{
     packet::{Amount, Note, Packet},
 };
 
-/// How a packet goes on.
+/// The way in which a packet is forwarded.
 #[must_use]
 pub enum Next {
     /// Into the namespace of the pod behind this host veth.
@@ -23,11 +23,11 @@ pub enum Next {
     Uplink(Verdict),
     /// Back out of this interface, as the answer it was turned into.
     Answer(u32),
-    /// Where it was going anyway.
+    /// On in the direction in which it was going.
     Pass(Verdict),
 }
 
-/// What a hook decides; whatever does not go on by our decision is an `Err`.
+/// A hook's decision; packets that we do not forward ourselves are an `Err`.
 pub type Decision = Result<Next, Outcome>;
 
 /// A [`Decision`] taken apart.
@@ -52,8 +52,8 @@ enum Action {
     Noted,
 }
 
-/// Lets the program of `hook` decide, counts the packet and returns the TC action. What is left alone goes to the next
-/// filter, if any.
+/// Lets the program of `hook` decide, counts the packet and returns the TC action. A packet that we leave alone goes to
+/// the next filter, if there is one.
 #[inline(always)]
 pub fn conclude(ctx: TcContext, hook: Hook, decide: impl FnOnce(&mut Packet) -> Decision) -> i32 {
     let packet = Packet::new(ctx.skb.skb);

@@ -1,4 +1,4 @@
-//! What the fast path takes, and how it hands a packet over.
+//! Conditions of the fast path, and the hand-over of packets.
 
 use naru_abi::{DropReason, StackReason, look, pod_flags};
 use naru_packet::{Ip, Macs, decrement_ttl, packet_size, readdress};
@@ -11,12 +11,12 @@ use crate::{
     sender::Sender,
 };
 
-/// What is asked about both ends of a packet.
+/// Facts about both ends of a packet.
 #[derive(Clone, Copy)]
 pub struct Ends {
     /// Bits of [`pod_flags`] of either.
     flags: u32,
-    /// Where a record may be that this packet answers; bits of [`look`].
+    /// Maps that may hold a record of the flow that this packet answers; bits of [`look`].
     look: u32,
 }
 
@@ -63,7 +63,7 @@ pub fn deliver(packet: &mut Packet, ip: &Ip, pod: Pod) -> Decision {
     Ok(Next::Peer(ifindex))
 }
 
-/// Whether the fast path may forward the packet: nothing of it is changed yet. Answers its [`packet_size`].
+/// Checks, before anything is changed, that the fast path may forward the packet. Returns its [`packet_size`].
 #[inline(always)]
 pub fn permitted(packet: &Packet, ip: &Ip, ends: Ends, mtu: u32) -> Result<u32, StackReason> {
     if ends.flags & pod_flags::NO_SHORTCUT != 0 {

@@ -1,8 +1,8 @@
 //! Symmetry: where the stack rewrites an address of a flow (kube-proxy, hostPort), it must see the answers too.
 //!
-//! A packet that comes out of the stack to a pod, or to a remote node from a pod, is recorded if the answer to it would
-//! take the fast path, which would not restore the address. What the pod itself sent there, and only went by the stack
-//! because the fast path does not take it, has not been rewritten and leaves no record ([`Packet::is_as_sent`]).
+//! A packet that comes out of the stack to a pod, or from a pod to a remote node, is recorded if its answer would take
+//! the fast path, which would not restore the address. Packets that a pod sent there itself, and that went by the stack
+//! only because the fast path does not take them, have not been rewritten and leave no record ([`Packet::is_as_sent`]).
 
 use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{DropReason, FlowKey, look, pod_flags};
@@ -18,8 +18,8 @@ use crate::{
     packet::Packet,
 };
 
-/// Whether the packet belongs to a recorded flow, or is an ICMP error about one: then the stack must see it. `maps`
-/// are those to look in, bits of [`look`].
+/// Returns true if the packet belongs to a recorded flow or is an ICMP error about one, which the stack must see.
+/// `maps` are the maps to look in, bits of [`look`].
 #[inline(always)]
 pub fn is_recorded(packet: &Packet, ip: &Ip, maps: u32) -> bool {
     let (skb, base) = (packet.raw(), packet.base());
@@ -46,7 +46,7 @@ fn is_error(skb: *mut __sk_buff, base: usize, ip: &Ip, maps: u32) -> bool {
     reported(packet, ip, &mut key).is_some() && is_known(&mut key, maps)
 }
 
-/// Whether there is a record of the flow, or of its hosts.
+/// Returns true if there is a record of the flow or of its hosts.
 #[inline(always)]
 fn is_known(key: &mut FlowKey, maps: u32) -> bool {
     if flows::touch(key) != Entry::Absent {
@@ -96,13 +96,13 @@ pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
     }
 }
 
-/// Whether all that a pod with these flags sends and receives takes the stack anyway.
+/// Returns true if all packets of a pod with these flags take the stack anyway.
 #[inline(always)]
 fn takes_stack(flags: u32) -> bool {
     flags & pod_flags::NO_SHORTCUT != 0
 }
 
-/// What became of a record.
+/// The result of writing a record.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Noted {

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use naru_abi::{Hook, StackReason, Verdict};
 
-/// Where source and destination begin in a frame.
+/// Offsets of the source and destination address in a frame.
 const V4: [usize; 2] = [26, 30];
 const V6: [usize; 2] = [22, 38];
 /// Ethertypes as `__sk_buff` holds them, in network order.

@@ -25,7 +25,7 @@ pub fn decide(packet: &mut Packet, parsed: &Parsed) -> Decision {
     }
 }
 
-/// What [`judge`] and [`reply`] answer where they drop nothing: a question to be answered, and an announcement.
+/// Results of [`judge`] and [`reply`] other than drops: a question that is to be answered, and an announcement.
 const FINE: u32 = u32::MAX;
 const ANNOUNCED: u32 = u32::MAX - 1;
 
@@ -62,8 +62,8 @@ fn reply(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
     answer(packet, header(parsed), mac).map_or(DropReason::Malformed as u32, |()| FINE)
 }
 
-/// Whether this is a question that is to be answered, not an announcement of an address that the pod has or may give
-/// itself.
+/// Returns true for a question that is to be answered, and false for the announcement of an address that the pod has or
+/// may give itself.
 #[inline(always)]
 fn question(packet: &Packet, mac: &Mac, said: &Discovery) -> Result<bool, DropReason> {
     let Discovery { own, asked } = said;

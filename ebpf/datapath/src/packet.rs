@@ -15,8 +15,8 @@ const HEADERS: u32 = 160;
 /// Ethernet and the longest IP header without options: what must be linear to be read in place.
 const LINEAR: usize = 54;
 
-/// What a program of ours tells the hooks that see the packet next on this node, in `skb->tc_index`, which the stack
-/// carries along, also to fragments. It is lost where a foreign filter behind ours ends with `TC_ACT_OK`.
+/// A note of our programs in `skb->tc_index` for the hooks that see the packet next on this node. The stack carries it
+/// along, also to fragments. It is lost where a foreign filter behind ours ends with `TC_ACT_OK`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Note {
     /// Nothing.
@@ -39,8 +39,8 @@ impl Note {
     }
 }
 
-/// How much a packet counts: its segments in the upper half, its length in the lower, as a program keeps it on its
-/// stack from the beginning to the end.
+/// Packets and bytes to be counted: segments in the upper half, length in the lower, so that a program keeps both in
+/// one word of its stack.
 #[derive(Clone, Copy)]
 pub struct Amount(u64);
 
@@ -62,7 +62,7 @@ impl From<Amount> for Counter {
 /// A packet at a hook, or the one inside it.
 pub struct Packet {
     ctx: TcContext,
-    /// Where its Ethernet header begins.
+    /// Offset of its Ethernet header.
     base: usize,
 }
 
@@ -91,7 +91,7 @@ impl Packet {
         self.ctx.skb.skb
     }
 
-    /// Where in the frame of the hook this packet's begins.
+    /// Returns the offset of this packet's Ethernet header in the frame that the hook sees.
     #[inline(always)]
     pub fn base(&self) -> usize {
         self.base
@@ -103,9 +103,9 @@ impl Packet {
         self.skb().ifindex
     }
 
-    /// How much this packet counts: its segments, and its length. The kernel has not counted those that a virtual
-    /// network card or a tunnel's end hands over: then by their length, the last one wrongly where it is shorter than
-    /// headers may be.
+    /// Returns the segments and bytes of the packet. The kernel leaves the segments of packets from a virtual network
+    /// card or a tunnel uncounted; then they follow from the length, which miscounts where the last segment is shorter
+    /// than the headers may be.
     #[inline(always)]
     pub fn amount(&self) -> Amount {
         let skb = self.skb();
@@ -197,14 +197,14 @@ impl Packet {
         }
     }
 
-    /// Whether a program of ours let the packet through to where a pod sent it.
+    /// Returns true if a program of ours passed the packet on with the addresses that a pod gave it.
     #[inline(always)]
     pub fn is_as_sent(&self) -> bool {
         let note = self.skb().tc_index;
         note == Note::AsSent.value() || note == Note::Addressed.value()
     }
 
-    /// Whether a program of ours sent the packet into the tunnel, with its key.
+    /// Returns true if a program of ours sent the packet into the tunnel with its key.
     #[inline(always)]
     pub fn is_addressed(&self) -> bool {
         self.skb().tc_index == Note::Addressed.value()

@@ -22,7 +22,7 @@ pub struct Parsed {
     pub destination: Mac,
     /// MAC address it comes from.
     pub source: Mac,
-    /// What is inside.
+    /// The kind of payload.
     pub content: Content,
     /// The header of [`Content::Ip`]; nothing for the others.
     pub ip: Ip,
@@ -34,8 +34,8 @@ impl Parsed {
         Self { destination: [0; 6], source: [0; 6], content: Content::Other, ip: Ip::EMPTY };
 }
 
-/// What a frame holds. Without fields: those of such types make no valid BTF, and functions of the datapath have them
-/// in their signatures.
+/// The kind of a frame's payload. The variants have no fields: enums with fields make no valid BTF, and functions of
+/// the datapath have this type in their signatures.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
@@ -66,10 +66,10 @@ pub struct Ip {
     pub length: u32,
     /// Offset in the frame of what follows the header and its IPv4 options.
     pub payload: u16,
-    /// Whether IPv4 options or IPv6 extension headers come before the payload. A fragment header alone does not count:
+    /// True if IPv4 options or IPv6 extension headers come before the payload. A fragment header alone does not count:
     /// forwarding needs nothing behind it.
     pub extended: bool,
-    /// Whether this is an IPv4 fragment other than the first, without an L4 header.
+    /// True if this is an IPv4 fragment other than the first, which has no L4 header.
     pub later_fragment: bool,
 }
 
@@ -88,7 +88,7 @@ impl Ip {
     };
 }
 
-/// Where the ethertype is in a frame.
+/// Offset of the ethertype in a frame.
 pub const ETHERTYPE: usize = 12;
 
 /// The ethertype of a family.
@@ -144,7 +144,7 @@ fn mac(words: [u16; 3]) -> Mac {
     unsafe { core::mem::transmute(words) }
 }
 
-/// Where the addresses of an IPv6 header begin.
+/// Offset of the addresses in an IPv6 frame.
 const SOURCE_V6: usize = ETHERNET + size_of::<Ipv6Head>();
 
 #[inline(always)]
@@ -197,8 +197,8 @@ fn ipv6(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Whether a packet of `length` bytes with such a header can be in this frame. The length of a frame that stands for
-/// segments is not that of any packet.
+/// Checks that a packet of `length` bytes with a header of `header_length` bytes can be in this frame. The length of a
+/// GSO frame is that of none of its packets.
 #[inline(always)]
 fn fits(bytes: &impl Bytes, header_length: u32, length: u32) -> Result<(), Malformed> {
     let room = bytes.frame_len().saturating_sub(ETHERNET as u32);

@@ -7,7 +7,7 @@ use crate::{
     wire::{Ipv4, Ipv6, Ipv6Head, UdpVxlan, protocol},
 };
 
-/// What the outer headers say.
+/// Contents of the outer headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outer<'a> {
     /// This node's underlay address.
@@ -33,9 +33,9 @@ const ECN: u8 = 3;
 const CONGESTION: u8 = 3;
 const CAPABLE: u8 = 2;
 
-/// Where the addresses of an IPv6 header begin.
+/// Offset of the addresses in an IPv6 frame.
 const V6_SOURCE: usize = ETHERNET + size_of::<Ipv6Head>();
-/// Where what follows an IPv4 header without options begins.
+/// Offset of the first byte after an IPv4 header without options.
 const BEHIND_IPV4: usize = ETHERNET + size_of::<Ipv4>();
 
 /// Bytes from the outer IP header to the inner one: what the tunnel adds to a packet.
@@ -66,14 +66,14 @@ pub const fn outer_traffic_class(inner: u8) -> u8 {
     }
 }
 
-/// What the VXLAN header of a packet says, and the UDP header before it.
+/// Contents of a packet's VXLAN header, and of the UDP header before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VxlanHeader {
     /// VXLAN network identifier.
     pub vni: u32,
-    /// Whether a UDP checksum is to be verified.
+    /// True if the packet has a UDP checksum, which is to be verified.
     pub has_checksum: bool,
-    /// Whether the lengths agree with the frame's, and nothing is said that we do not know.
+    /// True if the lengths agree with the frame's and no unknown flag is set.
     pub is_plain: bool,
 }
 

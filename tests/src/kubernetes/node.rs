@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Socket of containerd, within the node.
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
-/// Where a node is.
+/// The namespace, directory, cgroup and addresses of a node.
 pub struct Place {
     name: String,
     netns: PathBuf,

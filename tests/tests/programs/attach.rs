@@ -30,7 +30,7 @@ fn with_device() -> Node {
     node
 }
 
-/// How many filters of any kind are on the device, both ways.
+/// Number of filters of any kind on the device, in both directions.
 fn filter_count(node: &Node) -> usize {
     let list = |way| tool::run(node.netns(), &format!("tc filter show dev v0 {way}")).unwrap();
     ["ingress", "egress"].into_iter().map(|way| list(way).matches(" handle ").count()).sum()

@@ -32,7 +32,7 @@ fn node(more: u32) -> Node {
     node
 }
 
-/// What is remembered about packets to the destination of `packet`, on any CPU.
+/// Entries about packets to the destination of `packet`, on any CPU.
 fn known(node: &Node, packet: &Packet) -> Vec<NextHopValue> {
     known_towards(node, packet.destination)
 }

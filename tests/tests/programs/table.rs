@@ -156,7 +156,7 @@ fn mark(node: &Node, case: &Case) {
     }
 }
 
-/// What those flows and pairs make of a pod with the address.
+/// Marks that these flows and pairs give a pod with the address.
 fn marks(address: Addr, flows: &[FlowKey], pairs: &[FlowKey]) -> u32 {
     let sends = flows.iter().any(|key| key.source == address);
     let receives = flows.iter().any(|key| key.destination == address);
@@ -209,7 +209,7 @@ fn amount(case: &Case) -> Counter {
     Counter { packets: case.gso.map_or(1, |gso| u64::from(gso.segments)), bytes: case.frame.len() as u64 }
 }
 
-/// What the table put into each hook, and into `from_pod` by pod.
+/// Packets and bytes that the table sent into each hook, and into `from_pod` by pod.
 #[derive(Default)]
 struct Sums {
     hooks: [Counter; Hook::ALL.len()],

@@ -1,4 +1,4 @@
-//! No room for another flow.
+//! Kind 17: what keeps traffic going needs no agent. A full table of flows, and no room for another one.
 
 use std::{
     io::{Read, Write},

@@ -107,7 +107,7 @@ trait Datapath {
     fn has_pod(&self, address: IpAddr) -> bool;
 }
 
-/// What is pinned now.
+/// The objects that are pinned now.
 struct Owned<'a> {
     pins: &'a Pins,
 }

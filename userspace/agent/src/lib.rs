@@ -24,7 +24,7 @@ use changes::{Changes, News};
 use interest::Interest;
 pub use mirror::Mirror;
 use said::Said;
-use schedule::{Kind, Outcome, Schedule};
+use schedule::{JobOutcome, Kind, Schedule};
 use serve::Counter;
 use worker::{Job, Report, Worker};
 
@@ -51,7 +51,7 @@ pub async fn follow(mut mirror: Mirror, source: Box<dyn Source>, period: Duratio
     Ok(())
 }
 
-/// What the source is told of in the log.
+/// The topics of log messages about the source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Topic {
     /// It cannot be reached, or says something invalid.
@@ -143,7 +143,7 @@ impl Agent {
         let outcome = report.outcome?;
         if let Some(serves) = report.serves {
             // A pass that failed says nothing of what the one before left.
-            if !serves || matches!(outcome, Outcome::Done | Outcome::Partly) {
+            if !serves || matches!(outcome, JobOutcome::Done | JobOutcome::Partly) {
                 self.contact.set_ready(serves);
             }
         }

@@ -17,7 +17,7 @@ use naru_store::StateStore;
 use crate::{
     interest::Interest,
     said::Said,
-    schedule::{Kind, Outcome},
+    schedule::{JobOutcome, Kind},
     worker::{Job, Report},
 };
 
@@ -99,7 +99,7 @@ impl Mirror {
         &self.paths
     }
 
-    /// Does one thing. What is wrong is in the log when this returns, once as long as it lasts.
+    /// Does one job. Faults are logged by the time this returns, each once for as long as it lasts.
     pub(crate) fn work(&mut self, job: &Job) -> Report {
         let started = Instant::now();
         let ends = match job.kind {
@@ -113,7 +113,8 @@ impl Mirror {
         let outcome = self.conclude(job.kind, ends);
         if job.kind != Kind::Programs {
             let word = outcome.as_ref().map_or("refused", |outcome| outcome.label());
-            tracing::debug!("pass over {}: {word} after {:?}", job.kind.label(), started.elapsed());
+            let (kind, took) = (job.kind.label(), started.elapsed().as_millis());
+            tracing::debug!("pass over {kind}: {word} after {took} ms");
         }
         let may_differ = matches!(job.kind, Kind::Cluster | Kind::Everything);
         let settings = if may_differ { Settings::load(&self.paths).ok().flatten() } else { None };
@@ -126,26 +127,28 @@ impl Mirror {
         &mut self,
         kind: Kind,
         ends: Vec<Result<End, MachineError>>,
-    ) -> Result<Outcome, MachineError> {
-        let (mut outcome, mut complaints) = (Outcome::Done, BTreeSet::new());
+    ) -> Result<JobOutcome, MachineError> {
+        let (mut outcome, mut complaints) = (JobOutcome::Done, BTreeSet::new());
         for end in ends {
             match end {
-                Ok(End { is_too_small: true, .. }) => outcome = Outcome::TooSmall,
+                Ok(End { is_too_small: true, .. }) => outcome = JobOutcome::TooSmall,
                 Ok(End { refused, .. }) => {
-                    if !refused.is_empty() && outcome == Outcome::Done {
-                        outcome = Outcome::Partly;
+                    if !refused.is_empty() && outcome == JobOutcome::Done {
+                        outcome = JobOutcome::Partly;
                     }
                     complaints.extend(refused);
                 }
-                Err(error @ MachineError::AgentRuns { .. }) => return Err(error),
+                Err(error @ (MachineError::AgentRuns { .. } | MachineError::LockedByOther { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => {
-                    outcome = if outcome == Outcome::TooSmall { outcome } else { Outcome::Failed };
+                    outcome = if outcome == JobOutcome::TooSmall { outcome } else { JobOutcome::Failed };
                     complaints.insert(error.to_string());
                 }
             }
         }
         self.said.log(Topic::Job(kind), complaints);
-        if outcome == Outcome::Done {
+        if outcome == JobOutcome::Done {
             for covered in kind.covered() {
                 self.said.log(Topic::Job(*covered), BTreeSet::new());
             }
@@ -181,7 +184,7 @@ impl Mirror {
         }
         self.undone.clone_from(&fault);
         let Some(fault) = fault else { return Ok(End::default()) };
-        tracing::info!("{fault}: made again");
+        tracing::info!("{fault}: repaired");
         let end = self.routes()?;
         self.undone = self.unannounced_fault()?;
         Ok(if self.undone.is_some() { End::TOO_SMALL } else { end })
@@ -267,7 +270,7 @@ impl Mirror {
         let (report, next) = reconcile::pass(&mut tools, &facts, Policy::default(), &self.remembered, now)?;
         self.remembered = next;
         for action in report.done.iter().filter(|action| !matches!(action, Action::Quarantine { .. })) {
-            tracing::info!("put right: {action}");
+            tracing::info!("repaired: {action}");
         }
         for interface in &report.filters {
             tracing::info!("{interface}: programs attached again");

@@ -66,7 +66,7 @@ impl Kind {
 
 /// The end of a piece of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// All of it is done.
     Done,
     /// Single changes were refused; all others are made.
@@ -77,7 +77,7 @@ pub enum Outcome {
     TooSmall,
 }
 
-impl Outcome {
+impl JobOutcome {
     /// The word in the log.
     pub const fn label(self) -> &'static str {
         match self {
@@ -107,7 +107,7 @@ struct Running {
     since: Instant,
     /// Wishes that were there before and are fulfilled if it succeeds.
     covers: Vec<Kind>,
-    /// Wishes that came meanwhile. Where it fails they may be its own echo.
+    /// Wishes that came meanwhile. If the job fails, they may be its own echo.
     meanwhile: BTreeSet<Kind>,
 }
 
@@ -170,32 +170,32 @@ impl Schedule {
     }
 
     /// The work that was begun has ended.
-    pub fn end(&mut self, outcome: Outcome, now: Instant) {
+    pub fn end(&mut self, outcome: JobOutcome, now: Instant) {
         let Some(Running { kind, since, covers, meanwhile }) = self.running.take() else { return };
         let longest = if kind == Kind::Firewall { self.period } else { LONGEST_REST };
         let rest = longest.min((now - since) * REST);
         match outcome {
-            Outcome::Done => {
+            JobOutcome::Done => {
                 self.succeed(kind, now, rest);
                 kind.covered().iter().for_each(|covered| self.succeed(*covered, now, Duration::ZERO));
             }
-            Outcome::TooSmall => {
+            JobOutcome::TooSmall => {
                 self.task(kind).earliest = now + rest;
                 self.plan(Kind::Everything, now);
                 if kind == Kind::Programs {
                     self.plan(kind, now + LOOK);
                 }
             }
-            Outcome::Partly => self.fail(kind, now, rest.max(SPACING)),
-            Outcome::Failed => self.fail(kind, now, Duration::MAX),
+            JobOutcome::Partly => self.fail(kind, now, rest.max(SPACING)),
+            JobOutcome::Failed => self.fail(kind, now, Duration::MAX),
         }
-        if outcome == Outcome::Failed {
+        if outcome == JobOutcome::Failed {
             covers.iter().for_each(|covered| self.plan(*covered, now));
         }
         let echo = match outcome {
-            Outcome::Done | Outcome::TooSmall => now + SETTLE,
+            JobOutcome::Done | JobOutcome::TooSmall => now + SETTLE,
             // A pass that failed must not wake itself by what it did; its repetition sees what others did meanwhile.
-            Outcome::Partly | Outcome::Failed => self.task(kind).due.unwrap_or(now + SETTLE),
+            JobOutcome::Partly | JobOutcome::Failed => self.task(kind).due.unwrap_or(now + SETTLE),
         };
         meanwhile.into_iter().for_each(|wished| self.plan(wished, echo));
     }

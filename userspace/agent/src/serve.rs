@@ -32,7 +32,7 @@ pub struct Counter {
     work: Option<JoinHandle<()>>,
 }
 
-/// What callers are told of.
+/// The state that callers are told.
 #[derive(Clone)]
 struct Known {
     source: String,
@@ -50,9 +50,9 @@ impl Counter {
         Self { paths, known: Known { source, contact, views, ready, since: Arc::default() }, work: None }
     }
 
-    /// Opens it, where its directory is there and it is not open; before the first init there is none. There is one
-    /// agent a node, so a socket that is there is one that a killed agent left. Where a newer naru was, nothing is
-    /// made.
+    /// Opens the socket if its directory exists and it is not open yet; before the first init there is no directory. A
+    /// node has one agent, so a socket that exists is left over from an agent that was killed. After a newer naru
+    /// nothing is created.
     pub fn open(&mut self) {
         let socket = self.paths.agent_socket();
         if self.work.is_some() && socket.exists() {
@@ -65,7 +65,7 @@ impl Counter {
         match bind(&socket) {
             Ok(listener) => self.work = Some(tokio::spawn(answer(listener, self.known.clone()))),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!("{}: {error}: nobody can ask the agent", socket.display()),
+            Err(error) => tracing::warn!("{}: {error}: the agent cannot be queried", socket.display()),
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::{
     Mirror,
     interest::Interest,
-    schedule::{Kind, Outcome},
+    schedule::{JobOutcome, Kind},
 };
 
 /// One thing to do.
@@ -25,10 +25,10 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Report {
     /// Its outcome; an error if the agent must not continue.
-    pub outcome: Result<Outcome, MachineError>,
+    pub outcome: Result<JobOutcome, MachineError>,
     /// The routes of others that matter from here on, if they may have changed.
     pub interest: Option<Interest>,
-    /// Whether pods get addresses here, if that may have changed.
+    /// True if pods get addresses here; `None` if that cannot have changed.
     pub serves: Option<bool>,
 }
 

@@ -22,7 +22,7 @@ const CHUNK: usize = 1024;
 
 request! {
     /// The arm `batch` of `union bpf_attr`.
-    struct Request {
+    struct BatchAttr {
         /// The place to continue: null at first, else the value that the call before left at `out_batch`.
         in_batch: u64,
         out_batch: u64,
@@ -79,7 +79,7 @@ fn chunk<K: Plain, V: Plain>(map: &MapData, position: Option<u32>, room: usize) 
     let mut keys = Vec::<Raw<K>>::with_capacity(room);
     let mut values = Vec::<Raw<V>>::with_capacity(room);
     let mut next = 0u32;
-    let mut request = Request {
+    let mut request = BatchAttr {
         in_batch: position.as_ref().map_or(0, |position| std::ptr::from_ref(position) as u64),
         out_batch: (&raw mut next) as u64,
         keys: keys.as_mut_ptr() as u64,

@@ -8,7 +8,7 @@ use crate::{Result, filters, program};
 
 /// Everything that sees the packets of one direction of a device, in its order.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Chain {
+pub struct ProgramChain {
     /// `ingress` or `egress`.
     pub direction: &'static str,
     /// By tcx first, then the filters of a clsact qdisc.
@@ -24,7 +24,7 @@ pub struct Member {
     pub ours: bool,
 }
 
-impl Chain {
+impl ProgramChain {
     /// The programs that see packets before naru's; all of them if there is none of naru's.
     #[must_use]
     pub fn before(&self) -> &[Member] {
@@ -50,8 +50,8 @@ impl Chain {
 ///
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.
-pub fn chains(interface: &str) -> Result<[Chain; 2]> {
-    let chain = |direction, attach| Ok(Chain { direction, members: members(interface, attach)? });
+pub fn chains(interface: &str) -> Result<[ProgramChain; 2]> {
+    let chain = |direction, attach| Ok(ProgramChain { direction, members: members(interface, attach)? });
     Ok([chain("ingress", Ingress)?, chain("egress", Egress)?])
 }
 

@@ -35,7 +35,7 @@ mod tcx;
 mod trial;
 
 pub use attach::{AttachMode, Attachment, Side, UnknownMode, attach, attachment, detach, detach_others};
-pub use chain::{Chain, Member, chains};
+pub use chain::{Member, ProgramChain, chains};
 pub use config::ConfigMap;
 pub use counters::PodTotals;
 pub use error::Error;

@@ -1,5 +1,5 @@
 //! Programs of ours beside the one that should see a packet: from a process that died between two ways of attaching, or
-//! from an installation whose pins are lost. What is not ours is never touched.
+//! from an installation whose pins are lost. Programs of others are never touched.
 
 use std::io;
 
@@ -44,7 +44,7 @@ pub(crate) fn clear_tcx(interface: &str, at: TcAttachType, keep: impl Fn(u32) ->
     clear().map_err(|source| Error::interface(interface, "remove a second program", source))
 }
 
-/// Removes our filters; the one that belongs there only if `all` are to go. Whether there were any.
+/// Removes our filters; also the one that belongs there if `all` is set. Returns true if there were any.
 pub(crate) fn clear_filters(interface: &str, at: TcAttachType, all: bool) -> Result<bool> {
     use aya::programs::Link as _;
     let mut found = false;

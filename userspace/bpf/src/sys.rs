@@ -34,7 +34,7 @@ const CHAIN: usize = 64;
 ///
 /// # Safety
 /// Implemented by [`request!`] only, which proves it.
-pub(crate) unsafe trait Request {}
+pub(crate) unsafe trait BpfAttr {}
 
 /// Declares an arm of `union bpf_attr`, and refuses to compile if its fields do not fill it exactly.
 macro_rules! request {
@@ -47,7 +47,7 @@ macro_rules! request {
         struct $name { $($(#[$about])* $field: $kind),+ }
         const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<$kind>())+, "padding in a request");
         // SAFETY: the assertion excludes padding.
-        unsafe impl $crate::sys::Request for $name {}
+        unsafe impl $crate::sys::BpfAttr for $name {}
     };
 }
 pub(crate) use request;
@@ -129,7 +129,7 @@ struct ProgInfo {
 /// Maps that a program uses at most, of those that are told.
 const USED_MAPS: usize = 64;
 
-/// What the kernel tells of a program.
+/// The kernel's description of a program.
 pub(crate) struct Described {
     /// Hash of its instructions as written.
     pub tag: u64,
@@ -218,8 +218,8 @@ pub(crate) fn name(program: u32) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&info.name).trim_end_matches('\0').to_owned())
 }
 
-/// What the kernel tells of the program behind a descriptor, which needs no right that its holder lacks: by its
-/// number only `CAP_SYS_ADMIN` may ask.
+/// Returns the kernel's description of the program behind a descriptor. Its holder needs no further right for that; to
+/// ask by the program's number takes `CAP_SYS_ADMIN`.
 pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
     let mut maps = [0u32; USED_MAPS];
     let mut info =
@@ -233,7 +233,7 @@ pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
 /// Fills `info`.
 ///
 /// # Safety
-/// What `info` points to has the room that it says, and lives until the call returns.
+/// The memory that `info` points to has the size that `info` says, and lives until the call returns.
 unsafe fn tell(program: BorrowedFd<'_>, info: &mut ProgInfo) -> io::Result<()> {
     let mut request = ObjGetInfo {
         fd: raw(program),
@@ -271,7 +271,7 @@ fn by_number(command: libc::c_int, number: u32) -> io::Result<OwnedFd> {
 ///
 /// # Safety
 /// As [`call`].
-pub(crate) unsafe fn descriptor<T: Request>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
+pub(crate) unsafe fn descriptor<T: BpfAttr>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
     // SAFETY: as the caller promises; the kernel just made the descriptor for us, and nobody else has it.
     unsafe { call(command, request).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
@@ -280,7 +280,7 @@ pub(crate) unsafe fn descriptor<T: Request>(command: libc::c_int, request: &mut 
 ///
 /// # Safety
 /// `request` is the command's arm of `union bpf_attr`, and what it points to lives until the call returns.
-pub(crate) unsafe fn call<T: Request>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
+pub(crate) unsafe fn call<T: BpfAttr>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
     // SAFETY: as the caller promises; the size is the request's own.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(request), size_of::<T>()) };

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-/// What a source and the node that follows it tell each other beside views. Clones are one contact.
+/// News between a source and the node that follows it, beside views. All clones share one state.
 #[derive(Clone, Debug)]
 pub struct Contact {
     /// Seconds since 1970 at which the source was heard last; 0 before.
@@ -41,7 +41,7 @@ impl Contact {
         self.ready.send_if_modified(|known| std::mem::replace(known, is_ready) != is_ready);
     }
 
-    /// Whether the node serves pods, and changes of it.
+    /// Returns a channel that holds true while the node serves pods.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()

@@ -16,7 +16,7 @@ pub struct Program {
     pub content: File,
 }
 
-/// What became of a program.
+/// The result of installing a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Installed {
     /// The bytes were there already.

@@ -23,12 +23,12 @@ use crate::{
 /// The Node objects, by name.
 pub type Nodes = BTreeMap<String, Entry<Node>>;
 
-/// What the nodes agree on.
+/// The cluster that the nodes' objects describe together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Agreement {
     /// The cluster; `None` where the own node is not known at all.
     pub cluster: Option<ClusterSpec>,
-    /// What is left out.
+    /// Objects, or parts of them, that are left out.
     pub remarks: Vec<Remark>,
 }
 

@@ -16,7 +16,7 @@ use crate::{
 /// The kinds of faults of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Fault {
-    /// What a Node object says cannot be.
+    /// The contents of a Node object are invalid.
     Nonsense,
     /// A node of ours without a block.
     NoRange,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::follow::Remembered;
 
-/// What outlives the process and a reboot, in `<state>/kubernetes.json`. Nothing of it is needed: without it a first
-/// list is believed as it is, and the API is looked for where every node may find it.
+/// State that outlives the process and a reboot, in `<state>/kubernetes.json`. The agent can do without it: then a
+/// first list is believed as it is, and the API is looked for where every node may find it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
@@ -28,7 +28,7 @@ pub struct Own {
 }
 
 impl Memory {
-    /// What is there; nothing where it cannot be read.
+    /// Loads the file; returns an empty state if it cannot be read.
     pub fn load(file: &Path) -> Self {
         let text = fs::read(file).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()

@@ -163,7 +163,7 @@ async fn agree(
     }
 }
 
-/// What is heard at one moment.
+/// The state of everything that is followed, at one moment.
 struct Heard<'a> {
     source: &'a KubernetesSource,
     settings: Settings,

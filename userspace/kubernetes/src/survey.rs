@@ -19,7 +19,7 @@ pub struct Listed {
     pub name: String,
     /// Its identity.
     pub uid: String,
-    /// What it says, or the error in it.
+    /// The object's contents, or the error in them.
     pub node: Result<Node, String>,
 }
 

@@ -274,7 +274,7 @@ fn uninstall_refuses_while_the_agent_runs() {
     let machine = Machine::clustered();
     let agent = machine.agent();
     let error = machine.refused(&["uninstall", "--force"]);
-    assert!(error.contains(&format!("the agent of this node runs, process {}", agent.pid())), "{error}");
+    assert!(error.contains(&format!("naru agent is running (pid {})", agent.pid())), "{error}");
     assert!(machine.says(&["status"], "node1"), "nothing was touched");
     agent.kill();
     machine.ok(&["uninstall"]);

@@ -37,7 +37,7 @@ fn show_tells_owner_pool_and_what_the_kernel_has() {
     let free = if addresses[0] == "10.32.0.200" { "10.32.0.201" } else { "10.32.0.200" };
     assert_eq!(machine.json(&["ipam", "show", free]).1[0]["status"], "FREE");
     let (status, said) = machine.outcome(&["ipam", "show", "192.0.2.1"]);
-    assert_eq!((status, said.trim()), (1, "192.0.2.1: in no pool of this node, and held by nobody"));
+    assert_eq!((status, said.trim()), (1, "192.0.2.1: in no pool of this node, and not in use"));
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_pool_is_made_grown_chosen_three_ways_and_drained() {
         "the namespace counts before the configuration"
     );
     let (code, text) = Pod::new(&machine, "f", of_pool("green")).add_as(&machine, "f").unwrap_err();
-    assert_eq!((code, text.as_str()), (7, "there is no pool green on this node; there is blue, red"));
+    assert_eq!((code, text.as_str()), (7, "pool green: not on this node; its pools: blue, red"));
 
     machine.ok(&["ipam", "pool", "drain", "10.60.0.0/30"]);
     let (_, lines) = machine.json(&["ipam", "pool", "show", "blue"]);

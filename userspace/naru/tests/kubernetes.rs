@@ -89,7 +89,7 @@ impl Scene {
         self.machine.outcome(&["agent", "--probe", what]).0 == 0
     }
 
-    /// What no node leaves behind: entries and routes.
+    /// Map entries and routes, none of which a node may leave behind.
     fn traces(&self) -> (Vec<String>, Vec<String>) {
         (self.machine.entries(), self.machine.kernel_routes())
     }

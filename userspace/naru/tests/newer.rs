@@ -16,7 +16,7 @@ use std::{
 use machine::{CLUSTER, Machine, pod::Pod, run};
 use serde_json::{Value, json};
 
-/// How long a test waits for what must come at all, also on a machine that is busy with other tests.
+/// Time limit for an event that must come, also on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const NEXT: u32 = naru_abi::ABI_VERSION + 1;
@@ -25,9 +25,9 @@ const NEXT: u32 = naru_abi::ABI_VERSION + 1;
 type Newer = (&'static str, fn(&Machine), &'static str);
 
 const STATES: [Newer; 5] = [
-    ("pins", pins, "is a newer naru's"),
-    ("node.json", |machine| edit(machine, "run/node.json", "abi", NEXT), "is a newer naru's"),
-    ("format", format, "is a newer naru's"),
+    ("pins", pins, "was made by a newer naru"),
+    ("node.json", |machine| edit(machine, "run/node.json", "abi", NEXT), "was made by a newer naru"),
+    ("format", format, "was made by a newer naru"),
     ("state.db", |machine| schema(machine, "run/state.db"), "schema 99 is newer than 1"),
     ("node.db", |machine| schema(machine, "state/node.db"), "schema 99 is newer than 2"),
 ];

@@ -29,7 +29,7 @@ impl Drop for ReadOnly {
     }
 }
 
-/// What is in the way of the runtime's configuration.
+/// An obstacle to writing the runtime's configuration.
 type Obstacle = (&'static str, fn(&Machine) -> Option<ReadOnly>);
 
 const OBSTACLES: [Obstacle; 3] = [

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, process::Command, thread, time::Duration};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions};
 use machine::{Agent, CLUSTER, Machine, pod::Pod, run, wait};
 use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY};
-use naru_bpf::{Chain, Pins, Side, chains, detach, has_tcx, pod_filters};
+use naru_bpf::{Pins, ProgramChain, Side, chains, detach, has_tcx, pod_filters};
 use naru_sandbox::netns;
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn inside<T: Send>(machine: &Machine, work: impl FnOnce() -> T + Send) -> T {
     netns::inside(&name, || Ok(work())).unwrap()
 }
 
-fn both(machine: &Machine, device: &str) -> [Chain; 2] {
+fn both(machine: &Machine, device: &str) -> [ProgramChain; 2] {
     inside(machine, || chains(device).unwrap())
 }
 

@@ -1,4 +1,4 @@
-//! What was found under Kubernetes: the list that `init` writes, lists of addresses, and what `uninstall` leaves.
+//! Faults found under Kubernetes: the list that `init` writes, lists of addresses, and leftovers of `uninstall`.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

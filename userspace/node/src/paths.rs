@@ -164,7 +164,7 @@ impl Paths {
         self.config.join("settings.toml")
     }
 
-    /// What the agent remembers of the Kubernetes API: `<state>/kubernetes.json`.
+    /// State that the agent keeps about the Kubernetes API: `<state>/kubernetes.json`.
     #[must_use]
     pub fn kubernetes_memory(&self) -> PathBuf {
         self.state.join("kubernetes.json")

@@ -25,6 +25,7 @@ use naru_core::printable;
 pub(crate) type Answer = Result<String, (Option<Version>, Error)>;
 
 fn main() -> ExitCode {
+    hear_of_full_files();
     let program = env::args_os().next().unwrap_or_default();
     let (text, code) = match answer(&program) {
         Ok(text) => (text, ExitCode::SUCCESS),
@@ -44,6 +45,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A write beyond an inherited limit of file sizes ends a process without a word; ignored, the signal leaves an error to
+/// tell.
+fn hear_of_full_files() {
+    // SAFETY: a system call on numbers; nothing else runs yet.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// The file name by which this program was called.

@@ -24,7 +24,7 @@ use naru_node::{
 const STEPS: [&str; 8] =
     ["reserve", "create-pair", "purge", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
 
-/// What somebody does meanwhile; none of it takes a pod away that was there before.
+/// Something that another process does meanwhile; none of it takes away a pod that was there before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Beside {
     Uninstall,

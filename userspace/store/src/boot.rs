@@ -21,11 +21,11 @@ const LAST_GENERATION: i64 = i64::MAX / 2;
 pub enum Start {
     /// It is of this boot.
     Kept,
-    /// There was none. What lives in the kernel is to be adopted before the first reservation.
+    /// There was none. Attachments that live in the kernel must be adopted before the first reservation.
     Fresh,
-    /// It was of another boot; all it said is void.
+    /// It was of another boot; its contents are void.
     Rebooted,
-    /// It was damaged and moved to this path. What lives in the kernel is to be adopted.
+    /// It was damaged and moved to this path. Attachments that live in the kernel must be adopted.
     Replaced(PathBuf),
 }
 
@@ -33,8 +33,8 @@ pub(crate) fn check_schema(path: &Path) -> Result<(), StoreError> {
     migrate::check_at(path, &LAYOUT)
 }
 
-pub(crate) fn glance(path: &Path) -> Result<(), StoreError> {
-    migrate::glance(path, &LAYOUT)
+pub(crate) fn check_header(path: &Path) -> Result<(), StoreError> {
+    migrate::check_header(path, &LAYOUT)
 }
 
 pub(crate) fn open(path: &Path, boot_id: &str) -> Result<Connection, StoreError> {

@@ -1,7 +1,8 @@
 //! Files that processes of one node lock against each other.
 //!
-//! Who can open a file can lock it (flock(2): "regardless of the mode in which the file was opened"), and who can read
-//! a database can keep others from writing it. So these files are root's alone, and nobody waits for a lock for ever.
+//! A process that can open a file can lock it (flock(2): "regardless of the mode in which the file was opened"), and
+//! one that can read a database can keep others from writing it. So these files are accessible to root only, and no
+//! process waits for a lock for ever.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -12,7 +13,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// How long a process waits for a lock that another one has. The longest work under a lock, init, takes a second.
+/// Longest time that a process waits for a lock that another one holds. Init, the longest work under a lock, takes a
+/// second.
 pub const LIMIT: Duration = Duration::from_secs(20);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);

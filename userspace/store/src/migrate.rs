@@ -38,14 +38,14 @@ pub(crate) fn check(connection: &Connection, path: &Path, layout: &Layout) -> Re
 /// Compares the schema of the store at `path` with today's; as [`check`]. Reads only.
 pub(crate) fn check_at(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     // Opening a newer one would make files beside it.
-    glance(path, layout)?;
+    check_header(path, layout)?;
     let _lock = open::opening_lock(path)?;
     check(&open::connect_existing(path, layout)?, path, layout)
 }
 
 /// Refuses a newer schema without opening the database: a few microseconds are what every ADD has for it. One that is
 /// still in the log alone is not seen; whoever changes a schema writes it back.
-pub(crate) fn glance(path: &Path, layout: &Layout) -> Result<(), StoreError> {
+pub(crate) fn check_header(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     match glimpse(path) {
         Some(found) if found > layout.schema() => {
             Err(StoreError::Newer { path: path.to_owned(), found, known: layout.schema() })

@@ -66,8 +66,8 @@ impl NodeStore {
     }
 
     /// Refuses a store of a newer schema, by its header alone.
-    pub fn glance(path: &Path) -> Result<(), StoreError> {
-        migrate::glance(path, &LAYOUT)
+    pub fn check_header(path: &Path) -> Result<(), StoreError> {
+        migrate::check_header(path, &LAYOUT)
     }
 
     /// Opens the store; the caller holds the creation lock.

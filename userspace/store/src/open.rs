@@ -28,10 +28,9 @@ const LOG_LIMIT: u64 = 1 << 20;
 /// The extent to which the disk is waited for, and with it the kind of journal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Durability {
-    /// Not at all: the content is void after a crash of the kernel anyway. What a transaction changes is saved beside
-    /// the database, in a file that stays. A write-ahead log would be read whole, and its index made anew, by every
-    /// process that is alone with it, and would grow for ever: only a second transaction of one process begins it
-    /// again.
+    /// Not durable: a crash of the kernel makes the contents void anyway. The rollback journal is a file that stays
+    /// beside the database. A write-ahead log would be read whole, and its index made anew, by every process that is
+    /// alone with it, and would grow for ever: only a second transaction of one process begins it again.
     Boot,
     /// Every transaction is on the disk when it returns, by one sync of a write-ahead log.
     Disk,

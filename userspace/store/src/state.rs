@@ -48,8 +48,8 @@ impl StateStore {
     }
 
     /// Refuses a store of a newer schema, by its header alone.
-    pub fn glance(path: &Path) -> Result<(), StoreError> {
-        boot::glance(path)
+    pub fn check_header(path: &Path) -> Result<(), StoreError> {
+        boot::check_header(path)
     }
 
     /// Returns true if a store could be made at `path`, as far as the file system of its directory says.

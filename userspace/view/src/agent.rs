@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Time that an agent may take to answer: its loop never blocks.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a running agent says of itself, to whoever opens its socket.
+/// The report of a running agent, which anyone who may open its socket can read.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AgentReport {
     /// The source of the cluster.

@@ -135,15 +135,17 @@ impl Code {
             }
             Self::NodeUnreachable => "add a route to the node, or remove the node from the cluster",
             Self::NotAsMade | Self::StateDiffers | Self::ProgramsMissing => {
-                "run naru init, or start naru agent, which keeps it so"
+                "run naru init, or start naru agent, which repairs it whenever it changes"
             }
-            Self::PodElsewhere => "see ip rule and ip route get, and take away or move what comes first",
+            Self::PodElsewhere => {
+                "look at ip rule and ip route get, and remove or move the rule or route that comes first"
+            }
             Self::PodOutsideRange => {
                 "delete the pod: the next one gets an address of the range that the node has now"
             }
             Self::RulesUnreadable => "install the tool, or remove the rules",
-            Self::ProgramsDoubled => "start naru agent, which takes off those that are too many",
-            Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",
+            Self::ProgramsDoubled => "start naru agent, which detaches the surplus",
+            Self::ConflistMissing => "run naru init, with --no-conflist if the configuration is elsewhere",
             Self::PluginMissing => "install naru-cni there",
             Self::FlowsFull => {
                 "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the \
@@ -161,15 +163,15 @@ impl Code {
             }
             Self::NodeCloned => "give the copy a machine id of its own and restart its kubelet",
             Self::PodAddressTwice => "delete one of the pods",
-            Self::VersionSkew => "let the roll-out end, or look at why it does not",
+            Self::VersionSkew => "wait for the roll-out to end, or find out why it does not",
             Self::LimitBypassed => {
                 "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of \
-                 the list itself run naru init; then make the pods anew"
+                 the list itself run naru init; then recreate the pods"
             }
             Self::XdpBypassed => {
-                "make the pod anew with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"
+                "recreate the pod with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"
             }
-            Self::IdentityLost => "remove the file when that is seen to",
+            Self::IdentityLost => "remove the file after dealing with that",
         }
     }
 }
@@ -201,5 +203,19 @@ mod tests {
         };
         assert_eq!(words.iter().find(|word| !is_word(word)), None);
         assert!(Code::ALL.iter().all(|code| !code.remedy().is_empty()));
+    }
+
+    #[test]
+    fn the_page_about_findings_has_each_word_once_with_its_remedy() {
+        let page = include_str!("../../../docs/findings.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        let entries: Vec<&str> = page.split(" - `").skip(1).collect();
+        assert_eq!(entries.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let has = |entry: &&&str| {
+                entry.starts_with(&format!("{code}`: "))
+                    && entry.ends_with(&format!(" Remedy: {}.", code.remedy()))
+            };
+            assert_eq!(entries.iter().filter(has).count(), 1, "{code}");
+        }
     }
 }

@@ -131,7 +131,7 @@ fn uplinks(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(findings) };
     for name in facts.uplinks {
         for chain in chains(&name).into_iter().flatten().filter(|chain| chain.ours() > 1) {
-            let evidence = format!("{} programs of ours at {}", chain.ours(), chain.direction);
+            let evidence = format!("{} programs of naru at {}", chain.ours(), chain.direction);
             findings.push(Finding::new(Code::ProgramsDoubled, name.clone(), evidence));
         }
     }
@@ -144,7 +144,7 @@ fn pods(paths: &Paths, links: &Links, pins: &Pins) -> Result<Vec<Finding>, Machi
         if !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete()) {
             return Some(bare(name));
         }
-        let evidence = "more programs of ours than should be";
+        let evidence = "more programs of naru than there should be";
         has_strays(name).is_ok_and(|has| has).then(|| Finding::new(Code::ProgramsDoubled, name, evidence))
     };
     // Without a store all are looked at.
@@ -162,7 +162,7 @@ fn bare(interface: &str) -> Finding {
 
 /// Rules of others that nothing on this machine can read.
 fn legacy_rules() -> Result<Vec<Finding>, MachineError> {
-    let evidence = "not installed, but its tables are in use: whether they drop pods' packets is not known";
+    let evidence = "not installed, but its tables are in use, and may drop pods' packets";
     Ok(forward::unreadable()?
         .into_iter()
         .map(|tool| Finding::new(Code::RulesUnreadable, tool, evidence))

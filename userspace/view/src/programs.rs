@@ -1,4 +1,4 @@
-use naru_bpf::{Chain, Member, chains};
+use naru_bpf::{Member, ProgramChain, chains};
 use naru_node::machine::{DEVICE, NodeFacts};
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ impl Programs {
     fn of(interface: &str) -> Vec<Self> {
         let both = chains(interface).map_or_else(|_| Vec::new(), Vec::from);
         let names = |members: &[Member]| members.iter().map(|member| member.name.clone()).collect();
-        let one = |chain: Chain| Self {
+        let one = |chain: ProgramChain| Self {
             interface: interface.to_owned(),
             direction: chain.direction,
             ours: chain.ours(),

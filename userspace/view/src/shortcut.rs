@@ -1,4 +1,4 @@
-//! What the shortcut between pods of one node passes by without anybody's noticing.
+//! Limits and XDP programs that the shortcut between pods of one node bypasses unnoticed.
 
 use std::os::fd::AsFd;
 
@@ -29,7 +29,8 @@ fn by_limits(paths: &Paths, facts: &NodeFacts) -> Result<Vec<Finding>, MachineEr
     let told = init::as_told(paths, &NodeStore::open(&paths.node_store())?)?;
     let lists = limits(&told.cni_conf).into_iter();
     let unknown = lists.filter(|list| !list.is_for_all || !facts.limited.contains(&list.network));
-    let evidence = "naru-cni is not told of the rate limits in it: they do not hold between pods of one node";
+    let evidence =
+        "naru-cni is not told of the rate limits in it, so they do not hold between pods of one node";
     Ok(unknown
         .map(|list| Finding::new(Code::LimitBypassed, list.file.display().to_string(), evidence))
         .collect())

@@ -21,11 +21,11 @@ use crate::{
     tunnel::encap,
 };
 
-/// What [`udp_destination`] answers where there is no port, and where the packet ends before it.
+/// Results of [`udp_destination`] for packets without a port, and for packets that end before it.
 const NO_PORT: u32 = 1 << 16;
 const UNREADABLE: u32 = NO_PORT + 1;
 
-/// What becomes of a packet at ingress of a pod's host veth: sender, look-up, delivery or encapsulation.
+/// Decides about a packet at ingress of a pod's host veth: sender, look-up, delivery or encapsulation.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;
@@ -85,14 +85,15 @@ fn of_link(packet: &Packet, ip: &Ip) -> Outcome {
     }
 }
 
-/// What [`on_link`] answers: messages that any host sends, and a DHCP client's that the stack may answer.
+/// Results of [`on_link`]: other packets, messages that any host sends, and requests of DHCP clients, which the stack
+/// may answer.
 const OTHER: u32 = 0;
 const SOLICITATION: u32 = 1;
 const MEMBERSHIP: u32 = 2;
 const REQUEST: u32 = 3;
 
-/// Tells what is said on the link apart. A DHCP client has no address yet: where the pod may be one, its broadcast is
-/// the stack's, and a server's that listens there. A function of its own, as few packets need it.
+/// Classifies messages to the link. A DHCP client has no address yet: where the pod may be one, the stack gets its
+/// broadcast, and with it a server that listens there. A function of its own, as few packets need it.
 #[inline(never)]
 fn on_link(skb: *mut __sk_buff, ip: &Ip) -> u32 {
     let packet = &Packet::new(skb);
@@ -158,10 +159,10 @@ fn to_direct(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, 
     }
 }
 
-/// Whether this node's programs do that themselves, and towards that node.
+/// Returns true if this node has the feature and the route does not ask for kernel encapsulation.
 #[inline(always)]
 fn by_program(config: &Config, feature: u32, route: &RouteValue) -> bool {
-    config.features & feature != 0 && route.flags & route_flags::DEVICE_PATH == 0
+    config.features & feature != 0 && route.flags & route_flags::KERNEL_ENCAPSULATION == 0
 }
 
 /// A pod must not speak to the tunnel itself. Other protocols and ports of a node are open to it.

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What becomes of a packet at ingress of an uplink. What is not the cluster's passes, whatever it is.
+/// Decides about a packet at ingress of an uplink. Packets that are not the cluster's pass, whatever they are.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let (config, mut parsed) = (config::current().map_err(not_ours)?, Parsed::EMPTY);

@@ -11,8 +11,8 @@ use crate::{
     tunnel::key,
 };
 
-/// What becomes of a packet at egress of the vxlan device: it gets the tunnel key of the node that its destination is
-/// routed to. Its mark means something to the inner packet only, so the outer one does not get it.
+/// Decides about a packet at egress of the VXLAN device: it gets the tunnel key of the node that its destination is
+/// routed to. Its mark is meant for the inner packet only, so the outer packet does not get it.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;

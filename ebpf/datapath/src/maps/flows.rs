@@ -5,7 +5,7 @@ use naru_abi::{FlowKey, FlowValue, MAX_FLOWS};
 static FLOWS: HashMap<FlowKey, FlowValue, { MAX_FLOWS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// How far `last_seen` may lag behind, in nanoseconds: a flow writes its entry once a second at most.
+/// Permitted lag of `last_seen` in nanoseconds, so that a flow writes its entry at most once a second.
 const LAG: u64 = 1_000_000_000;
 
 /// Remembers the flow; whether there was room.
@@ -28,7 +28,7 @@ pub fn remove(key: &FlowKey) {
     let _ = FLOWS.remove(key);
 }
 
-/// What was found of a flow.
+/// The result of a look-up of a flow.
 #[derive(PartialEq, Eq)]
 pub enum Entry {
     /// Nothing.

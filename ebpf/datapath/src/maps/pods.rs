@@ -31,7 +31,7 @@ impl Pod {
         self.0.mtu
     }
 
-    /// Where to look for answers that it sends; bits of [`naru_abi::look`].
+    /// Maps in which to look for flows that its packets answer; bits of [`naru_abi::look`].
     #[inline(always)]
     pub fn sends_answers(self) -> u32 {
         self.0.sends_answers
@@ -61,14 +61,14 @@ impl Pod {
         Macs { destination: self.0.pod_mac, source: self.0.host_mac }
     }
 
-    /// Whether all that was read so far is of this address.
+    /// Returns true if everything read so far belongs to this address.
     #[inline(always)]
     pub fn is_of(self, addr: &Addr) -> bool {
         compiler_fence(Ordering::Acquire);
         self.0.address == *addr
     }
 
-    /// Whether all that was read so far is of the pod behind this interface, by whichever of its addresses.
+    /// Returns true if everything read so far belongs to the pod behind this interface, by whichever of its addresses.
     #[inline(always)]
     pub fn is_behind(self, ifindex: u32) -> bool {
         compiler_fence(Ordering::Acquire);

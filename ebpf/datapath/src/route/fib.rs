@@ -29,7 +29,7 @@ struct Neighbour {
 const NEIGHBOUR_SIZE: i32 = size_of::<Neighbour>() as i32;
 const _: () = assert!(size_of::<Neighbour>() == size_of::<bpf_redir_neigh>());
 
-/// Where a packet goes on the underlay.
+/// The next hop of a packet on the underlay.
 #[derive(Clone, Copy)]
 pub struct NextHop {
     ifindex: u32,
@@ -60,7 +60,7 @@ impl NextHop {
     }
 }
 
-/// What [`ask`] answers.
+/// The result of [`ask`].
 pub enum Answer {
     /// There is no next hop, or the packet does not fit the path.
     Unknown,

@@ -19,14 +19,16 @@ use naru_packet::{Ip, forwarding_ports, protocol};
 use super::fib::{self, Answer, NextHop, ask};
 use crate::{maps::next_hops::place, packet::Packet};
 
-/// How long an answer is good, in jiffies: a quarter of a second or less. Neighbours are asked for each packet.
+/// Lifetime of an answer in jiffies: a quarter of a second at 100 Hz, less at higher rates. Neighbours are looked up
+/// for each packet.
 const FRESH: u64 = 25;
 /// Interface index of the loopback device, which the kernel takes for the origin of a node's own packets.
 const LOOPBACK: u32 = 1;
 /// In [`NextHopValue::selector`]: a pod sent them.
 const FORWARDED: u32 = 1 << 16;
 
-/// What an answer depends on. Which interface a pod's packet came by is no part of it: a source has but one.
+/// Inputs on which an answer depends. The interface by which a pod's packet came is not among them: each source has but
+/// one.
 #[derive(Clone, Copy)]
 struct Key<'a> {
     source: &'a Addr,
@@ -111,7 +113,8 @@ impl Found {
     }
 }
 
-/// Where a node's own UDP packets go from `source` to `node`. `ports` are 0 unless [`features::ROUTES_BY_PORTS`].
+/// Finds the next hop of the node's own UDP packets from `source` to `node`. `ports` are 0 unless
+/// [`features::ROUTES_BY_PORTS`] is set.
 #[inline(always)]
 pub fn to_node(skb: *mut __sk_buff, source: &Addr, node: &Addr, ports: [u16; 2]) -> Option<Found> {
     let place = place(source, node)?;
@@ -123,7 +126,8 @@ pub fn to_node(skb: *mut __sk_buff, source: &Addr, node: &Addr, ports: [u16; 2])
     (found.version != 0).then_some(found)
 }
 
-/// Where a pod's packet of `length` bytes goes, if it fits the path. `features` are the node's.
+/// Finds the next hop of a pod's packet of `length` bytes; `None` if the packet does not fit the path. `features` are
+/// the node's.
 #[inline(always)]
 pub fn of_packet(packet: &Packet, ip: &Ip, length: u32, features: u32) -> Option<Found> {
     let ports = match features & features::ROUTES_BY_PORTS {
@@ -167,8 +171,8 @@ fn ask_for_packet(
     learn(skb, place, Key::of_packet(ip, ports), length, ifindex, 0)
 }
 
-/// Asks the kernel, whose answer is good for a moment if it is all there. Where another program took the place
-/// meanwhile, what is there may be of both: nobody's.
+/// Asks the kernel. The answer is valid for a moment if it is complete. Where another program took the place meanwhile,
+/// the entry may hold parts of both answers and belongs to neither.
 #[inline(always)]
 fn learn(
     skb: *mut __sk_buff,

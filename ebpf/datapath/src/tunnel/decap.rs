@@ -14,7 +14,7 @@ use naru_packet::{
 
 use crate::packet::Packet;
 
-/// What of the outer headers the decision about the inner packet does not need.
+/// Fields of the outer headers that the decision about the inner packet does not need.
 #[derive(Clone, Copy)]
 pub struct Around {
     /// The outer family.
@@ -28,9 +28,8 @@ pub struct Around {
 /// Takes the outer headers off the packet around `ip`, or leaves it untouched to the tunnel device:
 /// - The kernel keeps a packet's tunnel for its segments, and would take that of UDP segments off once more.
 /// - A congestion mark made on the way has to be carried over.
-/// - An outer checksum that the hardware has not verified has to be. Where it has, it counts as one level of
-///   CHECKSUM_UNNECESSARY, and so does a zero one (`include/linux/skbuff.h`): that level must not vouch for what is
-///   inside.
+/// - An outer checksum that the hardware has not verified must be verified. A verified or zero one counts as one level
+/// of CHECKSUM_UNNECESSARY (`include/linux/skbuff.h`): that level must not vouch for the inner packet.
 #[inline(always)]
 pub fn decapsulate(packet: &mut Packet, ip: &Ip, around: &Around) -> Result<(), Outcome> {
     let is_known = around.traffic_class & 3 == outer_traffic_class(ip.traffic_class)

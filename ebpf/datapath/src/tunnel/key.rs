@@ -26,7 +26,7 @@ const IPV6: u64 = BPF_F_TUNINFO_IPV6 as u64;
 /// TTL of the outer packet.
 const OUTER_TTL: u8 = 64;
 
-/// Where a packet came from by the tunnel.
+/// The origin of a packet that came by the tunnel.
 pub struct Origin {
     /// VXLAN network identifier.
     pub vni: u32,

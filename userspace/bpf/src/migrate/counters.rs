@@ -3,8 +3,8 @@
 //! A counter is one CPU's, and programs add to it without a lock. So it is moved on that CPU, from process context:
 //! there programs come in between two instructions of ours, never the other way round, and what is added and taken
 //! away in one instruction each is neither lost nor counted twice, whoever counts meanwhile and wherever the process
-//! is killed. What old programs count after a first pass the next one carries. Left behind is what was counted on a
-//! CPU that this process may not run on.
+//! is killed. Packets that old programs count after a first pass are carried by the next one. Counters of a CPU that
+//! this process may not run on are left behind.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

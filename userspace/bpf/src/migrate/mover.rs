@@ -35,8 +35,8 @@ impl Mover {
         Program::load(&code).map(Self)
     }
 
-    /// Moves what this CPU has in the old map under the one key to the new map's other key. Where that is gone, the
-    /// pod is, and with it the reason to keep what was counted.
+    /// Moves this CPU's counters in the old map under the key `then` to the key `now` of the new map. Where the new key
+    /// is gone, the pod is too, and with it the reason to keep its counters.
     pub(super) fn run(&self, then: u32, now: u32) -> io::Result<()> {
         self.0.run(&[then, now]).map(drop)
     }

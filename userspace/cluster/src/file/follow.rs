@@ -26,7 +26,7 @@ pub type Parse<T> = fn(&Path, &str) -> Result<T, ClusterError>;
 pub enum Found<T> {
     /// The content that was there at the look before.
     Same(u64),
-    /// What the file says, and the hash of its text.
+    /// The file's contents, and the hash of its text.
     Read(u64, T),
     /// Something that cannot be, or nothing that can be read; the hash of its text, if there is one.
     Nothing(Option<u64>, ClusterError),

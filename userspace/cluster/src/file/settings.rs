@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{ClusterError, Problem};
 
-/// What a cluster's administrator sets for all nodes; the default is that of a file without any key.
+/// Settings of the cluster's administrator for all nodes; the default is that of a file without any key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterSettings {
     /// Ranges that all blocks must lie in; empty: whatever the nodes' blocks are.

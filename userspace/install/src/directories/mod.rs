@@ -36,8 +36,8 @@ enum Runtime {
     Crio,
 }
 
-/// Where runtimes keep their configuration: first those that come with a distribution of Kubernetes and serve nobody
-/// else.
+/// Paths at which runtimes keep their configuration; first those of Kubernetes distributions that bring a runtime of
+/// their own.
 const PLACES: &[Place] = &[
     Place {
         runtime: Runtime::Containerd,
@@ -67,7 +67,7 @@ const PLACES: &[Place] = &[
     },
 ];
 
-/// What a runtime's configuration says; what it leaves out is the runtime's default.
+/// Settings from a runtime's configuration; a setting that is absent has the runtime's default.
 #[derive(Default)]
 struct Said {
     conf: Option<PathBuf>,

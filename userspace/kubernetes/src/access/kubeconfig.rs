@@ -102,7 +102,7 @@ struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// What stands in the file itself, else in the file that it names.
+    /// Returns the data that is in the file itself, else the contents of the file that it names; `None` without either.
     fn content(&self, file: &Option<PathBuf>, data: &Option<String>) -> Result<Option<Vec<u8>>, ApiError> {
         if let Some(data) = data {
             let decoded = STANDARD.decode(data.trim());

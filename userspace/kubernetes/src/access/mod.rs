@@ -1,4 +1,4 @@
-//! Who asks, and whom to trust: read anew for every connection, because tokens and authorities rotate.
+//! Credentials and trusted authorities: read anew for every connection, because both rotate.
 
 mod kubeconfig;
 mod pem;

@@ -61,7 +61,8 @@ impl Connection {
     ) -> Result<Self, ApiError> {
         let failed = |reason: &dyn fmt::Display| failure(address, reason);
         let stream = timeout(limit, tls(address, credentials)).await;
-        let stream = stream.map_err(|_| failed(&format_args!("no TLS connection within {limit:?}")))??;
+        let stream = stream
+            .map_err(|_| failed(&format_args!("no TLS connection within {} s", limit.as_secs_f32())))??;
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|error| failed(&innermost(&error)))?;
         // What ends it is told by the request that it ends.

@@ -22,7 +22,7 @@ use crate::api::{Address, Answer, Api, ApiError, Connection, Lines};
 /// A watch that lived so long was no failure.
 const LIVED: Duration = Duration::from_secs(10);
 
-/// What is known of a kind of objects.
+/// The known objects of a kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot<T> {
     /// The objects; `None` before the first list was taken.

@@ -5,7 +5,7 @@ use std::{
 
 use super::{Kind, Meta, Pace};
 
-/// What outlives the process: enough to notice that a first list goes back or leaves most out.
+/// State that outlives the process: enough to notice that a first list is older, or leaves most objects out.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Remembered {
     /// The state of the store that was read last.
@@ -21,7 +21,7 @@ pub struct Entry<T> {
     pub uid: String,
     /// The time at which it was made.
     pub created: String,
-    /// What it said last that could be; `None` if nothing yet.
+    /// Its last valid contents; `None` before there were any.
     pub value: Option<T>,
     /// The error in what it says now.
     pub fault: Option<String>,
@@ -39,7 +39,7 @@ pub struct Listing<T> {
     pub nameless: usize,
 }
 
-/// What becomes of a list.
+/// The verdict on a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// It is what is known now.

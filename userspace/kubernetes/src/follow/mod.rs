@@ -18,7 +18,7 @@ pub use read::list;
 
 use serde::Deserialize;
 
-/// What every object has.
+/// The metadata that every object has.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Meta {
@@ -51,7 +51,7 @@ pub trait Kind: Clone + PartialEq + Send + Sync + Sized + 'static {
     /// Reads an object.
     ///
     /// # Errors
-    /// What in it cannot be, in words: the object is left as it was known before.
+    /// An explanation in words of what is invalid; the object is then left as it was known before.
     fn read(object: &[u8]) -> Result<Self, String>;
 
     /// Takes over what an earlier state of the same object tells, or, where there is none, the `revision` at which the

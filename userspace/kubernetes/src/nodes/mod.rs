@@ -18,7 +18,7 @@ pub const PATH: &str = "/api/v1/nodes";
 /// what the machine itself has.
 pub const ADDRESSES: &str = "naru.dev/node-addresses";
 
-/// What a Node object says.
+/// The contents of a Node object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
     /// Addresses for others, at most those that a node can have; empty if the object has none.
@@ -35,7 +35,7 @@ pub struct Node {
     pub since: u64,
 }
 
-/// Whether a Node is a node of ours.
+/// The relation of a Node to the cluster: a node of ours, or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
     /// A Linux machine.

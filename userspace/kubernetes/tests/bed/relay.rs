@@ -42,7 +42,7 @@ pub type Refusal = Box<dyn FnMut(&str) -> Option<(u16, Option<u64>)> + Send>;
 /// A change of a whole answer.
 pub type Edit = Box<dyn FnMut(&str, String) -> String + Send>;
 
-/// What the relay does to what passes.
+/// Faults that the relay adds to what passes through it.
 #[derive(Default)]
 pub struct Faults {
     pub refusal: Option<Refusal>,

@@ -60,7 +60,7 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
     end.map(|()| ExitCode::SUCCESS)
 }
 
-/// What the agent reads of its container after its root directory is the host's.
+/// Files of the agent's container that it reads after its root directory has become the host's.
 struct Container {
     credentials: Kept,
     settings: Option<(Kept, PathBuf)>,

@@ -81,7 +81,7 @@ pub fn run(paths: &Paths, args: &NodeArgs) -> anyhow::Result<ExitCode> {
         NodeCommand::Show(show) => {
             let row = rows(paths, &show.list)?.into_iter().find(|row| row.name == show.name);
             let Some(row) = row else {
-                eprintln!("naru: node {}: the cluster has none of this name", show.name);
+                eprintln!("naru: node {}: not in the cluster", show.name);
                 return Ok(ExitCode::FAILURE);
             };
             if show.list.output.json {

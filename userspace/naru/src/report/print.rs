@@ -1,6 +1,5 @@
-//! The outputs of a command. What comes from outside may hold characters that command a terminal: they are shown by
-//! their numbers, here, for every command. A reader that is gone or a disk that is full lets the command fail, with a
-//! word.
+//! Output of the commands. Text from outside may hold characters that control a terminal: every command prints them by
+//! number, through this file. A reader that has gone or a disk that is full makes the command fail with a message.
 
 use std::{
     fmt,
@@ -33,7 +32,7 @@ pub fn is_broken() -> bool {
     IS_BROKEN.load(Ordering::Relaxed)
 }
 
-/// What `outln!` and `out!` print: one line, or lines.
+/// Prints one line, or lines, for `outln!` and `out!`.
 pub fn lines(text: &str, is_one: bool) {
     if is_broken() {
         return;

@@ -9,7 +9,7 @@ use netlink_packet_route::{
     },
 };
 
-use super::{FAMILIES, LinkError, Links, family_of, host_len, socket::Request};
+use super::{FAMILIES, LinkError, Links, family_of, host_len, socket::LinkRequest};
 
 /// An address of this namespace.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -87,7 +87,7 @@ impl Links {
         let what = format!("{device}: add address {ip}");
         // Replacing it would be announced, though nothing changes.
         let request =
-            Request::new(RouteNetlinkMessage::NewAddress(message), what).with(NLM_F_CREATE | NLM_F_EXCL);
+            LinkRequest::new(RouteNetlinkMessage::NewAddress(message), what).with(NLM_F_CREATE | NLM_F_EXCL);
         match self.ask(request) {
             Err(error) if !error.is_present() => Err(error),
             _ => Ok(()),
@@ -96,14 +96,14 @@ impl Links {
 }
 
 /// The request that gives the interface the address, alone in its prefix and usable at once (no duplicate detection).
-pub fn add(index: u32, device: &str, ip: IpAddr) -> Request {
+pub fn add(index: u32, device: &str, ip: IpAddr) -> LinkRequest {
     let mut message = message(index, family_of(ip), host_len(ip));
     message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
     if ip.is_ipv6() {
         message.header.flags = AddressHeaderFlags::Nodad | AddressHeaderFlags::Permanent;
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Permanent));
     }
-    Request::new(RouteNetlinkMessage::NewAddress(message), format!("{device}: add address {ip}"))
+    LinkRequest::new(RouteNetlinkMessage::NewAddress(message), format!("{device}: add address {ip}"))
         .with(NLM_F_CREATE | NLM_F_REPLACE)
 }
 

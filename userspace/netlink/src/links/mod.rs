@@ -53,7 +53,7 @@ use std::{
 
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, route::RouteProtocol};
 use reply::Reply;
-use socket::{Outcome, Request, Socket};
+use socket::{LinkAnswer, LinkRequest, Socket};
 
 use crate::Marks;
 
@@ -90,12 +90,12 @@ impl Links {
     }
 
     /// One request.
-    fn ask(&self, request: Request) -> Outcome {
+    fn ask(&self, request: LinkRequest) -> LinkAnswer {
         self.socket().ask(request)
     }
 
     /// One change that is `false` where its object is gone already.
-    fn removed(&self, request: Request) -> Result<bool, LinkError> {
+    fn removed(&self, request: LinkRequest) -> Result<bool, LinkError> {
         match self.ask(request) {
             Ok(_) => Ok(true),
             Err(error) if error.is_absent() => Ok(false),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{LinkError, Links, socket::Request};
+use super::{LinkError, Links, socket::LinkRequest};
 use crate::message::{Cut, attribute, attributes_whole, u32_at};
 
 /// `RTM_GETNEXTHOP`.
@@ -81,7 +81,7 @@ impl Links {
     fn object(&self, id: u32) -> Result<Object, LinkError> {
         let what = format!("next hop {id}: look");
         let body = [vec![0; HEADER], attribute(ID, &id.to_ne_bytes())].concat();
-        let Some(answer) = self.ask(Request::raw(GET, body, what.clone()))? else {
+        let Some(answer) = self.ask(LinkRequest::raw(GET, body, what.clone()))? else {
             return Ok(Object::default());
         };
         let attributes = answer.body().get(HEADER..).unwrap_or_default();

@@ -8,7 +8,7 @@ use super::{
     LinkError, Links, Mac,
     link::{Link, delete, look, parsed, set, up},
     pair::no_link_local,
-    socket::Request,
+    socket::LinkRequest,
 };
 
 /// The vxlan device as it should be: `collect_md`, learning off, no IPv6 link-local address.
@@ -203,7 +203,7 @@ impl Options {
 }
 
 /// The request that makes the device. A peer's own encapsulation sends outer checksum 0 (RFC 6935): accepted here.
-fn create(overlay: &Overlay) -> Request {
+fn create(overlay: &Overlay) -> LinkRequest {
     let mut message = LinkMessage::default();
     let options = vec![
         InfoVxlan::CollectMetadata(true),
@@ -221,5 +221,5 @@ fn create(overlay: &Overlay) -> Request {
         ]),
     ];
     let what = format!("{}: create vxlan, udp port {}, mtu {}", overlay.name, overlay.port, overlay.mtu);
-    Request::new(RouteNetlinkMessage::NewLink(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
+    LinkRequest::new(RouteNetlinkMessage::NewLink(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
 }

@@ -13,7 +13,7 @@ use super::{
     link::Link,
     listed_route::ListedRoute,
     next_hop::{Hop, NextHop},
-    socket::{Outcome, Request},
+    socket::{LinkAnswer, LinkRequest},
 };
 
 /// An address of each family that stands for all that is outside: a root name server's. The kernel is asked for the
@@ -87,8 +87,8 @@ impl Links {
     fn path(
         &self,
         ip: IpAddr,
-        chosen: Outcome,
-        matching: Outcome,
+        chosen: LinkAnswer,
+        matching: LinkAnswer,
         known: &mut BTreeMap<u32, Link>,
     ) -> Result<UnderlayPath, LinkError> {
         let what = format!("route to {ip}: look");
@@ -118,7 +118,7 @@ impl Links {
 
     /// The hops of the route that matches, of which the kernel's other answer names the one that it would take for a
     /// packet like that. None where the kernel does not tell.
-    fn hops(&self, matching: Outcome, what: &str) -> Vec<Hop> {
+    fn hops(&self, matching: LinkAnswer, what: &str) -> Vec<Hop> {
         let Ok(Some(route)) = listed(matching, what) else { return Vec::new() };
         match route.object.filter(|_| route.hops.is_empty()) {
             Some(object) => self.hops_of_object(object).unwrap_or_default(),
@@ -144,18 +144,18 @@ fn next(hops: &[Hop]) -> NextHop {
 }
 
 /// The questions which way the kernel would send a packet to `ip`, and by which route.
-fn questions(ip: IpAddr) -> [Request; 2] {
+fn questions(ip: IpAddr) -> [LinkRequest; 2] {
     [RouteFlags::empty(), RouteFlags::FibMatch].map(|flags| {
         let mut message = RouteMessage::default();
         message.header.address_family = family_of(ip);
         message.header.destination_prefix_length = host_len(ip);
         message.header.flags = flags;
         message.attributes = vec![RouteAttribute::Destination(ip.into())];
-        Request::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))
+        LinkRequest::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))
     })
 }
 
 /// The route of an answer.
-fn listed(answer: Outcome, what: &str) -> Result<Option<ListedRoute>, LinkError> {
+fn listed(answer: LinkAnswer, what: &str) -> Result<Option<ListedRoute>, LinkError> {
     answer?.map_or(Ok(None), |answer| ListedRoute::of(&answer, what))
 }

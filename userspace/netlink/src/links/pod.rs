@@ -13,7 +13,7 @@ use super::{
     listed_route::ListedRoute,
     neighbour,
     route::{MAIN, metric},
-    socket::{Outcome, Request},
+    socket::{LinkAnswer, LinkRequest},
 };
 use crate::{
     Gateways, Marks,
@@ -46,7 +46,7 @@ impl PodRoute {
         Self { destination, gateway, mtu: None, advmss: None, priority: None }
     }
 
-    fn request(&self, index: u32, device: &str, gateways: Gateways) -> Request {
+    fn request(&self, index: u32, device: &str, gateways: Gateways) -> LinkRequest {
         let gateway = self.gateway.unwrap_or_else(|| gateways.of(self.destination.addr()));
         route(index, device, self, Some(gateway))
     }
@@ -117,7 +117,7 @@ fn index_of(links: &Links, name: &str) -> Result<u32, LinkError> {
 }
 
 /// Returns true if all that was added was not there before.
-fn are_new(outcomes: Vec<Outcome>) -> Result<bool, LinkError> {
+fn are_new(outcomes: Vec<LinkAnswer>) -> Result<bool, LinkError> {
     let mut all = true;
     for outcome in outcomes {
         match outcome {
@@ -140,7 +140,8 @@ impl Links {
             self.answer_by_source(index, side.addresses)?;
         }
         let on_link = gateways(side, own).into_iter().filter(|_| !is_alone).map(|gateway| {
-            // Beside that of another interface, by its metric. Who routes by source (sbr) relies on one by each.
+            // By its metric it may stand beside that of another interface. Plugins that route by source (sbr) rely on
+            // one for each.
             let priority = Some(GATEWAY_METRIC + index);
             route(index, side.name, &PodRoute { priority, ..PodRoute::new(IpNet::from(gateway), None) }, None)
         });
@@ -229,7 +230,7 @@ fn prepare(side: &PodSide<'_>) -> Result<(), LinkError> {
 }
 
 /// Up, addresses and gateways, in the order the kernel needs them.
-fn requests(index: u32, side: &PodSide<'_>, own: Gateways) -> Vec<Request> {
+fn requests(index: u32, side: &PodSide<'_>, own: Gateways) -> Vec<LinkRequest> {
     let name = side.name;
     let mut requests = vec![link::up(index, name)];
     requests.extend(side.addresses.iter().map(|ip| address::add(index, name, *ip)));
@@ -252,7 +253,7 @@ fn gateways(side: &PodSide<'_>, own: Gateways) -> Vec<IpAddr> {
 }
 
 /// The request for one route of the pod; without `gateway` it leads onto the link.
-fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -> Request {
+fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -> LinkRequest {
     let destination = wanted.destination;
     let mut message = RouteMessage::default();
     let header = &mut message.header;
@@ -276,6 +277,6 @@ fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -
         message.attributes.push(RouteAttribute::Metrics(metrics));
     }
     message.attributes.extend(wanted.priority.map(RouteAttribute::Priority));
-    Request::new(RouteNetlinkMessage::NewRoute(message), format!("{device}: add route {destination}"))
+    LinkRequest::new(RouteNetlinkMessage::NewRoute(message), format!("{device}: add route {destination}"))
         .with(NLM_F_CREATE | NLM_F_EXCL)
 }

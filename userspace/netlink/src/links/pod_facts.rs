@@ -20,7 +20,8 @@ pub struct PodRouteFact {
     pub gateway: Option<IpAddr>,
     /// MTU of the route in bytes.
     pub mtu: Option<u32>,
-    /// Whether it is in a table of another plugin's (sbr), which packets from the interface's addresses look up.
+    /// True if the route is in a table of another plugin (sbr) that is looked up for packets from the interface's
+    /// addresses.
     pub is_by_source: bool,
 }
 

@@ -16,7 +16,7 @@ use super::{
     next_hop::NextHop,
     route::{COMPAT, MAIN},
     rule::{Rule, Selector, add},
-    socket::Request,
+    socket::LinkRequest,
 };
 
 /// Index of `lo` in every namespace.
@@ -84,7 +84,7 @@ impl Links {
         Ok(())
     }
 
-    fn default_by(&self, index: u32, v6: bool) -> Request {
+    fn default_by(&self, index: u32, v6: bool) -> LinkRequest {
         let everywhere = if v6 { IpNet::from(Ipv6Net::default()) } else { IpNet::from(Ipv4Net::default()) };
         let mut message = RouteMessage::default();
         let header = &mut message.header;
@@ -99,7 +99,7 @@ impl Links {
             RouteAttribute::Gateway(self.marks().gateways.of(everywhere.addr()).into()),
         ];
         let what = format!("link {index}: add default route of its own");
-        Request::new(RouteNetlinkMessage::NewRoute(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
+        LinkRequest::new(RouteNetlinkMessage::NewRoute(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
     }
 }
 

@@ -13,7 +13,7 @@ use netlink_packet_route::{
 use super::{
     FAMILIES, LinkError, Links, family_of,
     listed_route::ListedRoute,
-    socket::{Outcome, Request},
+    socket::{LinkAnswer, LinkRequest},
 };
 
 /// Metric of the unreachable routes of own blocks: any other route to the same prefix wins.
@@ -131,7 +131,7 @@ impl Links {
 
     /// Finishes [`add`]: if there was a route already, one of ours is replaced. The kernel would replace anybody's: of
     /// several to one destination with one metric the first, which somebody may have put before ours.
-    pub(super) fn settle_routes(&self, routes: &[Route], outcomes: Vec<Outcome>) -> Result<(), LinkError> {
+    pub(super) fn settle_routes(&self, routes: &[Route], outcomes: Vec<LinkAnswer>) -> Result<(), LinkError> {
         let (mut present, mut refusals) = (Vec::new(), Vec::new());
         for (route, outcome) in routes.iter().zip(outcomes) {
             match outcome {
@@ -214,7 +214,7 @@ impl Links {
     }
 }
 
-/// What makes two routes one to the kernel: table, destination and metric.
+/// The properties by which the kernel tells routes apart: table, destination and metric.
 type Place = (u32, IpNet, u32);
 
 const fn place(route: &Route) -> Place {
@@ -231,20 +231,20 @@ pub fn metric(destination: IpNet, given: Option<u32>) -> u32 {
 }
 
 /// The request that adds the route, unless there is one to the same destination with the same metric.
-pub fn add(route: &Route, protocol: RouteProtocol) -> Request {
+pub fn add(route: &Route, protocol: RouteProtocol) -> LinkRequest {
     new(route, protocol).with(NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// The request that puts the route in that one's place.
-fn replace(route: &Route, protocol: RouteProtocol) -> Request {
+fn replace(route: &Route, protocol: RouteProtocol) -> LinkRequest {
     new(route, protocol).with(NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-fn new(route: &Route, protocol: RouteProtocol) -> Request {
+fn new(route: &Route, protocol: RouteProtocol) -> LinkRequest {
     let mut message = message(route, protocol);
     message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
     message.attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
-    Request::new(RouteNetlinkMessage::NewRoute(message), format!("route {}: add", route.destination))
+    LinkRequest::new(RouteNetlinkMessage::NewRoute(message), format!("route {}: add", route.destination))
 }
 
 fn taken(route: &Route) -> LinkError {
@@ -253,12 +253,12 @@ fn taken(route: &Route) -> LinkError {
 }
 
 /// The request that removes the route.
-fn delete(route: &Route, protocol: RouteProtocol) -> Request {
+fn delete(route: &Route, protocol: RouteProtocol) -> LinkRequest {
     let what = format!("route {}: delete", route.destination);
     let mut message = message(route, protocol);
     // Without one the kernel takes the first; ours with a metric of its own says it already.
     message.attributes.extend(route.is_beside_ours().then_some(RouteAttribute::Priority(route.metric)));
-    Request::new(RouteNetlinkMessage::DelRoute(message), what)
+    LinkRequest::new(RouteNetlinkMessage::DelRoute(message), what)
 }
 
 /// The route as the kernel takes it, without preferred source and metrics.

@@ -6,7 +6,7 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteMessage},
 };
 
-use super::{LinkError, Links, link::question, listed_route::ListedRoute, socket::Request};
+use super::{LinkError, Links, link::question, listed_route::ListedRoute, socket::LinkRequest};
 
 /// The pause after the first answer; each later one is half as long again. A work queue that is idle is done by then.
 const FIRST_PAUSE: Duration = Duration::from_micros(30);
@@ -40,7 +40,7 @@ impl Links {
     fn is_running(&self, index: u32) -> Result<bool, LinkError> {
         let mut message = question();
         message.header.index = index;
-        let request = Request::new(RouteNetlinkMessage::GetLink(message), format!("link {index}: look"));
+        let request = LinkRequest::new(RouteNetlinkMessage::GetLink(message), format!("link {index}: look"));
         let Some(answer) = self.ask(request)? else { return Ok(false) };
         let RouteNetlinkMessage::NewLink(answer) = answer.decode("link: look")? else { return Ok(false) };
         Ok(answer.attributes.contains(&LinkAttribute::OperState(State::Up)))
@@ -52,7 +52,7 @@ impl Links {
         message.header.destination_prefix_length = 128;
         message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet6(ip)));
         let what = format!("route to {ip}: look");
-        match self.ask(Request::new(RouteNetlinkMessage::GetRoute(message), what.as_str())) {
+        match self.ask(LinkRequest::new(RouteNetlinkMessage::GetRoute(message), what.as_str())) {
             Ok(Some(answer)) => {
                 Ok(ListedRoute::of(&answer, &what)?.is_some_and(|route| route.kind == libc::RTN_LOCAL))
             }

@@ -1,6 +1,6 @@
 use super::{
     Attributes, TableName,
-    message::{Request, SUBSYSTEM, encode},
+    message::{NftRequest, SUBSYSTEM, encode},
 };
 
 /// `NFNL_MSG_BATCH_BEGIN`.
@@ -21,7 +21,7 @@ pub(super) const APPEND: u16 = 0x800;
 /// Changes that are made together or not at all.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Batch {
-    changes: Vec<Request>,
+    changes: Vec<NftRequest>,
     sets: u32,
 }
 
@@ -53,7 +53,7 @@ impl Batch {
         attributes: Attributes,
         what: String,
     ) {
-        self.changes.push(Request { kind, flags, family: Some(table.family), attributes, what });
+        self.changes.push(NftRequest { kind, flags, family: Some(table.family), attributes, what });
     }
 
     /// A number for a set, unique in this batch.
@@ -62,7 +62,7 @@ impl Batch {
         self.sets
     }
 
-    pub(super) fn changes(&self) -> &[Request] {
+    pub(super) fn changes(&self) -> &[NftRequest] {
         &self.changes
     }
 

@@ -4,7 +4,7 @@ use super::{
     Attributes, CounterValue, NftError, Socket, TableName,
     attribute::{attributes, find, long, text},
     chain, counter,
-    message::{Request, TABLE_NAME, kind},
+    message::{NftRequest, TABLE_NAME, kind},
     rule, set,
     socket::ATTEMPTS,
 };
@@ -73,7 +73,7 @@ impl Socket {
         let generation = self.generation()?;
         let what = format!("nftables table {table}");
         let (attributes, family) = (table.attributes(), Some(table.family));
-        let request = Request { kind: kind::GET_TABLE, flags: 0, family, attributes, what };
+        let request = NftRequest { kind: kind::GET_TABLE, flags: 0, family, attributes, what };
         let found = match self.ask(&request) {
             Err(error) if error.is_absent() => return Ok(None),
             found => found?,
@@ -149,7 +149,7 @@ impl Socket {
             None => table.attributes(),
         };
         let what = format!("nftables table {table}: list");
-        let request = Request { kind, flags: 0, family: Some(table.family), attributes, what };
+        let request = NftRequest { kind, flags: 0, family: Some(table.family), attributes, what };
         let mut objects: Vec<Vec<u8>> =
             self.dump(&request)?.into_iter().map(|object| object.attributes).collect();
         // Tables and chains are listed for the whole family.

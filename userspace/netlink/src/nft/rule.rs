@@ -5,7 +5,7 @@ use super::{
     attribute::{attributes, find, long, number, text},
     batch::{APPEND, CREATE},
     expression::{self, compare, extension, immediate, meta},
-    message::{Request, kind},
+    message::{NftRequest, kind},
     statement::compile,
 };
 
@@ -143,7 +143,7 @@ impl Socket {
         };
         let what = format!("nftables table {table}: rules");
         let request =
-            Request { kind: kind::GET_RULE, flags: 0, family: Some(table.family), attributes, what };
+            NftRequest { kind: kind::GET_RULE, flags: 0, family: Some(table.family), attributes, what };
         let incomplete = || NftError::unexpected(&request.what, "a rule without chain or handle");
         let objects = self.dump(&request)?;
         objects.iter().map(|object| ListedRule::read(&object.attributes).ok_or_else(incomplete)).collect()

@@ -12,7 +12,7 @@ use rustix::{
 use super::{
     Batch, NftError,
     attribute::{find, number},
-    message::{DONE, ERROR, HEADER, Reply, Request, kind, replies},
+    message::{DONE, ERROR, HEADER, NftRequest, Reply, kind, replies},
 };
 
 /// `NLM_F_REQUEST`.
@@ -82,14 +82,14 @@ impl Socket {
     pub fn generation(&mut self) -> Result<u32, NftError> {
         let what = "nf_tables generation".to_owned();
         let attributes = super::Attributes::new();
-        let request = Request { kind: kind::GET_GENERATION, flags: 0, family: None, attributes, what };
+        let request = NftRequest { kind: kind::GET_GENERATION, flags: 0, family: None, attributes, what };
         let object = self.ask(&request)?;
         let found = number(&object.attributes, GENERATION);
         found.ok_or_else(|| NftError::unexpected(&request.what, "it has no number"))
     }
 
     /// Asks for one object.
-    pub(super) fn ask(&mut self, request: &Request) -> Result<Object, NftError> {
+    pub(super) fn ask(&mut self, request: &NftRequest) -> Result<Object, NftError> {
         let sequence = self.next_sequence();
         self.send(&request.encode(REQUEST, sequence), &request.what)?;
         loop {
@@ -103,7 +103,7 @@ impl Socket {
     }
 
     /// Lists all objects that the request asks for.
-    pub(super) fn dump(&mut self, request: &Request) -> Result<Vec<Object>, NftError> {
+    pub(super) fn dump(&mut self, request: &NftRequest) -> Result<Vec<Object>, NftError> {
         for _ in 0..ATTEMPTS {
             match self.dump_once(request) {
                 Err(error) if error.is_torn() => {}
@@ -116,7 +116,7 @@ impl Socket {
         ))
     }
 
-    fn dump_once(&mut self, request: &Request) -> Result<Vec<Object>, NftError> {
+    fn dump_once(&mut self, request: &NftRequest) -> Result<Vec<Object>, NftError> {
         let sequence = self.next_sequence();
         self.send(&request.encode(REQUEST | DUMP, sequence), &request.what)?;
         let (mut list, mut torn) = (Vec::new(), false);

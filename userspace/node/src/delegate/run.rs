@@ -59,7 +59,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs it to its end. What it writes to standard error goes where ours goes.
+    /// Runs the plugin to its end. Its standard error is ours.
     ///
     /// # Errors
     /// [`RunError`]; a plugin that ran and failed is no error here.

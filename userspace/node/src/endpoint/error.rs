@@ -33,7 +33,7 @@ pub enum Cause {
     #[error(transparent)]
     Flows(#[from] SymmetryError),
     /// No random MAC address.
-    #[error("mac address: {0}")]
+    #[error("random mac address: {0}")]
     Random(std::io::Error),
     /// The pod has an interface of that name which is not ours.
     #[error("interface {0} exists in the container already")]

@@ -8,7 +8,7 @@ pub(super) struct Step<W, E> {
     pub(super) name: &'static str,
     /// Does it. A step that fails must leave nothing of its own behind.
     pub(super) act: fn(&mut W) -> Result<(), E>,
-    /// Takes it back after it was done and a later step failed.
+    /// Undoes the step after a later step failed.
     pub(super) undo: fn(&mut W) -> Result<(), E>,
 }
 

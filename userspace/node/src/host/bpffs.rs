@@ -41,7 +41,8 @@ pub fn ensure_bpffs(directory: &Path, journal: &mut dyn Journal) -> Result<bool,
     Ok(true)
 }
 
-/// Unmounts the bpffs whose root the directory is; `false` when there is none.
+/// Unmounts the bpffs whose root the directory is; `false` when there is none. Somebody may be in it just then, a plugin
+/// that looks for a pin or an administrator's shell: the directory is free at once, and the file system goes with them.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -49,7 +50,7 @@ pub fn unmount_bpffs(directory: &Path) -> Result<bool, HostError> {
     if !is_bpffs(directory)? || !is_mount_point(directory)? {
         return Ok(false);
     }
-    unmount(directory, UnmountFlags::NOFOLLOW)
+    unmount(directory, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
         .map(|()| true)
         .map_err(|errno| HostError::file(directory, "unmount bpffs", errno))
 }

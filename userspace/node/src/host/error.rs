@@ -48,7 +48,7 @@ pub enum HostError {
         source: JournalError,
     },
     /// The journal holds a key this version cannot undo.
-    #[error("{key}: nothing of this version can undo that")]
+    #[error("{key}: this version does not know how to undo that")]
     UnknownKey {
         /// The key in the journal.
         key: String,

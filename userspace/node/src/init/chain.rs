@@ -1,5 +1,5 @@
-//! The plugins of others that stand behind ours in the runtime's list, where they are installed: without them a pod's
-//! host ports and rate limits are silently ignored.
+//! Plugins of others that follow ours in the runtime's list if they are installed: without them a pod's host ports and
+//! rate limits are silently ignored.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
@@ -22,21 +22,21 @@ const KEY: &str = "chained/";
 
 /// The plugins behind ours, and the versions that all of the list speak.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Chain {
+pub(super) struct PluginChain {
     behind: Vec<(&'static str, &'static str)>,
     versions: Vec<&'static str>,
 }
 
-impl Default for Chain {
+impl Default for PluginChain {
     /// Ours alone.
     fn default() -> Self {
         Self { behind: Vec::new(), versions: VERSIONS.into() }
     }
 }
 
-impl Chain {
-    /// The plugins that are in the runtime's directory. One that gives no versions, or only others than ours, would
-    /// keep every pod from starting, and is left out.
+impl PluginChain {
+    /// Finds the plugins in the runtime's directory. A plugin that reports no versions, or none of ours, would keep
+    /// every pod from starting, and is left out.
     pub(super) fn look(bin: &Path, store: &mut NodeStore) -> Result<Self, MachineError> {
         let mut chain = Self::default();
         for (name, capability) in BEHIND {
@@ -148,8 +148,8 @@ mod tests {
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
         }
 
-        fn look(&mut self) -> Chain {
-            Chain::look(self.root.path(), &mut self.store).unwrap()
+        fn look(&mut self) -> PluginChain {
+            PluginChain::look(self.root.path(), &mut self.store).unwrap()
         }
 
         fn asked(&self) -> usize {
@@ -161,14 +161,14 @@ mod tests {
         json!({ "cniVersion": "1.0.0", "supportedVersions": versions }).to_string()
     }
 
-    fn types(chain: &Chain) -> Vec<String> {
+    fn types(chain: &PluginChain) -> Vec<String> {
         chain.entries().map(|entry| entry["type"].as_str().unwrap().to_owned()).collect()
     }
 
     #[test]
     fn plugins_are_behind_ours_where_they_are_installed_and_all_speak_the_lists_versions() {
         let mut scene = Scene::new();
-        assert_eq!(scene.look(), Chain::default());
+        assert_eq!(scene.look(), PluginChain::default());
         scene.plugin("bandwidth", &speaking(&["0.3.1", "0.4.0", "1.0.0", "1.1.0"]));
         let chain = scene.look();
         assert_eq!((types(&chain), chain.version()), (vec!["bandwidth".to_owned()], "1.0.0"));
@@ -185,7 +185,7 @@ mod tests {
         for reply in ["", "{}", "panic", &speaking(&["9.0.0"]), &speaking(&[])] {
             let mut scene = Scene::new();
             scene.plugin("portmap", reply);
-            assert_eq!(scene.look(), Chain::default(), "{reply}");
+            assert_eq!(scene.look(), PluginChain::default(), "{reply}");
         }
     }
 

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use naru_store::NodeStore;
 use serde_json::{Value, json};
 
-use super::chain::Chain;
+use super::chain::PluginChain;
 use crate::machine::{MachineError, OWN_NETWORK, Pool, Settings};
 use crate::{
     host,
@@ -37,7 +37,7 @@ pub(super) fn ensure(
     if !paths.cni_conf.is_dir() {
         return Ok(Vec::new());
     }
-    let chain = Chain::look(&paths.cni_bin, store)?;
+    let chain = PluginChain::look(&paths.cni_bin, store)?;
     let content = text(paths, settings, &chain);
     if path.exists() && !is_written(&path, store)? && !is_content(&path, &content) {
         return Ok(Vec::new());
@@ -55,7 +55,7 @@ pub(super) fn ensure(
     Ok(chain.missing())
 }
 
-/// What became of the runtime's network configuration.
+/// The result of removing the runtime's network configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Withdrawn {
     /// It is gone, or there was none.
@@ -78,7 +78,9 @@ pub(crate) fn remove(
     let is_ours = is_written(&path, store)?
         || match settings {
             // Init may have been killed before it could note what it wrote.
-            Some(settings) => is_content(&path, &text(paths, settings, &Chain::look(&paths.cni_bin, store)?)),
+            Some(settings) => {
+                is_content(&path, &text(paths, settings, &PluginChain::look(&paths.cni_bin, store)?))
+            }
             None => false,
         };
     if !is_ours {
@@ -122,13 +124,13 @@ fn is_content(path: &Path, content: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|found| content.starts_with(&found))
 }
 
-fn text(paths: &Paths, settings: &Settings, chain: &Chain) -> String {
+fn text(paths: &Paths, settings: &Settings, chain: &PluginChain) -> String {
     format!("{:#}\n", content(paths, settings, chain))
 }
 
 /// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do. What it leaves out is read as
 /// no, so it says all that the first pool of a single machine is; the node's blocks need nothing.
-fn content(paths: &Paths, settings: &Settings, chain: &Chain) -> Value {
+fn content(paths: &Paths, settings: &Settings, chain: &PluginChain) -> Value {
     let pool = settings.pools.first().filter(|_| !settings.is_clustered());
     let mut plugin = json!({ "type": "naru-cni", "ipam": { "type": "naru-ipam" } });
     if let Some(pool) = pool {
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn default_directories_are_not_written_into_the_configuration() {
         let paths = Paths::resolve(GivenPaths::default(), |_| None);
-        let list = content(&paths, &settings(vec![]), &Chain::default());
+        let list = content(&paths, &settings(vec![]), &PluginChain::default());
         assert_eq!(list["plugins"], json!([{ "type": "naru-cni", "ipam": { "type": "naru-ipam" } }]));
         assert_eq!(list["cniVersion"], "1.0.0");
     }
@@ -238,7 +240,7 @@ mod tests {
         let list = content(
             &Paths::under(Path::new("/x")),
             &settings(vec![pool(&["10.22.0.0/16", "fd22::/64"])]),
-            &Chain::default(),
+            &PluginChain::default(),
         );
         assert_eq!(list["plugins"][0]["naru"]["stateDir"], "/x/state");
         let sets = json!([[{ "subnet": "10.22.0.0/16" }], [{ "subnet": "fd22::/64" }]]);
@@ -251,7 +253,7 @@ mod tests {
         let reserved = vec!["10.22.0.9".parse().unwrap(), "fd22::9".parse().unwrap()];
         let pool =
             Pool { reserved, masquerade: false, ..pool(&["10.22.0.8/31", "10.22.0.10/31", "fd22::/64"]) };
-        let list = content(&paths, &settings(vec![pool]), &Chain::default());
+        let list = content(&paths, &settings(vec![pool]), &PluginChain::default());
         assert_eq!(list["plugins"][0]["ipMasq"], false);
         let v4 = json!([{ "subnet": "10.22.0.8/31", "gateway": "10.22.0.9" }, { "subnet": "10.22.0.10/31" }]);
         let sets = json!([v4, [{ "subnet": "fd22::/64", "gateway": "fd22::9" }]]);

@@ -27,7 +27,7 @@ use crate::{
     readiness,
 };
 
-/// As [`ensure`], for a network whose addresses another IPAM gives: the node needs no pool for it.
+/// Does the same as [`ensure`] for a network whose addresses another IPAM gives: the node needs no pool for it.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -58,7 +58,7 @@ pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFact
     }
 }
 
-/// As [`ensure`], for pods of the pool of that name, which an administrator made.
+/// Does the same as [`ensure`] for pods of the pool of that name, which an administrator made.
 ///
 /// # Errors
 /// As [`ensure`]; [`MachineError::NoPool`] where there is none.
@@ -68,7 +68,7 @@ pub fn ensure_pool(paths: &Paths, name: &str) -> Result<NodeFacts, MachineError>
     if facts.has_pool(name) { Ok(facts) } else { Err(MachineError::NoPool { pool: name.to_owned(), known }) }
 }
 
-/// The node, if it is ready and `is_enough`; made so else.
+/// Returns the node if it is ready and `is_enough` holds; otherwise makes it so.
 fn ready(
     paths: &Paths,
     request: &Request,

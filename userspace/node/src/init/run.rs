@@ -81,12 +81,12 @@ impl Ready {
     }
 }
 
-/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so. Single map
-/// entries and routes that are refused hold up nothing else: they are told in [`Changes::refused`].
+/// Makes this machine the node that `request` and earlier inits describe. Changes nothing that is right already. A
+/// single map entry or route that is refused does not hold up others: [`Changes::refused`] names it.
 ///
 /// # Errors
-/// [`MachineError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
-/// run it again.
+/// [`MachineError`]. A request that is refused by the first checks (probe, overlap, unknown node) leaves no trace;
+/// after any other error run it again.
 pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
     let links = Links::open(MARKS)?;
     check(paths, request, &links, Caller::Anybody)?;
@@ -95,7 +95,7 @@ pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
     locked(paths, request, links, &mut node)
 }
 
-/// As [`run`] by the node's agent, which takes its `place` before anything is changed, and keeps it.
+/// Does the same as [`run`] for the node's agent, which takes its `place` before anything is changed, and keeps it.
 ///
 /// # Errors
 /// As [`run`]; [`MachineError::AgentRuns`] where another process has the place.
@@ -117,8 +117,8 @@ pub fn run_as_agent(
     locked(paths, request, links, &mut node)
 }
 
-/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it
-/// returns.
+/// Runs [`run`], unless the previous holder of the lock did what is needed, as `is_enough` says. The node is ready when
+/// it returns.
 pub(super) fn run_unless(
     paths: &Paths,
     request: &Request,
@@ -167,11 +167,11 @@ enum Caller {
     Anybody,
 }
 
-/// Refuses what can be refused before anything is changed.
+/// Refuses everything that can be refused before anything is changed.
 fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Result<(), MachineError> {
     machine::refuse_newer(paths)?;
     if caller == Caller::Anybody && machine::is_older(paths)? {
-        // An agent that runs has left it at that: it is as old, and would take back what is made of it.
+        // A running agent has left it at that: it is of the older version too, and would undo a migration.
         AgentPlace::refuse_other(paths)?;
     }
     let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
@@ -181,7 +181,7 @@ fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Res
     consider(paths, request, links).map(drop)
 }
 
-/// The directories, and in them the store with the journal.
+/// Creates the directories, and in them the store with the journal.
 fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
     let mut node = NodeStore::migrate(&paths.node_store())?;
@@ -190,14 +190,14 @@ fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     Ok(node)
 }
 
-/// The plan itself; the caller holds the lock.
+/// Carries out the plan; the caller holds the lock.
 fn locked(
     paths: &Paths,
     request: &Request,
     links: Links,
     node: &mut NodeStore,
 ) -> Result<Ready, MachineError> {
-    // Somebody else may have had the lock since the check.
+    // Another process may have held the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let is_asked = request.conflist.is_some();
@@ -208,8 +208,7 @@ fn locked(
     if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
     }
-    // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
-    // nothing else.
+    // Traffic comes first: the steps that follow wait for the disk. They are done even if single changes were refused.
     if let Err(MachineError::DamagedSettings { path, .. }) = Settings::load(paths) {
         set_aside(&path).map_err(MachineError::file(&path, "set aside"))?;
     }
@@ -234,7 +233,7 @@ fn locked(
     Ok(ready)
 }
 
-/// What the last steps depend on.
+/// Facts that the last steps depend on.
 #[derive(Clone, Copy)]
 struct Finish {
     /// The first init of this boot.
@@ -243,8 +242,8 @@ struct Finish {
     is_asked: bool,
 }
 
-/// The steps that a node can do without, each by itself; the runtime's configuration is the last, because a runtime
-/// starts pods as soon as it sees the file. What failed is in `ready` afterwards.
+/// Runs the optional steps, each by itself. The runtime's configuration is the last of them, because a runtime starts
+/// pods as soon as it sees the file. `ready` names the steps that failed.
 fn finish(paths: &Paths, ready: &mut Ready, node: &mut NodeStore, how: Finish) {
     let mut warnings = Vec::new();
     let mut note = |what: &str, done: Result<(), MachineError>| {
@@ -264,8 +263,8 @@ fn is_whole(paths: &Paths) -> Result<bool, MachineError> {
     Ok(current(paths)?.is_some() && StateStore::check_schema(&paths.lease_store()).is_ok())
 }
 
-/// Other IPAM plugins are told that their leases ended with the boot they were made in. What they refuse is tried
-/// again by the next ADD of such a network.
+/// Tells other IPAM plugins that their leases ended with the boot in which they were made. Releases that they refuse
+/// are tried again by the next ADD of such a network.
 fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Result<(), MachineError> {
     if node.delegated()?.is_empty() {
         return Ok(());

@@ -77,7 +77,7 @@ pub fn held(paths: &Paths, id: &AttachmentId) -> Result<Vec<IpAddr>, Cause> {
 /// Gives back what attachments of the network hold that are not `valid`, those made since `began` apart.
 ///
 /// # Errors
-/// The store. What could be given back is.
+/// The store failed; every address that could be given back has been.
 pub fn gc(
     paths: &Paths,
     network: &str,

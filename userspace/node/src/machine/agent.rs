@@ -90,6 +90,8 @@ impl AgentPlace {
 fn runs(path: &Path, file: &mut File) -> MachineError {
     let mut holder = String::new();
     match file.read_to_string(&mut holder) {
+        // An agent writes its process id as soon as it has the lock.
+        Ok(0) => MachineError::LockedByOther { path: path.to_owned() },
         Ok(_) => MachineError::AgentRuns { pid: holder.trim().to_owned() },
         Err(error) => MachineError::file(path, "read")(error),
     }

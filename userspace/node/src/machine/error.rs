@@ -98,7 +98,7 @@ pub enum MachineError {
     #[error("this node is not ready: {0}")]
     NotAsMade(String),
     /// Nobody made a pool of that name.
-    #[error("there is no pool {pool} on this node; there is {}", none_or(known))]
+    #[error("pool {pool}: not on this node; its pools: {}", none_or(known))]
     NoPool {
         /// The name.
         pool: String,
@@ -120,15 +120,21 @@ pub enum MachineError {
         first: String,
     },
     /// The node's agent runs: it would undo what is undone.
-    #[error("the agent of this node runs, process {pid}: stop it first")]
+    #[error("naru agent is running (pid {pid}); stop it first")]
     AgentRuns {
         /// Its process id.
         pid: String,
     },
+    /// A process that is no agent has locked the agent's file.
+    #[error("{}: locked by a process that is no naru agent (`fuser -v` names it): end it first", path.display())]
+    LockedByOther {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// A newer naru left something here; nothing was changed.
     #[error(
-        "{}: {what} {found} is a newer naru's, and this one knows {known}: \
-         use the newer one, or its naru uninstall first",
+        "{}: {what} {found} was made by a newer naru; this one knows {known}: \
+         use the newer one, or run its naru uninstall first",
         path.display()
     )]
     Newer {
@@ -161,8 +167,8 @@ pub enum MachineError {
     },
     /// The settings of the init before cannot be read.
     #[error(
-        "{}: damaged ({why}), so that nobody knows what this node is: naru init with its options sets the file aside \
-         and begins anew; naru uninstall --force takes the node away",
+        "{}: damaged ({why}), so this node's settings are lost: run naru init with its options to set the file aside \
+         and start over, or naru uninstall --force to remove the node",
         path.display()
     )]
     DamagedSettings {
@@ -173,8 +179,8 @@ pub enum MachineError {
     },
     /// There is something of a node, but no note of what was before it.
     #[error(
-        "{}: not there, though this machine has {}: naru uninstall --force takes all of that away; settings of the \
-         machine that init changed stay",
+        "{}: missing, though this machine has {}: run naru uninstall --force to remove all of that; settings of the \
+         machine that init changed stay as they are",
         store.display(),
         found.join(", ")
     )]

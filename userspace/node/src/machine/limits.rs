@@ -20,7 +20,8 @@ pub struct Limits {
     pub is_for_all: bool,
 }
 
-/// The lists in the runtime's directory in which such a limit stands behind our plugin. What cannot be read is none.
+/// Returns the lists in the runtime's directory in which such a limit comes after our plugin. Lists that cannot be read
+/// are ignored.
 #[must_use]
 pub fn limits(directory: &Path) -> Vec<Limits> {
     let files = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());

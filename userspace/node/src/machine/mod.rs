@@ -66,7 +66,7 @@ pub const MARKS: Marks = Marks {
 /// # Errors
 /// [`MachineError::Newer`]; the boot cannot be told, or a file is there but not readable.
 pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
-    versions::glance(paths)?;
+    versions::check_header(paths)?;
     let Some(facts) = NodeFacts::load(paths)? else {
         refuse_newer(paths)?;
         return Ok(None);

@@ -249,6 +249,6 @@ mod tests {
         assert_eq!(refusal(None, &pool("red", &[], &[])), "pool red: needs a range");
         let change = PoolChange::Drain { name: "red".into(), range: None };
         let text = refusal(Some(&one), &Request { pool: Some(change), ..Request::default() });
-        assert_eq!(text, "there is no pool red on this node; there is blue");
+        assert_eq!(text, "pool red: not on this node; its pools: blue");
     }
 }

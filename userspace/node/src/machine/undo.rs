@@ -21,7 +21,7 @@ pub(crate) fn keep(paths: &Paths, store: &NodeStore) -> Result<(), MachineError>
     write_json(&paths.undo_copy(), &Copy { entries }).map(drop)
 }
 
-/// Gives a journal that has nothing what the copy has. What is not there or cannot be read is passed over.
+/// Fills an empty journal from its copy. A copy that is missing or unreadable is ignored.
 pub(crate) fn recall(paths: &Paths, store: &mut NodeStore) -> Result<(), MachineError> {
     if !store.journal("")?.is_empty() {
         return Ok(());

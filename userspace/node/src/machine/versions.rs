@@ -67,10 +67,10 @@ pub(crate) fn is_older(paths: &Paths) -> Result<bool, MachineError> {
 
 /// The part of [`refuse_newer`] that every ADD has time for: a directory is listed, and two headers are read.
 /// `node.json` is read by whoever asks.
-pub(super) fn glance(paths: &Paths) -> Result<(), MachineError> {
+pub(super) fn check_header(paths: &Paths) -> Result<(), MachineError> {
     refuse_newer_pins(paths)?;
-    StateStore::glance(&paths.lease_store())?;
-    Ok(NodeStore::glance(&paths.node_store())?)
+    StateStore::check_header(&paths.lease_store())?;
+    Ok(NodeStore::check_header(&paths.node_store())?)
 }
 
 fn refuse_newer_pins(paths: &Paths) -> Result<(), MachineError> {

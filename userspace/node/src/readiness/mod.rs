@@ -98,7 +98,7 @@ fn first(paths: &Paths, facts: &NodeFacts, concerns: impl Fn(&Check) -> bool) ->
 /// The scene, or why nothing can be compared.
 fn open<'a>(paths: &'a Paths, facts: &'a NodeFacts) -> Result<Result<Scene<'a>, String>, MachineError> {
     let Some(record) = Record::load(paths)? else {
-        return Ok(Err(format!("{}: not there, or of another version", paths.record().display())));
+        return Ok(Err(format!("{}: missing, or of another version", paths.record().display())));
     };
     Ok(Ok(Scene { paths, facts, record, links: Links::open(MARKS)? }))
 }
@@ -112,10 +112,15 @@ fn configuration(scene: &Scene<'_>) -> Found {
 fn routes_and_rules(scene: &Scene<'_>) -> Found {
     let (routes, rules) = (scene.links.routes()?, scene.links.rules()?);
     if scene.record.foreign_rules != crate::machine::first_foreign(&rules) {
-        return Ok(Some("rules: others have changed theirs, and ours must come before them".to_owned()));
+        return Ok(Some("rules: others have changed, and naru's must come before them".to_owned()));
     }
-    let is_as_made = mirrored(&routes, &rules.own) == scene.record.mirrored;
-    Ok((!is_as_made).then(|| "routes and rules of naru: not as init left them".to_owned()))
+    if mirrored(&routes, &rules.own) != scene.record.mirrored {
+        return Ok(Some("routes and rules of naru: not as init left them".to_owned()));
+    }
+    // What could not be put right when the record was made is no reason to try at each ADD.
+    let sourceless = digest::sourceless(&routes);
+    let is_known = sourceless == 0 || sourceless == scene.record.sourceless;
+    Ok((!is_known).then(|| "routes to pods: some have lost the node's address as their source".to_owned()))
 }
 
 fn tunnel(scene: &Scene<'_>) -> Found {

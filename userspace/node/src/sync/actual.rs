@@ -55,9 +55,9 @@ fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, Mac
     Ok(Actual { state, pods, overlay })
 }
 
-/// One route to each destination and its spare, for pods over each interface: a second one over another may show a
-/// second holder. What somebody added beside ours would be taken for it, or keep it from being set: the kernel
-/// replaces the first only, and refuses to make it what another is already.
+/// Returns one route to each destination and its spare; for pods, one over each interface, because a second one over
+/// another interface may show a second holder. A foreign route beside ours would be taken for ours, or keep ours from
+/// being set: the kernel replaces only the first, and refuses to turn it into one that exists already.
 fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, MachineError> {
     let mut seen = BTreeSet::new();
     let place = |route: &links::Route| {

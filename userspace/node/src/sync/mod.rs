@@ -33,8 +33,7 @@ pub struct Changes {
     pub commands: Vec<Command>,
     /// True if the nftables table was rendered anew.
     pub firewall: bool,
-    /// The reasons for which single changes of these were refused. All others are made: one entry does not hold up
-    /// another.
+    /// The reasons for which single changes were refused. All others are made: one entry does not hold up another.
     pub refused: Vec<String>,
     /// The reason for which the nftables table is not as it should be. No pod may be attached then, because its
     /// packets would leave with the pod's address.

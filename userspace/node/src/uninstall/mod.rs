@@ -46,8 +46,8 @@ pub struct Wishes {
     pub remove_conflist: bool,
 }
 
-/// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest. Where the
-/// notes of it are gone, what is naru's is known by names, marks and places.
+/// Restores the machine as it was before init. Continues after every refusal; a second run does the rest. Where the
+/// notes are lost, naru's objects are known by their names, marks and places.
 ///
 /// # Errors
 /// [`MachineError::Newer`], [`MachineError::PodsAttached`] and [`MachineError::NoNotes`] without `force` and
@@ -187,7 +187,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What the journal would have named, as far as it is known without; returns what stays.
+    /// Undoes what the lost journal would have named, as far as that is known without it. Returns what stays.
     fn unnoted(&mut self) -> Vec<String> {
         let result = unnoted::undo(self.paths);
         self.note(result);

@@ -47,8 +47,8 @@ pub(super) fn calling_us(directory: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Removes what an init left that was killed before it could note what it did, or an uninstall at its very end.
-/// Whether there was anything.
+/// Removes leftovers of an init that was killed before it could note its work, or of an uninstall that was killed at
+/// its very end. Returns true if there were any.
 pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     let files = remove_files(&paths.run, |name| is_of_run(paths, name))?
         + remove_files(&paths.state, |name| is_of_state(paths, name))?;

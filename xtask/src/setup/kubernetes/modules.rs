@@ -16,7 +16,7 @@ pub struct Module {
     pub tests: Option<(&'static str, &'static str)>,
 }
 
-/// What an API server needs, for tests of agents with attached pods: the state of a cluster without kubelets.
+/// Modules of an API server, for tests of agents with attached pods: the state of a cluster without kubelets.
 pub const CONTROL_PLANE: &[Module] = &[
     Module {
         name: "etcd",
@@ -38,7 +38,7 @@ pub const CONTROL_PLANE: &[Module] = &[
     },
 ];
 
-/// What nodes with containers need beyond [`CONTROL_PLANE`].
+/// Modules that nodes with containers need beyond [`CONTROL_PLANE`].
 pub const NODES: &[Module] = &[
     Module {
         name: "nodes",
@@ -73,7 +73,7 @@ pub const NODES: &[Module] = &[
     },
 ];
 
-/// What the tests with real clusters need beyond [`NODES`].
+/// Modules that tests with real clusters need beyond [`NODES`].
 pub const SUITES: &[Module] = &[
     Module {
         name: "helm",

@@ -33,7 +33,7 @@ struct Line {
     namespaces: Vec<String>,
 }
 
-/// Runs `naru ipam pool`. Whether it was possible.
+/// Runs `naru ipam pool`. Returns true if the change was possible.
 pub fn run(paths: &Paths, args: &PoolArgs) -> anyhow::Result<bool> {
     match &args.command {
         PoolCommand::Show(args) => show(paths, args),

@@ -70,7 +70,7 @@ struct Kernel {
     entry_generation: Option<u64>,
 }
 
-/// Prints what is known of the address. Whether anything is.
+/// Prints everything known about the address. Returns true if there is anything.
 pub fn run(paths: &Paths, args: &ShowArgs) -> anyhow::Result<bool> {
     let (_, tools) = view::open(paths)?;
     let (ranges, facts) = (tools.store.ranges()?, observe(&tools)?);
@@ -78,7 +78,7 @@ pub fn run(paths: &Paths, args: &ShowArgs) -> anyhow::Result<bool> {
     if args.output.json {
         print_json(&all)?;
     } else if all.is_empty() {
-        outln!("{}: in no pool of this node, and held by nobody", args.address);
+        outln!("{}: in no pool of this node, and not in use", args.address);
     }
     if !args.output.json {
         all.iter().for_each(print);

@@ -90,8 +90,8 @@ pub fn apply(firewall: &Firewall) -> Result<bool, HostError> {
             Err(error) => return Err(error.into()),
         }
     }
-    // Somebody changes rules without end. What they do to ours in the moment before it is sealed may stay until the
-    // next change of what it should be.
+    // Another program changes rules without end. A change of ours that slips in before the seal may stay until the
+    // desired table changes next.
     make(&mut socket, firewall, None)?;
     Ok(true)
 }

@@ -59,7 +59,7 @@ fn content(firewall: &Firewall, counters: &BTreeMap<String, CounterValue>, mark:
         batch.add_set(&table, &set);
     }
     let chains = chains(firewall, mark);
-    for Chain { name, hook, .. } in &chains {
+    for TableChain { name, hook, .. } in &chains {
         batch.add_chain(&table, &nft::Chain { name, hook: *hook });
     }
     for chain in &chains {
@@ -100,7 +100,7 @@ fn set_of(list: &str, version: IpVersion) -> String {
 }
 
 /// A chain with its rules.
-pub struct Chain {
+pub struct TableChain {
     name: &'static str,
     /// The place where a base chain is called; rules go to the others.
     hook: Option<Hook>,
@@ -108,20 +108,20 @@ pub struct Chain {
 }
 
 /// The chains, with `mark` as comment of the one rule that is always there.
-fn chains(firewall: &Firewall, mark: Option<String>) -> Vec<Chain> {
-    let mut chains: Vec<Chain> = firewall.tunnel.iter().flat_map(tunnel_chains).collect();
+fn chains(firewall: &Firewall, mark: Option<String>) -> Vec<TableChain> {
+    let mut chains: Vec<TableChain> = firewall.tunnel.iter().flat_map(tunnel_chains).collect();
     let mut forward: Vec<Rule> = IpVersion::BOTH.map(invalid_to_outside).into();
     forward.push(Rule { comment: mark, ..Rule::new([ours(Device::In), CountIn(FORWARDED), ACCEPT]) });
     forward.push(Rule::new([ours(Device::Out), CountIn(FORWARDED), ACCEPT]));
-    chains.push(Chain { name: "forward", hook: Some(FORWARDING), rules: forward });
+    chains.push(TableChain { name: "forward", hook: Some(FORWARDING), rules: forward });
     let postrouting = IpVersion::BOTH.map(masquerade).into();
-    chains.push(Chain { name: "postrouting", hook: Some(LEAVING), rules: postrouting });
+    chains.push(TableChain { name: "postrouting", hook: Some(LEAVING), rules: postrouting });
     chains
 }
 
 /// The chains for tunnel packets received, and for those sent. Every packet of the node meets the first rule of each,
 /// and every tunnel packet those before `notrack`: what takes long, as `fib` does, comes last.
-fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [Chain; 4] {
+fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [TableChain; 4] {
     let is_shared = port != device_port;
     // The key follows the UDP header and four bytes; packets with another one are somebody else's.
     let key = is_shared.then_some(TransportBytes { offset: 12, value: *vni });
@@ -142,10 +142,10 @@ fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [Chain; 4] {
         |version| rule([in_set(version, Address::Destination, true, "tunnel"), goto("tunnel_received")]);
     let addressed = IpVersion::BOTH.into_iter().map(listed).chain([Rule::new(dropped_here())]).collect();
     [
-        Chain { name: "tunnel_received", hook: None, rules: received },
-        Chain { name: "tunnel_addressed", hook: None, rules: addressed },
-        Chain { name: "tunnel_in", hook: Some(RECEIVED), rules: incoming },
-        Chain { name: "tunnel_out", hook: Some(SENT), rules: sent },
+        TableChain { name: "tunnel_received", hook: None, rules: received },
+        TableChain { name: "tunnel_addressed", hook: None, rules: addressed },
+        TableChain { name: "tunnel_in", hook: Some(RECEIVED), rules: incoming },
+        TableChain { name: "tunnel_out", hook: Some(SENT), rules: sent },
     ]
 }
 

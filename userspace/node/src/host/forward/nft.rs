@@ -5,7 +5,7 @@ use naru_netlink::nft::{
     Verdict,
 };
 
-use super::{Chain, FORWARD, KEY, NFT_TOOLS};
+use super::{FORWARD, ForwardChain, KEY, NFT_TOOLS};
 use crate::host::HostError;
 
 /// Our own table, whose forward chain accepts.
@@ -49,7 +49,7 @@ enum Fate {
 }
 
 /// The chains that drop what nothing before accepted.
-pub fn dropping() -> Result<Vec<Chain>, HostError> {
+pub fn dropping() -> Result<Vec<ForwardChain>, HostError> {
     let mut socket = Socket::open()?;
     let mut found = Vec::new();
     for chain in socket.chains()? {
@@ -70,12 +70,14 @@ pub fn dropping() -> Result<Vec<Chain>, HostError> {
 }
 
 /// The chain by the tool that owns it.
-fn name_of(socket: &mut Socket, chain: &ListedChain) -> Result<Chain, NftError> {
+fn name_of(socket: &mut Socket, chain: &ListedChain) -> Result<ForwardChain, NftError> {
     let place = Place { table: chain.table.clone(), chain: chain.name.clone() };
     let namesake = NFT_TOOLS.into_iter().find(|tool| place_of(tool).is_some_and(|its| its.is(&place)));
     Ok(match namesake {
-        Some(tool) if form(socket, &place)? == Form::Iptables => Chain::Iptables { tool: tool.to_owned() },
-        _ => Chain::Nft {
+        Some(tool) if form(socket, &place)? == Form::Iptables => {
+            ForwardChain::Iptables { tool: tool.to_owned() }
+        }
+        _ => ForwardChain::Nft {
             family: chain.table.family.to_string(),
             table: chain.table.name.clone(),
             chain: chain.name.clone(),
@@ -116,14 +118,14 @@ fn unconditional(rule: &ListedRule) -> Option<&Part> {
 }
 
 /// Returns true if our rules are at the head of the chain.
-pub fn is_open(chain: &Chain) -> Result<bool, HostError> {
+pub fn is_open(chain: &ForwardChain) -> Result<bool, HostError> {
     let (place, form) = (Place::of(chain)?, form_of(chain));
     Ok(is_open_in(&Socket::open()?.rules(&place.table, Some(&place.chain))?, form))
 }
 
 /// The form of the rules in a chain, by its owner.
-const fn form_of(chain: &Chain) -> Form {
-    if matches!(chain, Chain::Iptables { .. }) { Form::Iptables } else { Form::Nft }
+const fn form_of(chain: &ForwardChain) -> Form {
+    if matches!(chain, ForwardChain::Iptables { .. }) { Form::Iptables } else { Form::Nft }
 }
 
 /// Returns true if the first of these rules are ours, and no other is.
@@ -134,7 +136,7 @@ fn is_open_in(rules: &[ListedRule], form: Form) -> bool {
 }
 
 /// Puts our rules at the head of the chain unless they are there.
-pub fn open(chain: &Chain) -> Result<(), HostError> {
+pub fn open(chain: &ForwardChain) -> Result<(), HostError> {
     let place = Place::of(chain)?;
     let form = form_of(chain);
     change(&place, |rules| {
@@ -151,7 +153,7 @@ pub fn open(chain: &Chain) -> Result<(), HostError> {
 }
 
 /// Removes every rule of ours from the chain, in whichever form; a chain that is gone is passed over.
-pub fn close(chain: &Chain) -> Result<(), HostError> {
+pub fn close(chain: &ForwardChain) -> Result<(), HostError> {
     let place = Place::of(chain)?;
     change(&place, |rules| {
         let mut batch = Batch::new();
@@ -224,10 +226,10 @@ fn place_of(tool: &str) -> Option<Place> {
 }
 
 impl Place {
-    fn of(chain: &Chain) -> Result<Self, HostError> {
+    fn of(chain: &ForwardChain) -> Result<Self, HostError> {
         let place = match chain {
-            Chain::Iptables { tool } => place_of(tool),
-            Chain::Nft { family, table, chain } => {
+            ForwardChain::Iptables { tool } => place_of(tool),
+            ForwardChain::Nft { family, table, chain } => {
                 let family = Family::ALL.into_iter().find(|known| known.name() == family);
                 family.map(|family| Self { table: TableName::new(family, table), chain: chain.clone() })
             }
