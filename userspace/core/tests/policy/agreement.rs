@@ -171,23 +171,25 @@ fn a_pod_keeps_its_rights_at_every_write_when_the_block_around_it_goes() {
     let all_pods =
         Peer::Pods { namespaces: Namespaces::Selected(Selector::EVERYTHING), pods: Selector::EVERYTHING };
     let rule = Rule { peers: vec![all_pods], ports: Vec::new() };
+    // A prefix inside the node's block stays when that goes, with another class.
+    let part = Peer::Block(model::Block::new("10.0.0.0/30".parse().unwrap(), &[]));
+    let port = model::Port { protocol: model::Protocol::Sctp, ports: model::Ports::Range(1, 1) };
+    let inner = Rule { peers: vec![part], ports: vec![port] };
     let name = PolicyName { namespace: "shop".to_owned(), name: "pods".to_owned() };
     let policy = NetworkPolicy {
         name: name.clone(),
         pods: Selector::EVERYTHING,
-        ingress: Some(vec![rule]),
+        ingress: Some(vec![rule, inner]),
         egress: None,
     };
     let block = model::Node { addresses: Vec::new(), blocks: vec!["10.0.0.0/28".parse().unwrap()] };
     let pods = [pod("web", "web", HERE, "10.0.1.1", 1), pod("one", "client", "node2", "10.0.0.2", 2)];
-    let others = [Event::Policy(name, Some(Arc::new(policy))), Event::Node("node2".to_owned(), Some(block))];
+    let others = [Event::Policy(name, Some(Arc::new(policy))), Event::Node("node2".to_owned(), Some(block.clone()))];
     let mut node = Node::new(ROOMY);
     node.compiler.apply(pods.into_iter().chain(others).collect());
     node.carry_out();
     assert_eq!(node.compiler.sizes().peers, 1, "the pod outside of the block alone has an entry");
-    for event in
-        [None, Some(model::Node { addresses: Vec::new(), blocks: vec!["10.0.0.0/28".parse().unwrap()] })]
-    {
+    for event in [None, Some(block)] {
         let before = node.compiler.cluster().clone();
         node.compiler.apply(vec![Event::Node("node2".to_owned(), event)]);
         step_by_step(&mut node, &before, &packets(&["10.0.0.2".parse().unwrap()]), 0);
