@@ -16,7 +16,7 @@ pub struct FlowKey {
     pub source_port: u16,
     /// To which port, host order.
     pub destination_port: u16,
-    /// IP protocol number; of IPv6 what follows the extension headers.
+    /// IP protocol number; for IPv6 the protocol behind the extension headers.
     pub protocol: u32,
 }
 plain!(FlowKey { source: Addr, destination: Addr, source_port: u16, destination_port: u16, protocol: u32 });
@@ -25,7 +25,7 @@ impl FlowKey {
     /// Packets that nobody sends.
     pub const NONE: Self = Self::between(Addr::UNSPECIFIED, Addr::UNSPECIFIED, 0);
 
-    /// Packets between two hosts without anything that tells flows apart.
+    /// A key for all packets of a protocol between two hosts.
     #[inline(always)]
     #[must_use]
     pub const fn between(source: Addr, destination: Addr, protocol: u8) -> Self {
@@ -79,7 +79,7 @@ impl FlowKey {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowValue {
-    /// When a packet of either direction was seen last, to a second: nanoseconds of `CLOCK_MONOTONIC`.
+    /// The time at which a packet of either direction was last seen, to a second: nanoseconds of `CLOCK_MONOTONIC`.
     pub last_seen: u64,
 }
 plain!(FlowValue { last_seen: u64 });

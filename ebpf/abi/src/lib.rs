@@ -15,19 +15,25 @@ mod plain;
 mod pods;
 pub mod policy;
 mod routes;
+mod services;
 mod stats;
 
 pub use addr::{Addr, Prefix};
 pub use config::{CONFIG_SLOTS, Config, ConfigSlots, features};
 pub use flows::{FlowKey, FlowValue};
 pub use names::{
-    ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_FLOW_PAIRS, MAX_FLOWS,
-    MAX_NEXT_HOPS, MAX_PODS, MAX_ROUTES, POD_SLOTS, ROUTE_PROTOCOL, TUNNEL_OVERHEAD_V4, TUNNEL_OVERHEAD_V6,
-    maps, programs,
+    ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_AFFINITY, MAX_BACKENDS,
+    MAX_FLOW_PAIRS, MAX_FLOWS, MAX_FRAGMENTS, MAX_MEMBERS, MAX_NEXT_HOPS, MAX_PODS, MAX_ROUTES, MAX_SERVICES,
+    MAX_TRANSLATIONS, POD_SLOTS, ROUTE_PROTOCOL, TUNNEL_OVERHEAD_V4, TUNNEL_OVERHEAD_V6, maps, programs,
 };
 pub use next_hops::{FibLookup, NextHopValue};
 pub use outcome::{DropReason, Hook, LinkReason, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};
 pub use plain::Plain;
 pub use pods::{InterfaceValue, PodValue, look, pod_flags};
 pub use routes::{Destination, RouteKind, RouteValue, Transport, route_flags};
+pub use services::{
+    AffinityKey, AffinityValue, AnswerValue, BackendKey, BackendValue, FragmentKey, MemberKey,
+    SERVICES_TRUSTED, ServiceCounters, ServiceKey, ServiceRange, ServiceScratch, ServiceState, ServiceValue,
+    TranslationValue, fingerprint, flow_state, service_flags,
+};
 pub use stats::{Counter, PodCounters, PodSlot, STATS_ENTRIES, pod_slot, stats_index};

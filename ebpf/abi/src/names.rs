@@ -40,6 +40,20 @@ pub const POD_SLOTS: u32 = 512;
 /// Entries of `NEXT_HOPS`, a power of two.
 pub const MAX_NEXT_HOPS: u32 = 256;
 
+/// Capacity of `SERVICES` and `SERVICE_STATS`: ports of Services, each counted once for each of its addresses.
+pub const MAX_SERVICES: u32 = 65_536;
+/// Capacity of `BACKENDS`, over all Services.
+pub const MAX_BACKENDS: u32 = 131_072;
+/// Capacity of `MEMBERS`: backends of Services with session affinity.
+pub const MAX_MEMBERS: u32 = 16_384;
+/// Entries of `AFFINITY`, all of which are there from the start: clients times Services with session affinity.
+pub const MAX_AFFINITY: u32 = 8_192;
+/// Capacity of `TRANSLATIONS` and of `ANSWERS`: flows of this node's pods to Services. Where it is full, new ones take
+/// the stack.
+pub const MAX_TRANSLATIONS: u32 = 65_536;
+/// Entries of `FRAGMENTS`, all of which are there from the start.
+pub const MAX_FRAGMENTS: u32 = 1_024;
+
 /// Names of the maps: in the object, as pins, and in documentation.
 pub mod maps {
     /// Hash, pod address to [`crate::PodValue`].
@@ -69,9 +83,49 @@ pub mod maps {
     pub const PEER_NETS: &str = "PEER_NETS";
     /// Hash, [`crate::policy::RulesKey`] to [`crate::policy::RulesValue`].
     pub const RULES: &str = "RULES";
+    /// Array of one [`crate::ServiceState`].
+    pub const SERVICE_STATE: &str = "SERVICE_STATE";
+    /// Hash, [`crate::ServiceKey`] to [`crate::ServiceValue`].
+    pub const SERVICES: &str = "SERVICES";
+    /// Hash, [`crate::BackendKey`] to [`crate::BackendValue`].
+    pub const BACKENDS: &str = "BACKENDS";
+    /// Hash, [`crate::MemberKey`] to the slot.
+    pub const MEMBERS: &str = "MEMBERS";
+    /// LRU hash, [`crate::AffinityKey`] to [`crate::AffinityValue`].
+    pub const AFFINITY: &str = "AFFINITY";
+    /// Hash, [`crate::FlowKey`] of what a pod sends to a Service to [`crate::TranslationValue`].
+    pub const TRANSLATIONS: &str = "TRANSLATIONS";
+    /// Hash, [`crate::FlowKey`] of what a backend answers to [`crate::AnswerValue`].
+    pub const ANSWERS: &str = "ANSWERS";
+    /// LRU hash, [`crate::FragmentKey`] to the Service's [`crate::Addr`].
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// Per-CPU hash, [`crate::ServiceValue::id`] to [`crate::ServiceCounters`].
+    pub const SERVICE_STATS: &str = "SERVICE_STATS";
+    /// Per-CPU array of one [`crate::ServiceScratch`].
+    pub const SERVICE_SCRATCH: &str = "SERVICE_SCRATCH";
     /// All of them.
-    pub const ALL: [&str; 10] =
-        [PODS, INTERFACES, ROUTES, CONFIG, STATS, POD_SLOTS, POD_STATS, FLOWS, FLOW_PAIRS, NEXT_HOPS];
+    pub const ALL: [&str; 20] = [
+        PODS,
+        INTERFACES,
+        ROUTES,
+        CONFIG,
+        STATS,
+        POD_SLOTS,
+        POD_STATS,
+        FLOWS,
+        FLOW_PAIRS,
+        NEXT_HOPS,
+        SERVICE_STATE,
+        SERVICES,
+        BACKENDS,
+        MEMBERS,
+        AFFINITY,
+        TRANSLATIONS,
+        ANSWERS,
+        FRAGMENTS,
+        SERVICE_STATS,
+        SERVICE_SCRATCH,
+    ];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.

@@ -63,23 +63,29 @@ impl PodValue {
         host_mac: [0; 6],
     };
 
-    /// Returns the flags that the programs have set: [`pod_flags::SENDS_ANSWERS`], [`pod_flags::RECEIVES_ANSWERS`] and
-    /// [`pod_flags::IN_PAIRS`].
+    /// What the programs have set, as [`pod_flags::SENDS_ANSWERS`], [`pod_flags::RECEIVES_ANSWERS`],
+    /// [`pod_flags::IN_PAIRS`], [`pod_flags::USES_SERVICES`] and [`pod_flags::HAS_CLASHES`].
     #[must_use]
     pub const fn marks(&self) -> u32 {
         let sends = if self.sends_answers & look::FLOWS == 0 { 0 } else { pod_flags::SENDS_ANSWERS };
         let receives = if self.receives_answers & look::FLOWS == 0 { 0 } else { pod_flags::RECEIVES_ANSWERS };
-        let in_pairs = (self.sends_answers | self.receives_answers) & look::PAIRS != 0;
-        sends | receives | if in_pairs { pod_flags::IN_PAIRS } else { 0 }
+        let both = self.sends_answers | self.receives_answers;
+        let in_pairs = if both & look::PAIRS == 0 { 0 } else { pod_flags::IN_PAIRS };
+        let uses_services = if both & look::SERVICES == 0 { 0 } else { pod_flags::USES_SERVICES };
+        let clashes = if self.sends_answers & look::CLASHES == 0 { 0 } else { pod_flags::HAS_CLASHES };
+        sends | receives | in_pairs | uses_services | clashes
     }
 
     /// The same entry with just these [`PodValue::marks`].
     #[must_use]
     pub const fn with_marks(self, marks: u32) -> Self {
         let pairs = if marks & pod_flags::IN_PAIRS == 0 { 0 } else { look::PAIRS };
+        let services = if marks & pod_flags::USES_SERVICES == 0 { 0 } else { look::SERVICES };
+        let clashes = if marks & pod_flags::HAS_CLASHES == 0 { 0 } else { look::CLASHES };
+        let both = pairs | services;
         let sends = if marks & pod_flags::SENDS_ANSWERS == 0 { 0 } else { look::FLOWS };
         let receives = if marks & pod_flags::RECEIVES_ANSWERS == 0 { 0 } else { look::FLOWS };
-        Self { sends_answers: sends | pairs, receives_answers: receives | pairs, ..self }
+        Self { sends_answers: sends | both | clashes, receives_answers: receives | both, ..self }
     }
 }
 
@@ -108,8 +114,13 @@ pub mod look {
     pub const FLOWS: u32 = 1;
     /// `FLOW_PAIRS`.
     pub const PAIRS: u32 = 1 << 8;
-    /// Both.
+    /// Both: where a packet may be recorded as one for the stack.
     pub const EVERYWHERE: u32 = FLOWS | PAIRS;
+    /// `ANSWERS`: the pod has, or had, flows to Services that the programs translate.
+    pub const SERVICES: u32 = 1 << 16;
+    /// `TRANSLATIONS`, also for what goes straight to a pod; of what the pod sends alone. It has, or had, a flow to one
+    /// beside another through a Service to the same backend from the same port.
+    pub const CLASHES: u32 = 1 << 24;
 }
 
 /// Bits of [`PodValue::flags`] and [`InterfaceValue::flags`].
@@ -128,6 +139,10 @@ pub mod pod_flags {
     pub const RECEIVES_ANSWERS: u32 = 1 << 5;
     /// The same of [`super::look::PAIRS`] in either word.
     pub const IN_PAIRS: u32 = 1 << 6;
+    /// The same of [`super::look::SERVICES`] in either word.
+    pub const USES_SERVICES: u32 = 1 << 7;
+    /// The same of [`super::look::CLASHES`].
+    pub const HAS_CLASHES: u32 = 1 << 8;
 }
 
 #[cfg(test)]
@@ -137,9 +152,15 @@ mod tests {
     #[test]
     fn an_entry_fills_one_cache_line_and_its_marks_come_back_as_they_went() {
         assert_eq!(size_of::<PodValue>(), 64);
-        for marks in
-            [0, pod_flags::SENDS_ANSWERS, pod_flags::RECEIVES_ANSWERS, 0b11_0000, 0b111_0000, 0b101_0000]
-        {
+        for marks in [
+            0,
+            pod_flags::SENDS_ANSWERS,
+            pod_flags::RECEIVES_ANSWERS,
+            0b11_0000,
+            0b111_0000,
+            0b101_0000,
+            0b1100_0000,
+        ] {
             assert_eq!(PodValue::EMPTY.with_marks(marks).marks(), marks);
         }
     }

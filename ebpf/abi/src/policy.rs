@@ -1,10 +1,10 @@
 //! Policy tables: an address leads to its class, a pod to its subject, and both to a list of rules.
 //!
-//! A *subject* is a set of policies that isolate a pod, with the numbers behind its named ports. A *class* is the set of
-//! policy peers that an address belongs to on this node; class 0 belongs to none. An entry of `PEERS` holds the whole
-//! class of its address, the prefixes of `PEER_NETS` around it included, so that one of both maps decides. A pair of
-//! subject and class whose list is the same as the one of the class's base has no entry of its own in `RULES`: the base
-//! is asked then, and class 0 last, which always has one.
+//! A *subject* is a set of policies that isolate a pod, with the numbers behind its named ports. A *class* is the set
+//! of policy peers that an address belongs to on this node; class 0 belongs to none. An entry of `PEERS` holds the
+//! whole class of its address, the prefixes of `PEER_NETS` around it included, so that one of both maps decides. A pair
+//! of subject and class whose list is the same as the one of the class's base has no entry of its own in `RULES`: the
+//! base is asked then, and class 0 last, which always has one.
 
 use crate::{Addr, plain::plain};
 

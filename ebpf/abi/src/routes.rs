@@ -10,7 +10,7 @@ pub struct RouteValue {
     pub transport: u32,
     /// Path MTU towards the prefix, in bytes from the inner IP header on; 0 where it does not apply.
     pub mtu: u32,
-    /// The remote node's underlay address; unspecified for what is this node's own or outside.
+    /// The remote node's underlay address; unspecified for destinations of this node or outside the cluster.
     pub node: Addr,
     /// Bits of [`route_flags`].
     pub flags: u32,
@@ -26,13 +26,13 @@ impl RouteValue {
         Self::remote(RouteKind { destination, transport: Transport::Stack }, Addr::UNSPECIFIED, 0)
     }
 
-    /// Another node, or pods there: the node's first address, and the path MTU.
+    /// A destination on another node: `node` is that node's first address, `mtu` the path MTU.
     #[must_use]
     pub const fn remote(RouteKind { destination, transport }: RouteKind, node: Addr, mtu: u32) -> Self {
         Self { destination: destination as u32, transport: transport as u32, mtu, node, flags: 0, class: 0 }
     }
 
-    /// The two numbers as what they stand for.
+    /// Returns the two numbers as a kind.
     ///
     /// # Errors
     /// One of them names nothing in this version.
@@ -64,7 +64,7 @@ impl RouteValue {
 
 /// Bits of [`RouteValue::flags`].
 pub mod route_flags {
-    /// Packets to this node are encapsulated by the tunnel device only: the node does not take IPv6 UDP without a
+    /// Packets to this node are encapsulated by the tunnel device only: that node does not accept IPv6 UDP without a
     /// checksum, or own encapsulation is switched off for it.
     pub const KERNEL_ENCAPSULATION: u32 = 1;
 }

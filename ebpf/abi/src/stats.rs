@@ -47,8 +47,8 @@ impl PodCounters {
     };
 }
 
-/// Value of `POD_SLOTS`, where the pod that has the slot is counted without a search, and of `POD_STATS`, whose key
-/// is the ifindex once more.
+/// Value of `POD_SLOTS`, in which the pod that owns the slot is counted without a search, and of `POD_STATS`, where
+/// `ifindex` repeats the key.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PodSlot {

@@ -87,8 +87,7 @@ fn taken_apart(decision: Decision) -> Ending {
     Ending { outcome: outcome.index() as u32, action, ifindex }
 }
 
-/// Outcomes of what a pod sends to another, and what goes there by us, or by the stack where that does it better: a bit
-/// each.
+/// A set of outcomes, one bit each: of packets that a pod sends to another pod, by our forwarding or by the stack's.
 const AS_SENT: u64 = {
     use StackReason::{DirectByStack, NoShortcut, Options, TooBig, TtlExpired};
     let verdicts = [Verdict::Tunnel, Verdict::Encapsulated, Verdict::Direct];
@@ -107,7 +106,7 @@ const AS_SENT: u64 = {
 };
 const _: () = assert!(OUTCOMES <= 64);
 
-/// Tells the hooks that see the packet next on this node whether it goes as a pod sent it.
+/// Leaves a note for the next hooks on this node if the packet goes on as a pod sent it.
 #[inline(always)]
 fn note(packet: &Packet, hook: Hook, ending: &Ending) {
     if matches!(hook, Hook::ToPod | Hook::ToOverlay | Hook::ToUnderlay) {

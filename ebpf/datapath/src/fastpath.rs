@@ -9,6 +9,7 @@ use crate::{
     maps::pods::Pod,
     packet::Packet,
     sender::Sender,
+    service,
 };
 
 /// Facts about both ends of a packet.
@@ -27,8 +28,8 @@ impl Ends {
         Self { flags: sender.flags, look: sender.sends_answers }
     }
 
-    /// From another node to a pod of this one. A pod with foreign addresses is not marked by those: it is asked about
-    /// always.
+    /// The ends of a packet from another node to a pod of this one. Foreign addresses of a pod do not mark it, so its
+    /// flows are always looked up.
     #[inline(always)]
     pub fn to_pod(pod: Pod) -> Self {
         let always = if pod.flags() & pod_flags::ANY_SOURCE == 0 { 0 } else { look::EVERYWHERE };
@@ -43,7 +44,7 @@ impl Ends {
     }
 }
 
-/// Sends the packet to a pod of this node, unless the stack does it better.
+/// Sends the packet to a pod of this node, or leaves it to the stack.
 #[inline(always)]
 pub fn to_pod(packet: &mut Packet, ip: &Ip, ends: Ends, pod: Pod) -> Decision {
     permitted(packet, ip, ends, pod.mtu())?;
@@ -53,13 +54,16 @@ pub fn to_pod(packet: &mut Packet, ip: &Ip, ends: Ends, pod: Pod) -> Decision {
 /// Sends the packet, which is [`permitted`], to a pod of this node.
 #[inline(always)]
 pub fn deliver(packet: &mut Packet, ip: &Ip, pod: Pod) -> Decision {
-    let ifindex = pod.ifindex();
+    let (ifindex, is_client) = (pod.ifindex(), service::is_client(pod.receives_answers()));
     readdress(packet, pod.macs()).map_err(|_| DropReason::Malformed)?;
     if !pod.is_of(&ip.destination) {
-        // Given up since it was looked up. Nothing is changed that the stack would look at.
+        // The pod was removed since the look-up. Nothing that the stack would see is changed.
         return Err(StackReason::Unassigned.into());
     }
     pass_router(packet, ip)?;
+    if is_client {
+        service::to_client(packet, ip)?;
+    }
     Ok(Next::Peer(ifindex))
 }
 
@@ -75,7 +79,7 @@ pub fn permitted(packet: &Packet, ip: &Ip, ends: Ends, mtu: u32) -> Result<u32, 
     if ip.ttl <= 1 {
         return Err(StackReason::TtlExpired);
     }
-    if ends.look != 0 && flow_records::is_recorded(packet, ip, ends.look) {
+    if ends.look & look::EVERYWHERE != 0 && flow_records::is_recorded(packet, ip, ends.look) {
         return Err(StackReason::RecordedFlow);
     }
     match packet_size(packet, ip) {
@@ -91,7 +95,7 @@ pub fn hand_over(packet: &mut Packet, ip: &Ip, macs: Macs) -> Result<(), DropRea
     pass_router(packet, ip)
 }
 
-/// As [`hand_over`], where the MAC addresses come later.
+/// Does the same as [`hand_over`], but leaves the MAC addresses for later.
 #[inline(always)]
 pub fn pass_router(packet: &mut Packet, ip: &Ip) -> Result<(), DropReason> {
     packet.clear_mark();

@@ -59,8 +59,8 @@ fn is_known(key: &mut FlowKey, maps: u32) -> bool {
     flow_pairs::touch(key)
 }
 
-/// The stack sends the packet to a pod of this node, `pod` where it is known by this address. Where an entry is used
-/// for another pod right then, this one or the sender was given up, and nobody waits for the answer.
+/// Records a flow that the stack sends to a pod of this node; `pod` is its entry if it has one by this address. If the
+/// entry is just being reused for another pod, this pod or the sender is gone, and nobody waits for the answer.
 #[inline(always)]
 pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<Pod>) -> Result<(), DropReason> {
     if packet.is_as_sent() || pod.is_some_and(|pod| takes_stack(pod.flags())) {
@@ -79,7 +79,7 @@ pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<Pod>) -> Result<(), Dro
     Ok(())
 }
 
-/// The stack sends the packet to a remote node or one of its pods.
+/// Records a flow that the stack sends to a remote node or one of its pods.
 #[inline(always)]
 pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
     if packet.is_as_sent() {
@@ -117,7 +117,7 @@ enum Noted {
     Refused,
 }
 
-/// Remembers the packets that answer this one.
+/// Records the packets that answer this one.
 #[inline(always)]
 fn remember(packet: &Packet, ip: &Ip) -> Result<Noted, DropReason> {
     match record(packet.raw(), ip) {
@@ -145,13 +145,14 @@ fn record(skb: *mut __sk_buff, ip: &Ip) -> Noted {
         answers.strip_ports();
         return as_pair(&mut answers);
     }
-    // User space may have taken the entry for fragments for an orphan just when this flow came.
+    // User space may have taken the entry for fragments for an orphan at the moment this flow came.
     let (source_port, destination_port) = (answers.source_port, answers.destination_port);
     answers.strip_ports();
     if flows::insert(&answers) || found == Entry::Renewed {
         return Noted::Now;
     }
-    // Not half of a record: the flow's next packet would pass, and its answers in fragments miss the stack.
+    // Half a record is worse than none: the flow's next packet would pass, and fragments of its answers would miss the
+    // stack.
     if is_new {
         (answers.source_port, answers.destination_port) = (source_port, destination_port);
         flows::remove(&answers);
@@ -160,8 +161,8 @@ fn record(skb: *mut __sk_buff, ip: &Ip) -> Noted {
     as_pair(&mut answers)
 }
 
-/// Remembers all packets between the two hosts of the key, which has no ports: what there is no room for is neither
-/// refused, nor is another flow forgotten for it that may only be idle.
+/// Records all packets between the two hosts of the key, which has no ports: so a flow without room is not refused, and
+/// no other flow, which may only be idle, is forgotten for it.
 #[inline(always)]
 fn as_pair(answers: &mut FlowKey) -> Noted {
     if flow_pairs::insert(answers) { Noted::AsPair } else { Noted::Refused }

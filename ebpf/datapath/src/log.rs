@@ -14,7 +14,7 @@ const IPV6: u32 = 0x86ddu16.to_be() as u32;
 const STACK: u32 = Verdict::ALL.len() as u32;
 const DROP: u32 = STACK + StackReason::ALL.len() as u32;
 
-/// Says what became of a packet: hook, interface, class and reason of the outcome, source and destination.
+/// Logs the end of a packet: hook, interface, class and reason of the outcome, source and destination.
 #[inline(always)]
 pub fn ended(skb: *mut __sk_buff, hook: Hook, outcome: u32) {
     let (class, reason) = match outcome {

@@ -16,6 +16,7 @@ mod neighbour;
 mod packet;
 mod route;
 mod sender;
+mod service;
 mod tunnel;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};

@@ -1,18 +1,18 @@
 use aya_ebpf::{
-    bindings::__sk_buff,
-    helpers::{bpf_csum_update, bpf_get_hash_recalc},
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    helpers::{bpf_csum_update, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_l4_csum_replace},
     programs::TcContext,
 };
 use naru_abi::{Counter, DropReason};
-use naru_packet::{Bytes, Content, ETHERNET, Family, Ip, Parsed, Wire, parse_into};
+use naru_packet::{Bytes, Checksums, Content, ETHERNET, Family, Ip, Parsed, Wire, parse_into};
 
 /// `PACKET_HOST` (`include/uapi/linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
-/// One in the hop limit, the second byte of its word.
+/// A one in the hop limit, which is the second byte of its word.
 const ONE: u32 = u16::from_ne_bytes([0, 1]) as u32;
-/// As much as headers take that come before a segment, a tunnel's among them.
+/// Upper limit of the headers before a segment, including those of a tunnel.
 const HEADERS: u32 = 160;
-/// Ethernet and the longest IP header without options: what must be linear to be read in place.
+/// Ethernet and the longest IP header without options: this much must be linear to be read in place.
 const LINEAR: usize = 54;
 
 /// A note of our programs in `skb->tc_index` for the hooks that see the packet next on this node. The stack carries it
@@ -21,9 +21,9 @@ const LINEAR: usize = 54;
 pub enum Note {
     /// Nothing.
     None,
-    /// It still has the addresses that a pod gave it.
+    /// The packet still has the addresses that a pod gave it.
     AsSent,
-    /// That, and the tunnel key of the node it goes to.
+    /// The same, and it has the tunnel key of the node that it goes to.
     Addressed,
 }
 
@@ -117,7 +117,7 @@ impl Packet {
         Amount(u64::from(packets) << 32 | u64::from(skb.len))
     }
 
-    /// A hash of the flow it belongs to: as its socket or a receiver has made it, or made now.
+    /// Returns a hash of the packet's flow; made now unless its socket or a receiver made one.
     #[inline(always)]
     pub fn hash(&self) -> u32 {
         match self.skb().hash {
@@ -127,7 +127,7 @@ impl Packet {
         }
     }
 
-    /// Reads the headers, made linear first where they are not.
+    /// Parses the headers, which are made linear first where they are not.
     #[inline(always)]
     pub fn parse(&self, parsed: &mut Parsed) -> Result<(), DropReason> {
         if self.skb().vlan_present != 0 {
@@ -145,7 +145,7 @@ impl Packet {
         self.ctx.data() + wanted <= self.ctx.data_end() || self.ctx.pull_data(wanted as u32).is_ok()
     }
 
-    /// The IP header of a packet that came by the tunnel or the stack; those carry nothing else.
+    /// Returns the IP header of a packet that came by the tunnel or from the stack; such packets carry nothing else.
     #[inline(always)]
     pub fn parse_ip<'a>(&self, parsed: &'a mut Parsed) -> Result<&'a Ip, DropReason> {
         self.parse(parsed)?;
@@ -172,14 +172,14 @@ impl Packet {
         self.ctx.change_type(PACKET_HOST).map_err(|_| DropReason::HelperFailed)
     }
 
-    /// Takes off the mark, which means something to this namespace only.
+    /// Clears the mark, which is meaningful in this namespace only.
     #[inline(always)]
     pub fn clear_mark(&self) {
         self.ctx.set_mark(0);
     }
 
-    /// Adjusts the sum over the packet for the TTL that is about to be decremented, where the kernel has one
-    /// (CHECKSUM_COMPLETE) and would believe it more than the packet. In IPv4 the header's checksum makes up for it.
+    /// Adjusts the sum over the packet (CHECKSUM_COMPLETE), if the kernel has one, for the TTL that is about to be
+    /// decremented: the kernel would trust the sum more than the packet. In IPv4 the header's checksum compensates.
     #[inline(always)]
     pub fn sum_after_decrement(&self, family: Family) {
         if family == Family::V6 {
@@ -231,8 +231,8 @@ impl Bytes for Packet {
 
     #[inline(always)]
     fn read<T: Wire>(&self, offset: usize) -> Option<T> {
-        // SAFETY: within the linear part. The kernel aligns the IP header (NET_IP_ALIGN) or takes any alignment, and
-        // its verifier checks these loads by just that rule, which is the one `Wire` states.
+        // SAFETY: within the linear part. The kernel aligns the IP header (NET_IP_ALIGN) or accepts any alignment, and
+        // its verifier checks these loads by the same rule, which `Wire` states.
         self.header::<T>(offset).map(|header| unsafe { *header })
     }
 
@@ -250,5 +250,43 @@ impl Bytes for Packet {
     #[inline(always)]
     fn store<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
         self.ctx.store(self.base + offset, &value, 0).ok()
+    }
+}
+
+impl Packet {
+    #[inline(always)]
+    fn replace(&self, offset: usize, difference: u32, is_udp: bool, flags: u32) -> Option<()> {
+        let flags = flags | if is_udp { BPF_F_MARK_MANGLED_0 } else { 0 };
+        let (at, difference) = ((self.base + offset) as u32, difference.into());
+        // SAFETY: a helper of this packet, which refuses what is not in it.
+        let result = unsafe { bpf_l4_csum_replace(self.raw(), at, 0, difference, flags.into()) };
+        (result == 0).then_some(())
+    }
+}
+
+impl Checksums for Packet {
+    #[inline(always)]
+    fn update(&mut self, offset: usize, difference: u32, is_udp: bool) -> Option<()> {
+        self.replace(offset, difference, is_udp, 0)
+    }
+
+    #[inline(always)]
+    fn update_pseudo(&mut self, offset: usize, difference: u32, family: Family, is_udp: bool) -> Option<()> {
+        self.replace(offset, difference, is_udp, BPF_F_PSEUDO_HDR)?;
+        if family == Family::V6 {
+            // The helper takes the address for one that the sum over the packet (CHECKSUM_COMPLETE) does not see change,
+            // as in IPv4, whose header has a checksum of its own. SAFETY: a helper of this packet, which refuses where
+            // there is no such sum.
+            let _ = unsafe { bpf_csum_update(self.raw(), difference) };
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn update_header(&mut self, offset: usize, difference: u32) -> Option<()> {
+        let (at, difference) = ((self.base + offset) as u32, difference.into());
+        // SAFETY: a helper of this packet, which refuses what is not in it.
+        let result = unsafe { bpf_l3_csum_replace(self.raw(), at, 0, difference, 0) };
+        (result == 0).then_some(())
     }
 }

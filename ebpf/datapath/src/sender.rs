@@ -16,8 +16,8 @@ pub struct Sender {
     pub flags: u32,
     /// Maps in which to look for flows that its packets answer; bits of [`look`].
     pub sends_answers: u32,
-    /// MAC address of its host veth. In the map: where the entry is used for another pod right then, it is that
-    /// one's, and the inner frame of a tunnel packet has another MAC address, which nobody looks at.
+    /// MAC address of its host veth, in the map: if the entry is just being reused, it is another pod's, and the inner
+    /// frame of a tunnel packet gets that MAC address, which nobody checks.
     pub host_mac: Option<&'static Mac>,
 }
 

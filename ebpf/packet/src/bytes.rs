@@ -1,20 +1,20 @@
-use crate::Wire;
+use crate::{Checksums, Family, Wire, nat::after};
 
 /// A frame, from its Ethernet header on.
 pub trait Bytes {
     /// Bytes of the whole frame; with GSO, of all segments together.
     fn frame_len(&self) -> u32;
 
-    /// Payload of one segment where the frame stands for several, else 0.
+    /// Payload of one segment if the frame is a GSO frame, else 0.
     fn gso_size(&self) -> u32;
 
-    /// The header at `offset`; for the Ethernet and IP headers, at offsets known when compiling.
+    /// Reads the header at `offset`; for the Ethernet and IP headers, at offsets known at compile time.
     fn read<T: Wire>(&self, offset: usize) -> Option<T>;
 
     /// Replaces a header that could be read.
     fn write<T: Wire>(&mut self, offset: usize, value: T) -> Option<()>;
 
-    /// The header at `offset`, wherever that is; slower than [`Bytes::read`].
+    /// Reads the header at `offset`, wherever that is; slower than [`Bytes::read`].
     fn load<T: Wire>(&self, offset: usize) -> Option<T>;
 
     /// Replaces a header that could be loaded.
@@ -74,5 +74,26 @@ impl Bytes for Frame<'_> {
 
     fn store<T: Wire>(&mut self, offset: usize, value: T) -> Option<()> {
         self.write(offset, value)
+    }
+}
+
+/// The bytes are all there is: no checksum is left for a device to complete.
+impl Checksums for Frame<'_> {
+    fn update(&mut self, offset: usize, difference: u32, is_udp: bool) -> Option<()> {
+        let old = u16::from_ne_bytes(self.read(offset)?);
+        if is_udp && old == 0 {
+            return Some(());
+        }
+        let new = after(old, difference);
+        let new = if is_udp && new == 0 { u16::MAX } else { new };
+        self.write(offset, new.to_ne_bytes())
+    }
+
+    fn update_pseudo(&mut self, offset: usize, difference: u32, _: Family, is_udp: bool) -> Option<()> {
+        self.update(offset, difference, is_udp)
+    }
+
+    fn update_header(&mut self, offset: usize, difference: u32) -> Option<()> {
+        self.update(offset, difference, false)
     }
 }

@@ -6,14 +6,14 @@ use naru_abi::{Addr, FlowKey};
 
 use crate::{
     Bytes, ETHERNET, Family, Ip,
-    wire::{Ipv4, Ipv6, Ports, protocol},
+    wire::{Ipv4, Ipv6, Ipv6Head, Ports, protocol},
 };
 
 /// Offset of the flags and the fragment offset in the frame of an IPv4 packet.
 const V4_FRAGMENT: usize = ETHERNET + 6;
 const V6_HEADER: usize = 40;
 /// The part of an ICMP error message before the packet that it is about.
-const ICMP_HEADER: usize = 8;
+pub(crate) const ICMP_HEADER: usize = 8;
 
 /// The key that this packet would have been recorded under, if it answers a recorded flow. Every fragment has the key
 /// without ports. Of IPv6 headers before the payload only a fragment header is looked behind.
@@ -80,9 +80,7 @@ fn embedded(bytes: &impl Bytes, family: Family, offset: usize, key: &mut FlowKey
             let header: Ipv4 = bytes.load(offset)?;
             key.source = Addr::v4(header.destination);
             key.destination = Addr::v4(header.source);
-            let part = Part::of_v4(u16::from_be_bytes(header.fragment));
-            let length = usize::from(header.version_ihl & 0x0f) * 4;
-            Some(Payload { protocol: header.protocol, offset: offset + length, part })
+            Some(Payload::after_v4(&header, offset))
         }
         Family::V6 => {
             let header: Ipv6 = bytes.load(offset)?;
@@ -93,9 +91,10 @@ fn embedded(bytes: &impl Bytes, family: Family, offset: usize, key: &mut FlowKey
     }
 }
 
-/// The part of the sent packet that this packet holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+/// What a packet is of the one that was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// All of it.
     Whole,
     /// The first fragment; it has the ports.
     First,
@@ -126,18 +125,22 @@ impl Part {
     }
 }
 
-/// The payload of an IP header.
-#[derive(Clone, Copy)]
-struct Payload {
-    protocol: u8,
-    offset: usize,
-    part: Part,
+/// What an IP header is followed by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Payload {
+    /// Its protocol; of IPv6 what follows a fragment header, else the first next header.
+    pub protocol: u8,
+    /// Where in the frame it begins.
+    pub offset: usize,
+    /// What it is of the payload that was sent.
+    pub part: Part,
 }
 
 impl Payload {
     /// Of the packet in the frame, whose header was parsed.
     #[inline(always)]
-    fn of_frame(bytes: &impl Bytes, ip: &Ip) -> Self {
+    #[must_use]
+    pub fn of_frame(bytes: &impl Bytes, ip: &Ip) -> Self {
         match ip.family {
             Family::V4 => {
                 let part = Part::of_v4(number(bytes.read(V4_FRAGMENT)));
@@ -145,6 +148,25 @@ impl Payload {
             }
             Family::V6 => Self::after_v6(bytes, ip.protocol, ip.payload.into()),
         }
+    }
+
+    /// Of the packet whose header is at `offset`, in an ICMP error.
+    #[inline(always)]
+    pub(crate) fn of_quote(bytes: &impl Bytes, family: Family, offset: usize) -> Option<Self> {
+        match family {
+            Family::V4 => Some(Self::after_v4(&bytes.load(offset)?, offset)),
+            Family::V6 => {
+                let head: Ipv6Head = bytes.load(offset)?;
+                Some(Self::after_v6(bytes, head.next_header, offset + V6_HEADER))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn after_v4(header: &Ipv4, offset: usize) -> Self {
+        let part = Part::of_v4(u16::from_be_bytes(header.fragment));
+        let length = usize::from(header.version_ihl & 0x0f) * 4;
+        Self { protocol: header.protocol, offset: offset + length, part }
     }
 
     #[inline(always)]
@@ -158,7 +180,8 @@ impl Payload {
 
     /// Source and destination port, or the identifier of an ICMP echo twice; zero where there are none.
     #[inline(always)]
-    fn ports(self, bytes: &impl Bytes) -> (u16, u16) {
+    #[must_use]
+    pub fn ports(self, bytes: &impl Bytes) -> (u16, u16) {
         match self.protocol {
             protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::DCCP | protocol::SCTP => {
                 match self.first::<Ports>(bytes) {
@@ -190,7 +213,8 @@ impl Payload {
     /// Returns true for an unfragmented ICMP message that connection tracking relates to a flow
     /// (`nf_conntrack_icmpv4_error`, `nf_conntrack_icmpv6_error`).
     #[inline(always)]
-    fn is_icmp_error(self, bytes: &impl Bytes) -> bool {
+    #[must_use]
+    pub fn is_icmp_error(self, bytes: &impl Bytes) -> bool {
         if self.part != Part::Whole {
             return false;
         }

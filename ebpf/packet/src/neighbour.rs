@@ -96,10 +96,11 @@ fn icmpv6(bytes: &impl Bytes, ip: &Ip, said: &mut Discovery) -> Result<(), Malfo
     Ok(())
 }
 
-/// Turns a question for `target` into its answer in place: `mac` holds it.
+/// Turns a question for `target` into its answer in place, which says that `mac` holds it.
 ///
 /// # Errors
-/// Cut short, or options in the way. A question without the asker's link address is answered without ours.
+/// The message is cut short, or options are in the way. A question without the asker's link address is answered without
+/// ours.
 #[inline(always)]
 pub fn answer(bytes: &mut impl Bytes, ip: Option<&Ip>, mac: Mac) -> Result<(), Malformed> {
     let EthernetAddresses { source: asker, .. } = bytes.load(0).ok_or(Malformed)?;
@@ -120,8 +121,8 @@ fn answer_arp(bytes: &mut impl Bytes, mac: Mac) -> Result<(), Malformed> {
     bytes.store(ARP_SENDER - 8, REPLY.to_be_bytes()).ok_or(Malformed)
 }
 
-/// Field by field: a program has no room for two headers. The checksum is the question's, changed by what the answer
-/// has otherwise (RFC 1624), so that a wrong question gets a wrong answer.
+/// Writes field by field: a program has no room for two headers. The checksum is the question's, changed by the
+/// differences of the answer (RFC 1624), so that a wrong question gets a wrong answer.
 #[inline(always)]
 fn answer_icmpv6(bytes: &mut impl Bytes, ip: &Ip, mac: Mac) -> Result<(), Malformed> {
     let [kind, code, high, low, a, b, c, d] = bytes.load(DISCOVERY).ok_or(Malformed)?;
@@ -157,7 +158,7 @@ fn folded(sum: u32) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
-/// Sum of the 16-bit words of an even number of bytes; the last of an odd number is not seen.
+/// Returns the sum of the 16-bit words of an even number of bytes; the last byte of an odd number is ignored.
 #[inline(always)]
 fn words<const N: usize>(bytes: &[u8; N]) -> u32 {
     bytes.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum()

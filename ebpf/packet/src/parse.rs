@@ -24,12 +24,12 @@ pub struct Parsed {
     pub source: Mac,
     /// The kind of payload.
     pub content: Content,
-    /// The header of [`Content::Ip`]; nothing for the others.
+    /// The header of [`Content::Ip`]; empty for the other kinds.
     pub ip: Ip,
 }
 
 impl Parsed {
-    /// Nothing read yet. All zero, so that it costs a program no constant in memory.
+    /// An empty value. It is all zero, so that it costs a program no constant in memory.
     pub const EMPTY: Self =
         Self { destination: [0; 6], source: [0; 6], content: Content::Other, ip: Ip::EMPTY };
 }
@@ -60,11 +60,11 @@ pub struct Ip {
     pub traffic_class: u8,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Number of what follows the header: of IPv6 the first next header, whatever it is.
+    /// Number of the protocol after the header: of IPv6 the first next header, whatever it is.
     pub protocol: u8,
     /// Bytes from the IP header to the packet's end, as the header says.
     pub length: u32,
-    /// Offset in the frame of what follows the header and its IPv4 options.
+    /// Offset in the frame of the payload after the header and its IPv4 options.
     pub payload: u16,
     /// True if IPv4 options or IPv6 extension headers come before the payload. A fragment header alone does not count:
     /// forwarding needs nothing behind it.
@@ -115,13 +115,13 @@ pub fn parse(bytes: &impl Bytes) -> Result<Parsed, Malformed> {
     parse_into(bytes, &mut parsed).map(|()| parsed)
 }
 
-/// [`parse`] into memory that is there: a program has little.
+/// Does the same as [`parse`] into existing memory, of which a program has little.
 ///
 /// # Errors
-/// As [`parse`]; then what is in `parsed` is of no use.
+/// As [`parse`]; the contents of `parsed` are then undefined.
 #[inline(always)]
 pub fn parse_into(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
-    // In words, as a header is aligned: of bytes the BPF compiler makes a load each.
+    // Read as words, because a header is aligned: for bytes the BPF compiler makes a load each.
     let [a, b, c, d, e, f, ethertype]: [u16; ETHERNET / 2] = bytes.read(0).ok_or(Malformed)?;
     (parsed.destination, parsed.source) = (mac([a, b, c]), mac([d, e, f]));
     match u16::from_be(ethertype) {
@@ -175,12 +175,12 @@ fn ipv4(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
 #[inline(always)]
 fn ipv6(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
     let ip = &mut parsed.ip;
-    // The addresses first, to where they stay: read with the rest they would be kept on the stack twice.
+    // The addresses are read first, into their final place: read with the rest they would be on the stack twice.
     ip.source = bytes.read(SOURCE_V6).ok_or(Malformed)?;
     ip.destination = bytes.read(SOURCE_V6 + size_of::<Addr>()).ok_or(Malformed)?;
     let head: Ipv6Head = bytes.read(ETHERNET).ok_or(Malformed)?;
     let length = 40 + u32::from(u16::from_be_bytes(head.payload_length));
-    // An IPv4-mapped address never is on the wire (RFC 4291, 2.5.5.2); here it would pass for IPv4.
+    // An IPv4-mapped address is never on the wire (RFC 4291, 2.5.5.2); here it would pass for IPv4.
     if head.version_class_flow[0] >> 4 != 6 || ip.source.is_v4() || ip.destination.is_v4() {
         return Err(Malformed);
     }

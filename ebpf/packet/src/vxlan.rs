@@ -38,7 +38,7 @@ const V6_SOURCE: usize = ETHERNET + size_of::<Ipv6Head>();
 /// Offset of the first byte after an IPv4 header without options.
 const BEHIND_IPV4: usize = ETHERNET + size_of::<Ipv4>();
 
-/// Bytes from the outer IP header to the inner one: what the tunnel adds to a packet.
+/// Bytes that the tunnel adds to a packet: from the outer IP header to the inner one.
 #[inline(always)]
 #[must_use]
 pub const fn tunnel_overhead(outer: Family) -> usize {
@@ -49,14 +49,14 @@ pub const fn tunnel_overhead(outer: Family) -> usize {
     ip + size_of::<UdpVxlan>() + ETHERNET
 }
 
-/// Nodes tell pods of an MTU that is less by as much.
+/// Nodes reduce the MTU of pods by as much.
 const _: () = assert!(
     tunnel_overhead(Family::V4) == naru_abi::TUNNEL_OVERHEAD_V4 as usize
         && tunnel_overhead(Family::V6) == naru_abi::TUNNEL_OVERHEAD_V6 as usize
 );
 
-/// Traffic class of the packet around one of class `inner`: as the kernel's device does without one given, DSCP 0,
-/// and the congestion bits of RFC 6040 in its normal mode, a mark that was made before not repeated.
+/// Returns the traffic class of the outer packet for an inner one of class `inner`: DSCP 0, as the kernel's device does
+/// by default, and the congestion bits of RFC 6040 in normal mode; a congestion mark made before is not repeated.
 #[inline(always)]
 #[must_use]
 pub const fn outer_traffic_class(inner: u8) -> u8 {

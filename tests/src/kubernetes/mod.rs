@@ -256,7 +256,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Containers would go on and be seen by nobody.
+        // Containers would go on, and no runtime would know them.
         self.nodes.clear();
         self.controllers.clear();
         let _ = fs::remove_dir_all(&self.shape.directory);

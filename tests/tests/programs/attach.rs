@@ -242,7 +242,7 @@ fn ours_comes_last_in_a_chain_with_a_foreign_program_and_leaves_it_there() {
     }
     for (side, name) in [(Side::Overlay, FROM_OVERLAY), (Side::Underlay, FROM_UNDERLAY)] {
         let node = with_device();
-        // The name is not what tells ours.
+        // Ours are not recognised by the name alone.
         let pin = node.pins.root().join("foreign");
         let mut foreign = foreign::program(name, &pin);
         node.run(|| {

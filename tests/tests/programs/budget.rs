@@ -16,7 +16,7 @@ use crate::{node::Node, verifier};
 /// A line for each program: its name, its instructions with all it calls, its bytes of stack in the deepest chain of
 /// calls.
 const BUDGET: &str = include_str!("budget.txt");
-/// Instructions may grow by this part of what is committed.
+/// Share of the committed number by which instructions may grow.
 const GROWTH: f64 = 0.05;
 /// The kernel's limit for a chain of calls (`MAX_BPF_STACK`).
 const STACK: u32 = 512;
@@ -83,8 +83,8 @@ fn calls(code: &[bpf_insn]) -> impl Iterator<Item = (usize, usize)> {
     (0..code.len()).filter(is_call).map(target)
 }
 
-/// Stack of the function that begins at `start` with the deepest of what it calls, each rounded up as older kernels do;
-/// `frames` are the functions' own.
+/// Returns the stack of the function that begins at `start` with its deepest chain of calls, each rounded up as older
+/// kernels do; `frames` are the functions' own.
 fn chain(code: &[bpf_insn], frames: &BTreeMap<usize, u32>, start: usize) -> u32 {
     let end = end(code, &frames.keys().copied().collect(), start);
     let called = calls(code).filter(|(at, _)| (start..end).contains(at));

@@ -1,4 +1,4 @@
-//! The table: what is sent where, and what must become of it.
+//! The table: packets, and the outcomes that they must have.
 
 use std::net::Ipv4Addr;
 

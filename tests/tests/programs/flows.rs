@@ -1,4 +1,5 @@
-//! The part of the table about flows that the stack translates: what leaves a record, and whom a record sends up.
+//! The part of the table about flows that the stack translates: packets that leave a record, and packets that a record
+//! sends to the stack.
 
 use naru_abi::{
     DropReason as Drop, FlowKey,

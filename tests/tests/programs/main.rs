@@ -16,6 +16,7 @@ mod node;
 mod overlay;
 mod pair;
 mod run;
+mod service;
 mod settings;
 mod slots;
 mod table;

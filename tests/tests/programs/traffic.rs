@@ -136,7 +136,7 @@ fn count(datapath: &Datapath, hook: Hook, outcome: impl Into<Outcome>) -> u64 {
 }
 
 /// Packets that left the fast path at `hook`.
-fn left(datapath: &Datapath, hook: Hook) -> u64 {
+pub fn left(datapath: &Datapath, hook: Hook) -> u64 {
     let totals = datapath.stats().unwrap().totals().unwrap();
     let stack = |outcome| matches!(outcome, Outcome::Stack(_));
     totals

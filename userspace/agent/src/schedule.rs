@@ -1,5 +1,5 @@
-//! The times at which work is done. Each kind of work has its own pauses, so that one that keeps failing holds up no
-//! other; a larger kind covers the smaller ones. No IO and no clock of its own.
+//! The schedule of the agent's work. Each kind of work has its own pauses, so that one that keeps failing does not
+//! delay the others; a larger kind covers the smaller ones. This file has no IO and no clock.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,17 +12,17 @@ pub const SETTLE: Duration = Duration::from_millis(100);
 /// Others' changes of filters wait for it too, so that many such changes cost one check.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The pause before work that failed is repeated; each time in a row it takes twice as long, up to the periodic pass.
+/// The pause before failed work is repeated; it doubles with each failure in a row, up to the periodic pass.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A kind of work is left alone for this many times as long as it took, whatever changes: others may change theirs
-/// without end, and a long rule set takes long to read.
+/// Ratio of the rest after a piece of work to its duration, whatever changes meanwhile: others may change rules without
+/// end, and a long rule set takes long to read.
 const REST: u32 = 10;
 
-/// The longest such rest, but for the firewall's: what is removed of ours is to be back soon.
+/// Limit of this rest, except for the firewall, as objects of ours that are removed must be back soon.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// The least time between two passes of a kind of which single changes are refused.
+/// Least time between two passes of a kind in which single changes are refused.
 const SPACING: Duration = Duration::from_millis(500);
 
 /// The kinds of work; a later one covers more.
@@ -111,7 +111,7 @@ struct Running {
     meanwhile: BTreeSet<Kind>,
 }
 
-/// The agenda of one agent, whose worker does one thing at a time.
+/// The agenda of one agent, whose worker does one job at a time.
 #[derive(Debug)]
 pub struct Schedule {
     period: Duration,
@@ -128,7 +128,7 @@ impl Schedule {
         schedule
     }
 
-    /// Something changed that this kind of work looks at.
+    /// Notes that something changed that this kind of work looks at.
     pub fn wish(&mut self, kind: Kind, now: Instant) {
         match &mut self.running {
             Some(running) => drop(running.meanwhile.insert(kind)),
@@ -136,7 +136,7 @@ impl Schedule {
         }
     }
 
-    /// This kind of work has new input: an earlier failure says nothing about it.
+    /// Notes that this kind of work has new input, so that an earlier failure does not count.
     pub fn renew(&mut self, kind: Kind, now: Instant) {
         let task = self.task(kind);
         task.earliest = now;
@@ -194,7 +194,7 @@ impl Schedule {
         }
         let echo = match outcome {
             JobOutcome::Done | JobOutcome::TooSmall => now + SETTLE,
-            // A pass that failed must not wake itself by what it did; its repetition sees what others did meanwhile.
+            // A failed pass must not wake itself by its own changes; its repetition sees what others did meanwhile.
             JobOutcome::Partly | JobOutcome::Failed => self.task(kind).due.unwrap_or(now + SETTLE),
         };
         meanwhile.into_iter().for_each(|wished| self.plan(wished, echo));
@@ -221,7 +221,7 @@ impl Schedule {
         task.due = Some(task.due.map_or(now + pause, |due| due.min(now + pause)));
     }
 
-    /// Plans the work for that time, or as soon after it as may be; what is planned earlier stays.
+    /// Plans the work for that time, or as soon after it as possible; an earlier plan stays.
     fn plan(&mut self, kind: Kind, at: Instant) {
         let task = self.task(kind);
         let at = at.max(task.earliest);

@@ -1,5 +1,5 @@
-//! The counter at which the agent says how it is: a socket that answers every caller with one JSON object. Probes and
-//! `naru status` ask there, also while the source is out of reach.
+//! The status socket of the agent, which answers every caller with one JSON object. Probes and `naru status` use it,
+//! also while the source is out of reach.
 
 use std::{
     fs,
@@ -9,9 +9,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use naru_cluster::{Contact, View};
+use naru_cluster::{Contact, View, services::Standing};
 use naru_node::{machine, paths::Paths};
-use naru_view::AgentReport;
+use naru_view::{AgentReport, ServicesReport};
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
@@ -25,7 +25,7 @@ const STUCK: Duration = Duration::from_secs(600);
 /// Time that a caller may take to read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The counter; it closes when it is dropped.
+/// The status socket; it closes when it is dropped.
 pub struct Counter {
     paths: Paths,
     known: Known,
@@ -74,7 +74,7 @@ impl Counter {
         self.set(Some(now));
     }
 
-    /// The job ended; it may have made the directory of the socket.
+    /// Notes that the job ended, which may have made the directory of the socket.
     pub fn end(&mut self) {
         self.set(None);
         self.open();
@@ -117,7 +117,7 @@ async fn answer(listener: UnixListener, known: Known) {
             continue;
         };
         let Ok(report) = serde_json::to_vec(&known.report()) else { continue };
-        // One at a time: a caller that does not read is left after a moment.
+        // One caller at a time: one that does not read is dropped after a moment.
         let _ = timeout(PATIENCE, send(&mut caller, &report)).await;
     }
 }
@@ -141,6 +141,15 @@ impl Known {
             left_out: view.remarks.iter().map(ToString::to_string).collect(),
             ready: *self.ready.borrow(),
             live: since.is_none_or(|since| since.elapsed() < STUCK),
+            services: self.contact.services().read(|known| {
+                let report = ServicesReport {
+                    mode: known.mode().label().to_owned(),
+                    known: known.model().len(),
+                    heard: known.heard().and_then(seconds),
+                    complaint: known.complaint().map(str::to_owned),
+                };
+                (known.standing() != Standing::Nowhere).then_some(report)
+            }),
         }
     }
 }

@@ -32,8 +32,8 @@ pub struct Report {
     pub serves: Option<bool>,
 }
 
-/// A thread of its own that owns the mirror: everything that blocks is done there, one job at a time. When the process
-/// ends it is not waited for; what it does may be broken off anywhere.
+/// A thread of its own that owns the mirror: everything that blocks is done there, one job at a time. The process does
+/// not wait for it at its end; its work may break off anywhere.
 pub struct Worker {
     jobs: mpsc::Sender<Job>,
     reports: UnboundedReceiver<Report>,

@@ -6,12 +6,12 @@ use naru_netlink::tc::Filter;
 
 use crate::{Result, filters, program};
 
-/// Everything that sees the packets of one direction of a device, in its order.
+/// Everything that sees the packets of one direction of a device, in the order in which it sees them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProgramChain {
     /// `ingress` or `egress`.
     pub direction: &'static str,
-    /// By tcx first, then the filters of a clsact qdisc.
+    /// The tcx programs, then the filters of a clsact qdisc.
     pub members: Vec<Member>,
 }
 
@@ -25,7 +25,7 @@ pub struct Member {
 }
 
 impl ProgramChain {
-    /// The programs that see packets before naru's; all of them if there is none of naru's.
+    /// The programs that see packets before naru's; all of them if naru has none.
     #[must_use]
     pub fn before(&self) -> &[Member] {
         let ours = self.members.iter().position(|member| member.ours);

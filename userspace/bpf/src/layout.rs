@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use aya::maps::{MapInfo, MapType};
 use naru_abi::{
-    Addr, ConfigSlots, Counter, FlowKey, FlowValue, InterfaceValue, NextHopValue, PodSlot, PodValue, Prefix,
-    RouteValue, STATS_ENTRIES, maps,
+    Addr, AffinityKey, AffinityValue, AnswerValue, BackendKey, BackendValue, ConfigSlots, Counter, FlowKey,
+    FlowValue, FragmentKey, InterfaceValue, MemberKey, NextHopValue, PodSlot, PodValue, Prefix, RouteValue,
+    STATS_ENTRIES, ServiceCounters, ServiceKey, ServiceScratch, ServiceState, ServiceValue, TranslationValue,
+    maps,
 };
 
 use crate::{
@@ -26,6 +28,16 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
         maps::STATS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<Counter>()),
         maps::NEXT_HOPS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<NextHopValue>()),
         maps::POD_SLOTS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<PodSlot>()),
+        maps::SERVICE_STATE => (MapType::Array, size_of::<u32>(), size_of::<ServiceState>()),
+        maps::SERVICES => (MapType::Hash, size_of::<ServiceKey>(), size_of::<ServiceValue>()),
+        maps::BACKENDS => (MapType::Hash, size_of::<BackendKey>(), size_of::<BackendValue>()),
+        maps::MEMBERS => (MapType::Hash, size_of::<MemberKey>(), size_of::<u32>()),
+        maps::AFFINITY => (MapType::LruHash, size_of::<AffinityKey>(), size_of::<AffinityValue>()),
+        maps::TRANSLATIONS => (MapType::Hash, size_of::<FlowKey>(), size_of::<TranslationValue>()),
+        maps::ANSWERS => (MapType::Hash, size_of::<FlowKey>(), size_of::<AnswerValue>()),
+        maps::FRAGMENTS => (MapType::LruHash, size_of::<FragmentKey>(), size_of::<Addr>()),
+        maps::SERVICE_STATS => (MapType::PerCpuHash, size_of::<u32>(), size_of::<ServiceCounters>()),
+        maps::SERVICE_SCRATCH => (MapType::PerCpuArray, size_of::<u32>(), size_of::<ServiceScratch>()),
         _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodSlot>()),
     };
     (kind, key as u32, value as u32, capacity(name, sizes))
@@ -41,11 +53,18 @@ pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
         maps::ROUTES => sizes.routes,
         maps::FLOWS => sizes.flows,
         maps::FLOW_PAIRS => naru_abi::MAX_FLOW_PAIRS,
+        maps::SERVICE_STATE | maps::SERVICE_SCRATCH => 1,
+        maps::SERVICES | maps::SERVICE_STATS => naru_abi::MAX_SERVICES,
+        maps::BACKENDS => naru_abi::MAX_BACKENDS,
+        maps::MEMBERS => naru_abi::MAX_MEMBERS,
+        maps::AFFINITY => naru_abi::MAX_AFFINITY,
+        maps::TRANSLATIONS | maps::ANSWERS => naru_abi::MAX_TRANSLATIONS,
+        maps::FRAGMENTS => naru_abi::MAX_FRAGMENTS,
         _ => sizes.pods,
     }
 }
 
-/// Checks every pinned map and names those that are not pinned yet.
+/// Checks every pinned map, and returns the names of those that are not pinned yet.
 pub(crate) fn check(pins: &Pins, sizes: Sizes) -> Result<Vec<&'static str>> {
     let mut missing = Vec::new();
     for name in maps::ALL {
@@ -81,7 +100,7 @@ pub(crate) fn pinned(pins: &Pins) -> Result<BTreeSet<u32>> {
     maps::ALL.into_iter().map(id).collect()
 }
 
-/// The capacities of the maps that are pinned, `None` before the first install: what a later install must ask for.
+/// Returns the capacities of the pinned maps, which a later install must request; `None` before the first install.
 ///
 /// # Errors
 /// The kernel's.

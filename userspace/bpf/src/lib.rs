@@ -1,8 +1,8 @@
 //! The kernel's side of the node: the eBPF object, its pinned maps and programs, and where they are attached.
 //!
-//! Everything is synchronous and holds no state of its own: the pins below `<bpf>/abi<N>` are the state. A process
-//! opens only the handles it needs. Where pins are is the caller's word: [`Pins::at`]. Interface names are resolved
-//! in the calling thread's network namespace.
+//! Everything is synchronous and stateless: the pins below `<bpf>/abi<N>` are the state. A process opens only the
+//! handles that it needs. The caller decides where pins are ([`Pins::at`]). Interface names are resolved in the calling
+//! thread's network namespace.
 
 mod attach;
 mod batch;
@@ -28,9 +28,11 @@ mod pods;
 mod probe;
 mod program;
 mod routes;
+mod services;
 mod stats;
 mod strays;
 mod sys;
+mod table;
 mod tcx;
 mod trial;
 
@@ -52,8 +54,10 @@ pub use pod::{PodFilters, attach_pod, is_of_pods, pod_filters, pod_mode, restore
 pub use pods::Pods;
 pub use probe::{ENCAPSULATION, Feature, Probe, TCX, can_encapsulate, probe};
 pub use routes::Routes;
+pub use services::{ServiceMaps, Translations};
 pub use stats::{Stats, Total};
 pub use strays::has_strays;
+pub use table::Table;
 pub use tcx::is_supported as has_tcx;
 
 /// The result of every fallible function here.
@@ -115,12 +119,28 @@ impl Datapath {
         Flows::open(&self.pins)
     }
 
-    /// The map of pairs of hosts that there was no room for a flow of.
+    /// The map of pairs of hosts for whose flows `FLOWS` had no room.
     ///
     /// # Errors
     /// As [`Flows::open`].
     pub fn flow_pairs(&self) -> Result<Flows> {
         Flows::open_pairs(&self.pins)
+    }
+
+    /// The maps of Services and their backends.
+    ///
+    /// # Errors
+    /// As [`ServiceMaps::open`].
+    pub fn services(&self) -> Result<ServiceMaps> {
+        ServiceMaps::open(&self.pins)
+    }
+
+    /// The maps of flows to Services.
+    ///
+    /// # Errors
+    /// As [`Translations::open`].
+    pub fn translations(&self) -> Result<Translations> {
+        Translations::open(&self.pins)
     }
 
     /// The datapath's configuration.

@@ -26,7 +26,7 @@ pub fn has_strays(interface: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Leaves of our programs in the tcx chain only those that `keep` names.
+/// Removes our programs from the tcx chain except those that `keep` names.
 pub(crate) fn clear_tcx(interface: &str, at: TcAttachType, keep: impl Fn(u32) -> bool) -> Result<()> {
     let programs = programs(interface, at);
     let strays = programs.iter().filter(|one| !keep(one.id()) && program::is_ours(one));
@@ -61,7 +61,7 @@ pub(crate) fn clear_filters(interface: &str, at: TcAttachType, all: bool) -> Res
     Ok(found)
 }
 
-/// The tcx chain; none where the kernel has no tcx.
+/// Returns the programs of the tcx chain; none if the kernel has no tcx.
 fn programs(interface: &str, at: TcAttachType) -> Vec<ProgramInfo> {
     SchedClassifier::query_tcx(interface, at).map(|(_, chain)| chain).unwrap_or_default()
 }

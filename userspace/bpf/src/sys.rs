@@ -1,4 +1,4 @@
-//! Calls of bpf(2) that aya does not offer, or only with more than is needed. Layouts from `linux/bpf.h`.
+//! Calls of bpf(2) that aya lacks, or offers only with more than is needed. Layouts from `linux/bpf.h`.
 
 use std::{
     ffi::CString,
@@ -26,7 +26,7 @@ const REPLACE: u32 = 4;
 /// `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS`.
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
-/// Programs that a chain has at most (`BPF_MPROG_MAX`).
+/// Limit of programs in a chain (`BPF_MPROG_MAX`).
 const CHAIN: usize = 64;
 
 /// An arm of `union bpf_attr` without a byte that is not part of a field: the kernel refuses a request with anything
@@ -126,7 +126,7 @@ struct ProgInfo {
     name: [u8; 16],
 }
 
-/// Maps that a program uses at most, of those that are told.
+/// Limit of maps of a program that are reported.
 const USED_MAPS: usize = 64;
 
 /// The kernel's description of a program.
@@ -142,18 +142,18 @@ pub(crate) struct Described {
 pub(crate) struct Member {
     /// The kernel's number of the program.
     pub program: u32,
-    /// That of the link which holds it there; 0 without one.
+    /// Number of the link that holds the program there; 0 without one.
     pub link: u32,
 }
 
-/// A descriptor of the object pinned at `pin`.
+/// Opens the object pinned at `pin`.
 pub(crate) fn open(pin: &Path) -> io::Result<OwnedFd> {
     let path = c_path(pin)?;
     // SAFETY: the path lives until the call returns.
     unsafe { descriptor(OBJ_GET, &mut ObjGet { path: path.as_ptr() as u64, fd: 0, flags: 0 }) }
 }
 
-/// Attaches a program last in the tcx chain of the interface, without a link, or in the place of `replaced`.
+/// Attaches a program without a link: last in the tcx chain of the interface, or in the place of `replaced`.
 pub(crate) fn attach(
     ifindex: u32,
     at: TcAttachType,
@@ -191,7 +191,7 @@ pub(crate) fn chain(ifindex: u32, at: TcAttachType) -> io::Result<Vec<Member>> {
     Ok(all.map(|(program, link)| Member { program, link }).collect())
 }
 
-/// Takes a program out of the tcx chain of the interface, whoever holds its link.
+/// Removes a program from the tcx chain of the interface, whoever holds its link.
 pub(crate) fn detach(ifindex: u32, at: TcAttachType, member: Member) -> io::Result<()> {
     if member.link != 0 {
         let link = by_number(LINK_GET_FD_BY_ID, member.link)?;
@@ -267,7 +267,7 @@ fn by_number(command: libc::c_int, number: u32) -> io::Result<OwnedFd> {
     unsafe { descriptor(command, &mut Number { number, next: 0, flags: 0 }) }
 }
 
-/// A call that answers a new descriptor.
+/// Makes a call that returns a new descriptor.
 ///
 /// # Safety
 /// As [`call`].
@@ -276,7 +276,7 @@ pub(crate) unsafe fn descriptor<T: BpfAttr>(command: libc::c_int, request: &mut 
     unsafe { call(command, request).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
-/// Calls bpf(2); what the kernel answers is never negative.
+/// Calls bpf(2). The result is never negative.
 ///
 /// # Safety
 /// `request` is the command's arm of `union bpf_attr`, and what it points to lives until the call returns.

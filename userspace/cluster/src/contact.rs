@@ -8,17 +8,20 @@ use std::{
 
 use tokio::sync::watch;
 
-/// News between a source and the node that follows it, beside views. All clones share one state.
+use crate::services::Register;
+
+/// What a source and the node that follows it tell each other beside views. Clones are one contact.
 #[derive(Clone, Debug)]
 pub struct Contact {
     /// Seconds since 1970 at which the source was heard last; 0 before.
     heard: Arc<AtomicU64>,
     ready: watch::Sender<bool>,
+    services: Register,
 }
 
 impl Default for Contact {
     fn default() -> Self {
-        Self { heard: Arc::default(), ready: watch::Sender::new(false) }
+        Self { heard: Arc::default(), ready: watch::Sender::new(false), services: Register::default() }
     }
 }
 
@@ -34,6 +37,12 @@ impl Contact {
     pub fn heard(&self) -> Option<SystemTime> {
         let seconds = self.heard.load(Ordering::Relaxed);
         (seconds > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    /// What the source knows of Services.
+    #[must_use]
+    pub const fn services(&self) -> &Register {
+        &self.services
     }
 
     /// Notes whether the node serves pods.

@@ -11,6 +11,7 @@ mod error;
 pub mod file;
 pub mod policies;
 pub mod rules;
+pub mod services;
 mod source;
 
 pub use contact::Contact;

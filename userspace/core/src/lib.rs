@@ -9,6 +9,8 @@ pub mod overlap;
 pub mod policy;
 mod printable;
 pub mod reconcile;
+pub mod services;
 pub mod split;
+pub mod translations;
 
 pub use printable::{printable, printable_lines};

@@ -1,4 +1,4 @@
-//! The cluster as a whole, looked at from outside: what its objects say against each other.
+//! A check of the whole cluster from outside: contradictions between its objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -148,6 +148,7 @@ mod tests {
             blocks: blocks.iter().map(|text| text.parse().unwrap()).collect(),
             standing: Standing::Ours,
             machine: machine.to_owned(),
+            zone: String::new(),
             is_unavailable: false,
             since: 0,
         };

@@ -5,7 +5,8 @@
 //! client hides: the socket's time limits, the next address, every pause, and what a list may remove.
 //!
 //! [`KubernetesSource`] follows three kinds of objects (`follow`), reads them (`nodes`, `ranges`, `endpoints`), and
-//! makes one consistent cluster of them (`agreement`); `memory` is what outlives the process.
+//! makes one consistent cluster of them (`agreement`); `memory` is what outlives the process. Services and their slices
+//! are followed in the same way and go to the node's register as they are (`services`).
 
 mod access;
 mod agreement;
@@ -18,6 +19,7 @@ mod memory;
 mod nodes;
 mod policies;
 mod ranges;
+mod services;
 mod source;
 mod survey;
 

@@ -1,11 +1,20 @@
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ipnet::IpNet;
 use naru_cluster::{
     ClusterError, Contact, Following, Remark, Revision, Source, View,
     file::{self, ClusterSettings, Found},
+    services::Register,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, sleep_until},
+};
 
 use crate::{
     Access,
@@ -17,9 +26,10 @@ use crate::{
     memory::{Memory, Own},
     nodes::{self, Node},
     ranges::{self, ServiceRange},
+    services::{self, Progress},
 };
 
-/// Pause before what could not be written to the disk is tried again.
+/// Pause before a failed write to the disk is repeated.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The Kubernetes API as a source of the cluster.
@@ -33,9 +43,9 @@ pub struct KubernetesSource {
     pub servers: Vec<String>,
     /// The address of the Service `kubernetes`, by the environment of a pod.
     pub service: Option<String>,
-    /// The cluster's settings; a file that is not there means defaults.
+    /// The file of the cluster's settings; if it is missing, all settings have their defaults.
     pub settings: PathBuf,
-    /// Ranges of Service addresses by flag, in place of those that the API or the settings say.
+    /// Ranges of Service addresses by flag, which replace those of the API and of the settings.
     pub services: Vec<IpNet>,
     /// A file for what outlives the process.
     pub memory: PathBuf,
@@ -56,7 +66,7 @@ impl Source for KubernetesSource {
 /// The settings as their file says them.
 #[derive(Clone, Default)]
 struct Settings {
-    /// Those that were good last; `None` before the first look.
+    /// The last valid settings; `None` before the first look.
     good: Option<ClusterSettings>,
     complaint: Option<ClusterError>,
 }
@@ -67,6 +77,12 @@ struct Ears {
     nodes: watch::Receiver<Snapshot<Node>>,
     services: watch::Receiver<Snapshot<ServiceRange>>,
     servers: watch::Receiver<Snapshot<Servers>>,
+}
+
+/// What Services need of the rest.
+struct Aside {
+    register: Register,
+    progress: Progress,
 }
 
 async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: Contact) {
@@ -86,9 +102,13 @@ async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: C
     let on_servers = Follower::new(api.clone(), endpoints::PATH, known, contact.clone(), to_servers);
     let on_condition = condition::keep(api.clone(), source.node.clone(), nodes.clone(), contact.ready());
     let on_settings = follow_settings(source.settings.clone(), to_settings);
+    let progress = Progress::new(memory.services);
+    let on_objects = services::follow(api.clone(), source.pace, contact.clone(), progress.clone());
+    let aside = Aside { register: contact.services().clone(), progress };
     let ears = Ears { settings, nodes, services, servers };
     tokio::select! {
-        () = agree(source, api, ears, memory, views) => {}
+        () = agree(source, api, ears, memory, views, aside) => {}
+        () = on_objects => {}
         () = on_nodes.run() => {}
         () = on_services.run() => {}
         () = on_servers.run() => {}
@@ -104,7 +124,7 @@ async fn follow_settings(path: PathBuf, to: watch::Sender<Settings>) {
             Found::Read(_, settings) => {
                 *known = Settings { good: Some(settings), complaint: None };
             }
-            // Nobody set anything. One that was there before is missed, and what it said stays.
+            // Nobody set anything. If there was a file before, its settings stay in force.
             Found::Nothing(None, _) if known.good.is_none() && path.try_exists().is_ok_and(|is| !is) => {
                 *known = Settings { good: Some(ClusterSettings::default()), complaint: None };
             }
@@ -120,14 +140,16 @@ async fn follow_settings(path: PathBuf, to: watch::Sender<Settings>) {
     file::follow(path.clone(), file::parse_settings, tell, to.closed()).await;
 }
 
-/// Makes views of what is heard, until nobody looks at them.
+/// Makes views of the followed objects, until there is no receiver left.
 async fn agree(
     source: KubernetesSource,
     api: Arc<Api>,
     mut ears: Ears,
     mut memory: Memory,
     views: watch::Sender<View>,
+    aside: Aside,
 ) {
+    let mut noted = Instant::now();
     loop {
         let servers = ears.servers.borrow_and_update().clone();
         if let Some(found) =
@@ -140,14 +162,19 @@ async fn agree(
         let nodes = ears.nodes.borrow_and_update().clone();
         let services = ears.services.borrow_and_update().clone();
         let heard = Heard { source: &source, settings, nodes, services };
+        heard.place(&aside.register);
         let agreed = heard.agreed(&memory.own);
         let own = heard.own(&memory.own);
         views.send_if_modified(|view| heard.put(agreed, view));
-        let next = Memory { servers: api.remembered(), nodes: heard.remembered(&memory), own };
+        let is_due = noted.elapsed() >= services::NOTE;
+        let positions = if is_due { aside.progress.positions() } else { memory.services };
+        let nodes = heard.remembered(&memory);
+        let next = Memory { servers: api.remembered(), nodes, own, services: positions };
+        noted = if is_due { Instant::now() } else { noted };
         let mut is_kept = next == memory;
         if !is_kept {
             let (kept, file) = (next.clone(), source.memory.clone());
-            // It is a help for later; a full disk must not stop anything now.
+            // The memory only helps later; a full disk must not stop anything now.
             is_kept = tokio::task::spawn_blocking(move || kept.save(&file).is_ok()).await.unwrap_or(false);
             memory = if is_kept { next } else { Memory { own: next.own, ..memory } };
         }
@@ -158,6 +185,7 @@ async fn agree(
             Ok(()) = ears.services.changed() => {}
             Ok(()) = ears.servers.changed() => {}
             () = sleep(RETRY), if !is_kept => {}
+            () = sleep_until((noted + services::NOTE).into()) => {}
             else => return,
         }
     }
@@ -175,6 +203,19 @@ impl Heard<'_> {
     fn agreed(&self, own: &Own) -> Option<Agreement> {
         let (settings, nodes) = (self.settings.good.as_ref()?, self.nodes.entries.as_ref()?);
         Some(agreement::agree(nodes, settings, &self.source.node, &own.addresses))
+    }
+
+    /// Tells who translates packets to Services, and the own node's zone.
+    fn place(&self, register: &Register) {
+        let entry = self.nodes.entries.as_ref().and_then(|entries| entries.get(&self.source.node));
+        let node = entry.and_then(|entry| entry.value.as_ref());
+        register.change(|known| {
+            self.settings.good.iter().for_each(|settings| known.set_mode(settings.services));
+            // A node that is missed keeps the zone that it had.
+            if let Some(node) = node {
+                known.set_zones([(self.source.node.clone(), node.zone.clone())].into());
+            }
+        });
     }
 
     /// Makes `view` say what was heard; returns true if it said something else before.
@@ -221,7 +262,7 @@ impl Heard<'_> {
         given.or_else(|| self.services.entries.as_ref().map(|entries| ranges::all(entries)))
     }
 
-    /// An API that has no such objects, or does not show them, leaves the ranges unknown, and that is all.
+    /// If an API lacks these objects, or does not show them, only the ranges are unknown.
     fn services_remark(&self) -> Option<Remark> {
         let error = self.services.failure.as_ref().filter(|error| error.is_absent())?;
         self.ranges().is_none_or(|ranges| ranges.is_empty()).then(|| Remark {
@@ -232,7 +273,7 @@ impl Heard<'_> {
         })
     }
 
-    /// The own node as it is known now, else as it was.
+    /// Returns the own node as it is known now, else as it was last known.
     fn own(&self, last: &Own) -> Own {
         let entry = self.nodes.entries.as_ref().and_then(|entries| entries.get(&self.source.node));
         let Some(entry) = entry else { return last.clone() };

@@ -1,5 +1,5 @@
-//! An API that is away, slow, or lies: a real one behind a relay that makes it so. Whatever it does, no node is taken
-//! from the cluster for it, and what is true is known again afterwards.
+//! An API that is away, slow, or lies: a real one behind a relay that makes it so. Whatever it does, no node is removed
+//! from the cluster because of it, and the truth is known again afterwards.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

@@ -1,4 +1,4 @@
-//! Many agents at one API server, and what they cost it.
+//! The cost of many agents at one API server.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

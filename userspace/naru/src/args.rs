@@ -9,7 +9,7 @@ use naru_node::paths::{GivenPaths, Paths};
 
 use crate::report::OutputArgs;
 
-/// Pod networking in the kernel: prepare a node, follow the cluster, look at what a node holds.
+/// Pod networking in the kernel: prepare a node, follow the cluster, show the state of a node.
 #[derive(Parser, Debug)]
 #[command(name = "naru", version, arg_required_else_help = true)]
 pub struct Arguments {
@@ -83,8 +83,8 @@ pub enum Command {
     Endpoints(OutputArgs),
     /// Packets and bytes by hook and outcome, and by pod.
     Stats(OutputArgs),
-    /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused as things stand;
-    /// 2: an error.
+    /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused in the current
+    /// state; 2: an error.
     Ipam(crate::command::ipam::IpamArgs),
     /// Put the plugins where the container runtime looks for them, as its own configuration says; files that are up to
     /// date are not written again.
@@ -95,9 +95,11 @@ pub enum Command {
     Cluster(crate::command::cluster::ClusterArgs),
     /// NetworkPolicies: what they isolate, who can reach a pod, what a change would cut.
     Policy(crate::command::policy::PolicyArgs),
+    /// Services as the datapath translates them, and why some are left to the stack.
+    Service(crate::command::service::ServiceArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
-    /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.
+    /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 if a gate is missed.
     #[cfg(feature = "bench")]
     Bench(naru_bench::BenchArgs),
     /// A cluster of network namespaces on this machine.
@@ -168,11 +170,11 @@ pub struct AgentArgs {
     /// Seconds between two passes when nothing happens.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub interval: u64,
-    /// Follow the Kubernetes API in place of cluster.toml: nodes are Node objects, blocks their podCIDRs. The name of
+    /// Follow the Kubernetes API instead of cluster.toml: nodes are Node objects, blocks their podCIDRs. The name of
     /// this node's object is --node.
     #[arg(long)]
     pub kubernetes: bool,
-    /// An address of the Kubernetes API, before those that are found; may be repeated.
+    /// An address of the Kubernetes API, tried before those that are found; may be repeated.
     #[arg(long, requires = "kubernetes", env = "NARU_API_SERVER", value_name = "URL", value_delimiter = ',')]
     pub api_server: Vec<String>,
     /// Credentials for the Kubernetes API outside a pod.
@@ -194,7 +196,7 @@ pub struct AgentArgs {
 /// A question to the agent that runs here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Probe {
-    /// Work goes on, with or without the cluster's source.
+    /// The agent works, with or without the cluster's source.
     Live,
     /// Pods get addresses here.
     Ready,

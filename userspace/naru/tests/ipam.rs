@@ -463,7 +463,7 @@ fn the_agent_tells_once_of_a_second_live_holder_and_nobody_else_gets_the_address
         assert!(log.contains(&format!("and live at naru1:naru/{}/eth0/", pods[1].name)), "{log}");
         assert_eq!(shown(), "ASSIGNED");
     }
-    // Nobody can tell whose it is.
+    // Its owner is unknown.
     forget(&pods[0]);
     let _agent = machine.agent_every(1);
     let words = format!("ERROR naru_agent::said: {first}: live at ");

@@ -67,7 +67,8 @@ fn flows_that_a_file_would_cut_are_named() {
     let objects = directory.path().join("objects");
     std::fs::create_dir(&objects).unwrap();
     std::fs::write(objects.join("all.yaml"), OBJECTS).unwrap();
-    let deny = "kind: NetworkPolicy\nmetadata: {namespace: bank, name: deny}\nspec: {podSelector: {}, policyTypes: [Egress]}";
+    let deny = "kind: NetworkPolicy\nmetadata: {namespace: bank, name: deny}\n\
+                spec: {podSelector: {}, policyTypes: [Egress]}";
     let (file, flows) =
         (write("deny.yaml", deny), write("flows", "10.0.1.3 10.0.1.1 8080\n10.9.9.9 10.0.1.3 22\n"));
     let (told, _, code) = naru(&objects, &["check", &file, "--flows", &flows]);

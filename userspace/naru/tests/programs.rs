@@ -1,5 +1,5 @@
-//! The programs in their chains: exactly one of ours, whatever somebody takes off or adds, and nothing of anybody
-//! else's touched.
+//! The programs in their chains: exactly one of ours, whatever others detach or add, and all programs of others
+//! untouched.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -57,7 +57,7 @@ fn attach(machine: &Machine, pod: &Pod) -> String {
     veths(machine).difference(&before).next().unwrap().clone()
 }
 
-/// The fastest of a few rounds: what else the machine does meanwhile makes others slower.
+/// The fastest of a few rounds: other work of the machine slows the others down.
 fn followed(what: &str, mut round: impl FnMut() -> Duration) {
     let fastest = (0..4).map(|_| round()).min().unwrap();
     assert!(fastest < SECOND, "{what}: {fastest:?}");

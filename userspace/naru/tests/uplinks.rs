@@ -44,7 +44,7 @@ fn entry(machine: &Machine, prefix: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The fastest of a few rounds of `change`, undone by `undo`: what else the machine does meanwhile makes others slower.
+/// The fastest of a few rounds of `change`, undone by `undo`: other work of the machine slows the others down.
 fn followed(what: &str, mut round: impl FnMut() -> Duration) {
     let fastest = (0..4).map(|_| round()).min().unwrap();
     assert!(fastest < SECOND, "{what}: {fastest:?}");

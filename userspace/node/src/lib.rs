@@ -11,6 +11,7 @@ pub mod machine;
 pub mod paths;
 pub mod readiness;
 pub mod reservations;
+pub mod services;
 pub mod symmetry;
 pub mod sync;
 pub mod uninstall;

@@ -1,20 +1,21 @@
 //! Keeping `FLOWS` true: entries of an address that changes hands go at once, together with what connection tracking
-//! has of it; entries of flows that ended go after a while.
+//! and the maps of flows to Services have of it; entries of flows that ended go after a while.
 
 use std::net::IpAddr;
 
-use naru_abi::{FlowKey, FlowValue, pod_flags};
+use naru_abi::{Addr, FlowKey, FlowValue, pod_flags};
 use naru_core::flows::{IDLE, Review, review};
 
-use naru_bpf::{Flows, Pins};
+use naru_bpf::{Flows, Pins, Translations};
 use naru_netlink::{
     conntrack::{Conntrack, Tracked, Tuple},
     links::LinkError,
 };
 
-/// Flows that one ADD or DEL asks connection tracking about, some 3 us each: so many go on a node without an agent.
+/// Number of flows about which one ADD or DEL asks connection tracking, some 3 us each: this is how entries go on a
+/// node without an agent.
 pub const FEW: usize = 64;
-/// The same where half of the table is in use.
+/// The same number when half of the table is in use.
 const MORE: usize = 1024;
 
 /// Why it was not done, or not all of it.
@@ -28,12 +29,14 @@ pub enum SymmetryError {
     Conntrack(#[from] LinkError),
 }
 
-/// The maps of what must take the stack.
+/// The maps of what must take the stack, and of what the programs translate.
 pub struct Records {
     /// Flows.
     pub flows: Flows,
-    /// Pairs of hosts, where there was no room for a flow of theirs.
+    /// Pairs of hosts for whose flows there was no room.
     pub pairs: Flows,
+    /// Flows to Services.
+    pub translations: Translations,
 }
 
 impl Records {
@@ -42,12 +45,13 @@ impl Records {
     /// # Errors
     /// [`naru_bpf::Error::NotInstalled`] where one is not pinned.
     pub fn open(pins: &Pins) -> naru_bpf::Result<Self> {
-        Ok(Self { flows: Flows::open(pins)?, pairs: Flows::open_pairs(pins)? })
+        let (flows, pairs) = (Flows::open(pins)?, Flows::open_pairs(pins)?);
+        Ok(Self { flows, pairs, translations: Translations::open(pins)? })
     }
 }
 
-/// Forgets everything about addresses that were given up: no packet is translated, and none sent to the stack, on
-/// behalf of who held them. Nothing may lead to them any more, or it is remembered again. Then sweeps [`FEW`].
+/// Forgets everything about addresses that were given up, so that no packet is translated or sent to the stack on
+/// behalf of their last holder. Nothing may lead to them any more, or it is recorded again. Then sweeps [`FEW`] flows.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -56,11 +60,12 @@ pub fn purge(records: &mut Records, addresses: &[IpAddr]) -> Result<(), Symmetry
     conntrack.forget(addresses)?;
     let (_, rest) = forget(&mut records.flows, addresses)?;
     forget(&mut records.pairs, addresses)?;
+    forget_translations(&mut records.translations, addresses)?;
     sweep_some(&mut records.flows, &mut conntrack, &rest)
 }
 
-/// The same for addresses that get a new holder, as far as it costs an ADD little: they were purged when they were
-/// given up, unless that failed.
+/// Does the same for addresses that get a new holder, as far as an ADD has time: they were purged when they were given
+/// up, unless that failed.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -68,6 +73,7 @@ pub fn purge_again(records: &mut Records, addresses: &[IpAddr]) -> Result<(), Sy
     let mut conntrack = Conntrack::open()?;
     let (gone, rest) = forget(&mut records.flows, addresses)?;
     forget(&mut records.pairs, addresses)?;
+    forget_translations(&mut records.translations, addresses)?;
     conntrack.forget_at_hand(addresses, &gone.iter().map(tuple).collect::<Vec<_>>())?;
     sweep_some(&mut records.flows, &mut conntrack, &rest)
 }
@@ -95,8 +101,24 @@ fn forget(flows: &mut Flows, addresses: &[IpAddr]) -> naru_bpf::Result<(Vec<Flow
     Ok((gone, rest))
 }
 
+/// Forgets the flows to Services that have one of the addresses at either end: the pod's, or the backend's.
+fn forget_translations(translations: &mut Translations, addresses: &[IpAddr]) -> naru_bpf::Result<()> {
+    let is_one = |address: Addr| addresses.iter().any(|one| address == (*one).into());
+    for (key, flow) in translations.flows.entries()? {
+        if is_one(key.source) || is_one(flow.backend) {
+            translations.flows.delete(&key)?;
+        }
+    }
+    for (key, _) in translations.answers.entries()? {
+        if is_one(key.source) || is_one(key.destination) {
+            translations.answers.delete(&key)?;
+        }
+    }
+    Ok(())
+}
+
 /// Forgets flows that have not been seen for a while and that connection tracking does not know; asks about `limit` of
-/// them at most. Returns how many entries went.
+/// them at most. Returns the number of entries that went.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -106,7 +128,7 @@ pub fn sweep(flows: &mut Flows, limit: usize) -> Result<usize, SymmetryError> {
 }
 
 /// Forgets pairs of hosts that have not been seen for a while and between which connection tracking knows no flow.
-/// Returns how many entries went.
+/// Returns the number of entries that went.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -126,7 +148,7 @@ pub fn sweep_pairs(pairs: &mut Flows) -> Result<usize, SymmetryError> {
     Ok(gone)
 }
 
-/// Bits of [`pod_flags`] that say what there is of a pod with the address.
+/// Returns bits of [`pod_flags`] for the records that exist about the address.
 ///
 /// # Errors
 /// The kernel's.
@@ -139,11 +161,14 @@ pub fn marks(records: &Records, address: IpAddr) -> naru_bpf::Result<u32> {
             | bit(key.source == address, pod_flags::SENDS_ANSWERS)
             | bit(key.destination == address, pod_flags::RECEIVES_ANSWERS)
     });
-    Ok(of_flows | bit(is_in_pairs, pod_flags::IN_PAIRS))
+    let answers = records.translations.answers.entries()?;
+    let is_client = answers.iter().any(|(key, _)| key.destination == address);
+    Ok(of_flows | bit(is_in_pairs, pod_flags::IN_PAIRS) | bit(is_client, pod_flags::USES_SERVICES))
 }
 
-/// Writes a pod's entry with its [`marks`], until a look after the write finds no more of them than it has: each write
-/// replaces the element in which the programs note what they record meanwhile, and they note it after they recorded it.
+/// Writes a pod's entry with its [`marks`], and repeats that until a look after the write finds no new marks: each
+/// write replaces the element in which programs note what they record meanwhile, and they note it after they recorded
+/// it.
 ///
 /// # Errors
 /// Those of `look` and `write`.
@@ -200,7 +225,7 @@ fn sweep_among(
     Ok(gone)
 }
 
-/// Writes that the flow was there at `now`, unless a packet did meanwhile, or it was forgotten.
+/// Writes that the flow was seen at `now`, unless a packet was seen meanwhile, or the flow was forgotten.
 fn renew(flows: &mut Flows, key: &FlowKey, now: u64) -> naru_bpf::Result<()> {
     if is_unseen_since(flows, key, now)? { flows.insert(key, FlowValue { last_seen: now }) } else { Ok(()) }
 }
@@ -226,7 +251,7 @@ mod tests {
     #[test]
     fn a_mark_that_is_made_between_two_writes_of_an_entry_is_not_lost() {
         use pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS};
-        // A flow comes after each look: recorded first, then noted in the element that is there, to be replaced.
+        // A flow comes after each look: recorded first, then noted in the element that is about to be replaced.
         for arrivals in [vec![], vec![SENDS_ANSWERS], vec![SENDS_ANSWERS, RECEIVES_ANSWERS]] {
             let (records, entry) = (RefCell::new(0), RefCell::new(0));
             let mut arriving = arrivals.iter().copied();

@@ -40,15 +40,15 @@ fn main() -> ExitCode {
     match output::write(&text) {
         Ok(()) => code,
         Err(why) => {
-            // Nobody knows the result: what was attached stands, and DEL finds it.
+            // Nobody knows the result: the attachment stands, and DEL finds it.
             log!("{}: standard output: {why}", name_of(&program));
             ExitCode::FAILURE
         }
     }
 }
 
-/// A write beyond an inherited limit of file sizes ends a process without a word; ignored, the signal leaves an error to
-/// tell.
+/// Ignores the signal for a write beyond an inherited limit of file sizes, which would end the process silently: the
+/// write then fails with an error that can be reported.
 fn hear_of_full_files() {
     // SAFETY: a system call on numbers; nothing else runs yet.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };

@@ -152,7 +152,7 @@ pub(crate) fn pod_name(target: &Target) -> PodName {
     PodName { namespace: args.namespace.clone(), name: args.name.clone(), uid: args.uid.clone() }
 }
 
-/// The pod's flags. `is_limited`: its network's list asks for a rate limit that we are not told of.
+/// Returns the pod's flags. `is_limited`: its network's list requests a rate limit of which we are not told.
 fn flags(conf: &NetworkConf, is_limited: bool) -> u32 {
     let naru = &conf.network.naru;
     let flag = |holds: bool, bit: u32| if holds { bit } else { 0 };

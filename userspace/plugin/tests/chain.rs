@@ -220,8 +220,8 @@ fn a_host_port_leads_an_outside_host_to_the_pod() {
 }
 
 /// In CHECK, Debian's portmap (1.1.1) looks for the rules of one family among those of the other, wherever ip6tables
-/// works, whatever the main plugin's result is. A portmap without this fault fails this test; `PluginChain::check` may then
-/// call it.
+/// works, whatever the main plugin's result is. A portmap without this fault fails this test; `PluginChain::check` may
+/// then call it.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn portmap_s_check_fails_behind_naru_as_it_does_behind_ptp() {

@@ -144,7 +144,7 @@ fn with_few_descriptors_an_add_succeeds_or_says_so_and_leaves_nothing() {
         call.ok("ADD");
         call.ok("DEL");
         let mut done = 0;
-        // Whatever is linked dynamically needs one to begin.
+        // A dynamically linked program needs one to begin.
         for limit in 4..=40 {
             let mut command = call.command("ADD");
             // SAFETY: a system call on numbers, between fork and exec.
@@ -205,7 +205,7 @@ fn with_a_limit_of_file_sizes_an_add_succeeds_or_says_so_and_leaves_nothing() {
     }
 }
 
-/// A directory of programs that write down that somebody ran them.
+/// A directory of programs that record when somebody runs them.
 fn traps(directory: &Path) {
     for name in [
         "nft",

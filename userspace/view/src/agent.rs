@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Time that an agent may take to answer: its loop never blocks.
+/// Time limit for an agent's answer: its loop never blocks.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The report of a running agent, which anyone who may open its socket can read.
@@ -19,14 +19,30 @@ pub struct AgentReport {
     pub heard: Option<u64>,
     /// The state of the source that is followed.
     pub revision: Option<String>,
-    /// The reason for which the source is not followed as it is now.
+    /// The reason for which the source's present state is not followed.
     pub complaint: Option<String>,
-    /// Parts of what the source says that are left out.
+    /// Parts of the source's state that are left out.
     pub left_out: Vec<String>,
     /// Pods get addresses here.
     pub ready: bool,
-    /// Work goes on: nothing has blocked for long.
+    /// True if the agent works: nothing has blocked for long.
     pub live: bool,
+    /// Services; null where the source has none.
+    #[serde(default)]
+    pub services: Option<ServicesReport>,
+}
+
+/// What a running agent says of Services.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ServicesReport {
+    /// `auto` or `stack`.
+    pub mode: String,
+    /// Services that the source knows.
+    pub known: usize,
+    /// Seconds since 1970 at which the source was heard last of all that Services are made of; null before.
+    pub heard: Option<u64>,
+    /// The reason for which they may not be those of now.
+    pub complaint: Option<String>,
 }
 
 impl AgentReport {
@@ -45,7 +61,20 @@ impl AgentReport {
     /// Seconds since the source was heard.
     #[must_use]
     pub fn age(&self) -> Option<u64> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.heard.map(|heard| now.as_secs().saturating_sub(heard))
+        self.heard.map(since)
     }
+}
+
+impl ServicesReport {
+    /// Seconds since the source was heard.
+    #[must_use]
+    pub fn age(&self) -> Option<u64> {
+        self.heard.map(since)
+    }
+}
+
+/// Seconds since a time in seconds since 1970.
+fn since(time: u64) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.as_secs().saturating_sub(time)
 }

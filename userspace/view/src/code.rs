@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Code {
-    /// `not-initialised`: init was not done in this boot, or what it made is gone.
+    /// `not-initialised`: init has not run in this boot, or its work is gone.
     NotInitialised,
-    /// `range-overlap`: a range of pods is used by somebody else too.
+    /// `range-overlap`: a range of pods is also used elsewhere.
     RangeOverlap,
     /// `pin-missing`: a pinned map or program is gone.
     PinMissing,
@@ -16,13 +16,13 @@ pub enum Code {
     NodeAddressMissing,
     /// `node-unreachable`: there is no route to another node.
     NodeUnreachable,
-    /// `not-as-made`: something that init made is not as it left it.
+    /// `not-as-made`: an object is not as init left it.
     NotAsMade,
-    /// `state-differs`: a map entry, route or rule is not as it should be.
+    /// `state-differs`: a map entry, route or rule is not right.
     StateDiffers,
     /// `pod-elsewhere`: the node's own packets to a pod leave by another interface than the pod's.
     PodElsewhere,
-    /// `pod-outside-range`: a pod has an address of a range that is not this node's any more.
+    /// `pod-outside-range`: a pod has an address of a range that does not belong to this node any more.
     PodOutsideRange,
     /// `rules-unreadable`: rules of others are in use that nothing on this machine can read.
     RulesUnreadable,
@@ -44,7 +44,7 @@ pub enum Code {
     XdpBypassed,
     /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
     IdentityLost,
-    /// `node-invalid`: what a Node object says cannot be, and is left out.
+    /// `node-invalid`: the contents of a Node object are invalid and left out.
     NodeInvalid,
     /// `node-without-range`: the cluster gives a node no range.
     NodeWithoutRange,

@@ -11,7 +11,7 @@ pub(crate) struct Fill {
     pub(crate) capacity: u32,
     /// Entries of `FLOW_PAIRS`, two for each pair of hosts.
     pub(crate) pairs: usize,
-    /// Packets of new flows that there was no room for in either.
+    /// Packets of new flows for which neither had room.
     dropped: u64,
 }
 

@@ -16,7 +16,7 @@ use crate::{Code, Finding, shortcut};
 /// Pods whose routes are asked for.
 const LOOKED_UP: usize = 256;
 
-/// Everything on an initialised node that is not as it should be; empty on a healthy one.
+/// Returns every fault of an initialised node; none on a healthy one.
 ///
 /// # Errors
 /// The machine cannot be looked at.
@@ -67,7 +67,7 @@ pub fn lost_identities(paths: &Paths) -> Vec<Finding> {
     NodeStore::damaged_copies(&paths.node_store()).into_iter().map(finding).collect()
 }
 
-/// Addresses that the cluster says are this node's, but the machine does not have.
+/// Addresses that the cluster gives to this node, but the machine does not have.
 fn own_addresses(settings: &Settings, survey: &Survey) -> Vec<Finding> {
     let own = settings.cluster.node(&settings.node);
     let addresses = own.iter().flat_map(|own| &own.addresses);
@@ -87,13 +87,13 @@ fn unreachable_nodes(settings: &Settings, survey: &Survey) -> Vec<Finding> {
     .collect()
 }
 
-/// Pods that the node's own packets do not reach, because a rule before ours, or a route that is none of ours, leads
-/// elsewhere; of many pods the first ones.
+/// Pods that the node's own packets do not reach, because a rule before ours, or a foreign route, leads elsewhere; of
+/// many pods only the first ones.
 fn elsewhere(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
     let mut findings = Vec::new();
     for (address, value) in Pods::open(pins)?.entries()?.into_iter().take(LOOKED_UP) {
         let address = IpAddr::from(address);
-        // Without any route to it the pod is on its way, or its route is missed elsewhere.
+        // Without any route to it the pod is about to start or end, or another check reports its route.
         let Ok(path) = links.path_to(address) else { continue };
         if path.index != value.ifindex {
             let evidence = format!("the node's packets to it leave by {}, not by its interface", path.device);
@@ -103,7 +103,7 @@ fn elsewhere(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
     Ok(findings)
 }
 
-/// Pods of a cluster's node with addresses that the node's range does not have any more: other nodes do not find them.
+/// Pods with addresses outside the present range of a cluster's node: other nodes do not find them.
 fn outside(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, MachineError> {
     if !settings.is_clustered() {
         return Ok(Vec::new());
@@ -138,7 +138,7 @@ fn uplinks(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     Ok(findings)
 }
 
-/// Pods' interfaces without our filters, or with more of ours; not those that an ADD or DEL is at work on.
+/// Pods' interfaces without our filters, or with surplus ones; not those on which an ADD or DEL is at work.
 fn pods(paths: &Paths, links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
     let wrong = |name: &str| {
         if !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete()) {
@@ -169,7 +169,7 @@ fn legacy_rules() -> Result<Vec<Finding>, MachineError> {
         .collect())
 }
 
-/// A text `subject: evidence` of the node's own look.
+/// Makes a finding of a text `subject: evidence` from the node's own check.
 fn told(code: Code, text: &str) -> Finding {
     let (subject, evidence) = text.split_once(": ").unwrap_or(("this node", text));
     Finding::new(code, subject, evidence)

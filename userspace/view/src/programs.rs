@@ -2,7 +2,7 @@ use naru_bpf::{Member, ProgramChain, chains};
 use naru_node::machine::{DEVICE, NodeFacts};
 use serde::Serialize;
 
-/// One direction of a device that programs of ours are attached to.
+/// One direction of a device to which programs of ours are attached.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Programs {
     /// The device.
@@ -13,7 +13,7 @@ pub struct Programs {
     pub ours: usize,
     /// Programs and filters of others that see packets before ours.
     pub before: Vec<String>,
-    /// Those that see only what ours pass on to the stack.
+    /// Programs and filters that see only packets that ours pass on to the stack.
     pub after: Vec<String>,
 }
 

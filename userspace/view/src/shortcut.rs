@@ -24,7 +24,7 @@ pub(crate) fn findings(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     Ok(all)
 }
 
-/// Rate limits that are asked of the bandwidth plugin alone.
+/// Findings about rate limits of which only the bandwidth plugin is told.
 fn by_limits(paths: &Paths, facts: &NodeFacts) -> Result<Vec<Finding>, MachineError> {
     let told = init::as_told(paths, &NodeStore::open(&paths.node_store())?)?;
     let lists = limits(&told.cni_conf).into_iter();
@@ -36,8 +36,8 @@ fn by_limits(paths: &Paths, facts: &NodeFacts) -> Result<Vec<Finding>, MachineEr
         .collect())
 }
 
-/// Pods whose interface has a native XDP program: a packet that the kernel hands over to the peer of a veth pair has
-/// passed the place where it would run.
+/// Findings about pods whose interface has a native XDP program: it runs on packets from the peer of a veth pair, but
+/// not on those that are redirected into the pod.
 fn by_xdp(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     let rows = StateStore::open(&paths.lease_store(), &host::boot_id()?)?.rows()?;
     let interfaces = Interfaces::open(&paths.pins())?;

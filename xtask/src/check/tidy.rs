@@ -1,4 +1,4 @@
-//! House rules that a compiler does not know: sizes, widths, names that say nothing, documents that miss something.
+//! House rules that a compiler does not know: sizes, widths, names without meaning, documents with gaps.
 
 use std::{
     fs,
@@ -66,7 +66,8 @@ fn unlisted(index: &str, pages: &[&str]) -> Vec<String> {
     missing.map(|page| format!("{DECISIONS}/{INDEX}: add a line for {page}")).collect()
 }
 
-/// Tests that the architecture's invariants rest on, and that are nowhere: quoted sentences of five words and more.
+/// Returns tests on which the architecture's invariants rest, and that do not exist: quoted sentences of five words or
+/// more.
 fn unheld(architecture: &str, sources: &str) -> Vec<String> {
     let quoted = architecture.split('`').skip(1).step_by(2);
     let sentences =

@@ -1,4 +1,4 @@
-//! Another node sent a packet through the tunnel.
+//! Hook for packets that another node sent through the tunnel.
 
 use naru_abi::Outcome;
 use naru_packet::Parsed;

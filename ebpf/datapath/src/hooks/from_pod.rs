@@ -18,6 +18,7 @@ use crate::{
     packet::Packet,
     route::direct,
     sender::{self, Sender},
+    service,
     tunnel::encap,
 };
 
@@ -25,7 +26,8 @@ use crate::{
 const NO_PORT: u32 = 1 << 16;
 const UNREADABLE: u32 = NO_PORT + 1;
 
-/// Decides about a packet at ingress of a pod's host veth: sender, look-up, delivery or encapsulation.
+/// What becomes of a packet at ingress of a pod's host veth: sender, Service, look-up, delivery or
+/// encapsulation.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;
@@ -45,13 +47,17 @@ pub fn decide(packet: &mut Packet) -> Decision {
     sender::check(packet, &parsed.source, ip, sender).map_err(|why| refused(packet, ip, why))?;
     reaches_beyond_link(packet, ip)?;
     packet.claim()?;
+    if sender.flags & pod_flags::NO_SHORTCUT == 0 {
+        service::from_client(packet, &mut parsed.ip, sender.sends_answers)?;
+    }
+    let ip = &parsed.ip;
     match pods::get(&ip.destination) {
         Some(pod) => fastpath::to_pod(packet, ip, Ends::between(sender, pod), pod),
         None => to_prefix(packet, ip, sender, config),
     }
 }
 
-/// The end of a packet from nobody's address.
+/// Returns the outcome of a packet whose source is no address of the pod.
 #[inline(always)]
 fn refused(packet: &Packet, ip: &Ip, why: DropReason) -> Outcome {
     match why {
@@ -60,7 +66,7 @@ fn refused(packet: &Packet, ip: &Ip, why: DropReason) -> Outcome {
     }
 }
 
-/// Link-local destinations end here, multicast is the stack's.
+/// Ends packets to link-local destinations, and leaves multicast to the stack.
 #[inline(always)]
 fn reaches_beyond_link(packet: &Packet, ip: &Ip) -> Result<(), Outcome> {
     let destination = &ip.destination;
@@ -74,7 +80,7 @@ fn reaches_beyond_link(packet: &Packet, ip: &Ip) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// The end of what goes no farther than the link.
+/// Returns the outcome of a packet that goes no farther than the link.
 #[inline(always)]
 fn of_link(packet: &Packet, ip: &Ip) -> Outcome {
     match on_link(packet.raw(), ip) {
@@ -140,7 +146,7 @@ fn to_tunnel(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, 
     if config.overlay_ifindex == 0 {
         return Err(DropReason::NotReady.into());
     }
-    // The receiver looks at neither, but its device drops what claims to come from itself.
+    // The receiver looks at neither address, but its device drops frames that claim to come from itself.
     let mac = *sender.host_mac.ok_or(DropReason::HelperFailed)?;
     fastpath::hand_over(packet, ip, Macs { destination: mac, source: mac })?;
     encap::send(packet, config, &route.node, length, by_program(config, features::OWN_ENCAPSULATION, route))

@@ -1,4 +1,4 @@
-//! A packet is about to be encapsulated: sent by the stack, or by `from_pod`, which has done all of this.
+//! Hook for packets that are about to be encapsulated: from the stack, or from `from_pod`, which has done all of this.
 
 use naru_abi::{DropReason, Transport, Verdict};
 use naru_packet::{Parsed, is_link_local, is_multicast};

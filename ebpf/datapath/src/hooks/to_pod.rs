@@ -8,6 +8,7 @@ use crate::{
     flow_records,
     maps::pods,
     packet::Packet,
+    service,
 };
 
 /// Decides about a packet at egress of a pod's host veth: delivers it to the pod's current MAC address.
@@ -22,7 +23,11 @@ pub fn decide(packet: &mut Packet) -> Decision {
             flow_records::came_to_pod(packet, ip, None)?;
             return Ok(Next::Pass(Verdict::Deliver));
         };
-        flow_records::came_to_pod(packet, ip, Some(pod))?;
+        let is_answer = service::is_client(pod.receives_answers()) && service::to_client(packet, ip)?;
+        if !is_answer {
+            // Of those the stack has translated none.
+            flow_records::came_to_pod(packet, ip, Some(pod))?;
+        }
         if pod.mac() != parsed.destination && pod.is_behind(packet.ifindex()) {
             readdress(packet, pod.macs()).map_err(|_| DropReason::Malformed)?;
         }

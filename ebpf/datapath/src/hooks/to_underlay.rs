@@ -1,4 +1,4 @@
-//! A packet is about to leave by the underlay.
+//! Hook for packets that are about to leave by the underlay.
 
 use naru_abi::{DropReason, Verdict};
 use naru_packet::{Content, Parsed};

@@ -7,4 +7,6 @@ pub mod interfaces;
 pub mod next_hops;
 pub mod pods;
 pub mod routes;
+pub mod services;
 pub mod stats;
+pub mod translations;

@@ -7,8 +7,8 @@ use naru_packet::{Mac, Macs};
 #[btf_map]
 static PODS: HashMap<Addr, PodValue, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 
-/// The entry of an address. The kernel may use its element for another address at any time (6.1 and newer), so what
-/// is done by it counts only if [`Pod::is_of`] holds after the last word was read.
+/// The entry of an address. The kernel may reuse its element for another address at any time (6.1 and newer), so what
+/// was read counts only if [`Pod::is_of`] holds after the last word was read.
 #[derive(Clone, Copy)]
 pub struct Pod(&'static PodValue);
 
@@ -83,8 +83,8 @@ pub fn get(addr: &Addr) -> Option<Pod> {
     unsafe { PODS.get(addr) }.map(Pod)
 }
 
-/// Notes the MAC address a pod sends from. A reader on another CPU may see it half written: for one frame to a pod
-/// that is just changing its address.
+/// Learns the MAC address from which a pod sends. A reader on another CPU may see it half written: this affects one
+/// frame, to a pod that is just changing its address.
 #[inline(always)]
 pub fn learn(addr: &Addr, mac: Mac) {
     if let Some(value) = own(addr) {
@@ -93,7 +93,7 @@ pub fn learn(addr: &Addr, mac: Mac) {
     }
 }
 
-/// From now on what the pod sends is looked for in `FLOWS`.
+/// Enables the `FLOWS` look-up for packets that the pod sends.
 #[inline(always)]
 pub fn mark_sender(addr: &Addr) {
     if let Some(value) = own(addr) {
@@ -111,7 +111,7 @@ pub fn mark_receiver(addr: &Addr) {
     }
 }
 
-/// From now on what the pod sends and receives is looked for in `FLOW_PAIRS`, too.
+/// Enables the `FLOW_PAIRS` look-up for packets that the pod sends or receives.
 #[inline(always)]
 pub fn mark_in_pairs(addr: &Addr) {
     if let Some(value) = own(addr) {
@@ -123,14 +123,35 @@ pub fn mark_in_pairs(addr: &Addr) {
     }
 }
 
+/// From now on what the pod receives is looked for in `ANSWERS`. Whether there is such a pod.
+#[inline(always)]
+pub fn mark_client(addr: &Addr) -> bool {
+    let Some(value) = own(addr) else { return false };
+    // SAFETY: as in `mark_sender`.
+    unsafe {
+        byte_of(&raw mut (*value).sends_answers, look::SERVICES).write_volatile(1);
+        byte_of(&raw mut (*value).receives_answers, look::SERVICES).write_volatile(1);
+    }
+    true
+}
+
+/// From now on what the pod sends straight to another is looked for in `TRANSLATIONS`, too. As [`mark_client`].
+#[inline(always)]
+pub fn mark_clashes(addr: &Addr) -> bool {
+    let Some(value) = own(addr) else { return false };
+    // SAFETY: as in `mark_sender`.
+    unsafe { byte_of(&raw mut (*value).sends_answers, look::CLASHES).write_volatile(1) };
+    true
+}
+
 /// The byte of a word that has this bit: programs set one each, and none takes back another's.
 #[inline(always)]
 fn byte_of(word: *mut u32, bit: u32) -> *mut u8 {
     word.cast::<u8>().wrapping_add((bit.trailing_zeros() / 8) as usize)
 }
 
-/// The element of `addr`, to be written to. One that is used for another address right then gets what it does not need:
-/// a look-up too many, or a MAC address that its pod's next packet puts right.
+/// Returns the element of `addr`, to be written to. If it is just being reused for another address, that one gets
+/// something harmless: a needless look-up, or a MAC address that its pod's next packet corrects.
 #[inline(always)]
 fn own(addr: &Addr) -> Option<*mut PodValue> {
     // SAFETY: as in `get`.

@@ -1,4 +1,4 @@
-//! VXLAN taken off by the program itself, in place of the tunnel device.
+//! VXLAN decapsulation by the program instead of the tunnel device.
 
 use aya_ebpf::{
     bindings::{
@@ -42,11 +42,11 @@ pub fn decapsulate(packet: &mut Packet, ip: &Ip, around: &Around) -> Result<(), 
     packet.write(ETHERTYPE, ethertype(ip.family)).ok_or(DropReason::HelperFailed.into())
 }
 
-/// Removes what is between the two IP headers and the outer one; the outer Ethernet header stays.
+/// Removes the headers between the outer Ethernet header, which stays, and the inner IP header.
 #[inline(always)]
 fn shrink(packet: &Packet, outer: Family, inner: Family) -> bool {
     let kept = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
-    // Only a change of family has to be told, and only kernels from 6.3 on can be.
+    // The kernel needs to be told only of a change of family, and only kernels from 6.3 on can be.
     let flags = match (outer, inner) {
         (Family::V4, Family::V6) => kept | BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
         (Family::V6, Family::V4) => kept | BPF_F_ADJ_ROOM_DECAP_L3_IPV4,

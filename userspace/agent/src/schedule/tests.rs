@@ -106,7 +106,7 @@ fn work_that_fails_does_not_wake_itself() {
             if kind == Kind::Programs {
                 return JobOutcome::Done;
             }
-            // Whatever it does is announced, as that of another kind too.
+            // All of its changes are announced, also as changes of another kind.
             schedule.wish(Kind::Routes, now);
             schedule.wish(Kind::Firewall, now);
             outcome

@@ -1,31 +1,31 @@
-//! Converting what programs and plugins wrote: pods, interfaces, recorded flows.
+//! Conversion of entries that programs and plugins wrote: pods, interfaces, recorded flows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::{HashMap, MapData};
 use naru_abi::{Addr, FlowKey, FlowValue, InterfaceValue, Plain, PodValue, maps, pod_flags};
 
 use super::{abi4, counters, hold};
 use crate::{
     Error, Pins, Result, batch,
-    map::{self, Raw, failed, present},
+    map::{self, failed},
+    table::Table,
 };
 
 /// Before any new program sees a packet.
 pub(super) fn first(older: &Pins, pins: &Pins) -> Result<()> {
     let mut flows = Table::<FlowKey, FlowValue>::open(pins, maps::FLOWS)?;
-    flows.replace(old_flows(older)?)?;
+    replace(&mut flows, old_flows(older)?)?;
     let mut interfaces = Table::<u32, InterfaceValue>::open(pins, maps::INTERFACES)?;
-    interfaces.replace(old_interfaces(older)?)?;
+    replace(&mut interfaces, old_interfaces(older)?)?;
     let held = |(address, value)| (address, PodValue { mtu: hold::HELD, ..value });
-    Table::<Addr, PodValue>::open(pins, maps::PODS)?
-        .replace(old_pods(older)?.into_iter().map(held).collect())?;
+    let mut pods = Table::<Addr, PodValue>::open(pins, maps::PODS)?;
+    replace(&mut pods, old_pods(older)?.into_iter().map(held).collect())?;
     counters::begin(older, pins)?;
     counters::carry(older, pins)
 }
 
-/// Once no old program is attached any more: flows first, then the pods' marks, which say that there are some, and last
-/// the end of the hold.
+/// The second copy, once no old program is attached any more: first flows, then the pods' marks, which say that there
+/// are flows, and last the end of the hold.
 pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
     let mut flows = Table::<FlowKey, FlowValue>::open(pins, maps::FLOWS)?;
     for (key, old) in old_flows(older)? {
@@ -34,21 +34,21 @@ pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
         }
     }
     let mut interfaces = Table::<u32, InterfaceValue>::open(pins, maps::INTERFACES)?;
-    interfaces.replace(old_interfaces(older)?)?;
+    replace(&mut interfaces, old_interfaces(older)?)?;
     let mut pods = Table::<Addr, PodValue>::open(pins, maps::PODS)?;
     let known = marks(&flows.entries()?);
     let (mut all, mut sizes) = (BTreeMap::new(), Vec::new());
     for (address, old) in old_pods(older)? {
         let now = pods.get(&address)?.filter(|now| now.generation == old.generation).unwrap_or(old);
         let marks = old.marks() | now.marks() | known.get(&address).copied().unwrap_or_default();
-        // What the pod sends from now is what new programs saw last.
+        // New programs know best what the pod has sent since.
         let value = PodValue { pod_mac: now.pod_mac, mtu: hold::HELD, ..old };
         all.insert(address, value.with_marks(marks));
         sizes.push((address, old.mtu));
     }
-    pods.replace(all)?;
+    replace(&mut pods, all)?;
     settle_marks(&mut pods, &flows)?;
-    hold::release(&pods.data, &sizes).map_err(|source| Error::Pin {
+    hold::release(&map::data(&pins.map(maps::PODS), maps::PODS)?, &sizes).map_err(|source| Error::Pin {
         path: pins.map(maps::PODS),
         action: "let packets pass",
         source,
@@ -57,8 +57,8 @@ pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
     counters::carry(older, pins)
 }
 
-/// A program may have marked an entry just when it was written again. It enters the flow before that: whoever looks for
-/// flows after he has written misses none.
+/// Completes the marks. A program may have marked an entry just when it was written again; as it records the flow
+/// before that, a writer that looks for flows after writing misses none.
 fn settle_marks(pods: &mut Table<Addr, PodValue>, flows: &Table<FlowKey, FlowValue>) -> Result<()> {
     loop {
         let known = marks(&flows.entries()?);
@@ -76,7 +76,7 @@ fn settle_marks(pods: &mut Table<Addr, PodValue>, flows: &Table<FlowKey, FlowVal
     }
 }
 
-/// The marks that the flows ask for, by address.
+/// Returns the marks that the flows require, by address.
 fn marks(flows: &[(FlowKey, FlowValue)]) -> BTreeMap<Addr, u32> {
     let mut marks = BTreeMap::new();
     for (key, _) in flows {
@@ -105,44 +105,17 @@ fn old_flows(older: &Pins) -> Result<BTreeMap<FlowKey, FlowValue>> {
     Ok(entries.iter().map(convert).collect())
 }
 
-/// Every entry of an old map; one of other sizes than its version's is refused.
+/// Returns every entry of an old map; a map with other sizes than its version's is refused.
 pub(super) fn old_entries<K: Plain, V: Plain>(older: &Pins, name: &'static str) -> Result<Vec<(K, V)>> {
     let data = map::data(&older.map(name), name)?;
     batch::entries(&data).map_err(failed(name, "read the older version's"))
 }
 
-/// A hash map of this version.
-struct Table<K: Plain, V: Plain> {
-    map: HashMap<MapData, Raw<K>, Raw<V>>,
-    /// The same once more: aya's typed map does not lend it.
-    data: MapData,
-    name: &'static str,
-}
-
-impl<K: Plain + Ord, V: Plain> Table<K, V> {
-    fn open(pins: &Pins, name: &'static str) -> Result<Self> {
-        Ok(Self { map: map::open(pins, name)?, data: map::data(&pins.map(name), name)?, name })
+/// Makes a map of this version hold just these entries: what an earlier process copied may be gone since.
+fn replace<K: Plain + Ord, V: Plain>(table: &mut Table<K, V>, entries: BTreeMap<K, V>) -> Result<()> {
+    let there: BTreeSet<K> = table.entries()?.into_iter().map(|(key, _)| key).collect();
+    for key in there.iter().filter(|key| !entries.contains_key(key)) {
+        table.delete(key)?;
     }
-
-    fn get(&self, key: &K) -> Result<Option<V>> {
-        let value = present(self.map.get(&Raw(*key), 0)).map_err(failed(self.name, "look up"))?;
-        Ok(value.map(|Raw(value)| value))
-    }
-
-    fn put(&mut self, key: &K, value: V) -> Result<()> {
-        self.map.insert(Raw(*key), Raw(value), 0).map_err(failed(self.name, "insert"))
-    }
-
-    fn entries(&self) -> Result<Vec<(K, V)>> {
-        batch::entries(&self.data).map_err(failed(self.name, "list"))
-    }
-
-    /// Makes the map hold just these entries: what an earlier process copied may be gone since.
-    fn replace(&mut self, entries: BTreeMap<K, V>) -> Result<()> {
-        let gone: BTreeSet<K> = self.entries()?.into_iter().map(|(key, _)| key).collect();
-        for key in gone.into_iter().filter(|key| !entries.contains_key(key)) {
-            present(self.map.remove(&Raw(key))).map_err(failed(self.name, "delete"))?;
-        }
-        entries.into_iter().try_for_each(|(key, value)| self.put(&key, value))
-    }
+    entries.into_iter().try_for_each(|(key, value)| table.put(&key, value))
 }

@@ -1,7 +1,7 @@
-//! Moves counters from one map to another, on the CPU that they are of.
+//! Moves counters from one map to another, on the CPU to which they belong.
 //!
-//! For each word the program adds to the new counter what it read of the old one, and takes just that away from the old
-//! one: atomically, so that no program that counts on this CPU in between loses anything.
+//! For each word the program reads the old counter, adds that to the new one and subtracts it from the old one, both
+//! atomically, so that no program that counts on this CPU in between loses anything.
 
 use std::{io, os::fd::BorrowedFd, thread};
 

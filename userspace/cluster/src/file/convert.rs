@@ -1,11 +1,14 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use naru_core::cluster::{ClusterSpec, TunnelSpec};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::{networks, nodes, position, raw};
-use crate::error::{ClusterError, Problem};
+use crate::{
+    error::{ClusterError, Problem},
+    services::Mode,
+};
 
 /// A [`Problem`] and the byte of the file where it is.
 pub struct Misfit {
@@ -19,12 +22,38 @@ impl Misfit {
     }
 }
 
+/// What a cluster file says: the cluster, and where its Services are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterFile {
+    /// The cluster.
+    pub cluster: ClusterSpec,
+    /// Who translates packets to Services.
+    pub services: Mode,
+    /// The directory of the files of Services; `None`: there are none.
+    pub service_files: Option<PathBuf>,
+}
+
+/// All that `text` says; `file` names it in errors, and a relative directory begins at the file's own.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_file(file: &Path, text: &str) -> Result<ClusterFile, ClusterError> {
+    with_places(file, text, |raw: &raw::Cluster| {
+        let here = file.parent().unwrap_or(Path::new("."));
+        let service_files = match &raw.service_files {
+            Some(name) if name.get_ref().is_empty() => return Err(Misfit::new(name, Problem::Empty)),
+            name => name.as_ref().map(|name| here.join(name.get_ref())),
+        };
+        Ok(ClusterFile { cluster: convert(raw)?, services: raw.services, service_files })
+    })
+}
+
 /// The cluster that `text` describes; `file` only names it in errors.
 ///
 /// # Errors
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
 pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, ClusterError> {
-    with_places(file, text, convert)
+    parse_file(file, text).map(|said| said.cluster)
 }
 
 /// Reads a text and converts it; errors carry file, line and key.

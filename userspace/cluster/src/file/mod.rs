@@ -15,10 +15,11 @@ use std::{fs, path::Path};
 
 use naru_core::cluster::ClusterSpec;
 
-pub use convert::parse;
+pub use convert::{ClusterFile, parse, parse_file};
 pub use follow::{Found, Parse, follow};
 pub use settings::{ClusterSettings, parse_settings};
 pub use source::FileSource;
+pub(crate) use watch::FileWatch;
 
 use crate::ClusterError;
 

@@ -4,6 +4,8 @@ use naru_core::cluster::{Encapsulation, Routing};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::services::Mode;
+
 /// A list whose entries know their place.
 pub type List = Vec<Spanned<String>>;
 
@@ -20,6 +22,9 @@ pub struct Cluster {
     pub encapsulation: Encapsulation,
     #[serde(default)]
     pub tunnel: Tunnel,
+    #[serde(default)]
+    pub services: Mode,
+    pub service_files: Option<Spanned<String>>,
     #[serde(default, rename = "node")]
     pub nodes: Vec<Node>,
 }
@@ -42,6 +47,8 @@ pub struct Settings {
     pub api_servers: List,
     #[serde(default)]
     pub service_ranges: Option<Spanned<List>>,
+    #[serde(default)]
+    pub services: Mode,
 }
 
 #[derive(Deserialize, Default)]

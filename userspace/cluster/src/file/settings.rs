@@ -1,4 +1,4 @@
-//! The settings of a cluster whose nodes come from elsewhere: the keys of `cluster.toml` but its nodes.
+//! The settings of a cluster whose nodes come from elsewhere: the keys of `cluster.toml` except its nodes.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use super::{
     convert::{self, Misfit},
     networks, raw,
 };
-use crate::{ClusterError, Problem};
+use crate::{ClusterError, Problem, services::Mode};
 
 /// Settings of the cluster's administrator for all nodes; the default is that of a file without any key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterSettings {
-    /// Ranges that all blocks must lie in; empty: whatever the nodes' blocks are.
+    /// Ranges that must contain all blocks; if empty, any block is accepted.
     pub ranges: Vec<IpNet>,
     /// True if pods' packets that leave the cluster take the node's address.
     pub masquerade: bool,
@@ -26,10 +26,12 @@ pub struct ClusterSettings {
     pub encapsulation: Encapsulation,
     /// The tunnel.
     pub tunnel: TunnelSpec,
-    /// Addresses of the API servers, `host:port` or a URL, before all others that a node finds.
+    /// Addresses of the API servers, `host:port` or a URL, to be tried before all others that a node finds.
     pub api_servers: Vec<String>,
-    /// Ranges of Service addresses, in place of those that the source says.
+    /// Ranges of Service addresses, which replace those of the source.
     pub service_ranges: Vec<IpNet>,
+    /// Who translates packets to Services.
+    pub services: Mode,
 }
 
 impl Default for ClusterSettings {
@@ -43,11 +45,12 @@ impl Default for ClusterSettings {
             tunnel: TunnelSpec::default(),
             api_servers: Vec::new(),
             service_ranges: Vec::new(),
+            services: Mode::default(),
         }
     }
 }
 
-/// The settings that `text` says; `file` only names it in errors.
+/// Returns the settings in `text`; `file` is only used in errors.
 ///
 /// # Errors
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
@@ -71,6 +74,7 @@ fn convert(raw: &raw::Settings) -> Result<ClusterSettings, Misfit> {
         tunnel: convert::tunnel(&raw.tunnel)?,
         api_servers: raw.api_servers.iter().map(|server| server.get_ref().trim().to_owned()).collect(),
         service_ranges: list(&raw.service_ranges)?,
+        services: raw.services,
     })
 }
 
@@ -91,13 +95,14 @@ mod tests {
     fn every_key_is_read() {
         let text = "ranges = [\"10.32.0.0/12\"]\nmasquerade = false\nrouting = \"tunnel\"\nencapsulation = \"device\"\n\
                     no_masquerade = [\"10.9.0.0/16\"]\napi_servers = [\"10.0.0.1:6443\"]\n\
-                    service_ranges = [\"10.96.0.0/12\"]\n[tunnel]\nport = 4789\nvni = 7\n";
+                    service_ranges = [\"10.96.0.0/12\"]\nservices = \"stack\"\n[tunnel]\nport = 4789\nvni = 7\n";
         let settings = parsed(text).unwrap();
         assert_eq!(settings.ranges, ["10.32.0.0/12".parse().unwrap()]);
         assert_eq!((settings.masquerade, settings.routing), (false, Routing::Tunnel));
         assert_eq!((settings.tunnel.port, settings.tunnel.vni), (4789, 7));
         assert_eq!(settings.api_servers, ["10.0.0.1:6443"]);
         assert_eq!(settings.service_ranges, ["10.96.0.0/12".parse().unwrap()]);
+        assert_eq!(settings.services, Mode::Stack);
     }
 
     #[test]
@@ -107,6 +112,9 @@ mod tests {
             "settings.toml:2: ranges: 10.32.0.1/12 has host bits set; the network is 10.32.0.0/12"
         );
         assert!(parsed("[[node]]\nname = \"a\"\n").unwrap_err().contains("unknown field `node`"));
+        assert!(
+            parsed("services = \"on\"\n").unwrap_err().contains("settings.toml:1: services: unknown variant")
+        );
         assert!(parsed("api_servers = [\"\"]\n").unwrap_err().contains("settings.toml:1: api_servers"));
     }
 }

@@ -1,10 +1,9 @@
 use std::{path::PathBuf, sync::Arc};
 
-use naru_core::cluster::ClusterSpec;
-use tokio::sync::watch::Sender;
+use tokio::sync::watch::{Sender, channel};
 
-use super::{Found, follow, parse};
-use crate::{Contact, Following, Revision, Source, View};
+use super::{ClusterFile, Found, follow, parse_file};
+use crate::{Contact, Following, Revision, Source, View, services};
 
 /// A cluster file on this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,23 +19,32 @@ impl Source for FileSource {
 
     fn follow(self: Box<Self>, views: Sender<View>, contact: Contact) -> Following {
         Box::pin(async move {
-            let tell = |found: Found<ClusterSpec>| {
+            let (to_directory, directory) = channel(None);
+            let services = contact.services().clone();
+            let tell = |found: Found<ClusterFile>| {
                 if !matches!(found, Found::Nothing(None, _)) {
                     contact.hear();
                 }
+                if let Found::Read(_, said) = &found {
+                    services.change(|known| known.set_mode(said.services));
+                    to_directory.send_replace(Some(said.service_files.clone()));
+                }
                 views.send_if_modified(|view| put(found, view));
             };
-            follow(self.path, parse, tell, views.closed()).await;
+            tokio::select! {
+                () = follow(self.path, parse_file, tell, views.closed()) => {}
+                () = services::follow(directory, services.clone()) => {}
+            }
         })
     }
 }
 
 /// Makes `view` say what was found; returns true if it said something else before.
-fn put(found: Found<ClusterSpec>, view: &mut View) -> bool {
+fn put(found: Found<ClusterFile>, view: &mut View) -> bool {
     let next = match found {
         Found::Same(_) => return false,
-        Found::Read(content, cluster) => View {
-            cluster: Some(Arc::new(cluster)),
+        Found::Read(content, said) => View {
+            cluster: Some(Arc::new(said.cluster)),
             revision: Some(Revision::Content(content)),
             ..View::default()
         },

@@ -30,7 +30,7 @@ const CONTENT: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::MASK_ADD);
 /// The watch itself ended, or events were lost.
 const ENDED: ReadFlags = ReadFlags::IGNORED.union(ReadFlags::UNMOUNT).union(ReadFlags::QUEUE_OVERFLOW);
-/// Symbolic links that are followed on the way to the file; the kernel follows as many.
+/// Limit of symbolic links on the way to the file, the same as the kernel's.
 const LINKS: usize = 40;
 
 /// Watches on every directory that the path leads through, links resolved.
@@ -38,19 +38,34 @@ pub struct FileWatch {
     inotify: OwnedFd,
     /// The names that matter in each directory, by watch.
     names: BTreeMap<i32, BTreeSet<OsString>>,
+    /// The directory in which every name matters.
+    every: Option<i32>,
     is_whole: bool,
 }
 
 impl FileWatch {
-    /// Watches the path as it leads now, as far as it does. A directory is watched before what it contains is looked
-    /// at, so a change meanwhile is announced too.
+    /// Watches the path as it leads now, as far as it exists. A directory is watched before its contents are looked at,
+    /// so that a change meanwhile is announced too.
     ///
     /// # Errors
     /// The kernel gives no inotify instance.
     pub fn over(file: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let mut watch = Self { inotify, names: BTreeMap::new(), is_whole: true };
+        let mut watch = Self { inotify, names: BTreeMap::new(), every: None, is_whole: true };
         watch.walk(&std::path::absolute(file)?);
+        Ok(watch)
+    }
+
+    /// Watches the path of a directory, and everything that is directly in it.
+    ///
+    /// # Errors
+    /// The kernel gives no inotify instance.
+    pub fn over_directory(directory: &Path) -> io::Result<Self> {
+        let mut watch = Self::over(directory)?;
+        match inotify::add_watch(&watch.inotify, directory, NAMES | CONTENT) {
+            Ok(every) => watch.every = Some(every),
+            Err(_) => watch.is_whole = false,
+        }
         Ok(watch)
     }
 
@@ -94,7 +109,7 @@ impl FileWatch {
         }
     }
 
-    /// Ends when something on the path changed; never, where the socket cannot be waited for.
+    /// Returns when something on the path has changed; never, if the socket cannot be waited for.
     pub async fn changed(self) {
         // SAFETY: the descriptor is owned by what is registered, and nothing replaces or closes it before.
         let registered = unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) };
@@ -108,7 +123,7 @@ impl FileWatch {
         }
     }
 
-    /// Reads all that was announced; whether any of it concerns the path.
+    /// Reads all announcements. Returns true if any of them concerns the path.
     fn take_events(&self) -> bool {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(self.inotify.as_fd(), &mut buffer);
@@ -127,7 +142,7 @@ impl FileWatch {
         let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
         let is_named =
             || name.is_some_and(|name| self.names.get(&event.wd()).is_some_and(|names| names.contains(name)));
-        event.events().intersects(ENDED) || is_named()
+        event.events().intersects(ENDED) || self.every == Some(event.wd()) || is_named()
     }
 }
 

@@ -61,7 +61,7 @@ fn a_directory_is_read_whole_or_not_at_all() {
     write("a.yaml", policy);
     write(
         "b.json",
-        r#"{"kind": "List", "items": [{"kind": "Namespace", "metadata": {"name": "x"}}, {"kind": "Job"}]}"#,
+        r#"{"kind": "List", "items": [{"kind": "Namespace", "metadata": {"name": "x"}}, {"kind": "J"}]}"#,
     );
     write("notes.txt", "no YAML at all: [");
     write(".c.yaml", "neither: [");

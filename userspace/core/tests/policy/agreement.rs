@@ -184,7 +184,8 @@ fn a_pod_keeps_its_rights_at_every_write_when_the_block_around_it_goes() {
     };
     let block = model::Node { addresses: Vec::new(), blocks: vec!["10.0.0.0/28".parse().unwrap()] };
     let pods = [pod("web", "web", HERE, "10.0.1.1", 1), pod("one", "client", "node2", "10.0.0.2", 2)];
-    let others = [Event::Policy(name, Some(Arc::new(policy))), Event::Node("node2".to_owned(), Some(block.clone()))];
+    let others =
+        [Event::Policy(name, Some(Arc::new(policy))), Event::Node("node2".to_owned(), Some(block.clone()))];
     let mut node = Node::new(ROOMY);
     node.compiler.apply(pods.into_iter().chain(others).collect());
     node.carry_out();

@@ -17,11 +17,11 @@ pub struct Directories {
     pub conf: PathBuf,
     /// The directories of plugins, in the order in which the runtime searches them; never empty.
     pub bin: Vec<PathBuf>,
-    /// The file that says so; `None` where the runtime's defaults count.
+    /// The file that names them; `None` if these are the runtime's defaults.
     pub source: Option<PathBuf>,
 }
 
-/// A place where a runtime's configuration may be, and the socket it serves then.
+/// A path at which a runtime's configuration may be, and the socket that this runtime serves.
 struct Place {
     runtime: Runtime,
     /// The main file.
@@ -74,7 +74,7 @@ struct Said {
     bin: Vec<PathBuf>,
 }
 
-/// The result of a look at a runtime's configuration.
+/// The result of reading a runtime's configuration.
 enum Reading {
     /// There is none.
     Absent,
@@ -102,7 +102,7 @@ pub fn find(root: &Path) -> Result<Directories, DirectoryError> {
             Reading::Off => {}
         }
     }
-    // A socket without a file is a runtime by its defaults.
+    // A socket without a file is a runtime with its defaults.
     Ok(configured.filter(|_| !is_serving).unwrap_or_else(|| defaults(None)))
 }
 

@@ -95,7 +95,7 @@ pub fn load(path: &Path) -> Result<Credentials, ApiError> {
     })
 }
 
-/// The file, and the directory that paths in it start from.
+/// The file, and the directory to which paths in it are relative.
 struct Origin<'a> {
     path: &'a Path,
     directory: &'a Path,
@@ -131,7 +131,7 @@ impl Origin<'_> {
     }
 }
 
-/// The parser shows the place in the text below its first line.
+/// Returns the first line of an error: the parser shows the place in the text below it.
 fn first_line(error: &serde_saphyr::Error) -> String {
     error.to_string().lines().next().unwrap_or("not a kubeconfig").to_owned()
 }

@@ -17,6 +17,7 @@ impl Given {
             blocks: blocks.iter().map(|text| text.parse().unwrap()).collect(),
             standing: Standing::Ours,
             machine: String::new(),
+            zone: String::new(),
             is_unavailable: false,
             since,
         };

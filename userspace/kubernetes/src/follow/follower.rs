@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Backoff, Entry, Kind, Known,
+    Backoff, Entry, Kind, Known, News,
     backoff::below,
     known::Verdict,
     read::{list, with},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::api::{Address, Answer, Api, ApiError, Connection, Lines};
 
-/// A watch that lived so long was no failure.
+/// Age from which the end of a watch is no failure.
 const LIVED: Duration = Duration::from_secs(10);
 
 /// The known objects of a kind.
@@ -27,9 +27,9 @@ const LIVED: Duration = Duration::from_secs(10);
 pub struct Snapshot<T> {
     /// The objects; `None` before the first list was taken.
     pub entries: Option<Arc<BTreeMap<String, Entry<T>>>>,
-    /// The state of the store that they come from.
+    /// The state of the store from which they come.
     pub revision: u64,
-    /// The reason for which they may not be those of now.
+    /// The reason for which they may be out of date.
     pub failure: Option<ApiError>,
 }
 
@@ -39,29 +39,57 @@ impl<T> Default for Snapshot<T> {
     }
 }
 
+/// Whoever is told what is known of a kind of objects.
+pub trait Listener<T>: Send {
+    /// Everything that is known, and what of it is news. Called at every word of the store, with news or without.
+    fn told(&mut self, known: &Known<T>, news: News<T>);
+
+    /// The reason for which it may not be what is now.
+    fn failed(&mut self, error: ApiError);
+}
+
+impl<T: Kind> Listener<T> for watch::Sender<Snapshot<T>> {
+    fn told(&mut self, known: &Known<T>, news: News<T>) {
+        self.send_if_modified(|told| {
+            let is_same = told.entries.is_some() && news.is_empty();
+            let is_news = !is_same || told.failure.is_some();
+            // The state that the entries come from is not a later one in which they are the same.
+            if !is_same {
+                told.entries = Some(Arc::new(known.entries().clone()));
+                told.revision = known.position();
+            }
+            told.failure = None;
+            is_news
+        });
+    }
+
+    fn failed(&mut self, error: ApiError) {
+        self.send_if_modified(|known| {
+            let error = Some(error);
+            let is_news = known.failure != error;
+            known.failure = error;
+            is_news
+        });
+    }
+}
+
 /// Follows all objects of a kind.
-pub struct Follower<T> {
+pub struct Follower<T, L> {
     api: Arc<Api>,
     /// The objects, with a selector where not all are wanted.
     path: &'static str,
     known: Known<T>,
     contact: Contact,
-    out: watch::Sender<Snapshot<T>>,
+    listener: L,
     /// True if a list must come before the next watch.
     wants_list: bool,
     resync: Instant,
 }
 
-impl<T: Kind> Follower<T> {
-    /// Follows what is below `path`; tells `out` of changes and `contact` of every word.
-    pub fn new(
-        api: Arc<Api>,
-        path: &'static str,
-        known: Known<T>,
-        contact: Contact,
-        out: watch::Sender<Snapshot<T>>,
-    ) -> Self {
-        Self { api, path, known, contact, out, wants_list: true, resync: Instant::now() }
+impl<T: Kind, L: Listener<T>> Follower<T, L> {
+    /// Follows what is below `path`; tells `listener` of changes and `contact` of every word.
+    pub fn new(api: Arc<Api>, path: &'static str, known: Known<T>, contact: Contact, listener: L) -> Self {
+        Self { api, path, known, contact, listener, wants_list: true, resync: Instant::now() }
     }
 
     /// Follows for ever.
@@ -77,20 +105,15 @@ impl<T: Kind> Follower<T> {
                 backoff.reset();
             }
             let pause = backoff.next(error.after());
-            // A connection that ends is no news while the next one succeeds.
+            // The end of a connection is no news as long as the next one succeeds.
             if backoff.failures() > 1 || !self.known.is_listed() {
-                self.out.send_if_modified(|known| {
-                    let error = Some(error);
-                    let is_news = known.failure != error;
-                    known.failure = error;
-                    is_news
-                });
+                self.listener.failed(error);
             }
             sleep(pause).await;
         }
     }
 
-    /// A list, where one is needed, and a watch until it ends.
+    /// Reads a list if one is needed, and watches until the watch ends.
     async fn round(&mut self, backoff: &mut Backoff) -> Result<(), ApiError> {
         let mut connection = self.api.connect().await?;
         if self.wants_list {
@@ -159,7 +182,7 @@ impl<T: Kind> Follower<T> {
         Instant::now() + period - below(period / 10)
     }
 
-    /// Lists beside the watch: events may have been lost. A list that is doubted is read again before the next watch.
+    /// Lists beside the watch, as events may have been lost. A doubted list is read again before the next watch.
     async fn compare(&mut self) -> Result<(), ApiError> {
         self.resync = self.next_resync();
         let mut connection = self.api.connect().await?;
@@ -171,23 +194,12 @@ impl<T: Kind> Follower<T> {
         Ok(())
     }
 
-    /// Tells what is known, if it is news.
-    fn tell(&self) {
+    /// Tells what is known.
+    fn tell(&mut self) {
         self.contact.hear();
-        let (known, entries) = (&self.known, self.known.entries());
-        if !known.is_listed() {
-            return;
+        if self.known.is_listed() {
+            let news = self.known.take_news();
+            self.listener.told(&self.known, news);
         }
-        self.out.send_if_modified(|told| {
-            let is_same = told.entries.as_deref() == Some(entries);
-            let is_news = !is_same || told.failure.is_some();
-            // The state that the entries come from is not a later one in which they are the same.
-            if !is_same {
-                told.entries = Some(Arc::new(entries.clone()));
-                told.revision = known.position();
-            }
-            told.failure = None;
-            is_news
-        });
     }
 }

@@ -44,11 +44,11 @@ pub struct Listing<T> {
 pub enum Verdict {
     /// It is what is known now.
     Taken,
-    /// It says something unlikely: nothing changed, and another one must say it too.
+    /// It contains something unlikely: nothing changed, and a second list must confirm it.
     Doubted,
 }
 
-/// The change that an event of a watch tells.
+/// The change in an event of a watch.
 pub enum Change<T> {
     /// The object is there, and says this.
     Is(Meta, Result<T, String>),
@@ -56,10 +56,10 @@ pub enum Change<T> {
     Gone(Meta),
 }
 
-/// The objects of a kind as far as they are believed.
+/// The objects of a kind, as far as they are believed.
 pub struct Known<T> {
     entries: BTreeMap<String, Entry<T>>,
-    /// The state up to which everything is known: what an event tells of an earlier one is a replay.
+    /// The state up to which everything is known: events of earlier states are replays.
     position: u64,
     remembered: Option<Remembered>,
     doubt: Option<Doubt>,
@@ -67,7 +67,11 @@ pub struct Known<T> {
     settles: Option<Instant>,
     is_listed: bool,
     pace: Pace,
+    news: News<T>,
 }
+
+/// The names of entries that are not what they were, each with what it said before.
+pub type News<T> = BTreeMap<String, Option<T>>;
 
 /// A list that was not believed.
 struct Doubt {
@@ -77,10 +81,11 @@ struct Doubt {
 }
 
 impl<T: Kind> Known<T> {
-    /// Nothing is known but what is `remembered`.
+    /// Starts with nothing but what is `remembered`.
     pub const fn new(remembered: Option<Remembered>, pace: Pace) -> Self {
         let entries = BTreeMap::new();
-        Self { entries, position: 0, remembered, doubt: None, settles: None, is_listed: false, pace }
+        let news = BTreeMap::new();
+        Self { entries, position: 0, remembered, doubt: None, settles: None, is_listed: false, pace, news }
     }
 
     /// The objects.
@@ -117,7 +122,7 @@ impl<T: Kind> Known<T> {
                 self.doubt = Some(Doubt { revision: list.revision, missing, since });
                 return Verdict::Doubted;
             }
-            // No server lags for so long: the store is another one.
+            // No server lags for so long, so this is another store.
             self.settles = Some(now + self.pace.settles);
         } else if missing.len() * 2 > before.len() {
             let is_confirmed = |doubt: &Doubt| doubt.missing == missing && doubt.revision <= list.revision;
@@ -135,19 +140,21 @@ impl<T: Kind> Known<T> {
         let keeps = self.settles.is_some() || list.nameless > 0;
         let mut before = std::mem::take(&mut self.entries);
         for (name, (meta, said)) in list.objects {
-            let known = before.remove(&name);
-            self.entries.insert(name, entry(known, meta, said, None));
+            self.put(name.clone(), before.remove(&name), |known| entry(known, meta, said, None));
         }
-        if keeps {
-            let kept = before.into_iter().map(|(name, entry)| (name, Entry { is_kept: true, ..entry }));
-            self.entries.extend(kept);
+        for (name, gone) in before {
+            if keeps {
+                self.put(name, Some(gone), |known| known.map(|entry| Entry { is_kept: true, ..entry }));
+            } else {
+                self.news.entry(name).or_insert(gone.value);
+            }
         }
         self.position = list.revision;
         self.remembered = None;
         self.is_listed = true;
     }
 
-    /// Takes what a watch tells; false if it is a replay.
+    /// Takes a change from a watch. Returns false if it is a replay.
     pub fn changed(&mut self, revision: u64, change: Change<T>) -> bool {
         if revision <= self.position {
             return false;
@@ -157,20 +164,43 @@ impl<T: Kind> Known<T> {
             Change::Is(meta, said) => {
                 let name = meta.key();
                 let known = self.entries.remove(&name);
-                self.entries.insert(name, entry(known, meta, said, Some(revision)));
+                self.put(name, known, |known| entry(known, meta, said, Some(revision)));
             }
             Change::Gone(meta) => {
-                if self.entries.get(&meta.key()).is_some_and(|entry| entry.uid == meta.uid) {
-                    self.entries.remove(&meta.key());
+                let name = meta.key();
+                if self.entries.get(&name).is_some_and(|entry| entry.uid == meta.uid)
+                    && let Some(gone) = self.entries.remove(&name)
+                {
+                    self.news.entry(name).or_insert(gone.value);
                 }
             }
         }
         true
     }
 
-    /// Takes a bookmark: everything up to `revision` was told.
+    /// Takes a bookmark: everything up to `revision` has been reported.
     pub fn reached(&mut self, revision: u64) {
         self.position = self.position.max(revision);
+    }
+
+    /// What changed since the last call.
+    pub fn take_news(&mut self) -> News<T> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Puts the entry of that name, which `known` was before.
+    fn put<E: Into<Option<Entry<T>>>>(
+        &mut self,
+        name: String,
+        known: Option<Entry<T>>,
+        next: impl FnOnce(Option<Entry<T>>) -> E,
+    ) {
+        let before = known.clone();
+        let Some(entry) = next(known).into() else { return };
+        if before.as_ref() != Some(&entry) {
+            self.news.entry(name.clone()).or_insert(before.and_then(|entry| entry.value));
+        }
+        self.entries.insert(name, entry);
     }
 
     fn names(&self) -> BTreeSet<String> {
@@ -181,14 +211,14 @@ impl<T: Kind> Known<T> {
     }
 }
 
-/// The entry for what an object says; `known` is the entry of that name before.
+/// Returns the entry for an object's contents; `known` is the previous entry of that name.
 fn entry<T: Kind>(
     known: Option<Entry<T>>,
     meta: Meta,
     said: Result<T, String>,
     watched: Option<u64>,
 ) -> Entry<T> {
-    // Under a name that was another object's nothing of that one counts.
+    // If the name belonged to another object before, that object's entry does not count.
     let before = known.filter(|entry| entry.uid == meta.uid).and_then(|entry| entry.value);
     let (value, fault) = match said {
         Ok(mut value) => {

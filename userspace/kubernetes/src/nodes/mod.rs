@@ -1,4 +1,4 @@
-//! A Node object as a node: its addresses for others, its blocks, and whether it is a node of ours at all.
+//! A Node object as a node: its addresses for others, its blocks, and its relation to the cluster.
 
 mod object;
 
@@ -13,9 +13,8 @@ use object::Object;
 /// All Node objects.
 pub const PATH: &str = "/api/v1/nodes";
 
-/// The annotation by which an administrator sets the addresses that other nodes use, before the internal ones:
-/// a list with commas, the tunnel's end first. The internal ones stay behind them: behind address translation they are
-/// what the machine itself has.
+/// The annotation by which an administrator sets the addresses that other nodes use: a list with commas, the tunnel's
+/// end first. The internal addresses follow them: with address translation they are those that the machine itself has.
 pub const ADDRESSES: &str = "naru.dev/node-addresses";
 
 /// The contents of a Node object.
@@ -29,9 +28,11 @@ pub struct Node {
     pub standing: Standing,
     /// The machine's identity; empty if it is not known.
     pub machine: String,
+    /// The zone, by the label `topology.kubernetes.io/zone`; empty: none.
+    pub zone: String,
     /// True if a cloud waits for the network to be said available.
     pub is_unavailable: bool,
-    /// The state of the store in which the blocks came while they were watched; 0 if they were listed.
+    /// The state of the store in which the blocks came while they were watched; 0 if they came in a list.
     pub since: u64,
 }
 
@@ -66,9 +67,9 @@ impl Kind for Node {
             Standing::Ours => (addresses(&object)?, blocks(&object)?),
             _ => (Vec::new(), Vec::new()),
         };
-        let is_unavailable = object.is_unavailable();
+        let (is_unavailable, zone) = (object.is_unavailable(), object.zone().to_owned());
         let machine = object.status.node_info.machine_id;
-        Ok(Self { addresses, blocks, standing, machine, is_unavailable, since: 0 })
+        Ok(Self { addresses, blocks, standing, machine, zone, is_unavailable, since: 0 })
     }
 
     fn succeed(&mut self, before: Option<&Self>, revision: Option<u64>) {
@@ -79,7 +80,7 @@ impl Kind for Node {
     }
 }
 
-/// The addresses by annotation, then the internal ones that a node can have, each once.
+/// Returns the addresses of the annotation, then the internal ones that a node can have, each once.
 fn addresses(object: &Object) -> Result<Vec<IpAddr>, String> {
     let mut addresses = Vec::new();
     if let Some(list) = object.metadata.annotations.get(ADDRESSES) {

@@ -1,4 +1,4 @@
-//! The fields of a Node object that are looked at.
+//! The fields of a Node object that naru reads.
 
 use std::collections::BTreeMap;
 
@@ -77,12 +77,16 @@ impl Object {
         }
     }
 
+    pub fn zone(&self) -> &str {
+        self.metadata.labels.get("topology.kubernetes.io/zone").map_or("", String::as_str)
+    }
+
     pub fn internal_addresses(&self) -> impl Iterator<Item = &str> {
         let internal = self.status.addresses.iter().filter(|address| address.kind == "InternalIP");
         internal.map(|address| address.address.as_str())
     }
 
-    /// The blocks; an API server from before dual stack has one.
+    /// Returns the blocks; an API server older than dual stack has one.
     pub fn pod_cidrs(&self) -> impl Iterator<Item = &str> {
         let one =
             (!self.spec.pod_cidr.is_empty() && self.spec.pod_cidrs.is_empty()).then_some(&self.spec.pod_cidr);

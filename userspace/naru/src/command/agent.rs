@@ -27,7 +27,7 @@ use crate::{
 /// The log filter unless `NARU_LOG` sets another.
 const FILTER: &str = if cfg!(feature = "debug") { "info,naru_datapath=debug" } else { "info" };
 
-/// Init, then follow the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.
+/// Runs init, then follows the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.
 pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCode> {
     let mut paths = directories.paths();
     if let Some(probe) = args.probe {
@@ -43,7 +43,7 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
     let container = args.root.as_deref().map(|root| Container::leave(root, args)).transpose()?;
     if args.kubernetes {
         let found = directories_of_the_runtime(&directories.given())?;
-        // Of several directories the one with the plugins that stand behind ours.
+        // Of several directories, the one with the plugins that follow ours.
         let bin = found.bin.iter().find(|bin| bin.join("portmap").exists()).or(found.bin.first());
         paths.cni_bin = bin.cloned().unwrap_or(paths.cni_bin);
         paths.cni_conf = found.conf;
@@ -55,7 +55,7 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
     let mirror = Mirror::new(paths.clone(), request(&paths, &args.init, None)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(follow(mirror, source, Duration::from_secs(args.interval)));
-    // A read of a file that hangs is not waited for.
+    // The process does not wait for a read of a file that hangs.
     runtime.shutdown_background();
     end.map(|()| ExitCode::SUCCESS)
 }
@@ -67,7 +67,7 @@ struct Container {
 }
 
 impl Container {
-    /// Makes the host's root directory this process's.
+    /// Makes the host's root directory that of this process.
     fn leave(host: &Path, args: &AgentArgs) -> anyhow::Result<Self> {
         let credentials = Kept::open(Path::new(Access::POD))?;
         let settings = args.settings.as_ref().map(|file| {

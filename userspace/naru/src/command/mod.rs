@@ -10,6 +10,7 @@ pub mod ipam;
 pub mod node;
 pub mod policy;
 pub mod routes;
+pub mod service;
 pub mod stats;
 pub mod status;
 pub mod uninstall;

@@ -27,7 +27,7 @@ pub fn run(paths: &Paths, args: &UninstallArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says what the container runtime still has of naru.
+/// Prints the remains of naru in the container runtime's configuration.
 fn warn(removed: &Removed) {
     for file in &removed.kept {
         errln!(

@@ -24,7 +24,7 @@ macro_rules! errln {
     ($($part:tt)*) => { $crate::report::warning(format_args!($($part)*)) };
 }
 
-/// True once standard output took nothing any more.
+/// True once standard output did not accept a line.
 static IS_BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// Returns true if something that was printed did not reach anybody.
@@ -53,15 +53,15 @@ pub fn warning(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// The agent's log on standard error, an event a line, without colours: a sequence for one cannot be told from one that
-/// a name brought along.
+/// The agent's log on standard error, one event a line, without colours: a colour sequence could not be told from one
+/// inside a name.
 #[derive(Clone, Copy)]
 pub struct Log;
 
 impl Write for Log {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        // A log that cannot be written keeps nothing from being done.
+        // A log line that cannot be written stops nothing.
         warning(format_args!("{}", text.strip_suffix('\n').unwrap_or(&text)));
         Ok(event.len())
     }

@@ -1,5 +1,5 @@
-//! Kind 27: the node's address chosen by number. The kernel's own choice counts: its source for what is outside
-//! (RFC 6724, primary addresses, a route's preferred source), but none that passes.
+//! Kind 27: the node's address chosen by its number. The kernel's own choice counts: its source towards the outside
+//! (RFC 6724, primary addresses, a route's preferred source), but no passing address.
 
 use crate::{
     machine::Machine,

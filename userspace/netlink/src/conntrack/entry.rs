@@ -2,7 +2,13 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::attributes::{PROTOINFO, TUPLE_IP, TUPLE_ORIGINAL, TUPLE_REPLY};
+use super::{
+    Tuple,
+    attributes::{
+        DESTINATION_PORT, PROTOCOL_NUMBER, PROTOINFO, SOURCE_PORT, TUPLE_IP, TUPLE_ORIGINAL, TUPLE_PROTOCOL,
+        TUPLE_REPLY,
+    },
+};
 use crate::message::{attributes, find};
 
 /// `struct nfgenmsg`.
@@ -48,6 +54,21 @@ impl<'a> Entry<'a> {
         let tuple = find(self.attribute(TUPLE_REPLY)?, TUPLE_IP)?;
         let mut ends = attributes(tuple).filter_map(|(_, content)| address(content));
         Some([ends.next()?, ends.next()?])
+    }
+
+    /// The packets with which a flow with ports began.
+    pub(super) fn begun(&self) -> Option<Tuple> {
+        let tuple = self.attribute(TUPLE_ORIGINAL)?;
+        let protocol = find(tuple, TUPLE_PROTOCOL)?;
+        let mut ends = attributes(find(tuple, TUPLE_IP)?).filter_map(|(_, content)| address(content));
+        let port = |kind| find(protocol, kind)?.try_into().ok().map(u16::from_be_bytes);
+        Some(Tuple {
+            source: ends.next()?,
+            destination: ends.next()?,
+            protocol: *find(protocol, PROTOCOL_NUMBER)?.first()?,
+            source_port: port(SOURCE_PORT)?,
+            destination_port: port(DESTINATION_PORT)?,
+        })
     }
 
     /// Returns true if both ends of a TCP connection have closed it, or one has reset it.

@@ -39,7 +39,7 @@ impl Socket {
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends the requests and returns what the kernel said to each, in their order.
+    /// Sends the requests. Returns the kernel's answers in their order.
     pub(super) fn exchange(
         &mut self,
         requests: Vec<Message>,

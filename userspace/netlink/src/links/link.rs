@@ -34,8 +34,7 @@ pub struct Link {
 pub type HostVeth = Link;
 
 impl Link {
-    /// Returns true if it is an Ethernet one: with a MAC address that is one, which loopback's and a tunnel's are
-    /// not.
+    /// Returns true if it is an Ethernet link: it has a valid MAC address, which loopback and IP tunnels do not have.
     #[must_use]
     pub fn is_ethernet(&self) -> bool {
         self.mac.is_some_and(|mac| mac.0 != [0; 6])
@@ -83,8 +82,8 @@ impl Links {
         self.link(name)?.map_or(Ok(false), |link| self.delete_seen_veth(&link))
     }
 
-    /// [`Links::delete_host_veth`] of a link that was looked at already: the kernel's lock, for which others may make
-    /// us wait long, is then taken once less.
+    /// Does the same as [`Links::delete_host_veth`] for a link that was looked up already: this takes the kernel's
+    /// lock, for which we may wait long, once less.
     ///
     /// # Errors
     /// As there.
@@ -96,7 +95,7 @@ impl Links {
         Err(LinkError::Foreign { device: link.name.clone(), reason })
     }
 
-    /// Deletes a veth that the caller knows for its own by more than its alias; `false` when it was gone already.
+    /// Deletes a veth that the caller knows for its own by more than its alias. Returns false if it was gone already.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -134,7 +133,7 @@ pub fn up(index: u32, name: &str) -> LinkRequest {
 }
 
 /// The request that brings a pod's host veth up, without ARP and neighbour discovery of its own: a change of its MAC
-/// flushes its neighbours, permanent ones too, and those the kernel then makes need no answer from the pod, as
+/// flushes its neighbours, even permanent ones, and the ones that the kernel then makes need no answer from the pod, as
 /// `to_pod` writes the pod's MAC.
 pub fn up_without_neighbour_discovery(index: u32, name: &str) -> LinkRequest {
     let mut message = LinkMessage::default();

@@ -27,7 +27,7 @@ pub enum NextHop {
     OnLink,
     /// To this router, which may be of the other family (RFC 8950).
     Router(IpAddr),
-    /// This version cannot tell the receiver; it is never taken for on-link.
+    /// The receiver is of a kind that this version does not know; it is never taken for on-link.
     Unknown,
 }
 

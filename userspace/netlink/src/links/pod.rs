@@ -68,8 +68,8 @@ pub struct PodSide<'a> {
 }
 
 /// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes. Repeating it changes
-/// nothing. Returns the routes it has then, those of [`settled_routes`]: first come, first served, as by the
-/// reference plugins.
+/// nothing. Returns the routes that it then has, those of [`settled_routes`]: an earlier network keeps its routes, as
+/// with the reference plugins.
 ///
 /// # Errors
 /// The kernel refuses one of them; what was done before stays and goes with the pair.
@@ -98,8 +98,8 @@ pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>, marks: Marks) -> Resu
     })
 }
 
-/// The routes that the pod would have by [`wire_pod`]: those that no other interface of it has. In place of a default
-/// route that one has, those to the network's own subnets, unless the other is in them.
+/// Returns the routes that the pod would have by [`wire_pod`]: those that none of its other interfaces has. If another
+/// one has the default route, this one gets routes to the network's own subnets instead, unless the other is in them.
 ///
 /// # Errors
 /// There is no such interface, the namespace cannot be entered, or the kernel refuses.
@@ -129,12 +129,12 @@ fn are_new(outcomes: Vec<LinkAnswer>) -> Result<bool, LinkError> {
 }
 
 impl Links {
-    /// Settles beside other interfaces of the pod: adds what [`Links::settled`] says, a route to the gateway by this
-    /// interface too, and what makes each address answer by its own interface. Returns the routes.
+    /// Sets up an interface beside other interfaces of the pod: adds the routes of [`Links::settled`], a route to the
+    /// gateway by this interface too, and rules by which each address answers by its own interface. Returns the routes.
     fn settle_beside(&self, index: u32, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
         let routes = self.settled(index, side)?;
         let own = self.marks().gateways;
-        // What is there may be what an earlier call made.
+        // Existing ones may have been made by an earlier call.
         let is_alone = !self.has_other_interfaces(index)?;
         if !is_alone {
             self.answer_by_source(index, side.addresses)?;
@@ -166,7 +166,7 @@ impl Links {
         let others = self.siblings(index)?;
         for default in taken.iter().filter(|route| route.destination.prefix_len() == 0) {
             let is_alike = |net: &&IpNet| net.addr().is_ipv4() == default.destination.addr().is_ipv4();
-            // Of two interfaces in one network the first goes on leading there.
+            // Of two interfaces in one network, the first keeps the route to it.
             let is_new = |net: &&IpNet| !others.iter().any(|other| net.contains(&other.ip));
             let own = side.subnets.iter().filter(is_alike).filter(is_new);
             routes.extend(
@@ -202,8 +202,8 @@ fn refused(error: &NetnsError) -> LinkError {
     LinkError::kernel(error.subject(), error.errno().unwrap_or(libc::EIO))
 }
 
-/// The sysctls of the pod's interface: a change of its MAC announces itself; IPv6 is on, takes no router's word, and
-/// its addresses are usable at once, also from inside, by way of `lo`, where IPv6 is off by default.
+/// Sysctls of the pod's interface: a change of its MAC announces itself; IPv6 is on, ignores router advertisements, and
+/// its addresses are usable at once, also from inside by way of `lo`, where IPv6 may be off by default.
 const SYSCTLS: [(&str, Option<&str>, &str, bool); 6] = [
     ("ipv4", None, "arp_notify=1", false),
     ("ipv6", None, "accept_dad=0", true),
@@ -213,7 +213,7 @@ const SYSCTLS: [(&str, Option<&str>, &str, bool); 6] = [
     ("ipv6", Some("lo"), "disable_ipv6=0", true),
 ];
 
-/// Sets the sysctls of the families the pod has addresses of.
+/// Sets the sysctls of the families in which the pod has addresses.
 fn prepare(side: &PodSide<'_>) -> Result<(), LinkError> {
     let serves = |v6: bool| side.addresses.iter().any(|ip| ip.is_ipv6() == v6);
     for (family, device, setting, v6) in SYSCTLS {
@@ -229,7 +229,7 @@ fn prepare(side: &PodSide<'_>) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// Up, addresses and gateways, in the order the kernel needs them.
+/// The requests for up, addresses and gateways, in the order that the kernel needs.
 fn requests(index: u32, side: &PodSide<'_>, own: Gateways) -> Vec<LinkRequest> {
     let name = side.name;
     let mut requests = vec![link::up(index, name)];
@@ -241,8 +241,8 @@ fn requests(index: u32, side: &PodSide<'_>, own: Gateways) -> Vec<LinkRequest> {
     requests
 }
 
-/// The next hops of the pod, each once: its own gateway of each family, and those the configuration names.
-/// All of them are the host end.
+/// Returns the next hops of the pod, each once: its own gateway of each family, and those of the configuration. All of
+/// them are the host end.
 fn gateways(side: &PodSide<'_>, own: Gateways) -> Vec<IpAddr> {
     let own = own.both().into_iter();
     let own = own.filter(|gateway| side.addresses.iter().any(|ip| ip.is_ipv4() == gateway.is_ipv4()));

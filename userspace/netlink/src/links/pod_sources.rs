@@ -1,5 +1,5 @@
-//! A pod with several interfaces of ours: each of its addresses answers by the interface that has it, as the programs
-//! on every other would take a packet from it for forged.
+//! Source routing of a pod with several interfaces of ours: each of its addresses answers by the interface that has it,
+//! because the programs of the others would take its packets for spoofed.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -22,8 +22,8 @@ use super::{
 /// Index of `lo` in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// The tables of a pod's interfaces, less their indexes, and the place of the rules that look them up: before the main
-/// table's, behind the local one's.
+/// Base of the numbers of a pod's tables (an interface's index is added), and the preference of the rules that look
+/// them up: after the local table, before the main one.
 const TABLES: u32 = 5230;
 const PREFERENCE: u32 = 5230;
 

@@ -185,8 +185,8 @@ fn is_about_ports(attribute: &RuleAttribute) -> bool {
     matches!(attribute, RuleAttribute::SourcePortRange(_) | RuleAttribute::DestinationPortRange(_))
 }
 
-/// A rule of others, if packets meet it before the main table's and it may lead them elsewhere. That of VRF devices
-/// is for packets of those alone, which must not reach pods by a rule of ours.
+/// Returns a foreign rule if packets meet it before the main table's rule and it may lead them elsewhere. The rule of
+/// VRF devices is for their packets only, which must not reach pods by a rule of ours.
 fn foreign(message: &RuleMessage, family: AddressFamily) -> Option<ForeignRule> {
     let mut table =
         Some(u32::from(message.header.table)).filter(|_| message.header.action == RuleAction::ToTable);

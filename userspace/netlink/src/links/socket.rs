@@ -74,7 +74,7 @@ impl Socket {
         Self::subscribed(0)
     }
 
-    /// The same, receiving the notifications of the groups (`RTMGRP_*`) too.
+    /// Opens a socket that also receives the notifications of these groups (`RTMGRP_*`).
     pub fn subscribed(groups: u32) -> Result<Self, LinkError> {
         let failed = |errno: rustix::io::Errno| LinkError::kernel("netlink socket", errno.raw_os_error());
         let fd =
@@ -82,15 +82,15 @@ impl Socket {
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
                 .map_err(failed)?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failed)?;
-        // An older kernel answers without them: errors carry no text then, dumps are filtered here.
+        // An older kernel does not know these options: errors then carry no text, and dumps are filtered here.
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
             switch_on(fd.as_fd(), option);
         }
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends the requests, as few system calls as they fit in, and returns what the kernel said to each, in their
-    /// order. A refused request does not stop the later ones.
+    /// Sends the requests, in as few system calls as possible. Returns the kernel's answers in their order. A refused
+    /// request does not stop the later ones.
     pub fn exchange(&mut self, requests: Vec<LinkRequest>) -> Result<Vec<LinkAnswer>, LinkError> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter().peekable();
@@ -106,7 +106,7 @@ impl Socket {
         self.exchange(vec![request])?.pop().unwrap_or(Ok(None))
     }
 
-    /// Sends the requests; the first refusal is the result, after all were tried.
+    /// Sends the requests. The result is the first refusal, after all were tried.
     pub fn apply(&mut self, requests: Vec<LinkRequest>) -> Result<(), LinkError> {
         self.exchange(requests)?.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
@@ -132,7 +132,7 @@ impl Socket {
         })
     }
 
-    /// Dumps again until nobody changed the list meanwhile.
+    /// Repeats the dump until the list does not change meanwhile.
     fn dump_whole<T: Default>(
         &mut self,
         encoded: impl Fn(u32) -> Vec<u8>,
@@ -156,7 +156,8 @@ impl Socket {
     ) -> Result<Option<T>, LinkError> {
         let sequence = self.next_sequence();
         self.send(&encoded(sequence), what)?;
-        // What cannot be read does not end it: the kernel starts no other dump on this socket before the last word.
+        // A message that cannot be read does not end the dump: the kernel starts no other dump on this socket before
+        // the last message.
         let (mut all, mut torn, mut failed) = (T::default(), false, Ok(()));
         loop {
             for reply in self.receive(what)? {

@@ -38,7 +38,7 @@ impl Batch {
         self.changes.is_empty()
     }
 
-    /// The changes as bytes that are the same whenever the changes are.
+    /// Returns the changes as bytes, which are equal for equal changes.
     #[must_use]
     pub fn content(&self) -> Vec<u8> {
         self.changes.iter().flat_map(|change| change.encode(REQUEST, 0)).collect()
@@ -73,7 +73,7 @@ impl Batch {
             Some(generation) => Attributes::new().number(EXPECTED_GENERATION, generation),
             None => Attributes::new(),
         };
-        // In place of a resource: which subsystem the batch is for.
+        // In place of a resource number: the subsystem of the batch.
         let generic = [0, 0, 0, SUBSYSTEM];
         let mut bytes = encode(BEGIN, REQUEST, begin, generic, &expected);
         let mut sequence = begin;

@@ -79,7 +79,7 @@ impl Batch {
     }
 }
 
-/// A chain of anybody's, as the kernel lists it.
+/// A listed chain, of whatever owner.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedChain {
     /// Its table.
@@ -90,7 +90,7 @@ pub struct ListedChain {
     pub hook: Option<ListedHook>,
 }
 
-/// The place where a base chain of anybody's is called, and its policy.
+/// The hook of a listed base chain, and its policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedHook {
     /// True if it sees forwarded packets.

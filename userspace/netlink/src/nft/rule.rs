@@ -92,7 +92,7 @@ impl Batch {
     }
 }
 
-/// A rule of anybody's, as far as it can be understood.
+/// A listed rule of whatever owner, as far as it is understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedRule {
     /// Its chain.
@@ -112,7 +112,7 @@ pub enum Part {
     Verdict(Verdict),
     /// The packet is refused with an answer.
     Reject,
-    /// An extension of x_tables of that name does something with the packet.
+    /// An extension of x_tables of that name acts on the packet.
     Target(String),
     /// The packet is counted.
     Counter,
@@ -127,7 +127,7 @@ pub enum Part {
     LoadDevice(Device),
     /// The value that was loaded begins with these bytes.
     Begins(Vec<u8>),
-    /// Anything else, by the kernel's name: whether it lets a packet pass is not known.
+    /// Any other expression, by the kernel's name: it may or may not let a packet pass.
     Other(String),
 }
 

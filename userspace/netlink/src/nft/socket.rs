@@ -31,7 +31,7 @@ const REASON: u16 = 1;
 const GENERATION: u16 = 1;
 /// The kernel's largest answer to a dump: it fills what the reader offers, up to 32 KiB.
 const BUFFER: usize = 32 * 1024;
-/// A list that changes while it is read is read again, this often at most.
+/// Limit of attempts to read a list that changes while it is read.
 pub(super) const ATTEMPTS: usize = 20;
 /// Bytes of a batch that a socket's send buffer takes by default, with room to spare.
 const USUAL_BATCH: usize = 64 * 1024;
@@ -68,14 +68,14 @@ impl Socket {
         let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
         let fd = socket_with(family, kind, SocketFlags::CLOEXEC, Some(NETFILTER)).map_err(failed)?;
         bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failed)?;
-        // A kernel that refuses them gives errors without words.
+        // A kernel that refuses these options gives errors without text.
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
             set(&fd, libc::SOL_NETLINK, option, 1);
         }
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// The number of the rules' present state, which every transaction of anybody in this network namespace advances.
+    /// Returns the generation of the rules; every transaction in this network namespace, by whomever, advances it.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -158,7 +158,7 @@ impl Socket {
         }
         let transaction = "nf_tables transaction";
         self.send(&bytes, transaction)?;
-        // The kernel works on a batch within the call that sends it, so every answer is there.
+        // The kernel processes a batch within the call that sends it, so every answer is there already.
         loop {
             let datagram = match self.receive(RecvFlags::DONTWAIT, transaction) {
                 Err(error) if error.is(Errno::AGAIN) => {
@@ -200,7 +200,7 @@ impl Socket {
     }
 }
 
-/// The error of a reply that is one and says more than "done".
+/// Returns the error of a reply, if it is an error and not just "done".
 fn refusal(reply: &Reply<'_>, what: &str) -> Result<(), NftError> {
     if !matches!(reply.kind, ERROR | DONE) {
         return Ok(());

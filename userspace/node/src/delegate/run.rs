@@ -18,7 +18,7 @@ pub enum RunError {
         /// The variable.
         path: String,
     },
-    /// It is this very plugin: that would have no end.
+    /// It is this very plugin, which would call itself without end.
     #[error("{} is this plugin itself", .0.display())]
     Itself(PathBuf),
     /// It took longer than it may.

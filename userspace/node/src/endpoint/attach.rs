@@ -116,7 +116,7 @@ fn explain(spec: &Spec, failure: Failure<Cause>) -> AttachError {
 }
 
 impl<'a> Work<'a> {
-    /// Checks what can be checked before anything is done.
+    /// Makes every check that is possible before anything is done.
     fn begin(tools: &'a mut Tools, node: &'a NodeFacts, spec: &'a Spec, now: Millis) -> Result<Self, Cause> {
         let netns = netns::open_netns(&spec.netns)?;
         let netns_id = namespaces::id(netns::netns_identity(netns.as_fd())?);
@@ -158,7 +158,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Confirms what stands: the process that made it may have died just before.
+    /// Confirms an attachment that stands: the process that made it may have died just before.
     fn settle(mut self) -> Result<Attached, Cause> {
         confirm(&mut self)?;
         Ok(self.attached)

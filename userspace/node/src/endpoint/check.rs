@@ -14,7 +14,7 @@ use super::{Attached, Cause, Tools, namespaces};
 /// Properties that the caller expects of an attachment; other routes belong to others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Expected {
-    /// The pod's addresses; empty: those the store says.
+    /// The pod's addresses; if empty, those of the store.
     pub addresses: Vec<IpAddr>,
     /// Destinations that must have a route in the pod.
     pub routes: Vec<IpNet>,

@@ -61,7 +61,7 @@ impl From<Cause> for MachineError {
     }
 }
 
-/// The reason for which an attachment was not made; nothing of it is left but for `undo`.
+/// The reason for which an attachment was not made; nothing of it is left, except what `undo` names.
 #[derive(Debug)]
 pub struct AttachError {
     /// The subject: `pod default/web-0`.

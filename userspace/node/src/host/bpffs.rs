@@ -41,8 +41,9 @@ pub fn ensure_bpffs(directory: &Path, journal: &mut dyn Journal) -> Result<bool,
     Ok(true)
 }
 
-/// Unmounts the bpffs whose root the directory is; `false` when there is none. Somebody may be in it just then, a plugin
-/// that looks for a pin or an administrator's shell: the directory is free at once, and the file system goes with them.
+/// Unmounts the bpffs whose root the directory is; returns false if there is none. A process may be in it just then,
+/// such as a plugin that looks for a pin, or an administrator's shell: the directory is free at once, and the file
+/// system goes when that process leaves.
 ///
 /// # Errors
 /// The kernel refuses.

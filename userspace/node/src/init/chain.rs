@@ -11,16 +11,16 @@ use crate::{delegate::Run, machine::MachineError};
 /// The plugins, in their order, each with the capability that it serves.
 const BEHIND: [(&str, &str); 2] = [("portmap", "portMappings"), ("bandwidth", "bandwidth")];
 
-/// The versions that our own plugin is asked for in a list, the oldest first.
+/// The versions that a list may request from our own plugin, the oldest first.
 const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
-/// The version that runtimes which know no `cniVersions` ask for.
+/// The version that runtimes without `cniVersions` request.
 const USUAL: &str = "1.0.0";
-/// Time that a plugin may take to tell its versions.
+/// Time limit for a plugin to report its versions.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The key under which the node's store keeps a plugin's versions: `<stamp of the file> <versions>`.
 const KEY: &str = "chained/";
 
-/// The plugins behind ours, and the versions that all of the list speak.
+/// The plugins after ours, and the versions that all plugins of the list speak.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct PluginChain {
     behind: Vec<(&'static str, &'static str)>,
@@ -55,7 +55,7 @@ impl PluginChain {
         Ok(chain)
     }
 
-    /// The plugins that could stand behind ours and do not.
+    /// Returns the plugins that could follow ours and are not installed.
     pub(super) fn missing(&self) -> Vec<&'static str> {
         BEHIND.into_iter().filter(|one| !self.behind.contains(one)).map(|(name, _)| name).collect()
     }
@@ -86,7 +86,7 @@ impl PluginChain {
     }
 }
 
-/// The versions that the plugin speaks; `None` where there is none. A file that was asked before is not asked again.
+/// Returns the versions that the plugin speaks; `None` if there is no such plugin. A file is asked only once.
 fn versions(bin: &Path, name: &str, store: &mut NodeStore) -> Result<Option<Vec<String>>, MachineError> {
     let Ok(meta) = fs::metadata(bin.join(name)) else { return Ok(None) };
     let changed = (meta.mtime(), meta.mtime_nsec());
@@ -104,7 +104,7 @@ fn versions(bin: &Path, name: &str, store: &mut NodeStore) -> Result<Option<Vec<
     Ok(Some(told.split_whitespace().map(str::to_owned).collect()))
 }
 
-/// Asks the plugin; one that fails speaks no version.
+/// Asks the plugin; one that fails counts as speaking no version.
 fn ask(bin: &Path, name: &str) -> Vec<String> {
     let variables = [
         ("CNI_COMMAND", "VERSION"),
@@ -140,7 +140,7 @@ mod tests {
             Self { root, store }
         }
 
-        /// A plugin that says so when it is asked, and notes that it was.
+        /// A plugin that gives this reply, and notes that it was asked.
         fn plugin(&self, name: &str, reply: &str) {
             let (file, asked) = (self.root.path().join(name), self.root.path().join("asked"));
             let script = format!("#!/bin/sh\necho {name} >> {}\necho '{reply}'\n", asked.display());

@@ -13,13 +13,13 @@ use crate::{
 
 /// The key under which the node's store keeps the content that init wrote last.
 const KEY: &str = "conflist";
-/// The keys of the runtime's directories as init was told them; a plugin that makes the node again is not.
+/// The keys of the runtime's directories as init got them; a plugin that makes the node again does not get them.
 const DIRECTORIES: [&str; 2] = ["conflist-conf-dir", "conflist-bin-dir"];
 
-/// Installs the runtime's network configuration, if there is a directory for it: the last thing init does, because a
-/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not
-/// touched. `is_asked`: the caller was told which the runtime's directories are. Returns the plugins that the list goes
-/// without.
+/// Installs the runtime's network configuration, if there is a directory for it. This is init's last step, because a
+/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, even under our name, is not
+/// touched. `is_asked`: the caller was told the runtime's directories. Returns the plugins that are missing in the
+/// list.
 pub(super) fn ensure(
     paths: &Paths,
     settings: &Settings,
@@ -43,11 +43,11 @@ pub(super) fn ensure(
         return Ok(Vec::new());
     }
     if !settings.has_addresses() && !path.exists() {
-        // The runtime waits for the file, and says so.
+        // The runtime waits for the file, and reports that.
         return Ok(Vec::new());
     }
-    // Written beside it and renamed there: containerd passes over a file that is created or moved in from elsewhere,
-    // and reads its directory again when a name in it goes.
+    // Written in the same directory and renamed there: containerd ignores a file that is created or moved in from
+    // elsewhere, and reads its directory again when a name in it goes.
     host::install_file(&path, content.as_bytes(), 0o644)?;
     if store.value(KEY)?.as_ref() != Some(&content) {
         store.put(KEY, &content)?;
@@ -77,7 +77,7 @@ pub(crate) fn remove(
     }
     let is_ours = is_written(&path, store)?
         || match settings {
-            // Init may have been killed before it could note what it wrote.
+            // Init may have been killed before it could note the file.
             Some(settings) => {
                 is_content(&path, &text(paths, settings, &PluginChain::look(&paths.cni_bin, store)?))
             }
@@ -90,7 +90,7 @@ pub(crate) fn remove(
     Ok(Withdrawn::Gone)
 }
 
-/// The directories, with the runtime's as init was told them.
+/// Returns the directories, with those of the runtime as init got them.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -128,8 +128,8 @@ fn text(paths: &Paths, settings: &Settings, chain: &PluginChain) -> String {
     format!("{:#}\n", content(paths, settings, chain))
 }
 
-/// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do. What it leaves out is read as
-/// no, so it says all that the first pool of a single machine is; the node's blocks need nothing.
+/// cniVersion is 1.0.0 for runtimes that know no later one, and `cniVersions` is for the others. An absent key means
+/// no, so the list states every property of a single machine's first pool; the node's blocks need none.
 fn content(paths: &Paths, settings: &Settings, chain: &PluginChain) -> Value {
     let pool = settings.pools.first().filter(|_| !settings.is_clustered());
     let mut plugin = json!({ "type": "naru-cni", "ipam": { "type": "naru-ipam" } });
@@ -152,7 +152,7 @@ fn content(paths: &Paths, settings: &Settings, chain: &PluginChain) -> Value {
     })
 }
 
-/// The pool's subnets, a set for each family, in their order, and as gateways what no pod gets.
+/// Returns the pool's subnets, a set for each family, in their order, with its reserved addresses as gateways.
 fn sets(pool: &Pool) -> Vec<Vec<Value>> {
     let mut sets: Vec<(bool, Vec<Value>)> = Vec::new();
     for (range, is_v4) in ranges(pool) {
@@ -164,7 +164,7 @@ fn sets(pool: &Pool) -> Vec<Vec<Value>> {
     sets.into_iter().map(|(_, set)| set).collect()
 }
 
-/// Each subnet, with the next gateway of its family: they come back in this order, wherever they are.
+/// Returns each subnet, with the next gateway of its family: they are read back in this order, wherever they are.
 fn ranges(pool: &Pool) -> Vec<(Value, bool)> {
     let mut gateways = pool.reserved.clone();
     let mut with_gateway = |subnet: &IpNet| {
@@ -179,7 +179,7 @@ fn ranges(pool: &Pool) -> Vec<(Value, bool)> {
     pool.subnets.iter().map(&mut with_gateway).collect()
 }
 
-/// Those directories that the plugin would not find by default.
+/// Returns those directories that the plugin would not find by default.
 fn directories(paths: &Paths) -> Value {
     let default = Paths::resolve(GivenPaths::default(), |_| None);
     let all = [

@@ -42,7 +42,7 @@ pub fn follow(
     adapt(paths, &pins, &settings, &survey)?;
     let changes = sync::apply(&links, &pins, &settings, &survey)?;
     Record::note(paths, (&links, &pins), (&settings, &survey), changes.mirrored)?;
-    // Kept although single changes may have been refused, or the next look would take the others back.
+    // Saved even if single changes were refused, or the next look would undo the others.
     settings.save(paths)?;
     publish(paths, &links, &settings, &survey)?;
     Ok(Some(changes))

@@ -1,6 +1,6 @@
-//! Making this machine a node: one idempotent plan, shared by `naru init`, the agent and a plugin after a reboot.
+//! Init makes this machine a node: one idempotent plan, shared by `naru init`, the agent and a plugin after a reboot.
 //!
-//! [`run`] is the plan. It looks first and refuses before it changes anything, then goes from the inside out: files,
+//! [`run`] is the plan. It looks first and refuses before it changes anything, then works from the inside out: files,
 //! bpffs, programs, overlay device, addresses, routes, firewall; the runtime's configuration comes last.
 
 mod chain;
@@ -36,9 +36,10 @@ pub fn ensure_delegated(paths: &Paths, delegated: &Delegated) -> Result<NodeFact
     ready(paths, &request, |facts| facts.knows(delegated))
 }
 
-/// The plugin calls this before every ADD and STATUS. It returns soon if the node is initialised in this boot, as
-/// init left it, and serves the network as requested (it reads two files, and checks pins and kernel); else it
-/// initialises the node under the lock, with the settings of the init before (`<state>/init.json`).
+/// Returns a node that is ready; the plugin calls this before every ADD and STATUS. It returns at once if the node was
+/// initialised in this boot, is as init left it, and serves the network as requested (it reads two files, and checks
+/// pins and kernel). Otherwise it initialises the node under the lock, with the settings of the last init
+/// (`<state>/init.json`).
 ///
 /// The store's pools (domain `naru`, named by [`crate::machine::pool_name`]) have their ranges when it returns.
 ///
@@ -46,7 +47,7 @@ pub fn ensure_delegated(paths: &Paths, delegated: &Delegated) -> Result<NodeFact
 /// [`MachineError`]; [`MachineError::is_retryable`] tells whether a later ADD may succeed without anybody's doing.
 pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFacts, MachineError> {
     let request = Request { standalone: standalone.cloned(), ..Request::default() };
-    // Making the node again brings no range: only the cluster does.
+    // Another init would bring no range: only the cluster does.
     let is_enough = |facts: &NodeFacts| facts.serves(standalone) || facts.waits_for_range(standalone);
     let facts = ready(paths, &request, is_enough)?;
     if facts.serves(standalone) {

@@ -40,9 +40,9 @@ pub struct Ready {
     pub installed: Installed,
     /// The changes of maps, routes and rules.
     pub changes: Changes,
-    /// Plugins that would stand behind ours in the runtime's list, if they were installed.
+    /// Plugins that would follow ours in the runtime's list, if they were installed.
     pub unlisted: Vec<&'static str>,
-    /// Last, optional steps that failed; the node does without.
+    /// Failures of the last, optional steps; the node works without them.
     pub warnings: Vec<String>,
 }
 
@@ -140,8 +140,8 @@ pub(super) fn run_unless(
     }
 }
 
-/// Maps and programs that are of a network namespace which is no more (a container that was this node started again)
-/// know interfaces of it by numbers that mean others here.
+/// Discards maps and programs of a network namespace that no longer exists (a container that was this node was started
+/// again): they know its interfaces by numbers that mean others here.
 fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(()) };
     if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
@@ -151,7 +151,7 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     if alive.keys().any(|id| id.to_string() == facts.netns) {
         return Err(MachineError::OtherNamespace { run: paths.run.clone() });
     }
-    // Its generations of nftables are others than those here.
+    // Generations of nftables differ between namespaces.
     machine::remove(&paths.nft_sight())?;
     let root = paths.pins().root().to_owned();
     match std::fs::remove_dir_all(&root) {
@@ -201,7 +201,7 @@ fn locked(
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let is_asked = request.conflist.is_some();
-    // Maps or a store that are new would not know who is attached meanwhile with those before.
+    // New maps or a new store would not know pods that are attached meanwhile with the old ones.
     let alone = if is_whole(paths)? { None } else { Some(presence::alone(paths)?) };
     presence::make(paths)?;
     let (mut ready, links) = prepare(paths, settings, &survey, links, node)?;
@@ -221,7 +221,7 @@ fn locked(
     if ready.changes.unprotected.is_some() {
         ready.changes.complete()?;
     }
-    // Without its exceptions a node is not ready, which whoever asks sees for himself; the rest is noted all the same.
+    // Without these exceptions a node is not ready, which every caller finds by itself; the rest is noted all the same.
     let is_open = forward::open(node);
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     let lists = machine::limits(&conflist::as_told(paths, node)?.cni_conf);
@@ -274,7 +274,7 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
     Ok(())
 }
 
-/// Reads the machine's state and computes the settings; refuses settings that are impossible.
+/// Reads the machine's state and computes the settings; refuses impossible ones.
 fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
     let before = Settings::load_for(paths, request)?;
     let mut settings = Settings::merge(before.as_ref(), request)?;
@@ -285,7 +285,7 @@ fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings
     Ok((settings, survey))
 }
 
-/// Everything in the kernel, and the store of addresses.
+/// Prepares everything in the kernel, and the store of addresses.
 fn prepare(
     paths: &Paths,
     mut settings: Settings,
@@ -305,10 +305,10 @@ fn prepare(
     ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
     let mut facts = devices::facts(&links, &settings, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, host::now())?;
-    // naru-ipam may have made the store: what it did not find there it did not adopt either.
+    // naru-ipam may have made the store, and adopts no pods.
     let is_known = start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
     pools::ensure(&settings, &mut state, node)?;
-    // A store that is new does not know yet who lives in them.
+    // A new store does not know yet who lives in them.
     if is_known || start == Start::Rebooted {
         pools::forget_drained(&mut settings, &state)?;
         facts.pools = settings.pool_facts();
@@ -336,7 +336,7 @@ fn restore_pods(
     Ok(tools.links)
 }
 
-/// Ranges that are new must be nobody else's; those accepted before are only warned about, by status.
+/// Refuses new ranges that somebody else uses; status only warns about those that were accepted before.
 fn refuse_overlap(links: &Links, before: Option<&Settings>, settings: &Settings) -> Result<(), MachineError> {
     let accepted = before.map(Settings::ranges).unwrap_or_default();
     let clashes = overlaps(links, settings, |range| !accepted.contains(range))?;

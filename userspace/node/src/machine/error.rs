@@ -32,7 +32,7 @@ pub enum MachineError {
         /// The names there are.
         known: String,
     },
-    /// Pod ranges that somebody else uses; nothing was changed.
+    /// Pod ranges that are in use elsewhere; nothing was changed.
     #[error("{}", joined(.0))]
     Overlap(Vec<Clash>),
     /// The kernel or the machine lacks something; nothing was changed.
@@ -65,7 +65,7 @@ pub enum MachineError {
         /// The identities.
         difference: String,
     },
-    /// A pool that cannot be, or not as asked; nothing was changed.
+    /// A pool that is impossible, or not possible as requested; nothing was changed.
     #[error("pool {pool}: {why}")]
     Pool {
         /// The pool.
@@ -84,7 +84,8 @@ pub enum MachineError {
     /// The network namespace that the process is in cannot be told.
     #[error("{0}")]
     Namespace(String),
-    /// The node's files belong to another network namespace, which lives: two nodes need directories each.
+    /// The node's files belong to another network namespace, which still exists: two nodes need directories of their
+    /// own.
     #[error(
         "{}: belongs to a node in another network namespace, which still exists: name other directories (--run-dir and \
          the others), or end that one first",
@@ -94,9 +95,19 @@ pub enum MachineError {
         /// The run directory.
         run: PathBuf,
     },
-    /// An object that init makes is not as it should be, and making it again did not help.
+    /// An object that init makes is wrong, and repairing it did not help.
     #[error("this node is not ready: {0}")]
     NotAsMade(String),
+    /// The programs' maps are too small for what they should hold; nothing was changed.
+    #[error("{count} {what}, and the programs have room for {room}: what was in force stays")]
+    NoRoom {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there is.
+        count: usize,
+        /// For how much there is room.
+        room: u32,
+    },
     /// Nobody made a pool of that name.
     #[error("pool {pool}: not on this node; its pools: {}", none_or(known))]
     NoPool {
@@ -119,7 +130,7 @@ pub enum MachineError {
         /// The first one.
         first: String,
     },
-    /// The node's agent runs: it would undo what is undone.
+    /// The node's agent runs, and would restore what uninstall removes.
     #[error("naru agent is running (pid {pid}); stop it first")]
     AgentRuns {
         /// Its process id.
@@ -157,7 +168,7 @@ pub enum MachineError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// A file of ours does not say what it should.
+    /// A file of ours has invalid contents.
     #[error("{}: {source}", path.display())]
     Content {
         /// The file.
@@ -165,7 +176,7 @@ pub enum MachineError {
         /// The error in it.
         source: serde_json::Error,
     },
-    /// The settings of the init before cannot be read.
+    /// The settings of the last init cannot be read.
     #[error(
         "{}: damaged ({why}), so this node's settings are lost: run naru init with its options to set the file aside \
          and start over, or naru uninstall --force to remove the node",
@@ -177,7 +188,7 @@ pub enum MachineError {
         /// The damage.
         why: String,
     },
-    /// There is something of a node, but no note of what was before it.
+    /// Parts of a node exist, but no notes about the machine before it.
     #[error(
         "{}: missing, though this machine has {}: run naru uninstall --force to remove all of that; settings of the \
          machine that init changed stay as they are",
@@ -190,7 +201,7 @@ pub enum MachineError {
         /// The parts of a node that are there.
         found: Vec<String>,
     },
-    /// Several changes were refused; the others are made.
+    /// Several changes were refused; the others were made.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),
     /// Links, routes, rules.

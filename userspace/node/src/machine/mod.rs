@@ -1,5 +1,5 @@
-//! The machine as a node: what it was told ([`Settings`]), what it is like ([`Survey`]), what init found and set
-//! ([`NodeFacts`]), and the locks and marks by which processes of naru know each other and their own.
+//! The machine as a node: its settings ([`Settings`]), its state ([`Survey`]), the facts that init found and set
+//! ([`NodeFacts`]), and the locks and marks by which processes of naru recognise each other and their own objects.
 //!
 //! Plans import from here; nothing here imports a plan.
 

@@ -1,5 +1,5 @@
-//! The undo journal once more, in the run directory: what it names dies with the kernel, as the copy does, and somebody
-//! may lose the state directory alone.
+//! A copy of the undo journal, in the run directory: the changes that it names die with the kernel, as the copy does,
+//! while the state directory alone may get lost.
 
 use naru_store::NodeStore;
 use serde::{Deserialize, Serialize};

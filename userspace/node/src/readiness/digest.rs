@@ -6,8 +6,8 @@ use std::{
 use ipnet::IpNet;
 use naru_netlink::links::{Route, RouteTarget, Rule};
 
-/// A digest of naru's routes and rules that mirror the cluster; pods' own routes are left out, because they come and
-/// go with them. The order does not matter. Only processes of one build compare it.
+/// Returns a digest of naru's routes and rules that mirror the cluster. Pods' own routes are left out, because they
+/// come and go with the pods. The order does not matter. Only processes of one build compare it.
 pub(crate) fn mirrored<'a>(routes: impl IntoIterator<Item = &'a Route>, rules: &BTreeSet<Rule>) -> u64 {
     let is_mirrored = |route: &&Route| !matches!(route.target, RouteTarget::Device { .. });
     let routes = routes.into_iter().filter(is_mirrored).map(of).fold(0, u64::wrapping_add);

@@ -47,8 +47,8 @@ impl Record {
         }
     }
 
-    /// Notes what is, after everything was made as it should be; `mirrored` is what of routes and rules was reached.
-    /// The caller holds the init lock.
+    /// Notes the present state, after everything was made right; `mirrored` stands for the routes and rules as they
+    /// are. The caller holds the init lock.
     pub(crate) fn note(
         paths: &Paths,
         (links, pins): (&Links, &Pins),

@@ -225,8 +225,8 @@ impl Compiler {
         self.pending.take()
     }
 
-    /// Forgets subjects, terms and classes that nothing refers to, and tries refused pods again. The plan after it removes their entries; packets that
-    /// were on their way at the plan before should be gone when it is carried out.
+    /// Forgets subjects, terms and classes that nothing refers to, and tries refused pods again. The plan after it
+    /// removes their entries; packets that were on their way at the plan before should be gone when it is carried out.
     pub fn collect(&mut self) {
         self.forget(0, 0);
         for uid in self.refused.clone() {

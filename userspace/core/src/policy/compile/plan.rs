@@ -108,7 +108,8 @@ impl Pending {
         self.lists.insert(key, rules);
     }
 
-    /// A list that goes. Numbers of subjects and classes are not used again, so it is new in this plan or goes for good.
+    /// A list that goes. Numbers of subjects and classes are not used again, so it is new in this plan or goes for
+    /// good.
     pub fn remove_list(&mut self, key: ListKey, pages: u16) {
         if self.lists.remove(&key).is_none() {
             self.removed_pages.extend((0..pages).map(|page| key.page(page)));

@@ -43,7 +43,7 @@ pub fn run(paths: &Paths, args: &CheckArgs) -> anyhow::Result<bool> {
     Ok(left.is_empty())
 }
 
-/// The differences that two looks both show: pods come and go in between.
+/// Returns the differences that two looks both show, as pods come and go in between.
 fn lasting(tools: &Tools) -> anyhow::Result<Vec<Finding>> {
     let mut found = look(tools)?;
     if !found.is_empty() {

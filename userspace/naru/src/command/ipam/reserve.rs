@@ -18,7 +18,7 @@ struct Answer {
     address: IpAddr,
     /// True if it is reserved now.
     reserved: bool,
-    /// `default/web-0`: who gets it all the same; null for nobody.
+    /// The pod that gets it, as `default/web-0`; null if nobody does.
     pod: Option<String>,
     /// The reason for which it is reserved.
     note: Option<String>,

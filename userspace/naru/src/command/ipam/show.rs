@@ -24,7 +24,7 @@ struct Shown {
     address: IpAddr,
     /// The domain in which it is unique: `naru`, or `ipam/<network>` for another main plugin's network.
     domain: String,
-    /// `ASSIGNED`, `COOLING`, `RESERVED`, `FREE`, or `DRAINING` for a free one that is not given out any more.
+    /// `ASSIGNED`, `COOLING`, `RESERVED`, `FREE`, or `DRAINING` for a free one that is not assigned any more.
     status: &'static str,
     /// The pool.
     pool: Option<String>,
@@ -94,7 +94,7 @@ fn shown(address: IpAddr, ranges: &[Range], facts: &Facts) -> Vec<Shown> {
     domains.sort_by_key(|domain| (**domain != Domain::naru(), *domain));
     domains.dedup();
     let one = |domain: &Domain| {
-        // A range that drains may lie beside the one that took its place.
+        // A draining range may lie beside the one that replaced it.
         let of_domain = ranges.iter().copied().filter(|range| range.domain == *domain);
         let range = of_domain.min_by_key(|range| range.draining);
         let row = rows.iter().copied().find(|row| row.domain == *domain);

@@ -41,7 +41,7 @@ pub fn mark(firewall: &Firewall) -> String {
     format!("{MARK}{:016x}", stable_hash(&content, 0))
 }
 
-/// The transaction that puts the table in the place of whatever has its name, its counters starting at `counters`.
+/// Returns the transaction that replaces whatever has the table's name; its counters start at `counters`.
 pub fn replacement(firewall: &Firewall, counters: &BTreeMap<String, CounterValue>) -> Batch {
     content(firewall, counters, Some(mark(firewall)))
 }
@@ -119,11 +119,11 @@ fn chains(firewall: &Firewall, mark: Option<String>) -> Vec<TableChain> {
     chains
 }
 
-/// The chains for tunnel packets received, and for those sent. Every packet of the node meets the first rule of each,
-/// and every tunnel packet those before `notrack`: what takes long, as `fib` does, comes last.
+/// The chains for received tunnel packets, and for sent ones. Every packet of the node meets the first rule of each,
+/// and every tunnel packet those before `notrack`, so slow conditions, like `fib`, come last.
 fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [TableChain; 4] {
     let is_shared = port != device_port;
-    // The key follows the UDP header and four bytes; packets with another one are somebody else's.
+    // The key follows the UDP header and four bytes; packets with another key are not ours.
     let key = is_shared.then_some(TransportBytes { offset: 12, value: *vni });
     let to = |port: u16| [vec![UdpDestination(port)], key.iter().cloned().collect()].concat();
     let mut received = vec![rule([NoTrack])];
@@ -133,7 +133,7 @@ fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [TableChain;
         let to_device = |checksum| SetUdpDestination { port: *device_port, checksum };
         received.push(rule([UdpHasChecksum(false), to_device(false)]));
         received.push(rule([UdpHasChecksum(true), to_device(true)]));
-        // Nobody but us has a reason to know the device's own port.
+        // Only this machine has a reason to know the device's own port.
         incoming.push(Rule::new([vec![UdpDestination(*device_port)], dropped_here()].concat()));
         let to_wire = SetUdpDestination { port: *port, checksum: false };
         sent.push(Rule::new([to(*device_port), vec![to_wire]].concat()));
@@ -154,7 +154,7 @@ fn dropped_here() -> Vec<Statement> {
     vec![LocalDestination, CountIn(TUNNEL_ELSEWHERE), DROP]
 }
 
-/// Matches packets that masquerade is due for.
+/// Matches packets that are to be masqueraded.
 fn to_outside(version: IpVersion) -> Vec<Statement> {
     vec![
         Statement::Device { device: Device::Out, is: false, prefix: OURS },
@@ -163,12 +163,12 @@ fn to_outside(version: IpVersion) -> Vec<Statement> {
     ]
 }
 
-/// Drops what conntrack has no flow for: it would leave with the pod's address.
+/// Drops packets without a flow in conntrack: they would leave with the pod's address.
 fn invalid_to_outside(version: IpVersion) -> Rule {
     Rule::new([to_outside(version), vec![InvalidOrUntracked, CountIn(INVALID_TO_OUTSIDE), DROP]].concat())
 }
 
-/// Gives the node's address; random ports, so that flows racing for one do not lose packets.
+/// Masquerades with the node's address, and random ports, so that flows that race for one port lose no packets.
 fn masquerade(version: IpVersion) -> Rule {
     Rule::new([to_outside(version), vec![Masquerade]].concat())
 }

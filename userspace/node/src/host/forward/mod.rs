@@ -48,8 +48,8 @@ impl fmt::Display for ForwardChain {
     }
 }
 
-/// Finds the chains that would drop pods' packets and gives each its exception; returns them all.
-/// Legacy tables whose tool is not installed are passed over ([`unreadable`]). Repeating it changes nothing.
+/// Finds the chains that would drop pods' packets and gives each its exception. Returns all of them. Legacy tables
+/// whose tool is not installed are skipped ([`unreadable`]). Repeating it changes nothing.
 ///
 /// # Errors
 /// The kernel refuses, or a tool fails.
@@ -79,8 +79,9 @@ pub fn dropping() -> Result<Vec<ForwardChain>, HostError> {
     Ok(chains)
 }
 
-/// The first chain that would drop pods' packets and has no exception for them; looks only. `is_nft_known`: nobody
-/// changed nftables since the last look, and the tables that have no such mark alone are looked at.
+/// Returns the first chain that would drop pods' packets and has no exception for them; changes nothing.
+/// `is_nft_known`: nobody changed nftables since the last look, so only legacy tables, which have no generation, are
+/// read.
 ///
 /// # Errors
 /// As [`open`].
@@ -108,8 +109,8 @@ fn legacy_in_use() -> Result<Vec<&'static str>, HostError> {
     Ok(tools)
 }
 
-/// Tools that are not installed though there are legacy tables that only they can read: whether those drop pods'
-/// packets is not known.
+/// Returns tools that are not installed although there are legacy tables that only they can read; these may drop pods'
+/// packets.
 ///
 /// # Errors
 /// The kernel's list of tables cannot be read.
@@ -123,9 +124,9 @@ pub fn unreadable() -> Result<Vec<&'static str>, HostError> {
     Ok(missing)
 }
 
-/// Removes exactly our exception from the chain (as [`ForwardChain`] prints it), in whichever form a version of ours wrote
-/// it. One that is gone is passed over, and one in a legacy table whose tool is gone: nothing can be done about it,
-/// and without devices of ours it matches nothing.
+/// Removes exactly our exception from the chain (as [`ForwardChain`] prints it), in whichever form a version of ours
+/// wrote it. An exception that is gone is skipped, and so is one in a legacy table whose tool is gone: it cannot be
+/// removed, and matches nothing without our devices.
 ///
 /// # Errors
 /// The text names no chain, the kernel refuses, or the tool fails.

@@ -14,14 +14,14 @@ const OWN_TABLE: &str = "naru";
 const COMMENT: &str = "naru";
 /// The names of our devices begin so.
 const OURS: &str = "naru";
-/// The directions that an exception is needed for, in their order at the head of the chain.
+/// The directions in which an exception is needed, in their order at the head of the chain.
 const DIRECTIONS: [Device; 2] = [Device::In, Device::Out];
-/// An exception is made again if somebody changes rules meanwhile, this often at most.
+/// Limit of attempts to make an exception, which starts over if somebody changes rules meanwhile.
 const ATTEMPTS: usize = 20;
 /// The kernel's limit of chains that jump to each other.
 const DEPTH: usize = 16;
-/// The expressions that iptables-nft 1.8.9 can read beside those of [`Part`]. One rule with another makes it refuse the
-/// whole table, so that a chain in such a table is not its own.
+/// The expressions that iptables-nft 1.8.9 can read besides those of [`Part`]. A single rule with another one makes it
+/// refuse the whole table, so a chain in such a table is not its own.
 const IPTABLES: [&str; 7] = ["match", "payload", "meta", "cmp", "bitwise", "range", "limit"];
 
 /// A place for an exception.
@@ -39,7 +39,7 @@ enum Form {
     Iptables,
 }
 
-/// The fate of a packet that no rule with a condition decides about.
+/// The verdict on a packet to which no rule with a condition applies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Accepted,
@@ -48,7 +48,7 @@ enum Fate {
     Returned,
 }
 
-/// The chains that drop what nothing before accepted.
+/// Returns the chains that drop packets that no earlier rule accepted.
 pub fn dropping() -> Result<Vec<ForwardChain>, HostError> {
     let mut socket = Socket::open()?;
     let mut found = Vec::new();
@@ -85,7 +85,7 @@ fn name_of(socket: &mut Socket, chain: &ListedChain) -> Result<ForwardChain, Nft
     })
 }
 
-/// Follows the chain from rule to rule, and from chain to chain where no condition is asked.
+/// Follows the chain from rule to rule, and from chain to chain if the jump has no condition.
 fn fate(
     chain: &str,
     rules: &mut dyn FnMut(&str) -> Result<Vec<ListedRule>, NftError>,
@@ -109,7 +109,7 @@ fn fate(
     Ok(Fate::Returned)
 }
 
-/// The action of a rule on every packet; `None` for a rule that has a condition, or a part that is not known.
+/// Returns the action of a rule on every packet; `None` for a rule that has a condition, or an unknown part.
 fn unconditional(rule: &ListedRule) -> Option<&Part> {
     let mut rest =
         rule.parts.iter().filter(|part| !matches!(part, Part::Counter | Part::Log { .. } | Part::Comment(_)));
@@ -162,7 +162,7 @@ pub fn close(chain: &ForwardChain) -> Result<(), HostError> {
     })
 }
 
-/// Makes the changes that follow from the rules of the chain, if nobody changes rules meanwhile; else looks again.
+/// Makes the changes that follow from the rules of the chain, if nobody changes rules meanwhile; otherwise starts over.
 fn change(place: &Place, changes: impl Fn(&[ListedRule]) -> Batch) -> Result<(), HostError> {
     let mut socket = Socket::open()?;
     for _ in 0..ATTEMPTS {
@@ -207,7 +207,7 @@ fn own(rule: &ListedRule) -> Option<(Form, Device)> {
 fn form(socket: &mut Socket, place: &Place) -> Result<Form, NftError> {
     let is_readable = |part: &Part| match part {
         Part::Other(name) => IPTABLES.contains(&name.as_str()),
-        // iptables refuses by an extension, and logs by one unless it is to a group.
+        // iptables rejects with an extension, and logs with one unless the log goes to a group.
         Part::Reject | Part::Log { to_group: false } => false,
         _ => true,
     };

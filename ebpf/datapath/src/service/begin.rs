@@ -1,0 +1,56 @@
+//! A packet that may begin a flow to a Service.
+
+use naru_abi::{BackendKey, ServiceKey, ServiceScratch, flow_state};
+use naru_packet::protocol;
+
+use super::{FOUND, OPENS, PLAIN};
+use crate::maps::{
+    services,
+    translations::{self, LAG, follow},
+};
+
+/// Looks for the flow of `scratch.key`, or the Service to which it begins. A function of its own, for a stack of its own.
+#[inline(never)]
+pub fn flow(scratch: &mut ServiceScratch) -> u32 {
+    let key = &scratch.key;
+    scratch.service.key =
+        ServiceKey { address: key.destination, port: key.destination_port, protocol: key.protocol as u16 };
+    if !services::load(&mut scratch.service) {
+        return PLAIN;
+    }
+    if follow(scratch, 0) {
+        if scratch.translation.state & flow_state::STACK != 0 {
+            return PLAIN;
+        }
+        if scratch.key.protocol == u32::from(protocol::UDP) || goes_on(scratch) {
+            return FOUND;
+        }
+        translations::forget(scratch);
+    }
+    OPENS
+}
+
+/// Whether a SYN or INIT of a flow that is known is one more of it, not the first of another that uses its port again.
+#[inline(always)]
+fn goes_on(scratch: &mut ServiceScratch) -> bool {
+    answers_of(scratch);
+    let Some((answers, seen)) = translations::answer_state(&scratch.answers) else { return false };
+    let flow = &scratch.translation;
+    if translations::is_over(flow.state, answers) || answers & flow_state::DIRECT != 0 {
+        return false;
+    }
+    // Repeated towards a backend that never answered, or that nobody has heard of for a while, it may go elsewhere if
+    // that is gone.
+    let is_quiet = answers & flow_state::SEEN == 0 || translations::now().wrapping_sub(seen) > 2 * LAG;
+    let key = BackendKey { service: flow.service, slot: flow.slot };
+    !is_quiet || services::is_backend(&key, &flow.backend, flow.backend_port)
+}
+
+/// Fills in the key of the answers to the flow of `scratch.translation`.
+#[inline(always)]
+pub fn answers_of(scratch: &mut ServiceScratch) {
+    let (flow, answers) = (&scratch.translation, &mut scratch.answers);
+    (answers.source, answers.source_port) = (flow.backend, flow.backend_port);
+    (answers.destination, answers.destination_port) = (scratch.key.source, flow.client_port);
+    answers.protocol = scratch.key.protocol;
+}

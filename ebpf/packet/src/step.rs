@@ -1,0 +1,76 @@
+//! What a packet means to its flow, as far as its headers say it.
+
+use naru_abi::flow_state;
+
+use crate::{Bytes, ETHERNET, Family, Ip, Payload, wire::protocol};
+
+/// Bits of [`step`] beside [`flow_state::FINISHED`] and [`flow_state::RESET`].
+pub mod step_flags {
+    /// A flow may begin with it: a SYN, an INIT, any datagram.
+    pub const OPENS: u32 = 1 << 31;
+    /// A flow's first answer may be it: a SYN-ACK, an INIT ACK, any datagram, and what ends the flow.
+    pub const ACCEPTS: u32 = 1 << 30;
+}
+use step_flags::{ACCEPTS, OPENS};
+
+/// Flags of a TCP header, the fourteenth byte of it.
+const TCP_FLAGS: usize = 13;
+const FIN: u8 = 1;
+const SYN: u8 = 1 << 1;
+const RST: u8 = 1 << 2;
+const ACK: u8 = 1 << 4;
+
+/// The first chunk of SCTP, and its types (RFC 9260, 3.2).
+const CHUNK: usize = 12;
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+const ABORT: u8 = 6;
+const SHUTDOWN: u8 = 7;
+const SHUTDOWN_ACK: u8 = 8;
+const SHUTDOWN_COMPLETE: u8 = 14;
+
+/// What a whole packet, or the first fragment of one, means to its flow: bits of [`step_flags`] and [`flow_state`]. A
+/// header that cannot be read means nothing.
+#[inline(always)]
+#[must_use]
+pub fn step(bytes: &impl Bytes, payload: Payload) -> u32 {
+    let byte = |at: usize| bytes.load(payload.offset + at).map_or(0, |[byte]: [u8; 1]| byte);
+    match payload.protocol {
+        protocol::TCP => of_tcp(byte(TCP_FLAGS)),
+        protocol::SCTP => of_sctp(byte(CHUNK)),
+        _ => OPENS | ACCEPTS,
+    }
+}
+
+#[inline(always)]
+const fn of_tcp(flags: u8) -> u32 {
+    let begins = match flags & (SYN | ACK) {
+        SYN => OPENS,
+        both if both == SYN | ACK => ACCEPTS,
+        _ => 0,
+    };
+    let finished = if flags & FIN == 0 { 0 } else { flow_state::FINISHED };
+    let reset = if flags & RST == 0 { 0 } else { flow_state::RESET | ACCEPTS };
+    begins | finished | reset
+}
+
+#[inline(always)]
+const fn of_sctp(chunk: u8) -> u32 {
+    match chunk {
+        INIT => OPENS,
+        INIT_ACK => ACCEPTS,
+        SHUTDOWN | SHUTDOWN_ACK => flow_state::FINISHED,
+        ABORT | SHUTDOWN_COMPLETE => flow_state::RESET | ACCEPTS,
+        _ => 0,
+    }
+}
+
+/// The number that the fragments of one packet share; `None` if it cannot be read.
+#[inline(always)]
+#[must_use]
+pub fn fragment_id(bytes: &impl Bytes, ip: &Ip) -> Option<u32> {
+    match ip.family {
+        Family::V4 => bytes.read(ETHERNET + 4).map(|id: [u8; 2]| u16::from_be_bytes(id).into()),
+        Family::V6 => bytes.load(usize::from(ip.payload) + 4).map(u32::from_be_bytes),
+    }
+}
