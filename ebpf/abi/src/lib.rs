@@ -13,6 +13,7 @@ mod next_hops;
 mod outcome;
 mod plain;
 mod pods;
+pub mod policy;
 mod routes;
 mod services;
 mod stats;

@@ -93,6 +93,8 @@ pub enum Command {
     Node(crate::command::node::NodeArgs),
     /// The cluster as a whole. Exit status 0: nothing found; 1: something found; 2: an error.
     Cluster(crate::command::cluster::ClusterArgs),
+    /// NetworkPolicies: what they isolate, who can reach a pod, what a change would cut.
+    Policy(crate::command::policy::PolicyArgs),
     /// Services as the datapath translates them, and why some are left to the stack.
     Service(crate::command::service::ServiceArgs),
     /// Undo init exactly.

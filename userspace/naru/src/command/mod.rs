@@ -8,6 +8,7 @@ pub mod init;
 pub mod install;
 pub mod ipam;
 pub mod node;
+pub mod policy;
 pub mod routes;
 mod runtime;
 pub mod service;
