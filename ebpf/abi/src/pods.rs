@@ -64,7 +64,7 @@ impl PodValue {
     };
 
     /// What the programs have set, as [`pod_flags::SENDS_ANSWERS`], [`pod_flags::RECEIVES_ANSWERS`],
-    /// [`pod_flags::IN_PAIRS`] and [`pod_flags::USES_SERVICES`].
+    /// [`pod_flags::IN_PAIRS`], [`pod_flags::USES_SERVICES`] and [`pod_flags::HAS_CLASHES`].
     #[must_use]
     pub const fn marks(&self) -> u32 {
         let sends = if self.sends_answers & look::FLOWS == 0 { 0 } else { pod_flags::SENDS_ANSWERS };
@@ -72,7 +72,8 @@ impl PodValue {
         let both = self.sends_answers | self.receives_answers;
         let in_pairs = if both & look::PAIRS == 0 { 0 } else { pod_flags::IN_PAIRS };
         let uses_services = if both & look::SERVICES == 0 { 0 } else { pod_flags::USES_SERVICES };
-        sends | receives | in_pairs | uses_services
+        let clashes = if self.sends_answers & look::CLASHES == 0 { 0 } else { pod_flags::HAS_CLASHES };
+        sends | receives | in_pairs | uses_services | clashes
     }
 
     /// The same entry with just these [`PodValue::marks`].
@@ -80,10 +81,11 @@ impl PodValue {
     pub const fn with_marks(self, marks: u32) -> Self {
         let pairs = if marks & pod_flags::IN_PAIRS == 0 { 0 } else { look::PAIRS };
         let services = if marks & pod_flags::USES_SERVICES == 0 { 0 } else { look::SERVICES };
+        let clashes = if marks & pod_flags::HAS_CLASHES == 0 { 0 } else { look::CLASHES };
         let both = pairs | services;
         let sends = if marks & pod_flags::SENDS_ANSWERS == 0 { 0 } else { look::FLOWS };
         let receives = if marks & pod_flags::RECEIVES_ANSWERS == 0 { 0 } else { look::FLOWS };
-        Self { sends_answers: sends | both, receives_answers: receives | both, ..self }
+        Self { sends_answers: sends | both | clashes, receives_answers: receives | both, ..self }
     }
 }
 
@@ -116,6 +118,9 @@ pub mod look {
     pub const EVERYWHERE: u32 = FLOWS | PAIRS;
     /// `ANSWERS`: the pod has, or had, flows to Services that the programs translate.
     pub const SERVICES: u32 = 1 << 16;
+    /// `TRANSLATIONS`, also for what goes straight to a pod; of what the pod sends alone. It has, or had, a flow to one
+    /// beside another through a Service to the same backend from the same port.
+    pub const CLASHES: u32 = 1 << 24;
 }
 
 /// Bits of [`PodValue::flags`] and [`InterfaceValue::flags`].
@@ -136,6 +141,8 @@ pub mod pod_flags {
     pub const IN_PAIRS: u32 = 1 << 6;
     /// The same of [`super::look::SERVICES`] in either word.
     pub const USES_SERVICES: u32 = 1 << 7;
+    /// The same of [`super::look::CLASHES`].
+    pub const HAS_CLASHES: u32 = 1 << 8;
 }
 
 #[cfg(test)]

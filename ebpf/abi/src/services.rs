@@ -257,6 +257,9 @@ pub mod flow_state {
     pub const STACK: u32 = 1 << 2;
     /// A packet was seen; never set in an answer's entry before the first answer.
     pub const SEEN: u32 = 1 << 3;
+    /// Of an answer's entry: such packets answer a connection straight to the pod, which was there before. They are
+    /// delivered as they are, and no flow to a Service may have their ports.
+    pub const DIRECT: u32 = 1 << 4;
 }
 
 /// Key of `FRAGMENTS`: later fragments of an answer, which have no ports. Its value is the [`Addr`] of the Service.

@@ -47,8 +47,8 @@ pub fn decide(packet: &mut Packet) -> Decision {
     sender::check(packet, &parsed.source, ip, sender).map_err(|why| refused(packet, ip, why))?;
     reaches_beyond_link(packet, ip)?;
     packet.claim()?;
-    if service::concerns(&ip.destination) && sender.flags & pod_flags::NO_SHORTCUT == 0 {
-        service::from_client(packet, &mut parsed.ip)?;
+    if sender.flags & pod_flags::NO_SHORTCUT == 0 {
+        service::from_client(packet, &mut parsed.ip, sender.sends_answers)?;
     }
     let ip = &parsed.ip;
     match pods::get(&ip.destination) {

@@ -135,6 +135,15 @@ pub fn mark_client(addr: &Addr) -> bool {
     true
 }
 
+/// From now on what the pod sends straight to another is looked for in `TRANSLATIONS`, too. As [`mark_client`].
+#[inline(always)]
+pub fn mark_clashes(addr: &Addr) -> bool {
+    let Some(value) = own(addr) else { return false };
+    // SAFETY: as in `mark_sender`.
+    unsafe { byte_of(&raw mut (*value).sends_answers, look::CLASHES).write_volatile(1) };
+    true
+}
+
 /// The byte of a word that has this bit: programs set one each, and none takes back another's.
 #[inline(always)]
 fn byte_of(word: *mut u32, bit: u32) -> *mut u8 {

@@ -22,12 +22,8 @@ static TRANSLATIONS: HashMap<
 > = HashMap::new();
 
 #[btf_map]
-static ANSWERS: HashMap<
-    FlowKey,
-    AnswerValue,
-    { MAX_TRANSLATIONS as usize },
-    { BPF_F_NO_PREALLOC as usize },
-> = HashMap::new();
+static ANSWERS: HashMap<FlowKey, AnswerValue, { MAX_TRANSLATIONS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 #[btf_map]
 static FRAGMENTS: LruHashMap<FragmentKey, Addr, { MAX_FRAGMENTS as usize }> = LruHashMap::new();
@@ -119,6 +115,16 @@ pub fn follow_answer(scratch: &mut ServiceScratch, step: u32) -> bool {
     true
 }
 
+/// Says that such packets answer a connection straight to the pod, not the flow whose entry they found.
+#[inline(always)]
+pub fn leave_direct(answers: &FlowKey) {
+    if let Some(found) = ANSWERS.get_ptr_mut(answers) {
+        // SAFETY: as above; an aligned word. Used for another flow right then, that one is not translated: its client
+        // gets an answer that it does not know, and begins anew.
+        unsafe { (*found).state |= flow_state::DIRECT };
+    }
+}
+
 /// The state of the answers of that key, and when one was seen last; `None` if there is no entry.
 #[inline(always)]
 pub fn answer_state(key: &FlowKey) -> Option<(u32, u64)> {
@@ -144,8 +150,11 @@ pub fn is_left_over(answers: &FlowKey, key: &FlowKey) -> bool {
     };
     let state = found.state;
     compiler_fence(Ordering::Acquire);
-    if found.fingerprint != fingerprint(answers) || owner == *key {
+    if found.fingerprint != fingerprint(answers) || owner == *key && state & flow_state::DIRECT == 0 {
         return true;
+    }
+    if state & flow_state::DIRECT != 0 {
+        return is_over(state, state);
     }
     // SAFETY: as above.
     match unsafe { TRANSLATIONS.get(&owner) } {
@@ -155,7 +164,8 @@ pub fn is_left_over(answers: &FlowKey, key: &FlowKey) -> bool {
 }
 
 /// What [`claim`] answers.
-#[derive(PartialEq, Eq)]
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// The entry is there.
     Made,
@@ -198,7 +208,8 @@ pub fn forget_answers(scratch: &ServiceScratch) {
     // SAFETY: as above.
     let Some(found) = (unsafe { ANSWERS.get(&scratch.answers) }) else { return };
     let key = &scratch.key;
-    let is_own = found.service == key.destination
+    let is_own = found.state & flow_state::DIRECT == 0
+        && found.service == key.destination
         && found.service_port == key.destination_port
         && found.client_port == key.source_port;
     if is_own {

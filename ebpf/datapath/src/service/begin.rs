@@ -13,11 +13,8 @@ use crate::maps::{
 #[inline(never)]
 pub fn flow(scratch: &mut ServiceScratch) -> u32 {
     let key = &scratch.key;
-    scratch.service.key = ServiceKey {
-        address: key.destination,
-        port: key.destination_port,
-        protocol: key.protocol as u16,
-    };
+    scratch.service.key =
+        ServiceKey { address: key.destination, port: key.destination_port, protocol: key.protocol as u16 };
     if !services::load(&mut scratch.service) {
         return PLAIN;
     }
@@ -39,7 +36,7 @@ fn goes_on(scratch: &mut ServiceScratch) -> bool {
     answers_of(scratch);
     let Some((answers, seen)) = translations::answer_state(&scratch.answers) else { return false };
     let flow = &scratch.translation;
-    if translations::is_over(flow.state, answers) {
+    if translations::is_over(flow.state, answers) || answers & flow_state::DIRECT != 0 {
         return false;
     }
     // Repeated towards a backend that never answered, or that nobody has heard of for a while, it may go elsewhere if

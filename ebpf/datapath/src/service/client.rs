@@ -4,7 +4,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{FlowKey, ServiceScratch, flow_state};
 use naru_packet::{
-    End, Ip, Part, Payload, Translation, fragment_id, protocol, step,
+    End, Ip, Part, Payload, Translation, fragment_id, has_translatable_ports, protocol, step,
     step_flags::{ACCEPTS, OPENS},
     translate,
 };
@@ -57,13 +57,48 @@ pub fn find_answer(skb: *mut __sk_buff, ip: &Ip, scratch: &mut ServiceScratch) -
     }
     identify(packet, ip, payload, &mut scratch.answers);
     let step = step(packet, payload);
-    if !follow_answer(scratch, step & !(OPENS | ACCEPTS) | flow_state::SEEN) {
+    if !follow_answer(scratch, step & !(OPENS | ACCEPTS) | flow_state::SEEN) || is_direct(scratch, step) {
         return PLAIN;
     }
     if payload.part == Part::First {
         translations::remember_fragments(&scratch.fragment, &scratch.answer.service);
     }
     FOUND
+}
+
+/// Whether what was found to be an answer belongs to a connection straight to the pod with the same ports: no first
+/// answer of a flow is such a `step`. The flow's first packet, sent again, gets another port.
+#[inline(always)]
+fn is_direct(scratch: &ServiceScratch, step: u32) -> bool {
+    let state = scratch.answer.state;
+    if state & flow_state::DIRECT != 0 {
+        return true;
+    }
+    let is_none = state & flow_state::SEEN == 0 && step & ACCEPTS == 0;
+    if is_none {
+        translations::leave_direct(&scratch.answers);
+    }
+    is_none
+}
+
+/// Looks for the flow of what a pod sends straight to another address. It is translated, by its port alone, if its
+/// answers could not be told from those of a flow through a Service; `has_clashes` if that has happened.
+#[inline(never)]
+pub fn find_direct(skb: *mut __sk_buff, ip: &Ip, scratch: &mut ServiceScratch, has_clashes: bool) -> u32 {
+    let packet = &Packet::new(skb);
+    let payload = Payload::of_frame(packet, ip);
+    if ip.extended || payload.part != Part::Whole || !has_translatable_ports(payload.protocol) {
+        return PLAIN;
+    }
+    let step = step(packet, payload);
+    if step & OPENS == 0 && !has_clashes {
+        return PLAIN;
+    }
+    identify(packet, ip, payload, &mut scratch.key);
+    if has_clashes && follow(scratch, step & !(OPENS | ACCEPTS)) {
+        return FOUND;
+    }
+    if step & OPENS == 0 { PLAIN } else { BEGINS }
 }
 
 /// Translates the packet as the flow that was found says; whether that could be done.

@@ -40,7 +40,7 @@ const OPENS: u32 = 5;
 
 /// Whether a packet to this address is looked at here.
 #[inline(always)]
-pub fn concerns(destination: &Addr) -> bool {
+fn concerns(destination: &Addr) -> bool {
     let Some(state) = services::state() else { return false };
     if state.on == 0 {
         return false;
@@ -55,11 +55,19 @@ pub fn is_client(receives: u32) -> bool {
     receives & look::SERVICES != 0
 }
 
-/// Translates what a pod sends to a Service: the packet, and its destination in `ip`.
+/// Translates what a pod sends to a Service: the packet, and its destination in `ip`. The same of a pod that has flows to
+/// Services for what it sends straight to another; `sends` are bits of [`look`] of the pod.
 #[inline(always)]
-pub fn from_client(packet: &Packet, ip: &mut Ip) -> Result<(), DropReason> {
+pub fn from_client(packet: &Packet, ip: &mut Ip, sends: u32) -> Result<(), DropReason> {
+    let is_service = concerns(&ip.destination);
+    if !is_service && sends & look::SERVICES == 0 {
+        return Ok(());
+    }
     let scratch = translations::scratch().ok_or(DropReason::HelperFailed)?;
-    let found = client_flow(packet, ip, scratch);
+    let found = match is_service {
+        true => client_flow(packet, ip, scratch),
+        false => direct_flow(packet, ip, scratch, sends),
+    };
     let result = rewritten(packet, ip, scratch, found, false);
     if found != PLAIN {
         ip.destination = scratch.translation.backend;
@@ -69,11 +77,25 @@ pub fn from_client(packet: &Packet, ip: &mut Ip) -> Result<(), DropReason> {
 }
 
 #[inline(always)]
+fn direct_flow(packet: &Packet, ip: &Ip, scratch: &mut ServiceScratch, sends: u32) -> u32 {
+    match client::find_direct(packet.raw(), ip, scratch, sends & look::CLASHES != 0) {
+        BEGINS => open::beside(scratch),
+        found => found,
+    }
+}
+
+#[inline(always)]
 fn client_flow(packet: &Packet, ip: &Ip, scratch: &mut ServiceScratch) -> u32 {
     match client::find_flow(packet.raw(), ip, scratch) {
         BEGINS => match begin::flow(scratch) {
-            OPENS => open::flow(scratch),
-            found => found,
+            FOUND => FOUND,
+            OPENS => match open::flow(scratch) {
+                FOUND => FOUND,
+                // Once more, where the backend went just then.
+                OPENS if open::flow(scratch) == FOUND => FOUND,
+                _ => PLAIN,
+            },
+            _ => PLAIN,
         },
         MESSAGE if error::find(packet.raw(), ip, &mut scratch.key) => error::flow(scratch),
         FOUND => FOUND,
