@@ -93,7 +93,8 @@ fn print_agent(agent: Option<&AgentReport>) {
         outln!("           {told}");
     }
     if let Some(services) = &agent.services {
-        let age = services.age().map_or_else(|| "not heard yet".to_owned(), |age| format!("heard {age} s ago"));
+        let age =
+            services.age().map_or_else(|| "not heard yet".to_owned(), |age| format!("heard {age} s ago"));
         let mode = if services.mode == "stack" { ", left to the stack" } else { "" };
         outln!("services   {} known, {age}{mode}", services.known);
         services.complaint.iter().for_each(|told| outln!("           {told}"));
