@@ -1,5 +1,5 @@
-//! Services in the datapath of a machine without any kube-proxy: whoever is answered at a ClusterIP was translated by the
-//! programs.
+//! Services in the datapath of a machine without any kube-proxy: whoever is answered at a ClusterIP was translated by
+//! the programs.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

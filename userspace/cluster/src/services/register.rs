@@ -96,7 +96,8 @@ impl Register {
         read(&self.lock())
     }
 
-    /// Reads what is known, with the Services that changed since the last call, `None` for all; nothing is news after it.
+    /// Reads what is known, with the Services that changed since the last call, `None` for all; nothing is news after
+    /// it.
     pub fn take<T>(&self, read: impl FnOnce(&Known, Option<&BTreeSet<ServiceName>>) -> T) -> T {
         let mut known = self.lock();
         let changed = std::mem::take(&mut known.changed);
