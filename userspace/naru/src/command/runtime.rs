@@ -39,7 +39,10 @@ pub fn follow(given: GivenPaths, mut plugins: Vec<Program>, known: Directories) 
                     tracing::info!(
                         "the container runtime looks in other directories: starting again with them"
                     );
-                    std::process::exit(0);
+                    // As on any other end, the agent's loop ends first.
+                    // SAFETY: a system call on numbers.
+                    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+                    return;
                 }
                 Ok(false) => complaint.clear(),
                 Err(error) => {
