@@ -7,7 +7,7 @@ mod bed;
 use std::time::Duration;
 
 use naru_cluster::services::{Known, Mode, Standing};
-use naru_core::services::{Place, ServiceName, compile};
+use naru_core::services::{Place, compile};
 use naru_kubernetes::{KubernetesSource, Pace};
 use serde_json::{Value, json};
 
