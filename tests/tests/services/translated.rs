@@ -19,9 +19,9 @@ const STREAM: u64 = 8 << 20;
 const SIZES: [usize; 4] = [1, 1200, 4000, 8000];
 
 /// Client and server, as the lab names them.
-struct Case {
-    client: &'static str,
-    server: &'static str,
+pub struct Case {
+    pub client: &'static str,
+    pub server: &'static str,
     /// The client's address as the server sees it.
     seen_as: &'static str,
 }
@@ -30,7 +30,7 @@ const fn case(client: &'static str, server: &'static str, seen_as: &'static str)
     Case { client, server, seen_as }
 }
 
-const BY_CLUSTER_IP: [Case; 8] = [
+pub const BY_CLUSTER_IP: [Case; 8] = [
     case("p1-1", "p1-2", "p1-1"),
     case("p1-1", "p2-1", "p1-1"),
     case("p2-1", "p1-1", "p2-1"),
@@ -94,7 +94,7 @@ fn node_ports_answer_from_outside_and_from_pods_of_either_node() {
 }
 
 /// Returns true if a datagram to `at`, where nobody listens, comes back as refused.
-fn is_refused(world: &World, client: &str, at: SocketAddr) -> bool {
+pub fn is_refused(world: &World, client: &str, at: SocketAddr) -> bool {
     let client = world.host(client, at.is_ipv6());
     let ask = || {
         let socket = UdpSocket::bind((client.address, 0))?;

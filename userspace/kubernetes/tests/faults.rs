@@ -231,13 +231,12 @@ async fn an_empty_list_is_believed_only_when_it_is_said_twice() {
     }
 }
 
-/// Makes the next watch of nodes expire, so that a list comes.
+/// Makes watches of nodes expire until a list comes: the answer to one of them may be cut off.
 fn expire_once(bed: &Bed) {
     let mut is_done = false;
     bed.relay.faults().refusal = Some(Box::new(move |path| {
-        let is_hit = is_watch(path) && !is_done;
-        is_done |= is_hit;
-        is_hit.then_some((410, None))
+        is_done |= is_list(path);
+        (is_watch(path) && !is_done).then_some((410, None))
     }));
 }
 
