@@ -96,7 +96,7 @@ pub fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
     let cluster = input::cluster(&args.source)?;
     match &args.command {
         PolicyCommand::List { output } => list(&cluster, *output)?,
-        PolicyCommand::Show { pod: name, output } => show(&cluster, &*pod(&cluster, name)?, *output)?,
+        PolicyCommand::Show { pod: name, output } => show(&cluster, pod(&cluster, name)?, *output)?,
         PolicyCommand::Check(check) => return ask::check(&cluster, check),
         PolicyCommand::WhoCan(who_can) => ask::who_can(&cluster, who_can)?,
         PolicyCommand::Explain(explain) => return ask::explain(&cluster, explain),
