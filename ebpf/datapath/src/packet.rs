@@ -1,6 +1,6 @@
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
-    helpers::{bpf_csum_update, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_l4_csum_replace},
+    helpers::{bpf_csum_update, bpf_get_hash_recalc, bpf_l4_csum_replace},
     programs::TcContext,
 };
 use naru_abi::{Counter, DropReason};
@@ -274,19 +274,11 @@ impl Checksums for Packet {
     fn update_pseudo(&mut self, offset: usize, difference: u32, family: Family, is_udp: bool) -> Option<()> {
         self.replace(offset, difference, is_udp, BPF_F_PSEUDO_HDR)?;
         if family == Family::V6 {
-            // The helper takes the address for one that the sum over the packet (CHECKSUM_COMPLETE) does not see change,
-            // as in IPv4, whose header has a checksum of its own. SAFETY: a helper of this packet, which refuses where
-            // there is no such sum.
+            // The helper takes the address for one that the sum over the packet (CHECKSUM_COMPLETE) does not see
+            // change, as in IPv4, whose header has a checksum of its own. SAFETY: a helper of this packet, which
+            // refuses where there is no such sum.
             let _ = unsafe { bpf_csum_update(self.raw(), difference) };
         }
         Some(())
-    }
-
-    #[inline(always)]
-    fn update_header(&mut self, offset: usize, difference: u32) -> Option<()> {
-        let (at, difference) = ((self.base + offset) as u32, difference.into());
-        // SAFETY: a helper of this packet, which refuses what is not in it.
-        let result = unsafe { bpf_l3_csum_replace(self.raw(), at, 0, difference, 0) };
-        (result == 0).then_some(())
     }
 }

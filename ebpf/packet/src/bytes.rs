@@ -92,8 +92,4 @@ impl Checksums for Frame<'_> {
     fn update_pseudo(&mut self, offset: usize, difference: u32, _: Family, is_udp: bool) -> Option<()> {
         self.update(offset, difference, is_udp)
     }
-
-    fn update_header(&mut self, offset: usize, difference: u32) -> Option<()> {
-        self.update(offset, difference, false)
-    }
 }

@@ -184,7 +184,7 @@ impl Payload {
     pub fn ports(self, bytes: &impl Bytes) -> (u16, u16) {
         match self.protocol {
             protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::DCCP | protocol::SCTP => {
-                match self.first::<Ports>(bytes) {
+                match header::<Ports>(bytes, self.offset) {
                     Some(ports) => (u16::from_be_bytes(ports.source), u16::from_be_bytes(ports.destination)),
                     None => (0, 0),
                 }
@@ -195,19 +195,6 @@ impl Payload {
             }
             _ => (0, 0),
         }
-    }
-
-    /// Its first bytes, which in most packets are where they can be read in place.
-    #[inline(always)]
-    fn first<T: crate::Wire>(self, bytes: &impl Bytes) -> Option<T> {
-        const V4: usize = ETHERNET + 20;
-        const V6: usize = ETHERNET + V6_HEADER;
-        let in_place = match self.offset {
-            V4 => bytes.read(V4),
-            V6 => bytes.read(V6),
-            _ => None,
-        };
-        in_place.or_else(|| bytes.load(self.offset))
     }
 
     /// Returns true for an unfragmented ICMP message that connection tracking relates to a flow
@@ -230,6 +217,21 @@ impl Payload {
         let [kind] = bytes.load(self.offset).unwrap_or([u8::MAX]);
         kind
     }
+}
+
+/// Where the payload begins in most frames.
+pub(crate) const BEHIND_V4: usize = ETHERNET + 20;
+pub(crate) const BEHIND_V6: usize = ETHERNET + V6_HEADER;
+
+/// The header of a payload that begins at `offset`, which in most packets is where it can be read in place.
+#[inline(always)]
+pub(crate) fn header<T: crate::Wire>(bytes: &impl Bytes, offset: usize) -> Option<T> {
+    let in_place = match offset {
+        BEHIND_V4 => bytes.read(BEHIND_V4),
+        BEHIND_V6 => bytes.read(BEHIND_V6),
+        _ => None,
+    };
+    in_place.or_else(|| bytes.load(offset))
 }
 
 #[inline(always)]

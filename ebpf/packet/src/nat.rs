@@ -7,8 +7,8 @@ use naru_abi::Addr;
 
 use crate::{
     Bytes, ETHERNET, Family, Ip, Malformed, Payload,
-    flow::{ICMP_HEADER, Part},
-    wire::{Ports, protocol},
+    flow::{BEHIND_V4, BEHIND_V6, ICMP_HEADER, Part, header},
+    wire::{Ipv4Address, Ipv4Ttl, Ports, protocol},
 };
 
 /// A frame whose checksums can be updated, as far as they have been computed.
@@ -19,9 +19,6 @@ pub trait Checksums: Bytes {
 
     /// The same for a change in the pseudo header, which is another in the IP header of `family`.
     fn update_pseudo(&mut self, offset: usize, difference: u32, family: Family, is_udp: bool) -> Option<()>;
-
-    /// Updates the checksum of an IPv4 header at `offset`.
-    fn update_header(&mut self, offset: usize, difference: u32) -> Option<()>;
 }
 
 /// An end of a packet.
@@ -55,15 +52,17 @@ pub struct Translation {
     pub destination_port: u16,
 }
 
-/// Where the checksum of an IPv4 header is in it.
+/// Where the checksum of an IPv4 header is in it, and the word that it is in of a frame's.
 const HEADER_CHECKSUM: usize = 10;
+const V4_TTL: usize = ETHERNET + 8;
 /// Where the checksum of an ICMP message is in it.
 const ICMP_CHECKSUM: usize = 2;
 /// Where the addresses begin in a header.
 const V4_ADDRESSES: usize = 12;
 const V6_ADDRESSES: usize = 8;
 
-/// Whether the ports of this protocol can be translated; the addresses of SCTP, too, whose checksum does not cover them.
+/// Whether the ports of this protocol can be translated; the addresses of SCTP, too, whose checksum does not cover
+/// them.
 #[inline(always)]
 #[must_use]
 pub const fn has_translatable_ports(protocol: u8) -> bool {
@@ -177,10 +176,24 @@ fn quoted(
 fn readdress_ip(bytes: &mut impl Checksums, ip: &Ip, end: End, address: &Addr) -> Option<u32> {
     let old = if end == End::Source { &ip.source } else { &ip.destination };
     let difference = difference(old, address);
-    if ip.family == Family::V4 {
-        bytes.update_header(ETHERNET + HEADER_CHECKSUM, difference)?;
+    let is_source = end == End::Source;
+    // In place, at offsets known when compiling: helpers would cost as much as the rest.
+    match ip.family {
+        Family::V4 => {
+            let word: Ipv4Ttl = bytes.read(V4_TTL)?;
+            let checksum = after(u16::from_ne_bytes(word.checksum), difference).to_ne_bytes();
+            bytes.write(V4_TTL, Ipv4Ttl { checksum, ..word })?;
+            let octets = Ipv4Address { octets: address.as_words()[3].to_ne_bytes() };
+            match is_source {
+                true => bytes.write(ETHERNET + V4_ADDRESSES, octets)?,
+                false => bytes.write(ETHERNET + V4_ADDRESSES + 4, octets)?,
+            }
+        }
+        Family::V6 => match is_source {
+            true => bytes.write(ETHERNET + V6_ADDRESSES, *address)?,
+            false => bytes.write(ETHERNET + V6_ADDRESSES + size_of::<Addr>(), *address)?,
+        },
     }
-    set_address(bytes, ip.family, ETHERNET, end, address)?;
     Some(difference)
 }
 
@@ -208,12 +221,17 @@ fn set_address(
 /// Writes the ports at `offset`; returns the difference.
 #[inline(always)]
 fn set_ports(bytes: &mut impl Bytes, offset: usize, to: &Translation) -> Option<u32> {
-    let old: Ports = bytes.load(offset)?;
+    let old: Ports = header(bytes, offset)?;
     let new = Ports { source: to.source_port.to_be_bytes(), destination: to.destination_port.to_be_bytes() };
     if old == new {
         return Some(0);
     }
-    bytes.store(offset, new)?;
+    let in_place = match offset {
+        BEHIND_V4 => bytes.write(BEHIND_V4, new),
+        BEHIND_V6 => bytes.write(BEHIND_V6, new),
+        _ => None,
+    };
+    in_place.or_else(|| bytes.store(offset, new))?;
     let word = |ports: Ports| {
         let ([a, b], [c, d]) = (ports.source, ports.destination);
         u32::from_ne_bytes([a, b, c, d])

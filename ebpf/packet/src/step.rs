@@ -2,7 +2,11 @@
 
 use naru_abi::flow_state;
 
-use crate::{Bytes, ETHERNET, Family, Ip, Payload, wire::protocol};
+use crate::{
+    Bytes, ETHERNET, Family, Ip, Payload,
+    flow::{BEHIND_V4, BEHIND_V6},
+    wire::protocol,
+};
 
 /// Bits of [`step`] beside [`flow_state::FINISHED`] and [`flow_state::RESET`].
 pub mod step_flags {
@@ -34,12 +38,22 @@ const SHUTDOWN_COMPLETE: u8 = 14;
 #[inline(always)]
 #[must_use]
 pub fn step(bytes: &impl Bytes, payload: Payload) -> u32 {
-    let byte = |at: usize| bytes.load(payload.offset + at).map_or(0, |[byte]: [u8; 1]| byte);
     match payload.protocol {
-        protocol::TCP => of_tcp(byte(TCP_FLAGS)),
-        protocol::SCTP => of_sctp(byte(CHUNK)),
+        protocol::TCP => of_tcp(byte::<TCP_FLAGS>(bytes, payload.offset)),
+        protocol::SCTP => of_sctp(byte::<CHUNK>(bytes, payload.offset)),
         _ => OPENS | ACCEPTS,
     }
+}
+
+/// The byte at `AT` of a header that begins at `offset`; 0 where there is none.
+#[inline(always)]
+fn byte<const AT: usize>(bytes: &impl Bytes, offset: usize) -> u8 {
+    let in_place: Option<[u8; 1]> = match offset {
+        BEHIND_V4 => bytes.read(BEHIND_V4 + AT),
+        BEHIND_V6 => bytes.read(BEHIND_V6 + AT),
+        _ => None,
+    };
+    in_place.or_else(|| bytes.load(offset + AT)).map_or(0, |[byte]| byte)
 }
 
 #[inline(always)]

@@ -108,6 +108,13 @@ wire! {
 }
 
 wire! {
+    /// An address in an IPv4 header.
+    Ipv4Address, align 4, 4 {
+        octets: [u8; 4],
+    }
+}
+
+wire! {
     /// The ports with which TCP, UDP, UDP-Lite, DCCP and SCTP begin.
     Ports, align 2, 4 {
         source: [u8; 2],

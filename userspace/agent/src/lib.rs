@@ -4,6 +4,7 @@
 //! [`follow`] waits, and decides when to do what (`schedule`); a thread of its own does it (`worker`, [`Mirror`]).
 
 mod changes;
+mod contact;
 mod interest;
 mod mirror;
 mod said;
@@ -87,6 +88,7 @@ impl Agent {
         let mut counter = Counter::new(mirror.paths().clone(), name.clone(), contact.clone(), views.clone());
         counter.open();
         services::keep(mirror.paths().clone(), contact.services().clone(), name.clone())?;
+        tokio::spawn(contact::note(mirror.paths().clone(), contact.clone(), views.clone()));
         tokio::spawn(source.follow(sender, contact.clone()));
         let now = Instant::now();
         let mut schedule = Schedule::new(period, now);

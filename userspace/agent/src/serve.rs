@@ -10,7 +10,10 @@ use std::{
 };
 
 use naru_cluster::{Contact, View, services::Standing};
-use naru_node::{machine, paths::Paths};
+use naru_node::{
+    machine::{self, LastContact},
+    paths::Paths,
+};
 use naru_view::{AgentReport, ServicesReport};
 use tokio::{
     io::AsyncWriteExt,
@@ -35,6 +38,7 @@ pub struct Counter {
 /// The state that callers are told.
 #[derive(Clone)]
 struct Known {
+    paths: Paths,
     source: String,
     contact: Contact,
     views: watch::Receiver<View>,
@@ -47,7 +51,8 @@ impl Counter {
     /// A counter that is not open yet.
     pub fn new(paths: Paths, source: String, contact: Contact, views: watch::Receiver<View>) -> Self {
         let ready = contact.ready();
-        Self { paths, known: Known { source, contact, views, ready, since: Arc::default() }, work: None }
+        let known = Known { paths: paths.clone(), source, contact, views, ready, since: Arc::default() };
+        Self { paths, known, work: None }
     }
 
     /// Opens the socket if its directory exists and it is not open yet; before the first init there is no directory. A
@@ -128,6 +133,12 @@ async fn send(caller: &mut UnixStream, report: &[u8]) -> std::io::Result<()> {
 }
 
 impl Known {
+    /// True if plugins refuse pods because the source was not heard for too long.
+    fn is_overdue(&self) -> bool {
+        let contact = LastContact::load(&self.paths).ok().flatten();
+        contact.is_some_and(|contact| contact.overdue(SystemTime::now()).is_some())
+    }
+
     fn report(&self) -> AgentReport {
         let view = self.views.borrow();
         let since = *self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -139,7 +150,7 @@ impl Known {
             revision: view.revision.as_ref().map(ToString::to_string),
             complaint: view.complaint.as_ref().map(ToString::to_string),
             left_out: view.remarks.iter().map(ToString::to_string).collect(),
-            ready: *self.ready.borrow(),
+            ready: *self.ready.borrow() && !self.is_overdue(),
             live: since.is_none_or(|since| since.elapsed() < STUCK),
             services: self.contact.services().read(|known| {
                 let report = ServicesReport {

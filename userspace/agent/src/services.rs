@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use naru_cluster::services::{Mode, Register, Standing};
+use naru_cluster::services::{Known, Mode, Register, Standing};
 use naru_core::services::{Compiler, Place};
 use naru_netlink::links::Links;
 use naru_node::{
@@ -25,8 +25,9 @@ const SETTLE: Duration = Duration::from_millis(20);
 const PERIOD: Duration = Duration::from_secs(10);
 /// Period in which flows that ended are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
-/// Pause after a failure.
+/// Pause after a failure, twice as long after each further one, up to the longest.
 const RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// Least time between two notes for commands.
 const NOTE: Duration = Duration::from_secs(1);
 
@@ -51,6 +52,8 @@ struct Keeper {
     noted: Option<Instant>,
     is_noted: bool,
     swept: Instant,
+    /// The last table that was written.
+    applied: Option<Instant>,
     said: Said<Topic>,
 }
 
@@ -67,6 +70,7 @@ pub fn keep(paths: Paths, register: Register, source: String) -> std::io::Result
         noted: None,
         is_noted: true,
         swept: Instant::now(),
+        applied: None,
         said: Said::default(),
     };
     std::thread::Builder::new().name("services".into()).spawn(move || keeper.run()).map(drop)
@@ -74,6 +78,7 @@ pub fn keep(paths: Paths, register: Register, source: String) -> std::io::Result
 
 impl Keeper {
     fn run(&mut self) {
+        let mut pause = RETRY;
         loop {
             self.register.wait(if self.is_noted { PERIOD } else { NOTE });
             sleep(SETTLE);
@@ -86,8 +91,11 @@ impl Keeper {
             self.said.log(Topic::Node, complaint.into_iter().collect());
             self.tell_source();
             if has_failed {
-                sleep(RETRY);
+                sleep(pause);
+                pause = (pause * 2).min(LONGEST_RETRY);
                 self.register.wake();
+            } else {
+                pause = RETRY;
             }
         }
     }
@@ -97,6 +105,9 @@ impl Keeper {
         // Before the first init there is nothing to write to, and after it this is called again.
         let Some(facts) = machine::current(&self.paths)? else { return Ok(()) };
         let own: BTreeSet<_> = Links::open(MARKS)?.addresses()?.into_iter().map(|held| held.ip).collect();
+        // Whoever wakes this thread may have made the maps anew, and nobody tells of a change of theirs.
+        let is_due =
+            self.applied.is_none_or(|at| at.elapsed() >= PERIOD) || self.register.read(Known::is_woken);
         let (compiler, heard) = (&mut self.compiler, &mut None);
         let is_changed = self.register.take(|known, changed| {
             if known.standing() == Standing::Unread {
@@ -121,11 +132,12 @@ impl Keeper {
                 }
             }
         });
-        if let Some(compiler) = self.compiler.as_ref().filter(|_| is_changed) {
+        if let Some(compiler) = self.compiler.as_ref().filter(|_| is_changed || is_due) {
             let began = Instant::now();
             let changes = naru_node::services::apply(&self.paths, compiler.table())?;
             tracing::debug!("services: {changes} changes in {:?}", began.elapsed());
-            self.is_noted = false;
+            self.applied = Some(Instant::now());
+            self.is_noted &= !is_changed;
         }
         if let Some(heard) = *heard {
             let age = SystemTime::now().duration_since(heard).unwrap_or_default();

@@ -105,6 +105,9 @@ pub enum Problem {
         /// The node whose family counts.
         other: String,
     },
+    /// Not a time.
+    #[error("`{0}` is not a time such as 90s, 15m, 12h or 7d")]
+    NotATime(String),
     /// Port 0.
     #[error("0 is not a port")]
     BadPort,

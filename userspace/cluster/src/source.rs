@@ -1,4 +1,4 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
@@ -31,6 +31,8 @@ pub struct View {
     pub revision: Option<Revision>,
     /// Ranges of Service addresses, where the source knows them.
     pub services: Option<Vec<IpNet>>,
+    /// The longest time without contact for which a node gives out addresses of its blocks; `None`: for ever.
+    pub contact_limit: Option<Duration>,
     /// Parts of the source's present state that `cluster` leaves out, each with the reason.
     pub remarks: Vec<Remark>,
     /// The reason for which `cluster` is not the source's present state: that is invalid, or cannot be reached.

@@ -75,12 +75,17 @@ pub fn expired(
     let is_alone = |key: &FlowKey, answer: &AnswerValue| {
         let flow = flow_of(key, answer);
         flows.get(&flow).is_none_or(|found| answers_of(&flow, found) != *key)
-            && now.saturating_sub(answer.last_used) > ALONE
+            && now.saturating_sub(answer.last_used) > limit_alone(answer)
     };
     Expired {
         flows: over.map(|(key, flow)| (*key, answers_of(key, flow))).collect(),
         answers: answers.iter().filter(|(key, answer)| is_alone(key, answer)).map(|(key, _)| *key).collect(),
     }
+}
+
+/// As long as a connection straight to the pod may have the ports, no flow to a Service has them.
+const fn limit_alone(answer: &AnswerValue) -> u64 {
+    if answer.state & flow_state::DIRECT == 0 { ALONE } else { HALF_CLOSED }
 }
 
 fn limit(key: &FlowKey, flow: &TranslationValue, answer: Option<&AnswerValue>, idle: u64) -> u64 {

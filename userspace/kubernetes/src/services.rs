@@ -1,5 +1,5 @@
-//! Services and EndpointSlices, handed to the node's register object by object: there are tens of thousands of them, and
-//! each is kept once, as small as it can be.
+//! Services and EndpointSlices, handed to the node's register object by object: there are tens of thousands of them,
+//! and each is kept once, as small as it can be.
 
 use std::{
     sync::{

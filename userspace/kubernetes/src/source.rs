@@ -232,6 +232,7 @@ impl Heard<'_> {
                 None => next.complaint = next.complaint.or_else(|| Some(self.unknown())),
             }
         }
+        next.contact_limit = self.settings.good.as_ref().and_then(|settings| settings.contact_limit);
         next.services = self.ranges();
         next.remarks.extend(self.services_remark());
         let is_news = *view != next;

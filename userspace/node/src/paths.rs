@@ -176,6 +176,12 @@ impl Paths {
         self.state.join("kubernetes.json")
     }
 
+    /// The time at which the agent heard of the cluster last, where that is limited: `<state>/contact.json`.
+    #[must_use]
+    pub fn contact(&self) -> PathBuf {
+        self.state.join("contact.json")
+    }
+
     /// The settings of the last init, including the cluster that was accepted last: `<state>/init.json`.
     #[must_use]
     pub fn settings(&self) -> PathBuf {

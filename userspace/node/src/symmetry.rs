@@ -163,7 +163,10 @@ pub fn marks(records: &Records, address: IpAddr) -> naru_bpf::Result<u32> {
     });
     let answers = records.translations.answers.entries()?;
     let is_client = answers.iter().any(|(key, _)| key.destination == address);
-    Ok(of_flows | bit(is_in_pairs, pod_flags::IN_PAIRS) | bit(is_client, pod_flags::USES_SERVICES))
+    let mut flows = records.translations.flows.entries()?.into_iter();
+    let has_clashes = flows.any(|(key, flow)| key.source == address && flow.backend == key.destination);
+    let of_services = bit(is_client, pod_flags::USES_SERVICES) | bit(has_clashes, pod_flags::HAS_CLASHES);
+    Ok(of_flows | bit(is_in_pairs, pod_flags::IN_PAIRS) | of_services)
 }
 
 /// Writes a pod's entry with its [`marks`], and repeats that until a look after the write finds no new marks: each

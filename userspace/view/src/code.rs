@@ -48,6 +48,8 @@ pub enum Code {
     NodeInvalid,
     /// `node-without-range`: the cluster gives a node no range.
     NodeWithoutRange,
+    /// `out-of-contact`: the node has not heard of its cluster for longer than it may, and gives out no address.
+    OutOfContact,
     /// `blocks-overlap`: two nodes have blocks that share addresses.
     BlocksOverlap,
     /// `node-address-twice`: two nodes have one address.
@@ -62,7 +64,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -89,6 +91,7 @@ impl Code {
         Self::BlocksOverlap,
         Self::NodeWithoutRange,
         Self::NodeInvalid,
+        Self::OutOfContact,
     ];
 
     /// The word.
@@ -121,6 +124,7 @@ impl Code {
             Self::BlocksOverlap => "blocks-overlap",
             Self::NodeWithoutRange => "node-without-range",
             Self::NodeInvalid => "node-invalid",
+            Self::OutOfContact => "out-of-contact",
         }
     }
 
@@ -150,6 +154,9 @@ impl Code {
             Self::FlowsFull => {
                 "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the \
                  next boot"
+            }
+            Self::OutOfContact => {
+                "let the agent reach the cluster's API, or set another contact_limit in the settings"
             }
             Self::NodeInvalid => "correct the Node object or its annotation",
             Self::NodeWithoutRange => {

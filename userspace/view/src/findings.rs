@@ -1,11 +1,11 @@
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::SystemTime};
 
 use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
 use naru_core::ipam::{Row, State};
 use naru_netlink::links::{HostVeth, Links};
 use naru_node::{
     host::{self, firewall, forward},
-    machine::{self, MARKS, MachineError, NodeFacts, Settings, Survey, overlaps},
+    machine::{self, LastContact, MARKS, MachineError, NodeFacts, Settings, Survey, overlaps},
     paths::Paths,
     readiness, sync,
 };
@@ -43,6 +43,7 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
     findings.extend(differences.iter().map(|text| told(Code::StateDiffers, text)));
     findings.extend(elsewhere(&links, &pins)?);
     findings.extend(outside(paths, settings)?);
+    findings.extend(out_of_contact(paths, settings)?);
     findings.extend(uplinks(paths)?);
     findings.extend(pods(paths, &links, &pins)?);
     findings.extend(runtime(paths, settings));
@@ -123,6 +124,16 @@ fn outside(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, MachineEr
         Finding::new(Code::PodOutsideRange, format!("pod {name}"), evidence)
     };
     Ok(lost.map(finding).collect())
+}
+
+/// The cluster that was not heard of for too long.
+fn out_of_contact(paths: &Paths, settings: &Settings) -> Result<Option<Finding>, MachineError> {
+    let Some(contact) = LastContact::load(paths)? else { return Ok(None) };
+    Ok(contact.overdue(SystemTime::now()).map(|without| {
+        let (without, limit) = (without.as_secs(), contact.limit);
+        let evidence = format!("not heard of its cluster for {without} s, longer than {limit} s");
+        Finding::new(Code::OutOfContact, format!("node {}", settings.node), evidence)
+    }))
 }
 
 /// Uplinks with more than one of our programs in a direction.

@@ -223,6 +223,23 @@ fn endpoints_churn_under_streams_and_no_packet_goes_to_one_that_went() {
     }
 }
 
+/// As kube-proxy: the node's stack translates datagrams to the Service to port 8081 of the pod.
+fn by_stack(node: &Node, table: &str, service: IpAddr, pod: IpAddr) {
+    for rule in [
+        format!("add table {table} t"),
+        format!("add chain {table} t c {{ type nat hook prerouting priority -100; }}"),
+        format!(
+            "add rule {table} t c {table} daddr {service} udp dport {PORT} dnat to {}",
+            SocketAddr::new(pod, 8081)
+        ),
+    ] {
+        node.run(|| {
+            let done = std::process::Command::new("nft").arg(&rule).output().unwrap();
+            assert!(done.status.success(), "{rule}: {}", String::from_utf8_lossy(&done.stderr));
+        });
+    }
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_datagram_flow_that_the_stack_translates_stays_with_it_when_the_programs_begin() {
@@ -240,23 +257,7 @@ fn a_datagram_flow_that_the_stack_translates_stays_with_it_when_the_programs_beg
             node.ip(&format!("route add {held} dev {}", pod.interface));
             node.ip(&format!("neigh replace {held} lladdr {mac} dev {} nud permanent", pod.interface));
         }
-        for rule in [
-            format!("add table {table} t"),
-            format!("add chain {table} t c {{ type nat hook prerouting priority -100; }}"),
-            format!("add rule {table} t c {table} daddr {service} udp dport {PORT} dnat to :8081"),
-        ] {
-            let rule = rule.replace(
-                "dnat to :8081",
-                &match pod {
-                    IpAddr::V4(pod) => format!("dnat to {pod}:8081"),
-                    IpAddr::V6(pod) => format!("dnat to [{pod}]:8081"),
-                },
-            );
-            node.run(|| {
-                let done = std::process::Command::new("nft").arg(&rule).output().unwrap();
-                assert!(done.status.success(), "{rule}: {}", String::from_utf8_lossy(&done.stderr));
-            });
-        }
+        by_stack(&node, table, service, pod);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             for port in [8080, 8081] {

@@ -1,9 +1,10 @@
 //! The settings of a cluster whose nodes come from elsewhere: the keys of `cluster.toml` except its nodes.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use ipnet::IpNet;
 use naru_core::cluster::{Encapsulation, Routing, TunnelSpec};
+use toml::Spanned;
 
 use super::{
     convert::{self, Misfit},
@@ -32,6 +33,8 @@ pub struct ClusterSettings {
     pub service_ranges: Vec<IpNet>,
     /// Who translates packets to Services.
     pub services: Mode,
+    /// The longest time without contact for which a node gives out addresses of its blocks; `None`: for ever.
+    pub contact_limit: Option<Duration>,
 }
 
 impl Default for ClusterSettings {
@@ -46,6 +49,7 @@ impl Default for ClusterSettings {
             api_servers: Vec::new(),
             service_ranges: Vec::new(),
             services: Mode::default(),
+            contact_limit: None,
         }
     }
 }
@@ -75,7 +79,19 @@ fn convert(raw: &raw::Settings) -> Result<ClusterSettings, Misfit> {
         api_servers: raw.api_servers.iter().map(|server| server.get_ref().trim().to_owned()).collect(),
         service_ranges: list(&raw.service_ranges)?,
         services: raw.services,
+        contact_limit: raw.contact_limit.as_ref().map(time).transpose()?,
     })
+}
+
+/// A number of seconds, minutes, hours or days: `90s`, `15m`, `12h`, `7d`.
+fn time(text: &Spanned<String>) -> Result<Duration, Misfit> {
+    let word = text.get_ref().trim();
+    let parsed = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)].into_iter().find_map(|(unit, seconds)| {
+        let number: u64 = word.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(seconds).filter(|seconds| *seconds > 0)
+    });
+    let wrong = || Misfit::new(text, Problem::NotATime(word.to_owned()));
+    parsed.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -103,6 +119,18 @@ mod tests {
         assert_eq!(settings.api_servers, ["10.0.0.1:6443"]);
         assert_eq!(settings.service_ranges, ["10.96.0.0/12".parse().unwrap()]);
         assert_eq!(settings.services, Mode::Stack);
+    }
+
+    #[test]
+    fn a_time_has_a_number_and_a_unit() {
+        let limit = |text: &str| {
+            let parsed = parsed(&format!("contact_limit = \"{text}\"\n"));
+            parsed.map(|settings| settings.contact_limit.unwrap().as_secs())
+        };
+        assert_eq!(["90s", "15m", "12h", "7d"].map(|text| limit(text).unwrap()), [90, 900, 43_200, 604_800]);
+        for wrong in ["", "12", "h", "-1h", "0s", "1.5h", "99999999999999999999d", "18446744073709551615d"] {
+            assert!(limit(wrong).unwrap_err().contains("settings.toml:1: contact_limit"), "{wrong}");
+        }
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub struct Known {
     /// True if more than the Services in `changed` must be looked at.
     is_all_changed: bool,
     is_woken: bool,
-    mode: Mode,
+    /// `None` before the settings were read: nobody knows yet what is wanted.
+    mode: Option<Mode>,
     zones: BTreeMap<String, String>,
     is_nowhere: bool,
     kinds: [Heard; 2],
@@ -95,7 +96,8 @@ impl Register {
         read(&self.lock())
     }
 
-    /// Reads what is known, with the Services that changed since the last call, `None` for all; nothing is news after it.
+    /// Reads what is known, with the Services that changed since the last call, `None` for all; nothing is news after
+    /// it.
     pub fn take<T>(&self, read: impl FnOnce(&Known, Option<&BTreeSet<ServiceName>>) -> T) -> T {
         let mut known = self.lock();
         let changed = std::mem::take(&mut known.changed);
@@ -115,6 +117,12 @@ impl Known {
         self.is_woken || self.is_all_changed || !self.changed.is_empty()
     }
 
+    /// Returns true if the reader was woken for something else than what is known here.
+    #[must_use]
+    pub const fn is_woken(&self) -> bool {
+        self.is_woken
+    }
+
     /// The Services and slices.
     #[must_use]
     pub const fn model(&self) -> &Model {
@@ -123,8 +131,8 @@ impl Known {
 
     /// Who translates.
     #[must_use]
-    pub const fn mode(&self) -> Mode {
-        self.mode
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or_default()
     }
 
     /// The zone of the node of that name; empty: none.
@@ -138,7 +146,7 @@ impl Known {
     pub fn standing(&self) -> Standing {
         match () {
             () if self.is_nowhere => Standing::Nowhere,
-            () if self.kinds.iter().all(|kind| kind.is_listed) => Standing::Read,
+            () if self.mode.is_some() && self.kinds.iter().all(|kind| kind.is_listed) => Standing::Read,
             () => Standing::Unread,
         }
     }
@@ -194,7 +202,7 @@ impl Known {
 
     /// Sets who translates.
     pub fn set_mode(&mut self, mode: Mode) {
-        self.is_all_changed |= std::mem::replace(&mut self.mode, mode) != mode;
+        self.is_all_changed |= self.mode.replace(mode) != Some(mode);
     }
 
     /// Sets the zones of nodes by their names, at least that of the own node.

@@ -103,8 +103,8 @@ fn a_denial_names_the_policies_the_peer_and_the_nearest_rule() {
         ),
         (
             from("192.168.0.2", 6, 8080),
-            "shop/web: denied: the pod is isolated for ingress by shop/web, and no rule allows TCP 8080 from node \
-             node2 (192.168.0.2), which is no pod; nearest is ingress rule 2 of shop/web (192.168.0.0/16 except \
+            "shop/web: denied: the pod is isolated for ingress by shop/web, and no rule allows TCP 8080 from \
+             node node2 (192.168.0.2), which is no pod; nearest is ingress rule 2 of shop/web (192.168.0.0/16 except \
              192.168.0.0/24, every port): its block has the peer in an exception; selectors never match a node, an \
              ipBlock with 192.168.0.2/32 would",
         ),

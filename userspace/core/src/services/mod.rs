@@ -1,6 +1,7 @@
 //! Services: the addresses that clients ask for, and the backends that answer in their place.
 //!
-//! A source fills the [`Model`]; a [`Compiler`] makes the [`Table`] of one node of it; the node writes that into the maps.
+//! A source fills the [`Model`]; a [`Compiler`] makes the [`Table`] of one node of it; the node writes that into the
+//! maps.
 
 mod compile;
 mod model;

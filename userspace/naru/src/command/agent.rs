@@ -9,6 +9,7 @@ use naru_agent::{Mirror, follow};
 #[cfg(feature = "debug")]
 use naru_bpf::follow_log;
 use naru_cluster::Source;
+use naru_install::programs::Program;
 use naru_kubernetes::{Access, KubernetesSource, Pace, Places};
 use naru_node::{host, machine::Settings, paths::Paths};
 use naru_view::AgentReport;
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     init::{request, source},
     install::directories_of_the_runtime,
+    runtime,
 };
 use crate::{
     args::{AgentArgs, Directories, Probe},
@@ -40,10 +42,14 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
         let pins = paths.pins();
         move || follow_log(&pins)
     });
-    let container = args.root.as_deref().map(|root| Container::leave(root, args)).transpose()?;
+    let mut container = args.root.as_deref().map(|root| Container::leave(root, args)).transpose()?;
     if args.kubernetes {
         let found = directories_of_the_runtime(&directories.given())?;
-        // Of several directories, the one with the plugins that follow ours.
+        if let Some(container) = &mut container {
+            let plugins = std::mem::take(&mut container.plugins);
+            runtime::follow(directories.given(), plugins, found.clone())?;
+        }
+        // Of several directories the one with the plugins that stand behind ours.
         let bin = found.bin.iter().find(|bin| bin.join("portmap").exists()).or(found.bin.first());
         paths.cni_bin = bin.cloned().unwrap_or(paths.cni_bin);
         paths.cni_conf = found.conf;
@@ -64,6 +70,7 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
 struct Container {
     credentials: Kept,
     settings: Option<(Kept, PathBuf)>,
+    plugins: Vec<Program>,
 }
 
 impl Container {
@@ -75,7 +82,8 @@ impl Container {
             let name = file.file_name().with_context(|| format!("{}: not a file", file.display()))?;
             anyhow::Ok((Kept::open(directory.unwrap_or_else(|| Path::new(".")))?, name.into()))
         });
-        let container = Self { credentials, settings: settings.transpose()? };
+        let plugins = runtime::open_plugins()?;
+        let container = Self { credentials, settings: settings.transpose()?, plugins };
         root::enter(host)?;
         Ok(container)
     }

@@ -10,7 +10,7 @@ use naru_node::paths::GivenPaths;
 use crate::{args::InstallArgs, root};
 
 /// The programs that a container runtime calls.
-const PROGRAMS: [&str; 3] = ["naru-cni", "naru-ipam", "loopback"];
+pub const PROGRAMS: [&str; 3] = ["naru-cni", "naru-ipam", "loopback"];
 
 /// Puts the plugins where the container runtime looks for them.
 pub fn run(given: &GivenPaths, args: &InstallArgs) -> anyhow::Result<()> {
@@ -63,7 +63,7 @@ fn described(found: &Directories) -> String {
 }
 
 /// The directory of this program.
-fn own_directory() -> anyhow::Result<PathBuf> {
+pub fn own_directory() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("this program's own path; set --from")?;
     Ok(program.parent().unwrap_or_else(|| Path::new("/")).to_owned())
 }

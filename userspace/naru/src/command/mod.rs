@@ -10,6 +10,7 @@ pub mod ipam;
 pub mod node;
 pub mod policy;
 pub mod routes;
+mod runtime;
 pub mod service;
 pub mod stats;
 pub mod status;

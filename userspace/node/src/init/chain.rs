@@ -79,10 +79,17 @@ impl PluginChain {
     }
 
     /// Capabilities of our own entry: a pod with a rate limit must leave the qdisc of its veth to the plugin, and its
-    /// packets take the stack.
-    pub(super) fn own_capabilities(&self) -> Option<Value> {
-        let is_limited = self.behind.iter().any(|(_, capability)| *capability == "bandwidth");
-        is_limited.then(|| json!({ "bandwidth": true }))
+    /// packets take the stack. What no plugin serves is asked for, too, so that a pod that wants it can be refused.
+    pub(super) fn own_capabilities(&self) -> Value {
+        let mut capabilities = serde_json::Map::from_iter([("bandwidth".to_owned(), json!(true))]);
+        capabilities.extend(self.unserved().into_iter().map(|name| (name.to_owned(), json!(true))));
+        capabilities.into()
+    }
+
+    /// The capabilities that no plugin of the list serves.
+    pub(super) fn unserved(&self) -> Vec<&'static str> {
+        let behind = |one: &(&str, &str)| self.behind.iter().any(|(name, _)| *name == one.0);
+        BEHIND.into_iter().filter(|one| !behind(one)).map(|(_, capability)| capability).collect()
     }
 }
 
@@ -169,13 +176,19 @@ mod tests {
     fn plugins_are_behind_ours_where_they_are_installed_and_all_speak_the_lists_versions() {
         let mut scene = Scene::new();
         assert_eq!(scene.look(), PluginChain::default());
+        let both = json!({ "bandwidth": true, "portMappings": true });
+        assert_eq!(
+            (scene.look().unserved(), scene.look().own_capabilities()),
+            (vec!["portMappings", "bandwidth"], both.clone())
+        );
         scene.plugin("bandwidth", &speaking(&["0.3.1", "0.4.0", "1.0.0", "1.1.0"]));
         let chain = scene.look();
         assert_eq!((types(&chain), chain.version()), (vec!["bandwidth".to_owned()], "1.0.0"));
-        assert_eq!(chain.own_capabilities(), Some(json!({ "bandwidth": true })));
+        assert_eq!((chain.unserved(), chain.own_capabilities()), (vec!["portMappings"], both));
         scene.plugin("portmap", &speaking(&["0.4.0", "1.0.0"]));
         let chain = scene.look();
         assert_eq!(types(&chain), ["portmap", "bandwidth"]);
+        assert_eq!((chain.unserved().len(), chain.own_capabilities()), (0, json!({ "bandwidth": true })));
         assert_eq!(chain.versions(), ["0.4.0", "1.0.0"]);
         assert_eq!(chain.entries().next().unwrap()["capabilities"], json!({ "portMappings": true }));
     }

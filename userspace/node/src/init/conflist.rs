@@ -137,12 +137,13 @@ fn content(paths: &Paths, settings: &Settings, chain: &PluginChain) -> Value {
         plugin["ipMasq"] = json!(pool.masquerade);
         plugin["ipam"]["ranges"] = json!(sets(pool));
     }
-    if let Some(capabilities) = chain.own_capabilities() {
-        plugin["capabilities"] = capabilities;
+    plugin["capabilities"] = chain.own_capabilities();
+    let mut keys = directories(paths);
+    if !chain.unserved().is_empty() {
+        keys.insert("unserved".to_owned(), json!(chain.unserved()));
     }
-    let directories = directories(paths);
-    if directories.as_object().is_some_and(|directories| !directories.is_empty()) {
-        plugin["naru"] = directories;
+    if !keys.is_empty() {
+        plugin["naru"] = keys.into();
     }
     json!({
         "cniVersion": chain.version(),
@@ -179,8 +180,8 @@ fn ranges(pool: &Pool) -> Vec<(Value, bool)> {
     pool.subnets.iter().map(&mut with_gateway).collect()
 }
 
-/// Returns those directories that the plugin would not find by default.
-fn directories(paths: &Paths) -> Value {
+/// Those directories that the plugin would not find by default.
+fn directories(paths: &Paths) -> serde_json::Map<String, Value> {
     let default = Paths::resolve(GivenPaths::default(), |_| None);
     let all = [
         ("runDir", &paths.run, default.run),
@@ -189,7 +190,7 @@ fn directories(paths: &Paths) -> Value {
         ("configDir", &paths.config, default.config),
     ];
     let other = all.into_iter().filter(|(_, path, default)| *path != default);
-    other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect::<serde_json::Map<_, _>>().into()
+    other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect()
 }
 
 #[cfg(test)]
@@ -231,7 +232,13 @@ mod tests {
     fn default_directories_are_not_written_into_the_configuration() {
         let paths = Paths::resolve(GivenPaths::default(), |_| None);
         let list = content(&paths, &settings(vec![]), &PluginChain::default());
-        assert_eq!(list["plugins"], json!([{ "type": "naru-cni", "ipam": { "type": "naru-ipam" } }]));
+        let plugin = json!({
+            "type": "naru-cni",
+            "ipam": { "type": "naru-ipam" },
+            "capabilities": { "bandwidth": true, "portMappings": true },
+            "naru": { "unserved": ["portMappings", "bandwidth"] },
+        });
+        assert_eq!(list["plugins"], json!([plugin]));
         assert_eq!(list["cniVersion"], "1.0.0");
     }
 

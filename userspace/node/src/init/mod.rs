@@ -22,7 +22,7 @@ pub(crate) use directories::{
 };
 
 use crate::{
-    machine::{Delegated, MachineError, NodeFacts, Request, Standalone, current},
+    machine::{Delegated, LastContact, MachineError, NodeFacts, Request, Standalone, current},
     paths::Paths,
     readiness,
 };
@@ -51,6 +51,9 @@ pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFact
     let is_enough = |facts: &NodeFacts| facts.serves(standalone) || facts.waits_for_range(standalone);
     let facts = ready(paths, &request, is_enough)?;
     if facts.serves(standalone) {
+        if standalone.is_none() {
+            LastContact::refuse_overdue(paths, &facts.node)?;
+        }
         return Ok(facts);
     }
     match facts.waits_for_range(standalone) {

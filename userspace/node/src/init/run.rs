@@ -74,7 +74,7 @@ impl Ready {
         if !self.unlisted.is_empty() {
             let names = self.unlisted.join(", ");
             lines.push(format!(
-                "not installed: {names}; host ports (portmap), rate limits (bandwidth) are ignored"
+                "not installed: {names}; pods that ask for host ports (portmap), rate limits (bandwidth) are refused"
             ));
         }
         lines
@@ -176,7 +176,11 @@ fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Res
     }
     let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
     if !missing.is_empty() {
-        return Err(MachineError::MissingFeatures(missing));
+        // The kernel answers both alike.
+        return Err(match host::lacking_capabilities() {
+            lacking if lacking.is_empty() => MachineError::MissingFeatures(missing),
+            lacking => MachineError::NotPermitted(lacking),
+        });
     }
     consider(paths, request, links).map(drop)
 }

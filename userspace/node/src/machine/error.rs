@@ -21,6 +21,19 @@ pub enum MachineError {
         /// The node.
         node: String,
     },
+    /// The node has not heard of its cluster for longer than its administrator allows.
+    #[error(
+        "node {node} has not heard of its cluster for {without} s, and contact_limit is {limit} s: no address is given \
+         out until it does"
+    )]
+    OutOfContact {
+        /// The node.
+        node: String,
+        /// Seconds without contact.
+        without: u64,
+        /// The limit, in seconds.
+        limit: u64,
+    },
     /// Init has not run since the machine was started.
     #[error("this node is not initialised in this boot: run naru init")]
     NotReady,
@@ -38,6 +51,12 @@ pub enum MachineError {
     /// The kernel or the machine lacks something; nothing was changed.
     #[error("this machine lacks {}", .0.join(", "))]
     MissingFeatures(Vec<String>),
+    /// The process may not use eBPF; nothing was changed.
+    #[error(
+        "eBPF is not permitted to this process: it has no {}: run it as root, or with these capabilities",
+        .0.join(", ")
+    )]
+    NotPermitted(Vec<&'static str>),
     /// The cluster says that this machine has an address, but no interface of it has.
     #[error(
         "node {node}: none of its addresses is on this machine (first: {first}){}: correct the cluster file, or name \

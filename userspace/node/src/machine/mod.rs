@@ -5,6 +5,7 @@
 
 mod addresses;
 mod agent;
+mod contact;
 mod error;
 mod facts;
 mod limits;
@@ -21,6 +22,7 @@ pub(crate) mod undo;
 mod versions;
 
 pub use agent::AgentPlace;
+pub use contact::LastContact;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
 pub use limits::{Limits, limits};

@@ -129,6 +129,7 @@ fn is_of_state(paths: &Paths, name: &str) -> bool {
     naru_store::is_file_of(&paths.node_store(), name)
         || is_written(&paths.settings(), name)
         || is_written(&paths.kubernetes_memory(), name)
+        || is_written(&paths.contact(), name)
 }
 
 /// Returns true if it is the name of `file`, or of one that is about to take its place.

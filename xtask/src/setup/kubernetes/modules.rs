@@ -16,7 +16,8 @@ pub struct Module {
     pub tests: Option<(&'static str, &'static str)>,
 }
 
-/// Modules of an API server, for tests of agents with attached pods: the state of a cluster without kubelets.
+/// What an API server needs, for tests of agents with attached pods: the state of a cluster without kubelets. Helm
+/// renders the chart that the API server is to take.
 pub const CONTROL_PLANE: &[Module] = &[
     Module {
         name: "etcd",
@@ -34,6 +35,13 @@ pub const CONTROL_PLANE: &[Module] = &[
             ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
             ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
         ],
+        tests: None,
+    },
+    Module {
+        name: "helm",
+        path: "helm.sh/helm/v3",
+        version: "v3.22.0",
+        programs: &[("helm.sh/helm/v3/cmd/helm", "helm")],
         tests: None,
     },
 ];
@@ -75,13 +83,6 @@ pub const NODES: &[Module] = &[
 
 /// Modules that tests with real clusters need beyond [`NODES`].
 pub const SUITES: &[Module] = &[
-    Module {
-        name: "helm",
-        path: "helm.sh/helm/v3",
-        version: "v3.22.0",
-        programs: &[("helm.sh/helm/v3/cmd/helm", "helm")],
-        tests: None,
-    },
     Module {
         name: "crictl",
         path: "sigs.k8s.io/cri-tools",
