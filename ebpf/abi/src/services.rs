@@ -97,8 +97,8 @@ plain!(ServiceKey { address: Addr, port: u16, protocol: u16 });
 pub struct ServiceValue {
     /// The key once more, and first, as [`crate::PodValue::address`].
     pub key: ServiceKey,
-    /// Number of this entry in the keys of `BACKENDS`, `MEMBERS`, `AFFINITY` and `SERVICE_STATS`. Never 0, and not given
-    /// to another one while `TRANSLATIONS` may name it.
+    /// Number of this entry in the keys of `BACKENDS`, `MEMBERS`, `AFFINITY` and `SERVICE_STATS`. Never 0, and not
+    /// given to another one while `TRANSLATIONS` may name it.
     pub id: u32,
     /// Backends.
     pub count: u32,

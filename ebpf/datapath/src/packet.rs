@@ -274,9 +274,9 @@ impl Checksums for Packet {
     fn update_pseudo(&mut self, offset: usize, difference: u32, family: Family, is_udp: bool) -> Option<()> {
         self.replace(offset, difference, is_udp, BPF_F_PSEUDO_HDR)?;
         if family == Family::V6 {
-            // The helper takes the address for one that the sum over the packet (CHECKSUM_COMPLETE) does not see change,
-            // as in IPv4, whose header has a checksum of its own. SAFETY: a helper of this packet, which refuses where
-            // there is no such sum.
+            // The helper takes the address for one that the sum over the packet (CHECKSUM_COMPLETE) does not see
+            // change, as in IPv4, whose header has a checksum of its own. SAFETY: a helper of this packet, which
+            // refuses where there is no such sum.
             let _ = unsafe { bpf_csum_update(self.raw(), difference) };
         }
         Some(())

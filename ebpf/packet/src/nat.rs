@@ -61,7 +61,8 @@ const ICMP_CHECKSUM: usize = 2;
 const V4_ADDRESSES: usize = 12;
 const V6_ADDRESSES: usize = 8;
 
-/// Whether the ports of this protocol can be translated; the addresses of SCTP, too, whose checksum does not cover them.
+/// Whether the ports of this protocol can be translated; the addresses of SCTP, too, whose checksum does not cover
+/// them.
 #[inline(always)]
 #[must_use]
 pub const fn has_translatable_ports(protocol: u8) -> bool {

@@ -9,7 +9,8 @@ use crate::maps::{
     translations::{self, LAG, follow},
 };
 
-/// Looks for the flow of `scratch.key`, or the Service to which it begins. A function of its own, for a stack of its own.
+/// Looks for the flow of `scratch.key`, or the Service to which it begins. A function of its own, for a stack of its
+/// own.
 #[inline(never)]
 pub fn flow(scratch: &mut ServiceScratch) -> u32 {
     let key = &scratch.key;

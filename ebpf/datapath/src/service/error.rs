@@ -1,6 +1,6 @@
 //! ICMP errors about translated packets, and the packets that they quote: a pod's about what a Service answered, which
-//! goes to the backend and quotes what that has sent; and one of a backend, or of a router on the path, about what a pod
-//! sent to a Service, which quotes what the pod has sent.
+//! goes to the backend and quotes what that has sent; and one of a backend, or of a router on the path, about what a
+//! pod sent to a Service, which quotes what the pod has sent.
 
 use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{Addr, FlowKey, ServiceScratch, flow_state};

@@ -5,8 +5,8 @@
 //! for routes, tunnel, sizes and the node's stack alike. So a backend may be anything that can be reached, and whatever
 //! the stack has to do with such a packet it does without translating it.
 //!
-//! A flow begins with a packet that may begin one (a SYN, an INIT, a datagram). Any other packet to a Service without an
-//! entry in `TRANSLATIONS` is the stack's, where kube-proxy's own flows are.
+//! A flow begins with a packet that may begin one (a SYN, an INIT, a datagram). Any other packet to a Service without
+//! an entry in `TRANSLATIONS` is the stack's, where kube-proxy's own flows are.
 //!
 //! What is here in line only calls functions one after the other, each of which has the rest of the stack to itself;
 //! they hand each other what they found in the scratch space.
@@ -55,8 +55,8 @@ pub fn is_client(receives: u32) -> bool {
     receives & look::SERVICES != 0
 }
 
-/// Translates what a pod sends to a Service: the packet, and its destination in `ip`. The same of a pod that has flows to
-/// Services for what it sends straight to another; `sends` are bits of [`look`] of the pod.
+/// Translates what a pod sends to a Service: the packet, and its destination in `ip`. The same of a pod that has flows
+/// to Services for what it sends straight to another; `sends` are bits of [`look`] of the pod.
 #[inline(always)]
 pub fn from_client(packet: &Packet, ip: &mut Ip, sends: u32) -> Result<(), DropReason> {
     let is_service = concerns(&ip.destination);

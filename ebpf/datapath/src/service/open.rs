@@ -169,8 +169,8 @@ fn is_answered(scratch: &mut ServiceScratch) -> bool {
     scratch.key.protocol != u32::from(protocol::SCTP) && has_other_port(scratch)
 }
 
-/// Enters the answers of the flow with a port that is not in use towards its backend. Of so many three are not in use by
-/// chance alone.
+/// Enters the answers of the flow with a port that is not in use towards its backend. Of so many three are not in use
+/// by chance alone.
 #[inline(always)]
 fn has_other_port(scratch: &mut ServiceScratch) -> bool {
     other_port(scratch) || other_port(scratch) || other_port(scratch)

@@ -112,7 +112,10 @@ mod tests {
         }
 
         #[test]
-        fn one_endpoint_costs_three_steps_at_most(ports in prop::collection::btree_set(0..999u16, 2..300), at: prop::sample::Index) {
+        fn one_endpoint_costs_three_steps_at_most(
+            ports in prop::collection::btree_set(0..999u16, 2..300),
+            at: prop::sample::Index,
+        ) {
             let all = backends(&ports);
             let mut others = all.clone();
             others.remove(at.index(all.len()));
