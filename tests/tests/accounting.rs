@@ -69,7 +69,7 @@ fn dropped_on_the_way(counters: &Counters) -> u64 {
 
 /// Sends the packets one way and holds every count of them against the others.
 fn follow(lab: &Lab, from: &Host, to: &Host) {
-    // Nobody reads it: what its buffer has no room for ends in the receiving pod's stack, after it has arrived.
+    // No process reads it: packets beyond its buffer end in the receiving pod's stack, after they have arrived.
     let receiver = to.netns.run(|| Ok(UdpSocket::bind((to.address, 0))?)).unwrap();
     let target = receiver.local_addr().unwrap();
     let before = (received(&to.netns), overflowed());

@@ -106,7 +106,7 @@ fn every_cell_carries_traffic_and_nothing_stays() {
         }
     }
     assert!(table.contains("\n  naru, same node / veth  "), "{table}");
-    // A saved run is told and drawn as it was when it was measured.
+    // A saved run is reported and drawn as when it was measured.
     let charts = directory.path().join("again");
     let again = format!("--saved {} --svg {}", file.display(), charts.display());
     assert_eq!(succeed(&bench(&site, &again).output().unwrap()), table);

@@ -71,8 +71,8 @@ fn the_matrix_passes_with_direct_routing() {
     }
 }
 
-/// Streams whose packets are cut by the sender's kernel or by nobody, with checksums made by a device or in advance:
-/// what a device that does nothing for its driver sees.
+/// Streams whose packets the sender's kernel cuts, or nobody, with checksums made by a device or in advance: the input
+/// of a device without offloads.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn streams_near_the_mtu_are_whole_in_every_mode_whatever_devices_do_for_senders() {
@@ -127,7 +127,7 @@ fn a_gigabyte_crosses_every_path_and_none_between_pods_is_forwarded() {
     }
     let plan = Plan { paths: between_pods(false), ..Plan::streams(1 << 30) };
     matrix::must_pass(&lab, &plan).unwrap();
-    // The witness does see what the stack forwards.
+    // The witness does see packets that the stack forwards.
     assert!(forwarded(lab.node("n1").unwrap()) > 1000);
 }
 

@@ -43,7 +43,7 @@ fn holds_exactly(node: &Node, pods: &[&Pod]) {
     agrees().unwrap();
 }
 
-/// Kills the process that the runtime told to be the pod's.
+/// Kills the process that the runtime names as the pod's.
 fn kill(pod: &Pod) {
     kill_process(Pid::from_raw(pod.pid).unwrap(), Signal::KILL).unwrap();
 }

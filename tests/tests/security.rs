@@ -39,7 +39,8 @@ fn udp(source: IpAddr, destination: IpAddr, data: &[u8]) -> Vec<u8> {
     ip::packet(source, destination, ip::UDP, &message)
 }
 
-/// Does `attack` while listening for [`MARK`] at `victims`; what the datapath counted meanwhile. Nothing may arrive.
+/// Runs `attack` while listening for [`MARK`] at `victims`. Returns the datapath's counts meanwhile. Nothing may
+/// arrive.
 fn nothing_arrives(lab: &Lab, victims: &[(&Netns, &str)], attack: impl FnOnce()) -> Counters {
     let (moved, seen) = watched(lab, victims, attack);
     assert_eq!(seen, 0, "forged packets arrived; counted: {moved:?}");
@@ -233,7 +234,7 @@ fn forged_neighbour_messages_get_nothing_through() {
     let victims = [(&neighbour.netns, "eth0"), (&node, "eth0")];
     let moved = nothing_arrives(&lab, &victims, || send_frames(&pod.netns, "eth0", &frames).unwrap());
     assert_eq!(moved.at("from_pod", "drop", "foreign-neighbour").packets, frames.len() as u64, "{moved:?}");
-    // Nobody believes it: the node still reaches the victim, and the victim its gateway.
+    // The announcement is ignored: the node still reaches the victim, and the victim its gateway.
     for v6 in [false, true] {
         let (node, victim) = (lab.must_host("n1", v6).unwrap(), lab.must_host("p1-2", v6).unwrap());
         ping::all_return(&node, &victim, 56, 2).unwrap();
@@ -272,7 +273,7 @@ fn send_datagrams(from: &Netns, to: IpAddr, payload: &[u8]) {
     from.run(|| {
         let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let socket = UdpSocket::bind(any)?;
-        // A refusal told by ICMP is as good as silence.
+        // A refusal by ICMP is as good as silence.
         (0..TRIES).for_each(|_| drop(socket.send_to(payload, (to, PORT))));
         Ok(())
     })

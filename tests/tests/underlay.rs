@@ -76,7 +76,7 @@ fn no_tunnel_packet_is_a_flow_of_conntrack() {
         for node in &lab.nodes {
             let flows = tool::run(&node.open().unwrap(), "cat /proc/net/nf_conntrack").unwrap();
             assert!(!flows.contains("port=8472"), "{mode}: {}: {flows}", node.name);
-            // It does see what the stack forwards.
+            // The counter does see packets that the stack forwards.
             assert!(node.name != "n1" || flows.contains("icmp"), "{mode}: {flows}");
         }
     }
@@ -218,7 +218,7 @@ fn a_gateway_with_a_new_mac_costs_one_packet_at_most_without_any_agent() {
     }
 }
 
-/// Counts what the outside host forwards of the tunnel, by the interface, that is the gateway, it came to.
+/// Counts tunnel packets that the outside host forwards, by the interface (that is, the gateway) at which they came.
 const GATEWAYS: &str = r#"
 table inet witness {
     counter first {}
@@ -361,7 +361,7 @@ fn direct_routing_passes_hosts_that_drop_what_is_forwarded_and_pods_whose_shortc
         let fast = lab.must_host("p2-1", v6).unwrap();
         for (from, to) in [(&near, &far), (&near, &fast), (&fast, &near)] {
             ping::all_return(from, to, 8000, 2).unwrap();
-            // Nobody's address was translated on the way.
+            // No address was translated on the way.
             let report = tcp::stream(from, to, 1 << 20, 1 << 20).unwrap();
             assert_eq!(report.peer.ip(), from.address);
         }

@@ -221,7 +221,7 @@ fn the_matrix_passes_over_jumbo_frames() {
     matrix::must_pass(&lab, &Plan { checks: without_too_big(), ..Plan::default() }).unwrap();
 }
 
-/// The pod that sends what is too big is made for links of 1500 bytes.
+/// The pod that sends oversized packets is made for links of 1500 bytes.
 fn without_too_big() -> Vec<Check> {
     Check::ALL.into_iter().filter(|check| *check != Check::TooBig).collect()
 }
@@ -237,7 +237,7 @@ fn streams_between_pods_whose_mtu_is_above_the_path_adapt() {
         let (from, to) = (near.host(v6).unwrap(), far.host(v6).unwrap());
         tcp::stream(&from, &to, 16 << 20, 16 << 20).unwrap();
         let moved = Counters::sum(&lab.nodes).unwrap().since(&before);
-        // A few were refused, then the pods knew; what came after took the tunnel.
+        // A few were refused, then the pods knew; later packets took the tunnel.
         assert!(moved.at("from_pod", "stack", "too-big").packets > 0, "{moved:?}");
         assert!(moved.at("from_pod", "verdict", "tunnel").packets > 10_000, "{moved:?}");
         tcp::stream(&from, &lab.must_host("p1-1", v6).unwrap(), 4 << 20, 4 << 20).unwrap();

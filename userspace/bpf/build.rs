@@ -29,12 +29,12 @@ fn workspace() -> Result<PathBuf, Box<dyn Error>> {
     Ok(root.to_owned())
 }
 
-/// The object that xtask left; nothing where it left none yet.
+/// Returns the object that xtask left, or nothing if there is none yet.
 fn built(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     if path.exists() {
         return read(path);
     }
-    // Cargo repeats a build for ever while a file that it shall watch is absent, so it watches the directory.
+    // Cargo repeats a build for ever while a file that it is told to watch is missing, so it watches the directory.
     if let Some(directory) = path.parent().filter(|directory| fs::create_dir_all(directory).is_ok()) {
         println!("cargo::rerun-if-changed={}", directory.display());
     }

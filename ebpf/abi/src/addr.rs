@@ -28,7 +28,7 @@ impl Addr {
     #[inline(always)]
     #[must_use]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        // By words: of bytes the BPF compiler makes a store each.
+        // Compares words: for bytes the BPF compiler makes a store each.
         Self::from_words([0, 0, MAPPED, u32::from_ne_bytes(octets)])
     }
 
@@ -49,7 +49,7 @@ impl Addr {
         }
     }
 
-    /// The address as four words, each as it is in memory.
+    /// Returns the address as four words, each as it is in memory.
     #[inline(always)]
     #[must_use]
     pub const fn words(self) -> [u32; 4] {
@@ -57,7 +57,7 @@ impl Addr {
         unsafe { core::mem::transmute(self.octets) }
     }
 
-    /// Whether it is a mapped IPv4 address.
+    /// Returns true for a mapped IPv4 address.
     #[inline(always)]
     #[must_use]
     pub const fn is_v4(&self) -> bool {
@@ -72,7 +72,7 @@ impl Addr {
         unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
-    /// The address of such words, the inverse of [`Addr::words`].
+    /// Builds an address from such words; the inverse of [`Addr::words`].
     #[inline(always)]
     #[must_use]
     pub const fn from_words(words: [u32; 4]) -> Self {
@@ -80,7 +80,7 @@ impl Addr {
         Self { octets: unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) } }
     }
 
-    /// Whether this is [`Addr::UNSPECIFIED`].
+    /// Returns true for [`Addr::UNSPECIFIED`].
     #[inline(always)]
     #[must_use]
     pub fn is_unspecified(self) -> bool {
@@ -89,7 +89,7 @@ impl Addr {
 }
 
 impl PartialEq for Addr {
-    /// By words: of sixteen bytes behind a pointer the BPF compiler makes sixteen loads.
+    /// Compares words: for sixteen bytes behind a pointer the BPF compiler makes sixteen loads.
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
         let (one, other) = (self.as_words(), other.as_words());

@@ -3,8 +3,8 @@ use crate::{Addr, plain::plain};
 /// Slots of [`ConfigSlots`], a power of two.
 pub const CONFIG_SLOTS: usize = 8;
 
-/// The one value of `CONFIG`. A change is written beside what is in force and becomes current by one word, so that a
-/// program reads all of one configuration; a slot is written again after seven more changes.
+/// The one value of `CONFIG`. A change is written into a free slot and takes effect by one word, so that a program
+/// never reads parts of two configurations; a slot is reused after seven more changes.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConfigSlots {
@@ -32,7 +32,7 @@ impl ConfigSlots {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// [`crate::ABI_VERSION`] of whoever wrote it.
+    /// [`crate::ABI_VERSION`] of the program that wrote it.
     pub abi: u32,
     /// Bits of [`features`].
     pub features: u32,
@@ -44,8 +44,8 @@ pub struct Config {
     pub vni: u32,
     /// Zero; keeps the size a multiple of eight.
     pub reserved: u32,
-    /// This node's underlay address of IPv4: outer source of what is encapsulated, outer destination of what is
-    /// decapsulated here. Unspecified where there is none.
+    /// This node's IPv4 underlay address: outer source of packets that are encapsulated here, outer destination of
+    /// packets that are decapsulated here. Unspecified if the node has none.
     pub node_v4: Addr,
     /// The same of IPv6.
     pub node_v6: Addr,
@@ -67,13 +67,13 @@ pub mod features {
     pub const REDIRECT_PEER: u32 = 1;
     /// `from_pod` encapsulates and `from_underlay` decapsulates; without it the tunnel device does both.
     pub const OWN_ENCAPSULATION: u32 = 1 << 1;
-    /// Packets from and to nodes reached by direct routing take the fast path; without it they take the stack. Off
-    /// where no node of the cluster may send so.
+    /// Packets from and to nodes reached by direct routing take the fast path; without it they take the stack. Not set
+    /// if no node of the cluster may send that way.
     pub const DIRECT: u32 = 1 << 2;
-    /// The tunnel's port is somebody else's on this node: packets with another key are theirs, and the tunnel device,
-    /// whose port is translated behind it, sends without an outer checksum.
+    /// Another program uses the tunnel's port on this node: packets with another key are not ours, and the tunnel
+    /// device, whose port is translated behind it, sends without an outer checksum.
     pub const SHARED_PORT: u32 = 1 << 3;
-    /// Ports may decide where the kernel routes a packet: a rule asks for them, or paths of equal cost are told apart
-    /// by them.
+    /// Ports may decide where the kernel routes a packet: a rule matches on them, or they choose among paths of equal
+    /// cost.
     pub const ROUTES_BY_PORTS: u32 = 1 << 4;
 }

@@ -8,7 +8,7 @@ use crate::{Addr, plain::plain};
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FlowKey {
-    /// Who sends them.
+    /// Source address of the packets.
     pub source: Addr,
     /// To whom.
     pub destination: Addr,
@@ -16,7 +16,7 @@ pub struct FlowKey {
     pub source_port: u16,
     /// To which port, host order.
     pub destination_port: u16,
-    /// IP protocol number; of IPv6 what follows the extension headers.
+    /// IP protocol number; for IPv6 the protocol behind the extension headers.
     pub protocol: u32,
 }
 plain!(FlowKey { source: Addr, destination: Addr, source_port: u16, destination_port: u16, protocol: u32 });
@@ -25,7 +25,7 @@ impl FlowKey {
     /// Packets that nobody sends.
     pub const NONE: Self = Self::between(Addr::UNSPECIFIED, Addr::UNSPECIFIED, 0);
 
-    /// Packets between two hosts without anything that tells flows apart.
+    /// A key for all packets of a protocol between two hosts.
     #[inline(always)]
     #[must_use]
     pub const fn between(source: Addr, destination: Addr, protocol: u8) -> Self {
@@ -67,7 +67,7 @@ impl FlowKey {
         }
     }
 
-    /// Whether it has ports.
+    /// Returns true if the key has ports.
     #[inline(always)]
     #[must_use]
     pub const fn has_ports(&self) -> bool {
@@ -79,7 +79,7 @@ impl FlowKey {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowValue {
-    /// When a packet of either direction was seen last, to a second: nanoseconds of `CLOCK_MONOTONIC`.
+    /// The time at which a packet of either direction was last seen, to a second: nanoseconds of `CLOCK_MONOTONIC`.
     pub last_seen: u64,
 }
 plain!(FlowValue { last_seen: u64 });

@@ -1,4 +1,4 @@
-//! What the kernel programs and user space both read: map keys and values, names and numbers.
+//! Interface between kernel programs and user space: map keys and values, names and numbers.
 //!
 //! Every type here is plain old data in a fixed layout: integers and byte arrays only, no padding
 //! (proved at compile time by [`plain!`]), multi-byte integers in host order, addresses in network order.
@@ -13,6 +13,7 @@ mod next_hops;
 mod outcome;
 mod plain;
 mod pods;
+pub mod policy;
 mod routes;
 mod services;
 mod stats;

@@ -1,25 +1,25 @@
 use crate::{Addr, plain::plain};
 
-/// Value of `NEXT_HOPS`: where the kernel said last that such packets go, for a moment.
+/// Value of `NEXT_HOPS`: the kernel's last answer for such packets, kept for a moment.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NextHopValue {
-    /// When that was, in jiffies.
+    /// The time of that answer, in jiffies.
     pub asked: u64,
-    /// From where they come.
+    /// Source address of the packets.
     pub source: Addr,
-    /// To where they go.
+    /// Destination address of the packets.
     pub destination: Addr,
-    /// What else the answer may depend on: traffic class, protocol in the second byte, and in the third 1 if a pod sent
-    /// them, 0 if the node did.
+    /// Other inputs of the look-up: traffic class in the first byte, protocol in the second, and in the third 1 if a
+    /// pod sent the packets, 0 if the node did.
     pub selector: u32,
-    /// Source and destination port, where routing asks for them ([`crate::features::ROUTES_BY_PORTS`]); else 0.
+    /// Source and destination port if routing depends on them ([`crate::features::ROUTES_BY_PORTS`]); else 0.
     pub ports: [u16; 2],
-    /// Identification of the next IPv4 packet that is encapsulated for there.
+    /// Identification of the next IPv4 packet that is encapsulated to this destination.
     pub id: u32,
-    /// Counts the questions: where it changes, another program has taken the place (PREEMPT_RT).
+    /// The number of the look-up: if it changes, another program has taken the place (PREEMPT_RT).
     pub version: u32,
-    /// The question, and the answer that the kernel wrote over it.
+    /// The parameters of the look-up, and the answer that the kernel wrote over them.
     pub lookup: FibLookup,
 }
 plain!(NextHopValue {
@@ -33,20 +33,20 @@ plain!(NextHopValue {
     lookup: FibLookup
 });
 
-/// `struct bpf_fib_lookup` (`include/uapi/linux/bpf.h`), its unions as what they are used for here. It is in the map,
-/// not on a program's stack, which has no room for it.
+/// `struct bpf_fib_lookup` (`include/uapi/linux/bpf.h`); of its unions only the members that are used here. It is kept
+/// in the map, because a program's stack has no room for it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FibLookup {
-    /// Address family, as the kernel counts them.
+    /// Address family, by the kernel's numbers.
     pub family: u8,
     /// IP protocol number.
     pub protocol: u8,
     /// Source and destination port, network order.
     pub ports: [u16; 2],
-    /// The length that must fit the path; afterwards the path's MTU.
+    /// Before: the length that must fit the path. After: the path's MTU.
     pub length: u16,
-    /// The interface the packet came by; afterwards that by which it leaves.
+    /// Before: the interface by which the packet came. After: the interface by which it leaves.
     pub ifindex: u32,
     /// Traffic class of IPv4 in the first byte, class and flow label of IPv6 in network order.
     pub traffic_class: [u8; 4],

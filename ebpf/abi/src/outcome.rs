@@ -42,7 +42,7 @@ macro_rules! labelled {
 }
 
 labelled! {
-    /// Where a program sees a packet.
+    /// The points at which a program sees a packet.
     Hook {
         /// Ingress of a pod's host veth: the pod sent it.
         FromPod = 0, "from_pod";
@@ -60,7 +60,7 @@ labelled! {
 }
 
 labelled! {
-    /// How a packet went on.
+    /// The ways in which a packet is forwarded.
     Verdict {
         /// Redirected into the receiving pod's namespace.
         Peer = 0, "peer";
@@ -78,7 +78,7 @@ labelled! {
 }
 
 labelled! {
-    /// Why a packet was left to the node's stack.
+    /// Reasons to leave a packet to the node's stack.
     StackReason {
         /// Not to a pod or node of the cluster: outside, or a Service address.
         Outside = 0, "outside";
@@ -96,13 +96,13 @@ labelled! {
         Multicast = 6, "multicast";
         /// A pod of the pair has the shortcut switched off.
         NoShortcut = 7, "no-shortcut";
-        /// Came by the underlay, and is nothing of the cluster's.
+        /// Came by the underlay and does not belong to the cluster.
         NotOurs = 8, "not-ours";
-        /// A tunnel packet that the tunnel device takes better: an outer checksum that nobody verified, a congestion
-        /// mark to be carried over, segments of another protocol than TCP, VXLAN flags that we do not know.
+        /// A tunnel packet that is left to the tunnel device: it has an outer checksum that nobody verified, a
+        /// congestion mark to be carried over, segments of a protocol other than TCP, or unknown VXLAN flags.
         TunnelDevice = 9, "tunnel-device";
-        /// To a node reached by direct routing: the programs leave that to the stack, or the kernel's lookup named
-        /// them no next hop.
+        /// To a node reached by direct routing: direct routing is off in the programs, or the kernel's look-up found no
+        /// next hop.
         DirectByStack = 10, "direct-by-stack";
         /// Answers a flow that came by the stack, which rewrote an address and has to restore it.
         RecordedFlow = 11, "recorded-flow";
@@ -118,8 +118,8 @@ labelled! {
         SpoofedMac = 1, "spoofed-mac";
         /// ARP or neighbour discovery for anything but the gateway, or in another's name.
         ForeignNeighbour = 2, "foreign-neighbour";
-        /// Link-local or unspecified source, or link-local scope: DHCP, multicast DNS and the like, which nobody on
-        /// the pod's link listens to.
+        /// Link-local or unspecified source, or link-local scope: DHCP, multicast DNS and the like, to which nobody on
+        /// the pod's link listens.
         LinkLocal = 3, "link-local";
         /// Neither ARP, IPv4 nor IPv6, or inside a VLAN tag.
         UnknownEthertype = 4, "unknown-ethertype";
@@ -127,7 +127,7 @@ labelled! {
         Malformed = 5, "malformed";
         /// A pod addressed a node's tunnel port.
         TunnelPort = 6, "tunnel-port";
-        /// Tunnel packet from an address that is no node's.
+        /// Tunnel packet from an address that belongs to no node.
         ForeignOuterSource = 7, "foreign-outer-source";
         /// Tunnel packet whose inner source does not belong to the node that sent it.
         ForeignInnerSource = 8, "foreign-inner-source";
@@ -141,26 +141,26 @@ labelled! {
         HelperFailed = 12, "helper-failed";
         /// The node is not initialised: `CONFIG` is empty or of another version.
         NotReady = 13, "not-ready";
-        /// The stack rewrote an address of a new flow, and `FLOWS` has no room to remember that.
+        /// The stack rewrote an address of a new flow, and `FLOWS` has no room for a record of it.
         FlowTableFull = 14, "flow-table-full";
     }
 }
 
 labelled! {
-    /// What any host says on its link as a matter of course. It ends here, as it is for nobody beyond the link, and
-    /// it is no drop: nothing of the pod's is lost.
+    /// Messages that any host sends on its link. They end here, as they are for nobody beyond the link, and are not
+    /// counted as drops: the pod loses nothing.
     LinkReason {
         /// A router solicitation; the pod has its routes already.
         RouterSolicitation = 0, "router-solicitation";
-        /// Membership in a multicast group (IGMP, MLD); nothing is forwarded by it.
+        /// Membership in a multicast group (IGMP, MLD); nothing is forwarded because of it.
         GroupMembership = 1, "group-membership";
-        /// The pod's announcement of its own address, or its question whether that is taken: learned, nobody else
-        /// needs it.
+        /// The pod announces its own address, or asks whether it is taken: the program learns it, and nobody else needs
+        /// it.
         NeighbourAnnouncement = 2, "neighbour-announcement";
     }
 }
 
-/// What became of a packet at a hook; exactly one per packet.
+/// The end of a packet at a hook; each packet has exactly one.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {

@@ -23,8 +23,8 @@ pub struct PodValue {
     pub subject: u32,
     /// The set of policy peers that the address belongs to on this node; 0 for none.
     pub class: u32,
-    /// Where `FLOWS` has, or had, entries about what the pod sends, [`look::FLOWS`]; the same of `FLOW_PAIRS`. Nobody
-    /// looks there otherwise.
+    /// Says whether `FLOWS` ([`look::FLOWS`]) and `FLOW_PAIRS` have, or had, entries about packets that the pod sends.
+    /// Programs look up only the maps that are named here.
     pub sends_answers: u32,
     /// The same of what the pod receives.
     pub receives_answers: u32,
@@ -89,8 +89,8 @@ impl PodValue {
     }
 }
 
-/// Value of `INTERFACES`; the key is the ifindex of a pod's host veth. What holds for whatever the pod sends,
-/// also from an address that is not in `PODS`.
+/// Value of `INTERFACES`; the key is the ifindex of a pod's host veth. It holds for everything that the pod sends, also
+/// from an address that is not in `PODS`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InterfaceValue {

@@ -10,7 +10,7 @@ pub struct RouteValue {
     pub transport: u32,
     /// Path MTU towards the prefix, in bytes from the inner IP header on; 0 where it does not apply.
     pub mtu: u32,
-    /// The remote node's underlay address; unspecified for what is this node's own or outside.
+    /// The remote node's underlay address; unspecified for destinations of this node or outside the cluster.
     pub node: Addr,
     /// Bits of [`route_flags`].
     pub flags: u32,
@@ -20,19 +20,19 @@ pub struct RouteValue {
 plain!(RouteValue { destination: u32, transport: u32, mtu: u32, node: Addr, flags: u32, class: u32 });
 
 impl RouteValue {
-    /// What has no path of its own: addresses of this node, or outside.
+    /// A destination that the programs do not reach themselves: an address of this node, or one outside the cluster.
     #[must_use]
     pub const fn local(destination: Destination) -> Self {
         Self::remote(RouteKind { destination, transport: Transport::Stack }, Addr::UNSPECIFIED, 0)
     }
 
-    /// Another node, or pods there: the node's first address, and the path MTU.
+    /// A destination on another node: `node` is that node's first address, `mtu` the path MTU.
     #[must_use]
     pub const fn remote(RouteKind { destination, transport }: RouteKind, node: Addr, mtu: u32) -> Self {
         Self { destination: destination as u32, transport: transport as u32, mtu, node, flags: 0, class: 0 }
     }
 
-    /// The two numbers as what they stand for.
+    /// Returns the two numbers as a kind.
     ///
     /// # Errors
     /// One of them names nothing in this version.
@@ -40,21 +40,21 @@ impl RouteValue {
         Ok(RouteKind { destination: self.destination.try_into()?, transport: self.transport.try_into()? })
     }
 
-    /// Whether the prefix is another node's, or that of pods there, however packets get there.
+    /// Returns true if the prefix belongs to another node or to its pods, by whichever transport.
     #[inline(always)]
     #[must_use]
     pub const fn is_remote(&self) -> bool {
         self.is(Destination::Pods) || self.is(Destination::Node)
     }
 
-    /// Whether this lies behind the prefix.
+    /// Returns true if `destination` lies behind the prefix.
     #[inline(always)]
     #[must_use]
     pub const fn is(&self, destination: Destination) -> bool {
         self.destination == destination as u32
     }
 
-    /// Whether packets get there so.
+    /// Returns true if packets to the prefix take `transport`.
     #[inline(always)]
     #[must_use]
     pub const fn goes_by(&self, transport: Transport) -> bool {
@@ -64,12 +64,12 @@ impl RouteValue {
 
 /// Bits of [`RouteValue::flags`].
 pub mod route_flags {
-    /// Packets to this node are encapsulated by the tunnel device only: the node does not take IPv6 UDP without a
+    /// Packets to this node are encapsulated by the tunnel device only: that node does not accept IPv6 UDP without a
     /// checksum, or own encapsulation is switched off for it.
-    pub const DEVICE_PATH: u32 = 1;
+    pub const KERNEL_ENCAPSULATION: u32 = 1;
 }
 
-/// What lies behind a prefix of `ROUTES`.
+/// The kind of destination behind a prefix of `ROUTES`.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Destination {
@@ -101,7 +101,7 @@ impl TryFrom<u32> for Destination {
     }
 }
 
-/// How packets get to what lies behind a prefix.
+/// The way in which packets reach a destination.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Transport {
@@ -127,12 +127,12 @@ impl TryFrom<u32> for Transport {
     }
 }
 
-/// What lies behind a prefix, and how packets get there.
+/// The destination behind a prefix, and the transport to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RouteKind {
-    /// What.
+    /// The kind of destination.
     pub destination: Destination,
-    /// How.
+    /// The transport to it.
     pub transport: Transport,
 }
 

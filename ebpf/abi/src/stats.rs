@@ -28,13 +28,13 @@ pub const fn stats_index(hook: Hook, outcome: usize) -> u32 {
     (hook as usize * OUTCOMES + outcome) as u32
 }
 
-/// What one pod sent and received. What it sent is the sum of `outcomes`.
+/// Counters of one pod. The total that it sent is the sum of `outcomes`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PodCounters {
     /// Handed to the pod's interface.
     pub rx: Counter,
-    /// What became of the packets the pod sent, by [`crate::Outcome::index`].
+    /// Packets that the pod sent, by [`crate::Outcome::index`].
     pub outcomes: [Counter; OUTCOMES],
 }
 plain!(PodCounters { rx: Counter, outcomes: [Counter; OUTCOMES] });
@@ -47,8 +47,8 @@ impl PodCounters {
     };
 }
 
-/// Value of `POD_SLOTS`, where the pod that has the slot is counted without a search, and of `POD_STATS`, whose key
-/// is the ifindex once more.
+/// Value of `POD_SLOTS`, in which the pod that owns the slot is counted without a search, and of `POD_STATS`, where
+/// `ifindex` repeats the key.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PodSlot {

@@ -12,7 +12,7 @@ use crate::{
     packet::{Amount, Note, Packet},
 };
 
-/// How a packet goes on.
+/// The way in which a packet is forwarded.
 #[must_use]
 pub enum Next {
     /// Into the namespace of the pod behind this host veth.
@@ -23,11 +23,11 @@ pub enum Next {
     Uplink(Verdict),
     /// Back out of this interface, as the answer it was turned into.
     Answer(u32),
-    /// Where it was going anyway.
+    /// On in the direction in which it was going.
     Pass(Verdict),
 }
 
-/// What a hook decides; whatever does not go on by our decision is an `Err`.
+/// A hook's decision; packets that we do not forward ourselves are an `Err`.
 pub type Decision = Result<Next, Outcome>;
 
 /// A [`Decision`] taken apart.
@@ -52,8 +52,8 @@ enum Action {
     Noted,
 }
 
-/// Lets the program of `hook` decide, counts the packet and returns the TC action. What is left alone goes to the next
-/// filter, if any.
+/// Lets the program of `hook` decide, counts the packet and returns the TC action. A packet that we leave alone goes to
+/// the next filter, if there is one.
 #[inline(always)]
 pub fn conclude(ctx: TcContext, hook: Hook, decide: impl FnOnce(&mut Packet) -> Decision) -> i32 {
     let packet = Packet::new(ctx.skb.skb);
@@ -87,8 +87,7 @@ fn taken_apart(decision: Decision) -> Ending {
     Ending { outcome: outcome.index() as u32, action, ifindex }
 }
 
-/// Outcomes of what a pod sends to another, and what goes there by us, or by the stack where that does it better: a bit
-/// each.
+/// A set of outcomes, one bit each: of packets that a pod sends to another pod, by our forwarding or by the stack's.
 const AS_SENT: u64 = {
     use StackReason::{DirectByStack, NoShortcut, Options, TooBig, TtlExpired};
     let verdicts = [Verdict::Tunnel, Verdict::Encapsulated, Verdict::Direct];
@@ -107,7 +106,7 @@ const AS_SENT: u64 = {
 };
 const _: () = assert!(OUTCOMES <= 64);
 
-/// Tells the hooks that see the packet next on this node whether it goes as a pod sent it.
+/// Leaves a note for the next hooks on this node if the packet goes on as a pod sent it.
 #[inline(always)]
 fn note(packet: &Packet, hook: Hook, ending: &Ending) {
     if matches!(hook, Hook::ToPod | Hook::ToOverlay | Hook::ToUnderlay) {

@@ -1,4 +1,4 @@
-//! What the fast path takes, and how it hands a packet over.
+//! Conditions of the fast path, and the hand-over of packets.
 
 use naru_abi::{DropReason, StackReason, look, pod_flags};
 use naru_packet::{Ip, Macs, decrement_ttl, packet_size, readdress};
@@ -12,12 +12,12 @@ use crate::{
     service,
 };
 
-/// What is asked about both ends of a packet.
+/// Facts about both ends of a packet.
 #[derive(Clone, Copy)]
 pub struct Ends {
     /// Bits of [`pod_flags`] of either.
     flags: u32,
-    /// Where a record may be that this packet answers; bits of [`look`].
+    /// Maps that may hold a record of the flow that this packet answers; bits of [`look`].
     look: u32,
 }
 
@@ -28,8 +28,8 @@ impl Ends {
         Self { flags: sender.flags, look: sender.sends_answers }
     }
 
-    /// From another node to a pod of this one. A pod with foreign addresses is not marked by those: it is asked about
-    /// always.
+    /// The ends of a packet from another node to a pod of this one. Foreign addresses of a pod do not mark it, so its
+    /// flows are always looked up.
     #[inline(always)]
     pub fn to_pod(pod: Pod) -> Self {
         let always = if pod.flags() & pod_flags::ANY_SOURCE == 0 { 0 } else { look::EVERYWHERE };
@@ -44,7 +44,7 @@ impl Ends {
     }
 }
 
-/// Sends the packet to a pod of this node, unless the stack does it better.
+/// Sends the packet to a pod of this node, or leaves it to the stack.
 #[inline(always)]
 pub fn to_pod(packet: &mut Packet, ip: &Ip, ends: Ends, pod: Pod) -> Decision {
     permitted(packet, ip, ends, pod.mtu())?;
@@ -57,7 +57,7 @@ pub fn deliver(packet: &mut Packet, ip: &Ip, pod: Pod) -> Decision {
     let (ifindex, is_client) = (pod.ifindex(), service::is_client(pod.receives_answers()));
     readdress(packet, pod.macs()).map_err(|_| DropReason::Malformed)?;
     if !pod.is_of(&ip.destination) {
-        // Given up since it was looked up. Nothing is changed that the stack would look at.
+        // The pod was removed since the look-up. Nothing that the stack would see is changed.
         return Err(StackReason::Unassigned.into());
     }
     pass_router(packet, ip)?;
@@ -67,7 +67,7 @@ pub fn deliver(packet: &mut Packet, ip: &Ip, pod: Pod) -> Decision {
     Ok(Next::Peer(ifindex))
 }
 
-/// Whether the fast path may forward the packet: nothing of it is changed yet. Answers its [`packet_size`].
+/// Checks, before anything is changed, that the fast path may forward the packet. Returns its [`packet_size`].
 #[inline(always)]
 pub fn permitted(packet: &Packet, ip: &Ip, ends: Ends, mtu: u32) -> Result<u32, StackReason> {
     if ends.flags & pod_flags::NO_SHORTCUT != 0 {
@@ -95,7 +95,7 @@ pub fn hand_over(packet: &mut Packet, ip: &Ip, macs: Macs) -> Result<(), DropRea
     pass_router(packet, ip)
 }
 
-/// As [`hand_over`], where the MAC addresses come later.
+/// Does the same as [`hand_over`], but leaves the MAC addresses for later.
 #[inline(always)]
 pub fn pass_router(packet: &mut Packet, ip: &Ip) -> Result<(), DropReason> {
     packet.clear_mark();

@@ -1,8 +1,8 @@
 //! Symmetry: where the stack rewrites an address of a flow (kube-proxy, hostPort), it must see the answers too.
 //!
-//! A packet that comes out of the stack to a pod, or to a remote node from a pod, is recorded if the answer to it would
-//! take the fast path, which would not restore the address. What the pod itself sent there, and only went by the stack
-//! because the fast path does not take it, has not been rewritten and leaves no record ([`Packet::is_as_sent`]).
+//! A packet that comes out of the stack to a pod, or from a pod to a remote node, is recorded if its answer would take
+//! the fast path, which would not restore the address. Packets that a pod sent there itself, and that went by the stack
+//! only because the fast path does not take them, have not been rewritten and leave no record ([`Packet::is_as_sent`]).
 
 use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{DropReason, FlowKey, look, pod_flags};
@@ -18,8 +18,8 @@ use crate::{
     packet::Packet,
 };
 
-/// Whether the packet belongs to a recorded flow, or is an ICMP error about one: then the stack must see it. `maps`
-/// are those to look in, bits of [`look`].
+/// Returns true if the packet belongs to a recorded flow or is an ICMP error about one, which the stack must see.
+/// `maps` are the maps to look in, bits of [`look`].
 #[inline(always)]
 pub fn is_recorded(packet: &Packet, ip: &Ip, maps: u32) -> bool {
     let (skb, base) = (packet.raw(), packet.base());
@@ -46,7 +46,7 @@ fn is_error(skb: *mut __sk_buff, base: usize, ip: &Ip, maps: u32) -> bool {
     reported(packet, ip, &mut key).is_some() && is_known(&mut key, maps)
 }
 
-/// Whether there is a record of the flow, or of its hosts.
+/// Returns true if there is a record of the flow or of its hosts.
 #[inline(always)]
 fn is_known(key: &mut FlowKey, maps: u32) -> bool {
     if flows::touch(key) != Entry::Absent {
@@ -59,8 +59,8 @@ fn is_known(key: &mut FlowKey, maps: u32) -> bool {
     flow_pairs::touch(key)
 }
 
-/// The stack sends the packet to a pod of this node, `pod` where it is known by this address. Where an entry is used
-/// for another pod right then, this one or the sender was given up, and nobody waits for the answer.
+/// Records a flow that the stack sends to a pod of this node; `pod` is its entry if it has one by this address. If the
+/// entry is just being reused for another pod, this pod or the sender is gone, and nobody waits for the answer.
 #[inline(always)]
 pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<Pod>) -> Result<(), DropReason> {
     if packet.is_as_sent() || pod.is_some_and(|pod| takes_stack(pod.flags())) {
@@ -79,7 +79,7 @@ pub fn came_to_pod(packet: &Packet, ip: &Ip, pod: Option<Pod>) -> Result<(), Dro
     Ok(())
 }
 
-/// The stack sends the packet to a remote node or one of its pods.
+/// Records a flow that the stack sends to a remote node or one of its pods.
 #[inline(always)]
 pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
     if packet.is_as_sent() {
@@ -96,13 +96,13 @@ pub fn leaves_node(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
     }
 }
 
-/// Whether all that a pod with these flags sends and receives takes the stack anyway.
+/// Returns true if all packets of a pod with these flags take the stack anyway.
 #[inline(always)]
 fn takes_stack(flags: u32) -> bool {
     flags & pod_flags::NO_SHORTCUT != 0
 }
 
-/// What became of a record.
+/// The result of writing a record.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Noted {
@@ -117,7 +117,7 @@ enum Noted {
     Refused,
 }
 
-/// Remembers the packets that answer this one.
+/// Records the packets that answer this one.
 #[inline(always)]
 fn remember(packet: &Packet, ip: &Ip) -> Result<Noted, DropReason> {
     match record(packet.raw(), ip) {
@@ -145,13 +145,14 @@ fn record(skb: *mut __sk_buff, ip: &Ip) -> Noted {
         answers.strip_ports();
         return as_pair(&mut answers);
     }
-    // User space may have taken the entry for fragments for an orphan just when this flow came.
+    // User space may have taken the entry for fragments for an orphan at the moment this flow came.
     let (source_port, destination_port) = (answers.source_port, answers.destination_port);
     answers.strip_ports();
     if flows::insert(&answers) || found == Entry::Renewed {
         return Noted::Now;
     }
-    // Not half of a record: the flow's next packet would pass, and its answers in fragments miss the stack.
+    // Half a record is worse than none: the flow's next packet would pass, and fragments of its answers would miss the
+    // stack.
     if is_new {
         (answers.source_port, answers.destination_port) = (source_port, destination_port);
         flows::remove(&answers);
@@ -160,8 +161,8 @@ fn record(skb: *mut __sk_buff, ip: &Ip) -> Noted {
     as_pair(&mut answers)
 }
 
-/// Remembers all packets between the two hosts of the key, which has no ports: what there is no room for is neither
-/// refused, nor is another flow forgotten for it that may only be idle.
+/// Records all packets between the two hosts of the key, which has no ports: so a flow without room is not refused, and
+/// no other flow, which may only be idle, is forgotten for it.
 #[inline(always)]
 fn as_pair(answers: &mut FlowKey) -> Noted {
     if flow_pairs::insert(answers) { Noted::AsPair } else { Noted::Refused }

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use naru_abi::{Hook, StackReason, Verdict};
 
-/// Where source and destination begin in a frame.
+/// Offsets of the source and destination address in a frame.
 const V4: [usize; 2] = [26, 30];
 const V6: [usize; 2] = [22, 38];
 /// Ethertypes as `__sk_buff` holds them, in network order.
@@ -14,7 +14,7 @@ const IPV6: u32 = 0x86ddu16.to_be() as u32;
 const STACK: u32 = Verdict::ALL.len() as u32;
 const DROP: u32 = STACK + StackReason::ALL.len() as u32;
 
-/// Says what became of a packet: hook, interface, class and reason of the outcome, source and destination.
+/// Logs the end of a packet: hook, interface, class and reason of the outcome, source and destination.
 #[inline(always)]
 pub fn ended(skb: *mut __sk_buff, hook: Hook, outcome: u32) {
     let (class, reason) = match outcome {

@@ -1,4 +1,4 @@
-//! The pod's link: one pod, one gateway, and this program in the gateway's place.
+//! The pod's link: one pod, and one gateway, for which this program answers.
 
 use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{Addr, DropReason, GATEWAY_V4, GATEWAY_V6, LinkReason};
@@ -11,7 +11,8 @@ use crate::{
     sender::{self, Sender},
 };
 
-/// Answers a question for the gateway, takes note of what the pod announces of its own address, drops anything else.
+/// Answers questions for the gateway, learns from the pod's announcements of its own address, and drops everything
+/// else.
 #[inline(always)]
 pub fn decide(packet: &mut Packet, parsed: &Parsed) -> Decision {
     let mut end = judge(packet.raw(), parsed);
@@ -25,12 +26,12 @@ pub fn decide(packet: &mut Packet, parsed: &Parsed) -> Decision {
     }
 }
 
-/// What [`judge`] and [`reply`] answer where they drop nothing: a question to be answered, and an announcement.
+/// Results of [`judge`] and [`reply`] other than drops: a question that is to be answered, and an announcement.
 const FINE: u32 = u32::MAX;
 const ANNOUNCED: u32 = u32::MAX - 1;
 
-/// Why the message ends here, by number, if it is no question to be answered. A function of its own, for a stack of its
-/// own: packets that are forwarded do not come here.
+/// Returns the reason, by number, for which the message ends here if it is no question to be answered. A function of
+/// its own, for a stack of its own: packets that are forwarded do not come here.
 #[inline(never)]
 fn judge(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
     let mut said = Discovery::NONE;
@@ -44,13 +45,13 @@ fn judge(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
     }
 }
 
-/// Reads the message; whether it is a sound one. As [`judge`].
+/// Reads the message. Returns true if it is well-formed. A function of its own, like [`judge`].
 #[inline(never)]
 fn read(skb: *mut __sk_buff, parsed: &Parsed, said: &mut Discovery) -> bool {
     discovery(&Packet::new(skb), header(parsed), said).is_ok()
 }
 
-/// Turns the question into its answer. As [`judge`].
+/// Turns the question into its answer. A function of its own, like [`judge`].
 #[inline(never)]
 fn reply(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
     let packet = &mut Packet::new(skb);
@@ -62,8 +63,8 @@ fn reply(skb: *mut __sk_buff, parsed: &Parsed) -> u32 {
     answer(packet, header(parsed), mac).map_or(DropReason::Malformed as u32, |()| FINE)
 }
 
-/// Whether this is a question that is to be answered, not an announcement of an address that the pod has or may give
-/// itself.
+/// Returns true for a question that is to be answered, and false for the announcement of an address that the pod has or
+/// may give itself.
 #[inline(always)]
 fn question(packet: &Packet, mac: &Mac, said: &Discovery) -> Result<bool, DropReason> {
     let Discovery { own, asked } = said;

@@ -8,22 +8,22 @@ use naru_packet::{Bytes, Checksums, Content, ETHERNET, Family, Ip, Parsed, Wire,
 
 /// `PACKET_HOST` (`include/uapi/linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
-/// One in the hop limit, the second byte of its word.
+/// A one in the hop limit, which is the second byte of its word.
 const ONE: u32 = u16::from_ne_bytes([0, 1]) as u32;
-/// As much as headers take that come before a segment, a tunnel's among them.
+/// Upper limit of the headers before a segment, including those of a tunnel.
 const HEADERS: u32 = 160;
-/// Ethernet and the longest IP header without options: what must be linear to be read in place.
+/// Ethernet and the longest IP header without options: this much must be linear to be read in place.
 const LINEAR: usize = 54;
 
-/// What a program of ours tells the hooks that see the packet next on this node, in `skb->tc_index`, which the stack
-/// carries along, also to fragments. It is lost where a foreign filter behind ours ends with `TC_ACT_OK`.
+/// A note of our programs in `skb->tc_index` for the hooks that see the packet next on this node. The stack carries it
+/// along, also to fragments. It is lost where a foreign filter behind ours ends with `TC_ACT_OK`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Note {
     /// Nothing.
     None,
-    /// It still has the addresses that a pod gave it.
+    /// The packet still has the addresses that a pod gave it.
     AsSent,
-    /// That, and the tunnel key of the node it goes to.
+    /// The same, and it has the tunnel key of the node that it goes to.
     Addressed,
 }
 
@@ -39,8 +39,8 @@ impl Note {
     }
 }
 
-/// How much a packet counts: its segments in the upper half, its length in the lower, as a program keeps it on its
-/// stack from the beginning to the end.
+/// Packets and bytes to be counted: segments in the upper half, length in the lower, so that a program keeps both in
+/// one word of its stack.
 #[derive(Clone, Copy)]
 pub struct Amount(u64);
 
@@ -62,7 +62,7 @@ impl From<Amount> for Counter {
 /// A packet at a hook, or the one inside it.
 pub struct Packet {
     ctx: TcContext,
-    /// Where its Ethernet header begins.
+    /// Offset of its Ethernet header.
     base: usize,
 }
 
@@ -91,7 +91,7 @@ impl Packet {
         self.ctx.skb.skb
     }
 
-    /// Where in the frame of the hook this packet's begins.
+    /// Returns the offset of this packet's Ethernet header in the frame that the hook sees.
     #[inline(always)]
     pub fn base(&self) -> usize {
         self.base
@@ -103,9 +103,9 @@ impl Packet {
         self.skb().ifindex
     }
 
-    /// How much this packet counts: its segments, and its length. The kernel has not counted those that a virtual
-    /// network card or a tunnel's end hands over: then by their length, the last one wrongly where it is shorter than
-    /// headers may be.
+    /// Returns the segments and bytes of the packet. The kernel leaves the segments of packets from a virtual network
+    /// card or a tunnel uncounted; then they follow from the length, which miscounts where the last segment is shorter
+    /// than the headers may be.
     #[inline(always)]
     pub fn amount(&self) -> Amount {
         let skb = self.skb();
@@ -117,7 +117,7 @@ impl Packet {
         Amount(u64::from(packets) << 32 | u64::from(skb.len))
     }
 
-    /// A hash of the flow it belongs to: as its socket or a receiver has made it, or made now.
+    /// Returns a hash of the packet's flow; made now unless its socket or a receiver made one.
     #[inline(always)]
     pub fn hash(&self) -> u32 {
         match self.skb().hash {
@@ -127,7 +127,7 @@ impl Packet {
         }
     }
 
-    /// Reads the headers, made linear first where they are not.
+    /// Parses the headers, which are made linear first where they are not.
     #[inline(always)]
     pub fn parse(&self, parsed: &mut Parsed) -> Result<(), DropReason> {
         if self.skb().vlan_present != 0 {
@@ -145,7 +145,7 @@ impl Packet {
         self.ctx.data() + wanted <= self.ctx.data_end() || self.ctx.pull_data(wanted as u32).is_ok()
     }
 
-    /// The IP header of a packet that came by the tunnel or the stack; those carry nothing else.
+    /// Returns the IP header of a packet that came by the tunnel or from the stack; such packets carry nothing else.
     #[inline(always)]
     pub fn parse_ip<'a>(&self, parsed: &'a mut Parsed) -> Result<&'a Ip, DropReason> {
         self.parse(parsed)?;
@@ -172,14 +172,14 @@ impl Packet {
         self.ctx.change_type(PACKET_HOST).map_err(|_| DropReason::HelperFailed)
     }
 
-    /// Takes off the mark, which means something to this namespace only.
+    /// Clears the mark, which is meaningful in this namespace only.
     #[inline(always)]
     pub fn clear_mark(&self) {
         self.ctx.set_mark(0);
     }
 
-    /// Adjusts the sum over the packet for the TTL that is about to be decremented, where the kernel has one
-    /// (CHECKSUM_COMPLETE) and would believe it more than the packet. In IPv4 the header's checksum makes up for it.
+    /// Adjusts the sum over the packet (CHECKSUM_COMPLETE), if the kernel has one, for the TTL that is about to be
+    /// decremented: the kernel would trust the sum more than the packet. In IPv4 the header's checksum compensates.
     #[inline(always)]
     pub fn sum_after_decrement(&self, family: Family) {
         if family == Family::V6 {
@@ -197,14 +197,14 @@ impl Packet {
         }
     }
 
-    /// Whether a program of ours let the packet through to where a pod sent it.
+    /// Returns true if a program of ours passed the packet on with the addresses that a pod gave it.
     #[inline(always)]
     pub fn is_as_sent(&self) -> bool {
         let note = self.skb().tc_index;
         note == Note::AsSent.value() || note == Note::Addressed.value()
     }
 
-    /// Whether a program of ours sent the packet into the tunnel, with its key.
+    /// Returns true if a program of ours sent the packet into the tunnel with its key.
     #[inline(always)]
     pub fn is_addressed(&self) -> bool {
         self.skb().tc_index == Note::Addressed.value()
@@ -231,8 +231,8 @@ impl Bytes for Packet {
 
     #[inline(always)]
     fn read<T: Wire>(&self, offset: usize) -> Option<T> {
-        // SAFETY: within the linear part. The kernel aligns the IP header (NET_IP_ALIGN) or takes any alignment, and
-        // its verifier checks these loads by just that rule, which is the one `Wire` states.
+        // SAFETY: within the linear part. The kernel aligns the IP header (NET_IP_ALIGN) or accepts any alignment, and
+        // its verifier checks these loads by the same rule, which `Wire` states.
         self.header::<T>(offset).map(|header| unsafe { *header })
     }
 

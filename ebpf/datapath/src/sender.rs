@@ -8,16 +8,16 @@ use crate::{
     packet::Packet,
 };
 
-/// What is known of the sender. Filled in place: in a `Result` the compiler would pack the pointer and an error into
-/// one word, and the verifier lets nobody take a pointer apart.
+/// Facts about a packet's sender. It is filled in place: in a `Result` the compiler would pack the pointer and an error
+/// into one word, and the verifier permits no arithmetic of that kind on pointers.
 #[derive(Clone, Copy)]
 pub struct Sender {
     /// Bits of [`pod_flags`].
     pub flags: u32,
-    /// Where to look for answers that it sends; bits of [`look`].
+    /// Maps in which to look for flows that its packets answer; bits of [`look`].
     pub sends_answers: u32,
-    /// MAC address of its host veth. In the map: where the entry is used for another pod right then, it is that
-    /// one's, and the inner frame of a tunnel packet has another MAC address, which nobody looks at.
+    /// MAC address of its host veth, in the map: if the entry is just being reused, it is another pod's, and the inner
+    /// frame of a tunnel packet gets that MAC address, which nobody checks.
     pub host_mac: Option<&'static Mac>,
 }
 
@@ -38,8 +38,8 @@ pub fn check(packet: &Packet, mac: &Mac, ip: &Ip, sender: &mut Sender) -> Result
     if foreign(packet, mac, sender)? { Ok(()) } else { Err(DropReason::SpoofedSource) }
 }
 
-/// Whether `addr` is the address of the pod behind this interface, which is the sender then. Its MAC address is
-/// checked or learned.
+/// Returns true if `addr` is an address of the pod behind this interface, which then becomes the sender. Checks the
+/// packet's source MAC address, or learns it.
 #[inline(always)]
 pub fn own(packet: &Packet, mac: &Mac, addr: &Addr, sender: &mut Sender) -> Result<bool, DropReason> {
     let Some(pod) = pods::get(addr) else { return Ok(false) };
@@ -61,8 +61,8 @@ pub fn own(packet: &Packet, mac: &Mac, addr: &Addr, sender: &mut Sender) -> Resu
     Ok(true)
 }
 
-/// Whether the interface permits to send from an address that is not its own. Its pod is not marked by such addresses:
-/// the maps of flows are always asked.
+/// Returns true if the interface may send from addresses that are not its own. Such addresses do not mark the pod, so
+/// the maps of flows are always looked up.
 #[inline(always)]
 pub fn foreign(packet: &Packet, mac: &Mac, sender: &mut Sender) -> Result<bool, DropReason> {
     let Some(interface) = interfaces::get(packet.ifindex()) else { return Ok(false) };

@@ -5,16 +5,16 @@ pub trait Bytes {
     /// Bytes of the whole frame; with GSO, of all segments together.
     fn frame_len(&self) -> u32;
 
-    /// Payload of one segment where the frame stands for several, else 0.
+    /// Payload of one segment if the frame is a GSO frame, else 0.
     fn gso_size(&self) -> u32;
 
-    /// The header at `offset`; for the Ethernet and IP headers, at offsets known when compiling.
+    /// Reads the header at `offset`; for the Ethernet and IP headers, at offsets known at compile time.
     fn read<T: Wire>(&self, offset: usize) -> Option<T>;
 
     /// Replaces a header that could be read.
     fn write<T: Wire>(&mut self, offset: usize, value: T) -> Option<()>;
 
-    /// The header at `offset`, wherever that is; slower than [`Bytes::read`].
+    /// Reads the header at `offset`, wherever that is; slower than [`Bytes::read`].
     fn load<T: Wire>(&self, offset: usize) -> Option<T>;
 
     /// Replaces a header that could be loaded.

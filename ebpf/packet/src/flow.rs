@@ -71,7 +71,8 @@ pub fn forwarding_ports(bytes: &impl Bytes, ip: &Ip) -> (u16, u16) {
     }
 }
 
-/// What the header at `offset` is followed by; its addresses go into `key`, the other way round.
+/// Reads the IP header at `offset`, puts its addresses into `key` in reverse, and returns its payload; `None` if the
+/// packet ends before it.
 #[inline(always)]
 fn embedded(bytes: &impl Bytes, family: Family, offset: usize, key: &mut FlowKey) -> Option<Payload> {
     match family {
@@ -196,8 +197,8 @@ impl Payload {
         }
     }
 
-    /// Whether it is one of the messages that connection tracking relates to a flow (`nf_conntrack_icmpv4_error`,
-    /// `nf_conntrack_icmpv6_error`), in one piece.
+    /// Returns true for an unfragmented ICMP message that connection tracking relates to a flow
+    /// (`nf_conntrack_icmpv4_error`, `nf_conntrack_icmpv6_error`).
     #[inline(always)]
     #[must_use]
     pub fn is_icmp_error(self, bytes: &impl Bytes) -> bool {

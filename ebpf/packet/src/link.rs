@@ -1,4 +1,4 @@
-//! What a host tells the routers of its link as a matter of course, asked or not.
+//! Messages that any host sends to the routers of its link, whether asked or not.
 
 use crate::{Bytes, Family, Ip, wire::protocol};
 

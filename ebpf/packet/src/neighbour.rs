@@ -15,7 +15,7 @@ const SOURCE_LINK_ADDRESS: u8 = 1;
 const TARGET_LINK_ADDRESS: u8 = 2;
 /// Kind, code, no checksum yet, flags: router, solicited, override.
 const ANSWER: [u8; 8] = [ADVERTISEMENT, 0, 0, 0, 0xe0, 0, 0, 0];
-/// Where the addresses of an ARP message are, after those of the hardware.
+/// Offset of the sender's addresses in an ARP message, after those of the hardware.
 const ARP_SENDER: usize = ETHERNET + 14;
 const ARP_TARGET: usize = ETHERNET + 24;
 const HOP_LIMIT: usize = ETHERNET + 7;
@@ -27,26 +27,26 @@ const TARGET: usize = DISCOVERY + 8;
 const OPTION: usize = DISCOVERY + 24;
 const WITH_OPTION: usize = OPTION + 8;
 
-/// What a message says about the link: `own` asks who holds `asked`. Where both are the same address, the sender says
-/// that it holds it, or asks in nobody's name whether it may take it.
+/// A neighbour discovery or ARP message: `own` asks who holds `asked`. Where both are the same address, the sender
+/// announces that it holds the address, or probes, without an address of its own, whether it may take it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Discovery {
-    /// For which address it speaks.
+    /// The address of the sender, which the message announces.
     pub own: Addr,
     /// The address asked for.
     pub asked: Addr,
 }
 
 impl Discovery {
-    /// Nothing said yet.
+    /// An empty value, to be filled.
     pub const NONE: Self = Self { own: Addr::UNSPECIFIED, asked: Addr::UNSPECIFIED };
 }
 
-/// Reads what an ARP message (`ip` is `None`) or neighbour discovery says about the link into `said`: a program has
-/// little room for copies.
+/// Reads an ARP message (`ip` is `None`) or an IPv6 neighbour discovery message into `said`: a program has little room
+/// for copies.
 ///
 /// # Errors
-/// Cut short, for other kinds of addresses, or from farther away than the link.
+/// The message is cut short, is about other kinds of addresses, or comes from beyond the link.
 #[inline(always)]
 pub fn discovery(bytes: &impl Bytes, ip: Option<&Ip>, said: &mut Discovery) -> Result<(), Malformed> {
     match ip {
@@ -55,7 +55,7 @@ pub fn discovery(bytes: &impl Bytes, ip: Option<&Ip>, said: &mut Discovery) -> R
     }
 }
 
-/// Whether this IP packet is neighbour discovery.
+/// Returns true if this IP packet is a neighbour solicitation or advertisement.
 ///
 /// # Errors
 /// ICMPv6 without a header.
@@ -96,10 +96,11 @@ fn icmpv6(bytes: &impl Bytes, ip: &Ip, said: &mut Discovery) -> Result<(), Malfo
     Ok(())
 }
 
-/// Turns a question for `target` into its answer in place: `mac` holds it.
+/// Turns a question for `target` into its answer in place, which says that `mac` holds it.
 ///
 /// # Errors
-/// Cut short, or options in the way. A question without the asker's link address is answered without ours.
+/// The message is cut short, or options are in the way. A question without the asker's link address is answered without
+/// ours.
 #[inline(always)]
 pub fn answer(bytes: &mut impl Bytes, ip: Option<&Ip>, mac: Mac) -> Result<(), Malformed> {
     let EthernetAddresses { source: asker, .. } = bytes.load(0).ok_or(Malformed)?;
@@ -120,8 +121,8 @@ fn answer_arp(bytes: &mut impl Bytes, mac: Mac) -> Result<(), Malformed> {
     bytes.store(ARP_SENDER - 8, REPLY.to_be_bytes()).ok_or(Malformed)
 }
 
-/// Field by field: a program has no room for two headers. The checksum is the question's, changed by what the answer
-/// has otherwise (RFC 1624), so that a wrong question gets a wrong answer.
+/// Writes field by field: a program has no room for two headers. The checksum is the question's, changed by the
+/// differences of the answer (RFC 1624), so that a wrong question gets a wrong answer.
 #[inline(always)]
 fn answer_icmpv6(bytes: &mut impl Bytes, ip: &Ip, mac: Mac) -> Result<(), Malformed> {
     let [kind, code, high, low, a, b, c, d] = bytes.load(DISCOVERY).ok_or(Malformed)?;
@@ -157,13 +158,13 @@ fn folded(sum: u32) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
-/// Sum of the 16-bit words of an even number of bytes; the last of an odd number is not seen.
+/// Returns the sum of the 16-bit words of an even number of bytes; the last byte of an odd number is ignored.
 #[inline(always)]
 fn words<const N: usize>(bytes: &[u8; N]) -> u32 {
     bytes.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum()
 }
 
-/// What takes such words out of a sum.
+/// Returns the sum that takes these words out of a checksum.
 #[inline(always)]
 fn without<const N: usize>(bytes: &[u8; N]) -> u32 {
     (N as u32 / 2) * 0xffff - words(bytes)

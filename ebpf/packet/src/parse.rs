@@ -22,20 +22,20 @@ pub struct Parsed {
     pub destination: Mac,
     /// MAC address it comes from.
     pub source: Mac,
-    /// What is inside.
+    /// The kind of payload.
     pub content: Content,
-    /// The header of [`Content::Ip`]; nothing for the others.
+    /// The header of [`Content::Ip`]; empty for the other kinds.
     pub ip: Ip,
 }
 
 impl Parsed {
-    /// Nothing read yet. All zero, so that it costs a program no constant in memory.
+    /// An empty value. It is all zero, so that it costs a program no constant in memory.
     pub const EMPTY: Self =
         Self { destination: [0; 6], source: [0; 6], content: Content::Other, ip: Ip::EMPTY };
 }
 
-/// What a frame holds. Without fields: those of such types make no valid BTF, and functions of the datapath have them
-/// in their signatures.
+/// The kind of a frame's payload. The variants have no fields: enums with fields make no valid BTF, and functions of
+/// the datapath have this type in their signatures.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
@@ -60,16 +60,16 @@ pub struct Ip {
     pub traffic_class: u8,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Number of what follows the header: of IPv6 the first next header, whatever it is.
+    /// Number of the protocol after the header: of IPv6 the first next header, whatever it is.
     pub protocol: u8,
     /// Bytes from the IP header to the packet's end, as the header says.
     pub length: u32,
-    /// Offset in the frame of what follows the header and its IPv4 options.
+    /// Offset in the frame of the payload after the header and its IPv4 options.
     pub payload: u16,
-    /// Whether IPv4 options or IPv6 extension headers come before the payload. A fragment header alone does not count:
+    /// True if IPv4 options or IPv6 extension headers come before the payload. A fragment header alone does not count:
     /// forwarding needs nothing behind it.
     pub extended: bool,
-    /// Whether this is an IPv4 fragment other than the first, without an L4 header.
+    /// True if this is an IPv4 fragment other than the first, which has no L4 header.
     pub later_fragment: bool,
 }
 
@@ -88,7 +88,7 @@ impl Ip {
     };
 }
 
-/// Where the ethertype is in a frame.
+/// Offset of the ethertype in a frame.
 pub const ETHERTYPE: usize = 12;
 
 /// The ethertype of a family.
@@ -115,13 +115,13 @@ pub fn parse(bytes: &impl Bytes) -> Result<Parsed, Malformed> {
     parse_into(bytes, &mut parsed).map(|()| parsed)
 }
 
-/// [`parse`] into memory that is there: a program has little.
+/// Does the same as [`parse`] into existing memory, of which a program has little.
 ///
 /// # Errors
-/// As [`parse`]; then what is in `parsed` is of no use.
+/// As [`parse`]; the contents of `parsed` are then undefined.
 #[inline(always)]
 pub fn parse_into(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
-    // In words, as a header is aligned: of bytes the BPF compiler makes a load each.
+    // Read as words, because a header is aligned: for bytes the BPF compiler makes a load each.
     let [a, b, c, d, e, f, ethertype]: [u16; ETHERNET / 2] = bytes.read(0).ok_or(Malformed)?;
     (parsed.destination, parsed.source) = (mac([a, b, c]), mac([d, e, f]));
     match u16::from_be(ethertype) {
@@ -144,7 +144,7 @@ fn mac(words: [u16; 3]) -> Mac {
     unsafe { core::mem::transmute(words) }
 }
 
-/// Where the addresses of an IPv6 header begin.
+/// Offset of the addresses in an IPv6 frame.
 const SOURCE_V6: usize = ETHERNET + size_of::<Ipv6Head>();
 
 #[inline(always)]
@@ -175,12 +175,12 @@ fn ipv4(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
 #[inline(always)]
 fn ipv6(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
     let ip = &mut parsed.ip;
-    // The addresses first, to where they stay: read with the rest they would be kept on the stack twice.
+    // The addresses are read first, into their final place: read with the rest they would be on the stack twice.
     ip.source = bytes.read(SOURCE_V6).ok_or(Malformed)?;
     ip.destination = bytes.read(SOURCE_V6 + size_of::<Addr>()).ok_or(Malformed)?;
     let head: Ipv6Head = bytes.read(ETHERNET).ok_or(Malformed)?;
     let length = 40 + u32::from(u16::from_be_bytes(head.payload_length));
-    // An IPv4-mapped address never is on the wire (RFC 4291, 2.5.5.2); here it would pass for IPv4.
+    // An IPv4-mapped address is never on the wire (RFC 4291, 2.5.5.2); here it would pass for IPv4.
     if head.version_class_flow[0] >> 4 != 6 || ip.source.is_v4() || ip.destination.is_v4() {
         return Err(Malformed);
     }
@@ -197,8 +197,8 @@ fn ipv6(bytes: &impl Bytes, parsed: &mut Parsed) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Whether a packet of `length` bytes with such a header can be in this frame. The length of a frame that stands for
-/// segments is not that of any packet.
+/// Checks that a packet of `length` bytes with a header of `header_length` bytes can be in this frame. The length of a
+/// GSO frame is that of none of its packets.
 #[inline(always)]
 fn fits(bytes: &impl Bytes, header_length: u32, length: u32) -> Result<(), Malformed> {
     let room = bytes.frame_len().saturating_sub(ETHERNET as u32);

@@ -30,8 +30,8 @@ pub fn udp_port(bytes: &impl Bytes, ip: &Ip) -> Result<Option<u16>, Malformed> {
     Err(Malformed)
 }
 
-/// Whether this is a DHCP client's broadcast before it has an address (RFC 2131, 4.1): from 0.0.0.0, port 68, to
-/// everybody, port 67.
+/// Returns true if this is the broadcast of a DHCP client that has no address yet (RFC 2131, 4.1): from 0.0.0.0, port
+/// 68, to 255.255.255.255, port 67.
 #[inline(always)]
 #[must_use]
 pub fn is_dhcp_request(bytes: &impl Bytes, ip: &Ip) -> bool {
@@ -46,7 +46,7 @@ enum Step {
     Header { kind: u8, length: usize },
 }
 
-/// What the header of number `next` at `offset` says.
+/// Reads the header with protocol number `next` at `offset`.
 #[inline(always)]
 fn after(bytes: &impl Bytes, next: u8, offset: usize) -> Result<Step, Malformed> {
     match next {

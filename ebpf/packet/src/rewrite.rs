@@ -15,7 +15,7 @@ pub struct Macs {
 const TTL: usize = ETHERNET + 8;
 const HOP_LIMIT: usize = ETHERNET + 7;
 
-/// A router's work on a packet: new MAC addresses, and the TTL decremented.
+/// Does a router's work on a packet: sets new MAC addresses, and decrements the TTL.
 ///
 /// # Errors
 /// The packet ends before what must be written, or its TTL is used up.
@@ -43,7 +43,7 @@ pub fn decrement_ttl(bytes: &mut impl Bytes, ip: &Ip) -> Result<(), Malformed> {
     .ok_or(Malformed)
 }
 
-/// Gives the frame new MAC addresses.
+/// Sets the frame's MAC addresses.
 ///
 /// # Errors
 /// The frame is shorter than an Ethernet header.
@@ -53,7 +53,8 @@ pub fn readdress(bytes: &mut impl Bytes, macs: Macs) -> Result<(), Malformed> {
     bytes.write(0, EthernetAddresses { destination, source }).ok_or(Malformed)
 }
 
-/// The header checksum once the TTL, the high byte of its word, is one less (RFC 1624): one more in that place.
+/// Returns the header checksum after the TTL, the high byte of its word, was decremented (RFC 1624): one more in that
+/// place.
 #[inline(always)]
 fn checksum_after_decrement(checksum: u16) -> u16 {
     let sum = u32::from(checksum) + 0x0100;

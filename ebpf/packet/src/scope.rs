@@ -1,4 +1,4 @@
-//! How far an address reaches.
+//! The scope of an address: multicast, link-local.
 
 use naru_abi::Addr;
 

@@ -1,9 +1,9 @@
 use crate::{Bytes, ETHERNET, Ip, wire::protocol};
 
-/// Bytes of the largest packet this frame stands for, from its IP header on: what must fit the path MTU.
+/// Returns the size in bytes of the largest packet in this frame, from its IP header on: this must fit the path MTU.
 ///
-/// For segments that is the L3 and L4 headers and the payload of one; where the length of the L4 header cannot be told,
-/// the largest number there is, so that the packet goes to the stack, which can.
+/// For segments these are the L3 and L4 headers and the payload of one segment. If the length of the L4 header is
+/// unknown, it is the largest number, so that the packet goes to the stack, which can tell.
 #[inline(always)]
 pub fn packet_size(bytes: &impl Bytes, ip: &Ip) -> u32 {
     match bytes.gso_size() {

@@ -7,7 +7,7 @@ use crate::{
     wire::{Ipv4, Ipv6, Ipv6Head, UdpVxlan, protocol},
 };
 
-/// What the outer headers say.
+/// Contents of the outer headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outer<'a> {
     /// This node's underlay address.
@@ -33,12 +33,12 @@ const ECN: u8 = 3;
 const CONGESTION: u8 = 3;
 const CAPABLE: u8 = 2;
 
-/// Where the addresses of an IPv6 header begin.
+/// Offset of the addresses in an IPv6 frame.
 const V6_SOURCE: usize = ETHERNET + size_of::<Ipv6Head>();
-/// Where what follows an IPv4 header without options begins.
+/// Offset of the first byte after an IPv4 header without options.
 const BEHIND_IPV4: usize = ETHERNET + size_of::<Ipv4>();
 
-/// Bytes from the outer IP header to the inner one: what the tunnel adds to a packet.
+/// Bytes that the tunnel adds to a packet: from the outer IP header to the inner one.
 #[inline(always)]
 #[must_use]
 pub const fn tunnel_overhead(outer: Family) -> usize {
@@ -49,14 +49,14 @@ pub const fn tunnel_overhead(outer: Family) -> usize {
     ip + size_of::<UdpVxlan>() + ETHERNET
 }
 
-/// Nodes tell pods of an MTU that is less by as much.
+/// Nodes reduce the MTU of pods by as much.
 const _: () = assert!(
     tunnel_overhead(Family::V4) == naru_abi::TUNNEL_OVERHEAD_V4 as usize
         && tunnel_overhead(Family::V6) == naru_abi::TUNNEL_OVERHEAD_V6 as usize
 );
 
-/// Traffic class of the packet around one of class `inner`: as the kernel's device does without one given, DSCP 0,
-/// and the congestion bits of RFC 6040 in its normal mode, a mark that was made before not repeated.
+/// Returns the traffic class of the outer packet for an inner one of class `inner`: DSCP 0, as the kernel's device does
+/// by default, and the congestion bits of RFC 6040 in normal mode; a congestion mark made before is not repeated.
 #[inline(always)]
 #[must_use]
 pub const fn outer_traffic_class(inner: u8) -> u8 {
@@ -66,14 +66,14 @@ pub const fn outer_traffic_class(inner: u8) -> u8 {
     }
 }
 
-/// What the VXLAN header of a packet says, and the UDP header before it.
+/// Contents of a packet's VXLAN header, and of the UDP header before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VxlanHeader {
     /// VXLAN network identifier.
     pub vni: u32,
-    /// Whether a UDP checksum is to be verified.
+    /// True if the packet has a UDP checksum, which is to be verified.
     pub has_checksum: bool,
-    /// Whether the lengths agree with the frame's, and nothing is said that we do not know.
+    /// True if the lengths agree with the frame's and no unknown flag is set.
     pub is_plain: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What every cluster has beside its nodes.
+//! Objects that every cluster has beside its nodes.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use naru_controlplane::Programs;
+use naru_controlplane::{Authority, Programs};
 
 use crate::{runtime::image, tool};
 
@@ -91,22 +91,34 @@ pub fn write(directory: &Path, programs: &Programs) -> anyhow::Result<Vec<PathBu
     Ok(vec![
         pause.write(&directory, "pause")?,
         coredns.write(&directory, "coredns")?,
-        agnhost(vec![AGNHOST], programs).write(&directory, "agnhost")?,
+        agnhost(vec![AGNHOST], &directory, programs)?.write(&directory, "agnhost")?,
     ])
 }
 
-/// The image of Kubernetes' own tests, under these names.
-#[must_use]
-pub fn agnhost<'a>(names: Vec<&'a str>, programs: &Programs) -> Image<'a> {
-    Image {
+/// The image of Kubernetes' own tests, under these names. `directory` is for the certificate of its server.
+///
+/// # Errors
+/// The certificate cannot be made.
+pub fn agnhost<'a>(names: Vec<&'a str>, directory: &Path, programs: &Programs) -> anyhow::Result<Image<'a>> {
+    let certificate = Authority::new("agnhost")?.server(&["localhost"])?;
+    let (public, private) = (directory.join("localhost.crt"), directory.join("localhost.key"));
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    fs::write(&public, certificate.certificate).with_context(|| public.display().to_string())?;
+    fs::write(&private, certificate.key).with_context(|| private.display().to_string())?;
+    Ok(Image {
         names,
-        files: vec![("bin/busybox", BUSYBOX.into()), ("agnhost", programs.path("agnhost"))],
+        files: vec![
+            ("bin/busybox", BUSYBOX.into()),
+            ("agnhost", programs.path("agnhost")),
+            ("localhost.crt", public),
+            ("localhost.key", private),
+        ],
         // A shell that is busybox runs busybox's own programs in the place of those of the same name.
         programs: &["conntrack", "curl", "dig", "getent", "ip", "nc", "sh", "ss", "wget"],
         applets: APPLETS,
         entrypoint: vec!["/agnhost"],
         command: vec!["pause"],
-    }
+    })
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

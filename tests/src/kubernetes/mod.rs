@@ -8,6 +8,7 @@ mod cgroup;
 mod images;
 mod network;
 mod node;
+pub mod reference;
 pub mod suite;
 pub mod talk;
 
@@ -43,6 +44,8 @@ pub struct Shape {
     pub services: String,
     /// `iptables` or `nftables`.
     pub proxy: String,
+    /// Plugins of others that are on every node from the beginning, as distributions have them.
+    pub plugins: Vec<String>,
     /// Archives of images for every node, beside those that the cluster itself needs.
     pub images: Vec<PathBuf>,
 }
@@ -58,6 +61,7 @@ impl Shape {
             pods: "10.32.0.0/16,fd10:32::/56".to_owned(),
             services: "10.96.0.0/16,fd10:96::/112".to_owned(),
             proxy: "nftables".to_owned(),
+            plugins: ["portmap", "bandwidth"].map(str::to_owned).into(),
             images: Vec::new(),
         }
     }
@@ -114,6 +118,18 @@ impl Cluster {
         &self.shape.directory
     }
 
+    /// The ranges of pods.
+    #[must_use]
+    pub fn pod_ranges(&self) -> &str {
+        &self.shape.pods
+    }
+
+    /// The address of a node.
+    #[must_use]
+    pub fn address_of(&self, number: u8, is_v6: bool) -> String {
+        network::address(number, is_v6)
+    }
+
     /// A program of Kubernetes on the machine of the control plane, from where every node is reached.
     #[must_use]
     pub fn beside_the_control_plane(&self, program: &str) -> Command {
@@ -168,7 +184,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until every node is ready.
+    /// Waits until every node is ready, and leads the control plane's packets to their pods.
     ///
     /// # Errors
     /// One is not within `limit`.
@@ -176,7 +192,13 @@ impl Cluster {
         let status = "jsonpath={range .items[*]}{.status.conditions[?(@.type=='Ready')].status} {end}";
         let all = usize::from(self.shape.nodes);
         let is_ready = |text: &str| text.split_whitespace().filter(|word| *word == "True").count() == all;
-        self.wait(&["get", "nodes", "-o", status], limit, is_ready)
+        let took = self.wait(&["get", "nodes", "-o", status], limit, is_ready)?;
+        for (number, node) in (1..).zip(&self.nodes) {
+            let ranges = "jsonpath={.spec.podCIDRs[*]}";
+            let ranges = self.kubectl(&["get", "node", node.name(), "-o", ranges])?;
+            ranges.split_whitespace().try_for_each(|range| self.network.lead(range, number))?;
+        }
+        Ok(took)
     }
 
     /// Prints what helps to find out why something failed, as far as it can be had.
@@ -207,6 +229,18 @@ impl Cluster {
         node.join(&self.plane, &self.shape)?;
         self.nodes.insert(at, node);
         Ok(())
+    }
+
+    /// Changes a word of the runtime's configuration on a node, and starts the runtime again.
+    ///
+    /// # Errors
+    /// There is no such node, or the runtime does not answer.
+    pub fn change_runtime(&mut self, name: &str, word: &str, other: &str) -> anyhow::Result<()> {
+        let node = self.nodes.iter_mut().find(|node| node.name() == name).context(name.to_owned())?;
+        let file = node.file("/etc/containerd/config.toml");
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        write(&file, &text.replace(word, other))?;
+        node.start_runtime()
     }
 
     fn start_controllers(&mut self) -> anyhow::Result<()> {
@@ -256,7 +290,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Containers would go on and be seen by nobody.
+        // Containers would go on, and no runtime would know them.
         self.nodes.clear();
         self.controllers.clear();
         let _ = fs::remove_dir_all(&self.shape.directory);

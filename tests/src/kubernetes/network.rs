@@ -91,6 +91,17 @@ impl Network {
         self.plug(&plane, number)
     }
 
+    /// Leads the control plane's packets for a node's pods to that node, as the routes of a cloud do: the API server
+    /// asks pods for those who ask it.
+    ///
+    /// # Errors
+    /// A range is none, or has a route already.
+    pub fn lead(&self, range: &str, number: u8) -> anyhow::Result<()> {
+        let plane = Netns::open(&format!("{}-cp", self.name))?;
+        let hop = address(number, range.contains(':'));
+        tool::run(&plane, &format!("ip route replace {range} via {hop}")).map(drop)
+    }
+
     fn remove(&self) {
         for name in self.names() {
             let _ = std::process::Command::new("ip").args(["netns", "delete", &name]).output();
@@ -107,6 +118,11 @@ impl Drop for Network {
 /// The name of a node's namespace.
 pub fn node(cluster: &str, number: u8) -> String {
     format!("{cluster}-n{number}")
+}
+
+/// The address of a node.
+pub fn address(number: u8, is_v6: bool) -> String {
+    if is_v6 { format!("fd77::1{number}") } else { format!("192.168.77.1{number}") }
 }
 
 /// The path of a namespace.

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Socket of containerd, within the node.
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
-/// Where a node is.
+/// The namespace, directory, cgroup and addresses of a node.
 pub struct Place {
     name: String,
     netns: PathBuf,
@@ -75,7 +75,11 @@ done
 cat /proc/sys/kernel/random/uuid > {directory}/sysctl/boot_id
 mount --bind {directory}/sysctl/boot_id /proc/sys/kernel/random/boot_id
 # What this machine has there is not the node's; what the node got before a reboot is.
-if [ ! -e {directory}/cni ]; then rm -rf /etc/cni /opt/cni; touch {directory}/cni; fi
+if [ ! -e {directory}/cni ]; then
+  rm -rf /etc/cni /opt/cni
+  tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
+  touch {directory}/cni
+fi
 mkdir -p /etc/cni/net.d /opt/cni/bin /etc/containerd /run/containerd
 cp {directory}/containerd.toml /etc/containerd/config.toml
 mount --make-rshared /
@@ -173,16 +177,30 @@ impl Node {
             ["--mount", "--uts", "sh", &file("start.sh").display().to_string()].map(str::to_owned);
         let holder = Process::start(Some(&place.netns), Path::new("unshare"), &arguments, file("start.log"))?;
         let ready = file("ready");
+        let plugins = shape.plugins.iter().map(|plugin| plane.programs().path(plugin));
         let mut node = Self { place, holder, processes: Vec::new() };
         if !tool::holds_within(PATIENCE, || ready.exists() || !node.holder.is_alive()) || !ready.exists() {
             bail!("its files are not made: {}", node.holder.last_words());
         }
-        node.spawn("containerd", Path::new("containerd"), &[])?;
-        let answers = || node.run("ctr", &["version"]).is_ok();
-        if !tool::holds_within(PATIENCE, answers) {
-            bail!("containerd does not answer: {}", node.last_words("containerd"));
+        for plugin in plugins {
+            node.run("cp", &[&plugin.display().to_string(), "/opt/cni/bin/"])?;
         }
+        node.start_runtime()?;
         Ok(node)
+    }
+
+    /// Starts containerd, in the place of one that runs.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn start_runtime(&mut self) -> anyhow::Result<()> {
+        self.processes.retain(|(name, _)| *name != "containerd");
+        self.spawn("containerd", Path::new("containerd"), &[])?;
+        let answers = || self.run("ctr", &["version"]).is_ok();
+        if !tool::holds_within(PATIENCE, answers) {
+            bail!("containerd does not answer: {}", self.last_words("containerd"));
+        }
+        Ok(())
     }
 
     /// Starts kubelet and kube-proxy.
@@ -355,9 +373,5 @@ fn text(server: SocketAddr, authority: &Path, certificate: &Path, key: &Path) ->
 
 /// The node's addresses, in the families and the order of the pods' ranges.
 fn addresses(pods: &str, number: u8) -> String {
-    let of = |range: &str| match range.contains(':') {
-        true => format!("fd77::1{number}"),
-        false => format!("192.168.77.1{number}"),
-    };
-    pods.split(',').map(of).collect::<Vec<_>>().join(",")
+    pods.split(',').map(|range| network::address(number, range.contains(':'))).collect::<Vec<_>>().join(",")
 }

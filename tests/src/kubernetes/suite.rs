@@ -1,6 +1,12 @@
 //! Kubernetes' own end-to-end tests, run against a cluster.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::Stdio,
+};
 
 use anyhow::{Context, ensure};
 
@@ -16,9 +22,17 @@ pub struct Outcome {
     pub failed: BTreeSet<String>,
 }
 
-/// Names of images that the program of Kubernetes' tests stands in for: those of web servers and shells.
-const LIKE_AGNHOST: [&str; 6] =
-    ["/agnhost:", "/busybox:", "/nginx:", "/httpd:", "/distroless-iptables:", "/glibc-dns-testing:"];
+/// Names of images that the program of Kubernetes' tests stands in for: those of web servers and shells, and the one
+/// that does nothing.
+const LIKE_AGNHOST: [&str; 7] = [
+    "/agnhost:",
+    "/busybox:",
+    "/nginx:",
+    "/httpd:",
+    "/distroless-iptables:",
+    "/glibc-dns-testing:",
+    "/pause:",
+];
 
 /// Imports the images that specs of the network ask for.
 ///
@@ -39,7 +53,7 @@ pub fn import_images(cluster: &Cluster) -> anyhow::Result<()> {
     };
     let directory = cluster.directory().join("images");
     let archives: [PathBuf; 2] = [
-        agnhost(of(&LIKE_AGNHOST), programs).write(&directory, "suite")?,
+        agnhost(of(&LIKE_AGNHOST), &directory, programs)?.write(&directory, "suite")?,
         regression.write(&directory, "regression")?,
     ];
     for node in cluster.nodes() {
@@ -48,7 +62,7 @@ pub fn import_images(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the specs whose names match `focus` and do not match `skip`.
+/// Runs the specs whose names match `focus` and do not match `skip`; prints the end of each as it comes.
 ///
 /// # Errors
 /// The suite cannot be run, or runs nothing.
@@ -59,7 +73,13 @@ pub fn run(cluster: &Cluster, focus: &str, skip: &str) -> anyhow::Result<Outcome
     let report = cluster.directory().join("suite.xml");
     let mut command = cluster.beside_the_control_plane("e2e.test");
     command
-        .args(["--provider=local", "--num-nodes=2", "--allowed-not-ready-nodes=0", "--ginkgo.no-color"])
+        .args([
+            "--provider=local",
+            "--num-nodes=2",
+            "--allowed-not-ready-nodes=0",
+            "--ginkgo.no-color",
+            "--ginkgo.v",
+        ])
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--kubectl-path={}", plane.programs().path("kubectl").display()))
         .arg(format!("--ginkgo.focus={focus}"))
@@ -67,8 +87,11 @@ pub fn run(cluster: &Cluster, focus: &str, skip: &str) -> anyhow::Result<Outcome
     if !skip.is_empty() {
         command.arg(format!("--ginkgo.skip={skip}"));
     }
-    let output = command.output().context("e2e.test")?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let log = cluster.directory().join("suite.log");
+    command.stdout(Stdio::piped()).stderr(File::create(&log).with_context(|| log.display().to_string())?);
+    let mut suite = command.spawn().context("e2e.test")?;
+    let said = follow(BufReader::new(suite.stdout.take().context("e2e.test: no output")?))?;
+    suite.wait().context("e2e.test")?;
     let count = said.lines().rev().find(|line| line.contains(" Passed | ")).with_context(|| last(&said))?;
     let outcome = Outcome { passed: number_before(count, " Passed")?, failed: failures(&said) };
     ensure!(outcome.passed > 0 || !outcome.failed.is_empty(), "no spec ran: {}", last(&said));
@@ -79,6 +102,43 @@ pub fn run(cluster: &Cluster, focus: &str, skip: &str) -> anyhow::Result<Outcome
         outcome.failed
     );
     Ok(outcome)
+}
+
+/// The expression that matches these specs, by the names that [`Outcome`] has of them.
+#[must_use]
+pub fn focus(specs: &BTreeSet<String>) -> String {
+    let quoted = |spec: &String| {
+        // The summary has the kind of node in the name, and labels behind it.
+        let name = spec.replace(" [It] ", " ");
+        let name = name.rsplit_once(" [sig-").map_or(name.as_str(), |(name, _)| name);
+        let letters = name.chars().map(|letter| match letter {
+            letter if letter.is_alphanumeric() || letter == ' ' => letter.to_string(),
+            _ => ".".to_owned(),
+        });
+        letters.collect::<String>()
+    };
+    specs.iter().map(quoted).collect::<Vec<_>>().join("|")
+}
+
+/// Reads what the suite says to its end, and prints a line for each spec; of one that failed, all that it said.
+fn follow(output: impl BufRead) -> anyhow::Result<String> {
+    let (mut said, mut spec) = (String::new(), Vec::new());
+    for line in output.split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        said = said + &line + "\n";
+        if line.starts_with("[sig-") {
+            spec.clear();
+        }
+        if let Some(end) = line.strip_prefix("\u{2022} ") {
+            println!("{end} {}", spec.first().map(String::as_str).unwrap_or_default());
+            if end.starts_with("[FAILED]") {
+                spec.iter().for_each(|line| println!("{line}"));
+            }
+        }
+        spec.push(line);
+    }
+    Ok(said)
 }
 
 /// The number before a word: `47 Passed | 0 Failed`.
@@ -101,6 +161,19 @@ fn last(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failed_specs_are_chosen_by_their_names() {
+        let spec = "[sig-network] DNS [It] should (not) work [Conformance] [sig-network, Conformance]";
+        let chosen = focus(&BTreeSet::from([spec.to_owned()]));
+        assert_eq!(chosen, ".sig.network. DNS should .not. work .Conformance.");
+    }
+
+    #[test]
+    fn all_that_the_suite_says_is_kept() {
+        let said = "[sig-network] DNS should work\n  STEP: ask\n\u{2022} [4.1 seconds]\n";
+        assert_eq!(follow(said.as_bytes()).unwrap(), said);
+    }
 
     #[test]
     fn the_suites_own_count_is_read() {

@@ -1,10 +1,14 @@
 //! Pods of two nodes that talk to each other and to a Service by its name.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::ensure;
 
 use super::{AGNHOST, Cluster};
+use crate::tool;
+
+/// Time for something to become so on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A pod on each of the first two nodes, and a Service of both.
 const PODS: &str = include_str!("pods.yaml");
@@ -27,7 +31,7 @@ pub fn start(cluster: &Cluster) -> anyhow::Result<()> {
 pub fn wait_for_pods(cluster: &Cluster) -> anyhow::Result<()> {
     let ready = "jsonpath={range .items[*]}{.status.conditions[?(@.type=='Ready')].status} {end}";
     let all = |text: &str| !text.trim().is_empty() && text.split_whitespace().all(|word| word == "True");
-    cluster.wait(&["get", "pods", "-A", "-o", ready], Duration::from_secs(180), all).map(drop)
+    cluster.wait(&["get", "pods", "-A", "-o", ready], PATIENCE, all).map(drop)
 }
 
 /// Each pod asks the other, at every address, and the Service by its name until both pods behind it have answered.
@@ -45,20 +49,25 @@ pub fn check(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
             ensure!(said == peer, "{pod} asked {peer} at {address}, and {said:?} answered");
             lines.push(format!("{pod} -> {peer} ({address})"));
         }
-        let mut heard = Vec::new();
-        for _ in 0..100 {
-            let said = ask(cluster, pod, SERVICE)?;
-            if !heard.contains(&said) {
-                lines.push(format!("{pod} -> {SERVICE}: {said}"));
-                heard.push(said);
-            }
-            if heard.len() == 2 {
-                break;
-            }
-        }
-        ensure!(heard.len() == 2, "{pod}: of the pods behind {SERVICE} only {heard:?} answered");
+        let heard = ask_service(cluster, pod)?;
+        lines.extend(heard.iter().map(|said| format!("{pod} -> {SERVICE}: {said}")));
     }
     Ok(lines)
+}
+
+/// Asks the Service until two pods have answered. A name server that has just started again is ready before the
+/// kubelet says that it was not, so silence counts only when it lasts.
+fn ask_service(cluster: &Cluster, pod: &str) -> anyhow::Result<BTreeSet<String>> {
+    let (mut heard, mut silence) = (BTreeSet::new(), None);
+    tool::holds_within(PATIENCE, || {
+        match ask(cluster, pod, SERVICE) {
+            Ok(said) => drop(heard.insert(said)),
+            Err(error) => silence = Some(error),
+        }
+        heard.len() == 2
+    });
+    ensure!(heard.len() == 2, "{pod}: behind {SERVICE} only {heard:?} answered: {silence:?}");
+    Ok(heard)
 }
 
 fn ask(cluster: &Cluster, pod: &str, host: &str) -> anyhow::Result<String> {

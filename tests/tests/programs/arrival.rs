@@ -1,4 +1,4 @@
-//! Tunnel packets at an uplink, made by hand: what the program takes out, what it leaves to the device, what it drops.
+//! Tunnel packets at an uplink, made by hand: those that the program decapsulates, leaves to the device, or drops.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -41,7 +41,7 @@ fn outer(tunnel: &Tunnel, source: IpAddr, vni: u32, frame: &[u8]) -> Vec<u8> {
     ip::packet(source, tunnel.underlay.local_node(), ip::UDP, &datagram)
 }
 
-/// Sends the packets, and returns what they came to at the uplink and at the tunnel device, without what is not ours.
+/// Sends the packets. Returns their outcomes at the uplink and at the tunnel device, without packets that are not ours.
 fn send(tunnel: &Tunnel, packets: &[Vec<u8>]) -> Vec<(Hook, Outcome, u64)> {
     let stats = tunnel.node.datapath().stats().unwrap();
     let before = stats.totals().unwrap();
@@ -73,7 +73,7 @@ fn a_tunnel_packet_comes_to_the_same_end_whoever_takes_it_out() {
             for case in cases(family, underlay) {
                 let packet = outer(&tunnel, case.source, case.vni, &case.packet.frame());
                 let mut expected = vec![(FromUnderlay, case.outcome, 1)];
-                // What the stack is to do comes to it by the device.
+                // Packets for the stack reach it by the device.
                 if matches!(case.outcome, Outcome::Stack(_)) {
                     expected.insert(0, (FromOverlay, case.outcome, 1));
                 }
@@ -103,7 +103,7 @@ fn what_only_the_device_understands_is_left_to_it_untouched() {
             let mut capable = outer(&tunnel, source, VNI, &capable(frame.clone()));
             capable[1] |= if underlay == Family::V4 { 3 } else { 0x30 };
             assert_eq!(send(&tunnel, &[capable]), left, "{family:?} in {underlay:?}: congestion on the way");
-            // A mark around what cannot carry one: the device drops it (RFC 6040, 4.2).
+            // A congestion mark around a packet that cannot carry one: the device drops it (RFC 6040, 4.2).
             let only = [(FromUnderlay, StackReason::TunnelDevice.into(), 1)];
             assert_eq!(send(&tunnel, &[marked]), only, "{family:?} in {underlay:?}: a mark that is lost");
             let mut unknown = whole.clone();
@@ -210,7 +210,7 @@ fn what_comes_without_the_tunnel_reaches_a_pod_from_nodes_and_their_pods_only() 
                         .filter(|end| end.hook == FromUnderlay && end.outcome != StackReason::NotOurs.into());
                     grown.map(|end| (end.hook, end.outcome, end.counter.packets)).collect()
                 };
-                // What nobody must see is waited for in vain.
+                // The test waits in vain for packets that must not arrive.
                 let patience = if expected.is_empty() { 300 } else { 20_000 };
                 holds_within(Duration::from_millis(patience), || !ends().is_empty());
                 assert_eq!(ends(), expected, "{family:?}: {about}");

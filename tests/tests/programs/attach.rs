@@ -30,7 +30,7 @@ fn with_device() -> Node {
     node
 }
 
-/// How many filters of any kind are on the device, both ways.
+/// Number of filters of any kind on the device, in both directions.
 fn filter_count(node: &Node) -> usize {
     let list = |way| tool::run(node.netns(), &format!("tc filter show dev v0 {way}")).unwrap();
     ["ingress", "egress"].into_iter().map(|way| list(way).matches(" handle ").count()).sum()
@@ -242,7 +242,7 @@ fn ours_comes_last_in_a_chain_with_a_foreign_program_and_leaves_it_there() {
     }
     for (side, name) in [(Side::Overlay, FROM_OVERLAY), (Side::Underlay, FROM_UNDERLAY)] {
         let node = with_device();
-        // The name is not what tells ours.
+        // Ours are not recognised by the name alone.
         let pin = node.pins.root().join("foreign");
         let mut foreign = foreign::program(name, &pin);
         node.run(|| {

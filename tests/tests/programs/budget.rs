@@ -1,4 +1,4 @@
-//! What the programs cost before they run: instructions, and stack.
+//! The cost of the programs before they run: instructions, and stack.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -16,11 +16,11 @@ use crate::{node::Node, verifier};
 /// A line for each program: its name, its instructions with all it calls, its bytes of stack in the deepest chain of
 /// calls.
 const BUDGET: &str = include_str!("budget.txt");
-/// Instructions may grow by this part of what is committed.
+/// Share of the committed number by which instructions may grow.
 const GROWTH: f64 = 0.05;
 /// The kernel's limit for a chain of calls (`MAX_BPF_STACK`).
 const STACK: u32 = 512;
-/// What is to be left of it for the stages to come: to a program itself, and to each function that it calls.
+/// Stack that must stay free for stages to come, in a program itself and in each function that it calls.
 const RESERVE: u32 = 128;
 /// The stack of each function is rounded up to this, or to 16 where the kernel compiles (6.9 and newer).
 const ROUNDED: u32 = 32;
@@ -65,17 +65,17 @@ fn cost(code: &[bpf_insn]) -> Cost {
     Cost { instructions: u32::try_from(code.len()).unwrap(), stack: chain(code, &frames.collect(), 0) }
 }
 
-/// Where the functions of a program begin, the program itself first.
+/// Returns the indices at which the functions of a program begin, that of the program itself first.
 fn functions(code: &[bpf_insn]) -> BTreeSet<usize> {
     calls(code).map(|(_, target)| target).chain([0]).collect()
 }
 
-/// Where the function that begins at `start` ends.
+/// Returns the index behind the function that begins at `start`.
 fn end(code: &[bpf_insn], starts: &BTreeSet<usize>, start: usize) -> usize {
     starts.range(start + 1..).next().copied().unwrap_or(code.len())
 }
 
-/// Where in `code` a function is called, and which.
+/// Returns the calls in `code`: the index of each call, and that of the called function.
 fn calls(code: &[bpf_insn]) -> impl Iterator<Item = (usize, usize)> {
     let is_call = |at: &usize| (code[*at].code, code[*at].src_reg()) == CALL;
     let target =
@@ -83,8 +83,8 @@ fn calls(code: &[bpf_insn]) -> impl Iterator<Item = (usize, usize)> {
     (0..code.len()).filter(is_call).map(target)
 }
 
-/// Stack of the function that begins at `start` with the deepest of what it calls, each rounded up as older kernels do;
-/// `frames` are the functions' own.
+/// Returns the stack of the function that begins at `start` with its deepest chain of calls, each rounded up as older
+/// kernels do; `frames` are the functions' own.
 fn chain(code: &[bpf_insn], frames: &BTreeMap<usize, u32>, start: usize) -> u32 {
     let end = end(code, &frames.keys().copied().collect(), start);
     let called = calls(code).filter(|(at, _)| (start..end).contains(at));
@@ -105,7 +105,7 @@ fn frame(code: &[bpf_insn]) -> u32 {
     accessed.chain(made.map(|pair| pair[1].imm)).min().unwrap_or(0).unsigned_abs()
 }
 
-/// What is committed.
+/// Reads the committed budget.
 fn budget() -> BTreeMap<String, Cost> {
     let line = |line: &str| {
         let [name, instructions, stack] = line.split_ascii_whitespace().collect::<Vec<_>>()[..] else {

@@ -1,4 +1,4 @@
-//! The table: what is sent where, and what must become of it.
+//! The table: packets, and the outcomes that they must have.
 
 use std::net::Ipv4Addr;
 
@@ -26,22 +26,22 @@ pub struct Case {
     pub pod: Pod,
     pub frame: Vec<u8>,
     pub gso: Option<Gso>,
-    /// Whether `CONFIG` is set.
+    /// True if `CONFIG` is set.
     pub is_ready: bool,
     /// Bits of `naru_abi::features`.
     pub features: u32,
     pub outcome: Outcome,
-    /// What `FLOWS` holds before.
+    /// Contents of `FLOWS` before the packet.
     pub known: Vec<FlowKey>,
     /// For how many more `FLOWS` has room, if that matters.
     pub room: Option<usize>,
-    /// What the packet leaves there.
+    /// Entries that the packet adds to `FLOWS`.
     pub recorded: Vec<FlowKey>,
-    /// What `FLOW_PAIRS` holds before.
+    /// Contents of `FLOW_PAIRS` before the packet.
     pub known_pairs: Vec<FlowKey>,
-    /// Whether it has no room for more.
+    /// True if `FLOW_PAIRS` has no room for more.
     pub is_full_of_pairs: bool,
-    /// What the packet leaves there.
+    /// Entries that the packet adds to `FLOW_PAIRS`.
     pub paired: Vec<FlowKey>,
     /// The frame as it leaves, where it is not as it came.
     pub output: Option<Vec<u8>>,
@@ -336,7 +336,7 @@ fn links(family: Family) -> Vec<Case> {
     ]
 }
 
-/// What a DHCP client sends before it has an address, and what only looks like it.
+/// The broadcast of a DHCP client that has no address yet, and packets that only resemble it.
 fn dhcp_requests() -> Vec<Case> {
     let (nobody, everybody) = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
     let asks = |pod: Pod| pod.sends(Family::V4, everybody).from(nobody).ports(68, 67);

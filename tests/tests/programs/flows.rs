@@ -1,4 +1,5 @@
-//! The part of the table about flows that the stack translates: what leaves a record, and whom a record sends up.
+//! The part of the table about flows that the stack translates: packets that leave a record, and packets that a record
+//! sends to the stack.
 
 use naru_abi::{
     DropReason as Drop, FlowKey,
@@ -25,13 +26,13 @@ fn key(packet: &Packet, protocol: u8, ports: (u16, u16)) -> FlowKey {
     FlowKey::between(packet.source.into(), packet.destination.into(), protocol).with_ports(ports.0, ports.1)
 }
 
-/// What a translated packet leaves: its answers, and their fragments.
+/// Records of a translated packet: its answers, and their fragments.
 fn answers(packet: &Packet, protocol: u8, ports: (u16, u16)) -> [FlowKey; 2] {
     let key = key(packet, protocol, ports).reversed();
     [key, key.without_ports()]
 }
 
-/// What a translated packet leaves where there is no room for it: its hosts, both ways.
+/// Records of a translated packet where there is no room for its flow: its hosts, both ways.
 fn hosts(packet: &Packet, protocol: u8) -> [FlowKey; 2] {
     let answers = key(packet, protocol, (0, 0)).reversed();
     [answers, answers.reversed()]
@@ -67,7 +68,7 @@ pub fn cases(family: Family) -> Vec<Case> {
     [by_flow.concat(), paired(family), answered_by_pair(family)].concat()
 }
 
-/// Where packets reach other nodes without the tunnel device.
+/// Packets that reach other nodes without the tunnel device.
 fn uplink(family: Family) -> Vec<Case> {
     let leaves = |name, packet: &Packet| Case::new(name, ToUnderlay, A, packet.frame(), Verdict::Deliver);
     let near = A.sends(family, family.pick("10.4.0.9", "fd00:4::9"));

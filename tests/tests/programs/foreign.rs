@@ -1,4 +1,4 @@
-//! A program of somebody else's, with whatever name: it passes every packet on and uses no map.
+//! A program of somebody else, with any name: it passes every packet on and uses no map.
 
 use std::{
     io,

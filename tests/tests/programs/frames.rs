@@ -148,7 +148,7 @@ pub fn fix_checksum(packet: &mut [u8]) {
     packet[10..12].copy_from_slice(&sum);
 }
 
-/// What a router makes of `frame`.
+/// Returns `frame` as a router forwards it.
 pub fn forwarded(frame: &[u8], destination: Mac, source: Mac) -> Vec<u8> {
     let mut out = frame.to_vec();
     out[0..6].copy_from_slice(&destination);

@@ -1,15 +1,16 @@
-//! What the running kernel has: a test of a feature may be left out where the kernel is too old for it, and only there.
+//! Features of the running kernel: a test of a feature may be left out where the kernel is too old for it, and only
+//! there.
 
 use std::fs;
 
 use naru_bpf::{ENCAPSULATION, TCX, probe};
 
-/// Whether there are tcx links (6.6).
+/// Returns true if the kernel has tcx links (6.6).
 pub fn has_tcx() -> bool {
     has(TCX, (6, 6))
 }
 
-/// Whether programs can encapsulate and decapsulate (6.3).
+/// Returns true if programs can encapsulate and decapsulate (6.3).
 pub fn has_encapsulation() -> bool {
     has(ENCAPSULATION, (6, 3))
 }

@@ -1,4 +1,4 @@
-//! The object of a debug build: what it logs, and that it installs, stays and goes like the other.
+//! The object of a debug build: its log, and that it is installed, stays and goes like the other.
 
 use std::{
     fs,

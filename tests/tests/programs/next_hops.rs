@@ -1,4 +1,4 @@
-//! Next hops on the underlay: what is remembered of them, and for which packets.
+//! Cached next hops on the underlay, and the packets for which they are used.
 
 use std::net::IpAddr;
 
@@ -32,7 +32,7 @@ fn node(more: u32) -> Node {
     node
 }
 
-/// What is remembered about packets to the destination of `packet`, on any CPU.
+/// Entries about packets to the destination of `packet`, on any CPU.
 fn known(node: &Node, packet: &Packet) -> Vec<NextHopValue> {
     known_towards(node, packet.destination)
 }
@@ -53,7 +53,7 @@ fn send(node: &Node, packet: &Packet, outcome: impl Into<Outcome>) {
     assert_eq!(ends, [outcome.into()]);
 }
 
-/// The kernel looks for the neighbour first, and tells the path's MTU only if that is known.
+/// The kernel looks up the neighbour first, and returns the path's MTU only if that is known.
 fn know_neighbours(node: &Node) {
     for next_hop in ["192.0.2.4", "2001:db8::4", "192.0.2.44", "2001:db8::44"] {
         node.ip(&format!("neigh replace {next_hop} lladdr 02:00:00:00:00:44 dev u0 nud permanent"));
@@ -80,7 +80,7 @@ fn a_packet_exactly_as_long_as_its_path_takes_is_remembered_like_a_shorter_one()
             (PATH_MTU as u16, PATH_MTU as u16),
             "{family:?}"
         );
-        // What is not to be remembered is entered as asked a while before.
+        // An answer that must not be kept is entered as if it were asked some time ago.
         assert!(long.asked >= short.asked, "{family:?}: {} after {}", long.asked, short.asked);
     }
 }
@@ -90,7 +90,7 @@ fn a_packet_exactly_as_long_as_its_path_takes_is_remembered_like_a_shorter_one()
 fn a_longer_packet_than_the_one_that_was_asked_for_is_not_held_to_its_length() {
     let node = node(0);
     for family in FAMILIES {
-        // Nothing answers there, so that the kernel tells no MTU.
+        // Nothing answers there, so the kernel returns no MTU.
         let packet = A.sends(family, family.pick("10.4.0.9", "fd00:4::9"));
         for length in [100, 200, PATH_MTU as usize] {
             send(&node, &packet.clone().sized(length), Verdict::Direct);

@@ -15,7 +15,7 @@ use crate::{
     world::{A, FAMILIES, FAR, Family, POD_MTU, Pod},
 };
 
-/// How a node sends to the other.
+/// The way in which a node sends to the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// By the tunnel device, in both directions.
@@ -29,7 +29,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether the running kernel can do it.
+    /// Returns true if the running kernel supports the mode.
     pub fn is_possible(self) -> bool {
         self != Self::Own || has_encapsulation()
     }
@@ -112,7 +112,7 @@ impl Member {
         member
     }
 
-    /// What the stack needs where it does the programs' work: to the own pod, and to the other node's.
+    /// Adds the routes that the stack needs where it does the programs' work: to the own pod, and to the other node's.
     fn stack_routes(&self, pod: Pod) {
         let (other, mac) = (3 - pod.node, crate::traffic::text(pod.mac()));
         for family in FAMILIES {

@@ -6,7 +6,7 @@ use naru_bpf::{Stats, Total};
 
 use crate::node::Node;
 
-/// Returned for what goes on to the next filter or the stack.
+/// Returned for packets that go on to the next filter or the stack.
 pub const NEXT: u32 = u32::MAX;
 pub const SHOT: u32 = 2;
 pub const REDIRECT: u32 = 7;

@@ -1,4 +1,4 @@
-//! Who has the slot of several interfaces.
+//! The use of one counter slot by several interfaces.
 
 use std::{
     fs::File,

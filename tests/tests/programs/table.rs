@@ -135,7 +135,7 @@ fn check(node: &Node, stats: &Stats, case: &Case, name: &str) {
     for (address, value) in pods(node) {
         let before = marks(address, &case.known, &case.known_pairs);
         let after = marks(address, &all, &all_pairs);
-        // A pod is marked by what leaves a record at its own hook, not by every record that names it.
+        // A pod is marked by records that are made at its own hook, not by every record that names it.
         assert!(value.marks() & before == before && value.marks() & !after == 0, "{name}: {address:?}");
     }
     let new = |address| marks(address, &case.recorded, &case.paired);
@@ -147,7 +147,7 @@ fn pods(node: &Node) -> Vec<(Addr, PodValue)> {
     node.datapath().pods().unwrap().entries().unwrap()
 }
 
-/// Says of every pod just what is known of it.
+/// Sets the marks of every pod by the known flows.
 fn mark(node: &Node, case: &Case) {
     let mut map = node.datapath().pods().unwrap();
     for (address, value) in pods(node) {
@@ -156,7 +156,7 @@ fn mark(node: &Node, case: &Case) {
     }
 }
 
-/// What those flows and pairs make of a pod with the address.
+/// Marks that these flows and pairs give a pod with the address.
 fn marks(address: Addr, flows: &[FlowKey], pairs: &[FlowKey]) -> u32 {
     let sends = flows.iter().any(|key| key.source == address);
     let receives = flows.iter().any(|key| key.destination == address);
@@ -170,7 +170,7 @@ fn keys(flows: &Flows) -> Vec<FlowKey> {
     flows.entries().unwrap().into_iter().map(|(key, _)| key).collect()
 }
 
-/// Leaves what is known in a map, and fills the rest but for so much room.
+/// Writes the known entries into a map, and fills the rest except for so much room.
 fn fill(flows: &mut Flows, known: &[FlowKey], room: Option<usize>) {
     keys(flows).iter().for_each(|key| assert!(flows.delete(key).unwrap()));
     let value = FlowValue { last_seen: 1 };
@@ -209,7 +209,7 @@ fn amount(case: &Case) -> Counter {
     Counter { packets: case.gso.map_or(1, |gso| u64::from(gso.segments)), bytes: case.frame.len() as u64 }
 }
 
-/// What the table put into each hook, and into `from_pod` by pod.
+/// Packets and bytes that the table sent into each hook, and into `from_pod` by pod.
 #[derive(Default)]
 struct Sums {
     hooks: [Counter; Hook::ALL.len()],

@@ -114,7 +114,7 @@ fn nodes_may_choose_differently_between_tunnel_and_direct_routing() {
             let ends = [Verdict::Direct, Verdict::Encapsulated, Verdict::Tunnel]
                 .map(|end| member.count(FromPod, end) > 1000);
             assert_eq!(ends, [mode == Mode::Direct, mode == Mode::Own, mode == Mode::Device], "{name}");
-            // What came through the stack is answered through it.
+            // Answers to packets that came through the stack go through it.
             let by_stack = member.count(FromPod, StackReason::DirectByStack)
                 + member.count(FromPod, StackReason::RecordedFlow);
             assert_eq!(by_stack > 1000, mode == Mode::Stack, "{name}: {by_stack}");

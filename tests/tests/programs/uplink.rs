@@ -1,4 +1,4 @@
-//! The table's part with an uplink: what the programs put into the tunnel, take out of it, and route.
+//! The table's part with an uplink: packets that the programs put into the tunnel, take out of it, and route.
 
 use naru_abi::{
     DropReason as Drop,

@@ -1,4 +1,4 @@
-//! What the kernel's verifier says of a program: layouts and numbers from `linux/bpf.h`.
+//! Figures that the kernel's verifier reports about a program: layouts and numbers from `linux/bpf.h`.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ const PROG_LOAD: libc::c_int = 5;
 const CLASSIFIER: u32 = 3;
 /// `BPF_LOG_STATS`: figures only.
 const FIGURES: u32 = 4;
-/// How the verifier begins the line about stacks: those of the functions in their order, with `+` between them.
+/// Beginning of the verifier's line about stacks: those of the functions in their order, with `+` between them.
 const DEPTHS: &str = "stack depth ";
 
 /// The beginning of `union bpf_attr` for loading.

@@ -1,4 +1,4 @@
-//! Who is where in the table's node.
+//! Pods and routes of the node that the tables of cases use.
 
 use std::net::IpAddr;
 
@@ -139,7 +139,7 @@ fn add_uplink(node: &Node) {
         ));
         let nowhere = family.outside();
         let entries = [
-            (3, Transport::Tunnel, family.remote_node(), route_flags::DEVICE_PATH),
+            (3, Transport::Tunnel, family.remote_node(), route_flags::KERNEL_ENCAPSULATION),
             (4, Transport::Direct, family.pick("192.0.2.4", "2001:db8::4"), 0),
             (5, Transport::Tunnel, nowhere, 0),
             (6, Transport::Direct, nowhere, 0),

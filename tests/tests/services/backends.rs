@@ -100,7 +100,7 @@ fn goes(world: &World, v6: bool, is_known_before: bool, first: &TestPod, about: 
     }
     first.call("DEL").unwrap();
     if !is_known_before {
-        // Whoever asks now finds nobody, and must not be bound to that.
+        // A client that asks now gets no answer, and must not be bound to that.
         (0..10).for_each(|_| assert_eq!(client.ask(), None, "{about}"));
         rules();
     }

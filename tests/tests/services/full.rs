@@ -1,4 +1,4 @@
-//! No room for another flow.
+//! Kind 17: what keeps traffic going needs no agent. A full table of flows, and no room for another one.
 
 use std::{
     io::{Read, Write},
@@ -66,7 +66,7 @@ fn a_full_table_forgets_no_idle_flow_and_serves_new_ones_by_their_hosts() {
                 established(&client, &listener, v6);
             }
             assert!(pairs.get(&pair).unwrap().is_some() && pairs.get(&pair.reversed()).unwrap().is_some());
-            // So does a connection that nobody translates, and the old one.
+            // The same holds for a connection that nobody translates, and for the old one.
             let direct = client.netns.run(|| Ok(TcpStream::connect((server.address, TARGET))?)).unwrap();
             listener.accept().unwrap();
             drop(direct);
@@ -76,7 +76,7 @@ fn a_full_table_forgets_no_idle_flow_and_serves_new_ones_by_their_hosts() {
             assert_eq!(dropped, 0, "{way:?}, {} to {}", client.name, server.name);
             fillers.iter().for_each(|key| assert!(flows.delete(key).unwrap()));
         }
-        // Who knows what connection tracking knows forgets pairs between which there is nothing.
+        // The sweep, which asks connection tracking, forgets pairs without a flow.
         let mut pairs = Flows::open_pairs(&pins).unwrap();
         let strangers = FlowKey { protocol: 6, ..FlowKey::NONE };
         pairs.insert(&strangers, FlowValue { last_seen: 1 }).unwrap();

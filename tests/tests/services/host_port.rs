@@ -84,7 +84,7 @@ fn host_ports_answer_pods_and_nodes_wherever_they_are() {
                 let report =
                     tcp::stream_by(&client, at, &server, TARGET, 8 << 20, 8 << 20).unwrap_or_else(about);
                 assert_ne!(report.peer.ip(), at.ip(), "{}: host ports hide nobody", client.name);
-                // Who fragments for a wider link has to be told of the pod's first (RFC 8200, 5).
+                // A sender that fragments for a wider link must be told the pod's MTU first (RFC 8200, 5).
                 let _ = udp::echo_by(&client, at, &server, TARGET, &[8000]);
                 udp::echo_by(&client, at, &server, TARGET, &[1, 1200, 8000])
                     .unwrap_or_else(|error| panic!("{way:?}, from {}: {error:#}", client.name));

@@ -1,4 +1,4 @@
-//! Services and host ports: what the stack translates comes back translated, in every way packets can go.
+//! Services and host ports: packets that the stack translates come back translated, in every way that packets can go.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backends;

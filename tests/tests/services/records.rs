@@ -49,7 +49,8 @@ fn sweep(world: &World, node: &str) -> usize {
 fn plain_traffic_leaves_no_record_however_it_goes() {
     for way in Way::ALL {
         let world = World::up(way, Proxy::Nftables);
-        // Everything there is without Services: fragments, what is too large, what has no hops or has options.
+        // All kinds of traffic without Services: fragments, oversized packets, packets with a used-up TTL or with
+        // options.
         matrix::must_pass(&world.lab, &Plan { stream: 1 << 20, ..Plan::default() }).unwrap();
         let by_stack =
             TestPod::add(&world.lab, "n1", "bystack", &json!({"naru": {"shortcut": "off"}})).unwrap();

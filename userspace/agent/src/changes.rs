@@ -20,13 +20,13 @@ use crate::{interest::Interest, schedule::Kind};
 /// The value of `rp_filter` for which packets may come in by any interface.
 const LOOSE: u32 = 2;
 
-/// Notifications that are read in a row before the agent looks at anything else.
+/// Limit of notifications that are read in a row before the agent does anything else.
 const BURST: usize = 256;
-/// The same when a pass ends, which may have made some itself: more than the socket holds of them.
+/// The same limit at the end of a pass, which may have caused notifications itself: more than the socket holds.
 const QUEUE: usize = 16_384;
 
-/// Flags of addresses that say whether others can use them: `IFA_F_OPTIMISTIC`, `IFA_F_DADFAILED`, `IFA_F_DEPRECATED`,
-/// `IFA_F_TENTATIVE`. A router advertisement changes only what else there is, every few seconds.
+/// Flags of addresses that decide whether others can use them: `IFA_F_OPTIMISTIC`, `IFA_F_DADFAILED`,
+/// `IFA_F_DEPRECATED`, `IFA_F_TENTATIVE`. A router advertisement changes only other properties, every few seconds.
 const STATE: u32 = 0x04 | 0x08 | 0x20 | 0x40;
 
 /// The agent's news of changes in the network namespace.
@@ -34,7 +34,7 @@ const STATE: u32 = 0x04 | 0x08 | 0x20 | 0x40;
 pub enum News {
     /// Something to look at in a pass.
     Wish(Kind),
-    /// Somebody changed the filters of the interface of that index; the next look at programs is there.
+    /// Somebody changed the filters of the interface of that index; the next check of programs looks there.
     Filters(u32),
     /// An address of the node came, changed or went, whatever it is for.
     Addresses,
@@ -48,7 +48,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Subscribes; what changes from now on is kept until it is read. Needs a tokio runtime with IO.
+    /// Subscribes; changes from now on are kept until they are read. Needs a tokio runtime with IO.
     ///
     /// # Errors
     /// The socket cannot be made, or not be waited for.
@@ -59,7 +59,7 @@ impl Changes {
         Ok(Self { watch: watch.map_err(std::io::Error::from)?, pins, seen: Seen::default() })
     }
 
-    /// Waits for notifications; returns what the first of them say.
+    /// Waits for notifications. Returns the news in the first of them.
     ///
     /// # Errors
     /// The socket fails.
@@ -112,7 +112,7 @@ trait Datapath {
     fn has_pod(&self, address: IpAddr) -> bool;
 }
 
-/// What is pinned now.
+/// The objects that are pinned now.
 struct Owned<'a> {
     pins: &'a Pins,
 }
@@ -128,8 +128,8 @@ impl Datapath for Owned<'_> {
     }
 }
 
-/// The last known state of links and addresses: the kernel announces them again though nothing of interest has
-/// changed, even for naru's own changes.
+/// The last known state of links and addresses: the kernel announces them again even if nothing of interest has
+/// changed, and also after naru's own changes.
 #[derive(Default)]
 struct Seen {
     links: BTreeMap<u32, (String, Option<Mac>, u32, bool)>,
@@ -137,7 +137,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// The agent's news of a change; `is_ours` knows the numbers of programs that pods have.
+    /// Returns the agent's news of a change. `datapath` knows the programs that pods have.
     fn news(&mut self, change: &Change, interest: &Interest, datapath: &impl Datapath) -> Option<News> {
         match change {
             Change::Filters { index } => Some(News::Filters(*index)),
@@ -149,8 +149,8 @@ impl Seen {
         }
     }
 
-    /// The kind of pass that a change asks for. Attachments' own routes and interfaces come and go without the agent:
-    /// a DEL takes the pod's entry first.
+    /// Returns the kind of pass that a change requires. Attachments' own routes and interfaces come and go without the
+    /// agent: a DEL removes the pod's entry first.
     fn wish(&mut self, change: &Change, interest: &Interest, datapath: &impl Datapath) -> Option<Kind> {
         match change {
             Change::Link { index, name, mac, mtu, up } => {
@@ -179,7 +179,7 @@ impl Seen {
         }
     }
 
-    /// Link-local addresses and loopback's are nobody's way to this node.
+    /// Other nodes do not reach this node by link-local and loopback addresses.
     fn address(&mut self, index: u32, address: IpAddr, flags: Option<u32>) -> Option<Kind> {
         let is_local = match address {
             IpAddr::V4(v4) => v4.is_link_local() || v4.is_loopback() || v4 == Ipv4Addr::UNSPECIFIED,
@@ -199,19 +199,20 @@ impl Seen {
     }
 }
 
-/// Returns true if packets may be forwarded no more. A new device tells both of its settings, and its filter is its
-/// maker's; alone a filter tells what somebody set, which only a loose one leaves without effect.
+/// Returns true if packets may not be forwarded any more. A new device announces both of its settings, and its filter
+/// is up to its maker; a filter announced alone is what somebody set, and only a loose one does no harm.
 fn is_undone(conf: &DeviceConf) -> bool {
     conf.forwarding.map_or(conf.rp_filter != Some(LOOSE), |on| !on)
 }
 
-/// The kind of pass that a link asks for when it appears, changes or goes. That over routes looks at the tunnel device
-/// and hands over to a larger one where it is not up: what is announced may be the larger one's own making of it.
+/// Returns the kind of pass that a link requires when it appears, changes or goes. A pass over routes looks at the
+/// tunnel device, and hands over to a larger pass if the device is not up: the announcement may be the larger pass's
+/// own.
 fn link(name: &str) -> Option<Kind> {
     (name == DEVICE || !name.starts_with("naru")).then_some(Kind::Routes)
 }
 
-/// Notes that firewall rules changed, ours or others', from a thread of its own; many changes are one note.
+/// Notes, from a thread of its own, that firewall rules changed, ours or others'; many changes are one note.
 pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
     let changed = Arc::new(Notify::new());
     let mut watch = firewall::watch()?;
@@ -238,7 +239,7 @@ mod tests {
         Change::Link { index: 2, name: name.into(), mac: None, mtu, up }
     }
 
-    /// Pods with one address, and with the program number 5.
+    /// A datapath with a single pod address, and a single program of pods, number 5.
     struct OnePod;
 
     impl Datapath for OnePod {

@@ -3,8 +3,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use naru_node::machine::Settings;
 
-/// The routes of others that matter to a node: those to another node, and those to a range of pods. A router may
-/// learn and forget hundreds of thousands of others.
+/// The foreign routes that matter to a node: those to another node, and those to a range of pods. A router may learn
+/// and forget hundreds of thousands of others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Interest {
     /// True if the rest is known; until then every route matters.
@@ -13,7 +13,7 @@ pub struct Interest {
     ends: Vec<IpAddr>,
     /// Ranges of pods.
     ranges: Vec<IpNet>,
-    /// Prefixes that this node's own pods have addresses of.
+    /// Prefixes from which this node's own pods have addresses.
     own: Vec<IpNet>,
 }
 
@@ -26,8 +26,7 @@ impl Interest {
         Self::new(remotes.flat_map(|node| &node.addresses).copied().collect(), settings.ranges(), own)
     }
 
-    /// Routes that lead to these nodes' addresses, or to these ranges, matter; pods of this node have addresses of
-    /// `own`.
+    /// An interest in routes to these nodes' addresses and to these ranges; this node's pods have addresses of `own`.
     pub fn new(mut ends: Vec<IpAddr>, ranges: Vec<IpNet>, own: Vec<IpNet>) -> Self {
         ends.sort_unstable();
         Self { is_known: true, ends, ranges, own }
@@ -39,8 +38,8 @@ impl Interest {
         is_single && self.own.iter().any(|own| own.contains(&destination))
     }
 
-    /// Returns true if a route to `destination` may change what the node should hold. A default route always may: the
-    /// MTU of pods is that of its device.
+    /// Returns true if a route to `destination` may change the node's desired state. A default route always may: the
+    /// MTU of pods depends on its device.
     pub fn concerns(&self, destination: IpNet) -> bool {
         let overlaps = |range: &IpNet| range.contains(&destination) || destination.contains(range);
         let is_default = destination.prefix_len() == 0;

@@ -1,9 +1,10 @@
-//! Following the cluster: what the agent does after init. It owns nothing the datapath needs; killed at any moment it
-//! leaves a node that works, and started again it finds the way from what is to what should be.
+//! The agent's work after init: it follows the cluster. The datapath needs nothing from it: killed at any moment it
+//! leaves a node that works, and started again it leads the node from its present to its desired state.
 //!
-//! [`follow`] waits and decides when to do what (`schedule`); a thread of its own does it (`worker`, [`Mirror`]).
+//! [`follow`] waits, and decides when to do what (`schedule`); a thread of its own does it (`worker`, [`Mirror`]).
 
 mod changes;
+mod contact;
 mod interest;
 mod mirror;
 mod said;
@@ -25,16 +26,16 @@ use changes::{Changes, News};
 use interest::Interest;
 pub use mirror::Mirror;
 use said::Said;
-use schedule::{Kind, Outcome, Schedule};
+use schedule::{JobOutcome, Kind, Schedule};
 use serve::Counter;
 use worker::{Job, Report, Worker};
 
-/// Time that the first pass waits for the source: without a new view, a node serves the cluster that it accepted
+/// Time for which the first pass waits for the source: without a new view, a node serves the cluster that it accepted
 /// last.
 const FIRST_VIEW: Duration = Duration::from_secs(1);
 
-/// Makes the node, then follows `source` until SIGTERM or SIGINT, whatever is being done then. Watches before it looks,
-/// so that no change falls in between.
+/// Makes the node, then follows `source` until SIGTERM or SIGINT, whatever is under way then. Watches begin before the
+/// first look, so that no change falls in between.
 ///
 /// # Errors
 /// The system refuses a socket, a signal handler or a thread; another agent runs here.
@@ -52,10 +53,10 @@ pub async fn follow(mut mirror: Mirror, source: Box<dyn Source>, period: Duratio
     Ok(())
 }
 
-/// What the source is told of in the log.
+/// The topics of log messages about the source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Topic {
-    /// It cannot be reached, or says something invalid.
+    /// The source cannot be reached, or its cluster is invalid.
     Source,
     /// Parts of it are left out.
     LeftOut,
@@ -87,6 +88,7 @@ impl Agent {
         let mut counter = Counter::new(mirror.paths().clone(), name.clone(), contact.clone(), views.clone());
         counter.open();
         services::keep(mirror.paths().clone(), contact.services().clone(), name.clone())?;
+        tokio::spawn(contact::note(mirror.paths().clone(), contact.clone(), views.clone()));
         tokio::spawn(source.follow(sender, contact.clone()));
         let now = Instant::now();
         let mut schedule = Schedule::new(period, now);
@@ -107,7 +109,7 @@ impl Agent {
         })
     }
 
-    /// Runs for ever, or until an error that nothing helps against.
+    /// Runs for ever, or until an error that cannot be repaired.
     async fn run(&mut self) -> anyhow::Result<()> {
         loop {
             if let Some(kind) = self.schedule.begin(Instant::now()) {
@@ -128,7 +130,7 @@ impl Agent {
             if kind == Kind::Programs { std::mem::take(&mut self.filters) } else { BTreeSet::new() };
         let view = self.views.borrow().clone();
         if matches!(kind, Kind::Cluster | Kind::Everything) {
-            // It may begin to matter while the job is done, after the job has looked.
+            // A route may begin to matter during the job, after the job has looked.
             self.interest = Interest::default();
         }
         self.counter.begin(Instant::now());
@@ -136,7 +138,8 @@ impl Agent {
     }
 
     fn ended(&mut self, report: Report) -> anyhow::Result<()> {
-        // What is announced by now may be the job's own doing; the schedule must know before it is told of the end.
+        // News that have come by now may be the job's own doing; the schedule must have them before it learns of the
+        // end.
         if let Some(changes) = &mut self.changes {
             let news = changes.pending(&self.interest);
             self.told(news);
@@ -144,8 +147,8 @@ impl Agent {
         self.interest = report.interest.unwrap_or_else(|| std::mem::take(&mut self.interest));
         let outcome = report.outcome?;
         if let Some(serves) = report.serves {
-            // A pass that failed says nothing of what the one before left.
-            if !serves || matches!(outcome, Outcome::Done | Outcome::Partly) {
+            // A pass that failed says nothing about the state that the one before left.
+            if !serves || matches!(outcome, JobOutcome::Done | JobOutcome::Partly) {
                 self.contact.set_ready(serves);
             }
         }
@@ -188,7 +191,7 @@ impl Agent {
     }
 }
 
-/// The next changes; never, without a socket.
+/// Returns the next changes; waits for ever without a socket.
 async fn next(
     changes: &mut Option<Changes>,
     interest: &Interest,

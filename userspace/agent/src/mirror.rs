@@ -17,28 +17,28 @@ use naru_store::StateStore;
 use crate::{
     interest::Interest,
     said::Said,
-    schedule::{Kind, Outcome},
+    schedule::{JobOutcome, Kind},
     worker::{Job, Report},
 };
 
-/// Idle flows that a pass asks connection tracking about, some 3 us each.
+/// Limit of idle flows about which a pass asks connection tracking, some 3 us each.
 const SWEEP: usize = 65_536;
 
-/// Keeps the node like the cluster, one job after the other, each of which may block.
+/// Makes the node match the cluster, one job after the other, each of which may block.
 pub struct Mirror {
     paths: Paths,
     request: Request,
     /// Failures that last, for the log.
     said: Said<Topic>,
     remembered: Pass,
-    /// Interfaces whose filters somebody changed since the last look that found all as it should be.
+    /// Interfaces whose filters somebody changed since the last check that found nothing wrong.
     filters: BTreeSet<u32>,
-    /// Subjects of warnings that are in the log already.
+    /// Subjects of warnings that have been logged already.
     warned: BTreeSet<String>,
-    /// The fault of the last check that nothing announces: it is repaired once, and then reported by the larger
-    /// passes.
+    /// The fault that the last check found and the kernel does not announce: it is repaired once, and after that
+    /// reported by the larger passes.
     undone: Option<String>,
-    /// Held from before the first change on: one agent a node, and no uninstall meanwhile.
+    /// The agent's place, held from before the first change: one agent a node, and no uninstall meanwhile.
     place: Option<AgentPlace>,
 }
 
@@ -47,11 +47,11 @@ pub struct Mirror {
 enum Topic {
     /// A job of this kind.
     Job(Kind),
-    /// The look at pods in a pass over everything.
+    /// The check of pods in a pass over everything.
     Pods,
 }
 
-/// The end of a part of a job that ran to its end.
+/// The result of a part of a job that ran to its end.
 #[derive(Default)]
 struct End {
     /// Only a pass over everything helps.
@@ -80,7 +80,7 @@ impl Mirror {
         }
     }
 
-    /// Takes the agent's place, where an agent has run before; else the first pass does.
+    /// Takes the agent's place if an agent has run here before; otherwise the first pass takes it.
     ///
     /// # Errors
     /// [`MachineError::AgentRuns`] where another process has it.
@@ -99,7 +99,7 @@ impl Mirror {
         &self.paths
     }
 
-    /// Does one thing. What is wrong is in the log when this returns, once as long as it lasts.
+    /// Does one job. Faults are logged by the time this returns, each once for as long as it lasts.
     pub(crate) fn work(&mut self, job: &Job) -> Report {
         let started = Instant::now();
         let ends = match job.kind {
@@ -107,13 +107,14 @@ impl Mirror {
             Kind::Firewall => vec![self.firewall()],
             Kind::Routes => vec![self.routes()],
             Kind::Cluster => vec![self.cluster(&job.view)],
-            // The pods in any case: what init fails at may concern none of them.
+            // Pods are served in any case: the reason for which init fails may concern none of them.
             Kind::Everything => vec![self.init(&job.view), self.pods()],
         };
         let outcome = self.conclude(job.kind, ends);
         if job.kind != Kind::Programs {
             let word = outcome.as_ref().map_or("refused", |outcome| outcome.label());
-            tracing::debug!("pass over {}: {word} after {:?}", job.kind.label(), started.elapsed());
+            let (kind, took) = (job.kind.label(), started.elapsed().as_millis());
+            tracing::debug!("pass over {kind}: {word} after {took} ms");
         }
         let may_differ = matches!(job.kind, Kind::Cluster | Kind::Everything);
         let settings = if may_differ { Settings::load(&self.paths).ok().flatten() } else { None };
@@ -121,31 +122,33 @@ impl Mirror {
         Report { outcome, interest: settings.as_ref().map(Interest::of), serves }
     }
 
-    /// The worst of the ends, all of whose complaints are logged.
+    /// Returns the worst of the results, and logs all of their complaints.
     fn conclude(
         &mut self,
         kind: Kind,
         ends: Vec<Result<End, MachineError>>,
-    ) -> Result<Outcome, MachineError> {
-        let (mut outcome, mut complaints) = (Outcome::Done, BTreeSet::new());
+    ) -> Result<JobOutcome, MachineError> {
+        let (mut outcome, mut complaints) = (JobOutcome::Done, BTreeSet::new());
         for end in ends {
             match end {
-                Ok(End { is_too_small: true, .. }) => outcome = Outcome::TooSmall,
+                Ok(End { is_too_small: true, .. }) => outcome = JobOutcome::TooSmall,
                 Ok(End { refused, .. }) => {
-                    if !refused.is_empty() && outcome == Outcome::Done {
-                        outcome = Outcome::Partly;
+                    if !refused.is_empty() && outcome == JobOutcome::Done {
+                        outcome = JobOutcome::Partly;
                     }
                     complaints.extend(refused);
                 }
-                Err(error @ MachineError::AgentRuns { .. }) => return Err(error),
+                Err(error @ (MachineError::AgentRuns { .. } | MachineError::LockedByOther { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => {
-                    outcome = if outcome == Outcome::TooSmall { outcome } else { Outcome::Failed };
+                    outcome = if outcome == JobOutcome::TooSmall { outcome } else { JobOutcome::Failed };
                     complaints.insert(error.to_string());
                 }
             }
         }
         self.said.log(Topic::Job(kind), complaints);
-        if outcome == Outcome::Done {
+        if outcome == JobOutcome::Done {
             for covered in kind.covered() {
                 self.said.log(Topic::Job(*covered), BTreeSet::new());
             }
@@ -153,13 +156,13 @@ impl Mirror {
         Ok(outcome)
     }
 
-    /// The firewall, ours and the exceptions in others'.
+    /// Repairs the firewall: our table, and our exceptions in others' chains.
     fn firewall(&mut self) -> Result<End, MachineError> {
         Ok(sync::refresh_firewall(&self.paths)?.map_or(End::TOO_SMALL, applied))
     }
 
-    /// The programs on the tunnel device, the uplinks and pods by tcx, and on the interfaces whose `filters` somebody
-    /// changed since all were as they should be.
+    /// Repairs the programs on the tunnel device and the uplinks, on pods by tcx, and on the interfaces whose `filters`
+    /// somebody changed since all were right.
     fn programs(&mut self, filters: &BTreeSet<u32>) -> Vec<Result<End, MachineError>> {
         self.filters.extend(filters);
         let unannounced = self.unannounced();
@@ -172,8 +175,8 @@ impl Mirror {
         ends
     }
 
-    /// Looks for what somebody undid without the kernel's telling anybody: pins, the programs' configuration, the
-    /// tunnel device's neighbours. A pass over routes makes most of it again; else one over everything does.
+    /// Looks for faults that the kernel does not announce: in pins, the programs' configuration, the tunnel device's
+    /// neighbours. A pass over routes repairs most of them; otherwise one over everything does.
     fn unannounced(&mut self) -> Result<End, MachineError> {
         let fault = self.unannounced_fault()?;
         if fault == self.undone {
@@ -181,7 +184,7 @@ impl Mirror {
         }
         self.undone.clone_from(&fault);
         let Some(fault) = fault else { return Ok(End::default()) };
-        tracing::info!("{fault}: made again");
+        tracing::info!("{fault}: repaired");
         let end = self.routes()?;
         self.undone = self.unannounced_fault()?;
         Ok(if self.undone.is_some() { End::TOO_SMALL } else { end })
@@ -190,7 +193,7 @@ impl Mirror {
     fn unannounced_fault(&self) -> Result<Option<String>, MachineError> {
         match machine::current(&self.paths)? {
             Some(facts) => readiness::unannounced_fault(&self.paths, &facts),
-            // Before the first init there is nothing to miss.
+            // Before the first init there is nothing that could be missing.
             None => Ok(self
                 .place
                 .as_ref()
@@ -203,7 +206,7 @@ impl Mirror {
         restore_programs(&self.pins(), &self.filters, || tools(&self.paths, &facts))
     }
 
-    /// Routes, rules, map entries; all that init makes if they hang in the air.
+    /// Repairs routes, rules and map entries; if what they rely on is missing, init makes all of it.
     fn routes(&self) -> Result<End, MachineError> {
         Ok(sync::refresh(&self.paths)?.map_or(End::TOO_SMALL, applied))
     }
@@ -225,7 +228,7 @@ impl Mirror {
         }
     }
 
-    /// The ranges of Services: those that init was told, else those that the source knows.
+    /// Returns the ranges of Services: those that init was told, else those that the source knows.
     fn services(&self, view: &View) -> Vec<IpNet> {
         match self.request.services.is_empty() {
             true => view.services.clone().unwrap_or_default(),
@@ -238,11 +241,11 @@ impl Mirror {
         let cluster = view.cluster.as_deref().cloned();
         let request = Request { cluster, services: self.services(view), ..self.request.clone() };
         let ready = match init::run_as_agent(&self.paths, &request, &mut self.place) {
-            // The source has not answered yet, and its first answer is what this node is made of.
+            // The source has not answered yet, and its first answer defines this node.
             Err(MachineError::NotConfigured) if !view.is_answered() => return Ok(End::default()),
             ready => ready?,
         };
-        // Asked for once: what its network's configuration says of it later counts.
+        // Applied once: later the network's configuration counts.
         self.request.standalone = None;
         if !ready.installed.maps_created.is_empty() || !ready.changes.is_empty() {
             for line in ready.summary() {
@@ -267,7 +270,7 @@ impl Mirror {
         let (report, next) = reconcile::pass(&mut tools, &facts, Policy::default(), &self.remembered, now)?;
         self.remembered = next;
         for action in report.done.iter().filter(|action| !matches!(action, Action::Quarantine { .. })) {
-            tracing::info!("put right: {action}");
+            tracing::info!("repaired: {action}");
         }
         for interface in &report.filters {
             tracing::info!("{interface}: programs attached again");
@@ -292,7 +295,7 @@ impl Mirror {
             Ok(gone) => tracing::debug!(gone, "flows that ended are forgotten"),
             Err(error) => drop(complaints.insert(format!("flows that ended stay: {error}"))),
         }
-        // For the periodic pass: the reconciler takes its time in any case.
+        // Only in the periodic pass, as the reconciler has time.
         self.said.log(Topic::Pods, complaints);
         Ok(End::default())
     }
@@ -320,7 +323,7 @@ fn applied(changes: sync::Changes) -> End {
     End { is_too_small: false, refused: changes.complaints() }
 }
 
-/// Logs which interfaces have their programs again.
+/// Logs the interfaces whose programs were attached again.
 fn attached(found: Reattached) -> End {
     for interface in &found.interfaces {
         tracing::info!("{interface}: programs attached again");

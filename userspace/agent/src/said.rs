@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Failures that last, for the log: each is logged once, and once more when it is over.
+/// Lasting failures, for the log: each is logged once, and once more when it is over.
 #[derive(Debug)]
 pub struct Said<T> {
     by: BTreeMap<T, BTreeSet<String>>,
@@ -13,8 +13,8 @@ impl<T> Default for Said<T> {
 }
 
 impl<T: Ord> Said<T> {
-    /// Takes all that is wrong by this `topic` now. Returns what is new, then what is over, for the log; a failure that
-    /// another topic tells of too is neither.
+    /// Takes all present failures of this `topic`. Returns the new ones, then those that are over, for the log; a
+    /// failure that another topic has too is neither.
     pub fn tell(&mut self, topic: T, now: BTreeSet<String>) -> (Vec<String>, Vec<String>) {
         let before = self.by.remove(&topic).unwrap_or_default();
         let is_elsewhere = |text: &String| self.by.values().any(|texts| texts.contains(text));

@@ -1,5 +1,5 @@
-//! The times at which work is done. Each kind of work has its own pauses, so that one that keeps failing holds up no
-//! other; a larger kind covers the smaller ones. No IO and no clock of its own.
+//! The schedule of the agent's work. Each kind of work has its own pauses, so that one that keeps failing does not
+//! delay the others; a larger kind covers the smaller ones. This file has no IO and no clock.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,17 +12,17 @@ pub const SETTLE: Duration = Duration::from_millis(100);
 /// Others' changes of filters wait for it too, so that many such changes cost one check.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The pause before work that failed is repeated; each time in a row it takes twice as long, up to the periodic pass.
+/// The pause before failed work is repeated; it doubles with each failure in a row, up to the periodic pass.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A kind of work is left alone for this many times as long as it took, whatever changes: others may change theirs
-/// without end, and a long rule set takes long to read.
+/// Ratio of the rest after a piece of work to its duration, whatever changes meanwhile: others may change rules without
+/// end, and a long rule set takes long to read.
 const REST: u32 = 10;
 
-/// The longest such rest, but for the firewall's: what is removed of ours is to be back soon.
+/// Limit of this rest, except for the firewall, as objects of ours that are removed must be back soon.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// The least time between two passes of a kind of which single changes are refused.
+/// Least time between two passes of a kind in which single changes are refused.
 const SPACING: Duration = Duration::from_millis(500);
 
 /// The kinds of work; a later one covers more.
@@ -66,7 +66,7 @@ impl Kind {
 
 /// The end of a piece of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// All of it is done.
     Done,
     /// Single changes were refused; all others are made.
@@ -77,7 +77,7 @@ pub enum Outcome {
     TooSmall,
 }
 
-impl Outcome {
+impl JobOutcome {
     /// The word in the log.
     pub const fn label(self) -> &'static str {
         match self {
@@ -107,11 +107,11 @@ struct Running {
     since: Instant,
     /// Wishes that were there before and are fulfilled if it succeeds.
     covers: Vec<Kind>,
-    /// Wishes that came meanwhile. Where it fails they may be its own echo.
+    /// Wishes that came meanwhile. If the job fails, they may be its own echo.
     meanwhile: BTreeSet<Kind>,
 }
 
-/// The agenda of one agent, whose worker does one thing at a time.
+/// The agenda of one agent, whose worker does one job at a time.
 #[derive(Debug)]
 pub struct Schedule {
     period: Duration,
@@ -128,7 +128,7 @@ impl Schedule {
         schedule
     }
 
-    /// Something changed that this kind of work looks at.
+    /// Notes that something changed that this kind of work looks at.
     pub fn wish(&mut self, kind: Kind, now: Instant) {
         match &mut self.running {
             Some(running) => drop(running.meanwhile.insert(kind)),
@@ -136,7 +136,7 @@ impl Schedule {
         }
     }
 
-    /// This kind of work has new input: an earlier failure says nothing about it.
+    /// Notes that this kind of work has new input, so that an earlier failure does not count.
     pub fn renew(&mut self, kind: Kind, now: Instant) {
         let task = self.task(kind);
         task.earliest = now;
@@ -170,32 +170,32 @@ impl Schedule {
     }
 
     /// The work that was begun has ended.
-    pub fn end(&mut self, outcome: Outcome, now: Instant) {
+    pub fn end(&mut self, outcome: JobOutcome, now: Instant) {
         let Some(Running { kind, since, covers, meanwhile }) = self.running.take() else { return };
         let longest = if kind == Kind::Firewall { self.period } else { LONGEST_REST };
         let rest = longest.min((now - since) * REST);
         match outcome {
-            Outcome::Done => {
+            JobOutcome::Done => {
                 self.succeed(kind, now, rest);
                 kind.covered().iter().for_each(|covered| self.succeed(*covered, now, Duration::ZERO));
             }
-            Outcome::TooSmall => {
+            JobOutcome::TooSmall => {
                 self.task(kind).earliest = now + rest;
                 self.plan(Kind::Everything, now);
                 if kind == Kind::Programs {
                     self.plan(kind, now + LOOK);
                 }
             }
-            Outcome::Partly => self.fail(kind, now, rest.max(SPACING)),
-            Outcome::Failed => self.fail(kind, now, Duration::MAX),
+            JobOutcome::Partly => self.fail(kind, now, rest.max(SPACING)),
+            JobOutcome::Failed => self.fail(kind, now, Duration::MAX),
         }
-        if outcome == Outcome::Failed {
+        if outcome == JobOutcome::Failed {
             covers.iter().for_each(|covered| self.plan(*covered, now));
         }
         let echo = match outcome {
-            Outcome::Done | Outcome::TooSmall => now + SETTLE,
-            // A pass that failed must not wake itself by what it did; its repetition sees what others did meanwhile.
-            Outcome::Partly | Outcome::Failed => self.task(kind).due.unwrap_or(now + SETTLE),
+            JobOutcome::Done | JobOutcome::TooSmall => now + SETTLE,
+            // A failed pass must not wake itself by its own changes; its repetition sees what others did meanwhile.
+            JobOutcome::Partly | JobOutcome::Failed => self.task(kind).due.unwrap_or(now + SETTLE),
         };
         meanwhile.into_iter().for_each(|wished| self.plan(wished, echo));
     }
@@ -221,7 +221,7 @@ impl Schedule {
         task.due = Some(task.due.map_or(now + pause, |due| due.min(now + pause)));
     }
 
-    /// Plans the work for that time, or as soon after it as may be; what is planned earlier stays.
+    /// Plans the work for that time, or as soon after it as possible; an earlier plan stays.
     fn plan(&mut self, kind: Kind, at: Instant) {
         let task = self.task(kind);
         let at = at.max(task.earliest);

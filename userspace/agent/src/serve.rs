@@ -1,5 +1,5 @@
-//! The counter at which the agent says how it is: a socket that answers every caller with one JSON object. Probes and
-//! `naru status` ask there, also while the source is out of reach.
+//! The status socket of the agent, which answers every caller with one JSON object. Probes and `naru status` use it,
+//! also while the source is out of reach.
 
 use std::{
     fs,
@@ -10,7 +10,10 @@ use std::{
 };
 
 use naru_cluster::{Contact, View, services::Standing};
-use naru_node::{machine, paths::Paths};
+use naru_node::{
+    machine::{self, LastContact},
+    paths::Paths,
+};
 use naru_view::{AgentReport, ServicesReport};
 use tokio::{
     io::AsyncWriteExt,
@@ -25,16 +28,17 @@ const STUCK: Duration = Duration::from_secs(600);
 /// Time that a caller may take to read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The counter; it closes when it is dropped.
+/// The status socket; it closes when it is dropped.
 pub struct Counter {
     paths: Paths,
     known: Known,
     work: Option<JoinHandle<()>>,
 }
 
-/// What callers are told of.
+/// The state that callers are told.
 #[derive(Clone)]
 struct Known {
+    paths: Paths,
     source: String,
     contact: Contact,
     views: watch::Receiver<View>,
@@ -47,12 +51,13 @@ impl Counter {
     /// A counter that is not open yet.
     pub fn new(paths: Paths, source: String, contact: Contact, views: watch::Receiver<View>) -> Self {
         let ready = contact.ready();
-        Self { paths, known: Known { source, contact, views, ready, since: Arc::default() }, work: None }
+        let known = Known { paths: paths.clone(), source, contact, views, ready, since: Arc::default() };
+        Self { paths, known, work: None }
     }
 
-    /// Opens it, where its directory is there and it is not open; before the first init there is none. There is one
-    /// agent a node, so a socket that is there is one that a killed agent left. Where a newer naru was, nothing is
-    /// made.
+    /// Opens the socket if its directory exists and it is not open yet; before the first init there is no directory. A
+    /// node has one agent, so a socket that exists is left over from an agent that was killed. After a newer naru
+    /// nothing is created.
     pub fn open(&mut self) {
         let socket = self.paths.agent_socket();
         if self.work.is_some() && socket.exists() {
@@ -65,7 +70,7 @@ impl Counter {
         match bind(&socket) {
             Ok(listener) => self.work = Some(tokio::spawn(answer(listener, self.known.clone()))),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!("{}: {error}: nobody can ask the agent", socket.display()),
+            Err(error) => tracing::warn!("{}: {error}: the agent cannot be queried", socket.display()),
         }
     }
 
@@ -74,7 +79,7 @@ impl Counter {
         self.set(Some(now));
     }
 
-    /// The job ended; it may have made the directory of the socket.
+    /// Notes that the job ended, which may have made the directory of the socket.
     pub fn end(&mut self) {
         self.set(None);
         self.open();
@@ -117,7 +122,7 @@ async fn answer(listener: UnixListener, known: Known) {
             continue;
         };
         let Ok(report) = serde_json::to_vec(&known.report()) else { continue };
-        // One at a time: a caller that does not read is left after a moment.
+        // One caller at a time: one that does not read is dropped after a moment.
         let _ = timeout(PATIENCE, send(&mut caller, &report)).await;
     }
 }
@@ -128,6 +133,12 @@ async fn send(caller: &mut UnixStream, report: &[u8]) -> std::io::Result<()> {
 }
 
 impl Known {
+    /// True if plugins refuse pods because the source was not heard for too long.
+    fn is_overdue(&self) -> bool {
+        let contact = LastContact::load(&self.paths).ok().flatten();
+        contact.is_some_and(|contact| contact.overdue(SystemTime::now()).is_some())
+    }
+
     fn report(&self) -> AgentReport {
         let view = self.views.borrow();
         let since = *self.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -139,7 +150,7 @@ impl Known {
             revision: view.revision.as_ref().map(ToString::to_string),
             complaint: view.complaint.as_ref().map(ToString::to_string),
             left_out: view.remarks.iter().map(ToString::to_string).collect(),
-            ready: *self.ready.borrow(),
+            ready: *self.ready.borrow() && !self.is_overdue(),
             live: since.is_none_or(|since| since.elapsed() < STUCK),
             services: self.contact.services().read(|known| {
                 let report = ServicesReport {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::{
     Mirror,
     interest::Interest,
-    schedule::{Kind, Outcome},
+    schedule::{JobOutcome, Kind},
 };
 
 /// One thing to do.
@@ -25,15 +25,15 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Report {
     /// Its outcome; an error if the agent must not continue.
-    pub outcome: Result<Outcome, MachineError>,
+    pub outcome: Result<JobOutcome, MachineError>,
     /// The routes of others that matter from here on, if they may have changed.
     pub interest: Option<Interest>,
-    /// Whether pods get addresses here, if that may have changed.
+    /// True if pods get addresses here; `None` if that cannot have changed.
     pub serves: Option<bool>,
 }
 
-/// A thread of its own that owns the mirror: everything that blocks is done there, one job at a time. When the process
-/// ends it is not waited for; what it does may be broken off anywhere.
+/// A thread of its own that owns the mirror: everything that blocks is done there, one job at a time. The process does
+/// not wait for it at its end; its work may break off anywhere.
 pub struct Worker {
     jobs: mpsc::Sender<Job>,
     reports: UnboundedReceiver<Report>,

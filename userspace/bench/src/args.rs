@@ -21,7 +21,7 @@ pub struct BenchArgs {
     /// This group only; may be repeated.
     #[arg(long, value_enum, value_name = "GROUP")]
     pub only: Vec<Group>,
-    /// Of traffic only comparisons with this in a name (`same node`, `direct`); may be repeated.
+    /// Only traffic comparisons with this text in a name (`same node`, `direct`); may be repeated.
     #[arg(long, value_name = "TEXT")]
     pub lane: Vec<String>,
     /// Write all values to this file.
@@ -39,8 +39,8 @@ pub struct BenchArgs {
     /// Report gates that are missed without failing.
     #[arg(long)]
     pub no_gates: bool,
-    /// Also programs with a million pods and 100,000 prefixes, and IPAM with all addresses of a /12 but ten in use:
-    /// takes minutes.
+    /// Measure programs with a million pods and 100,000 prefixes, and IPAM with all but ten addresses of a /12 in use,
+    /// too: takes minutes.
     #[arg(long)]
     pub large: bool,
     /// The CPU that traffic runs on [default: the last one].

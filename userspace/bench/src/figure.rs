@@ -42,7 +42,8 @@ impl Group {
 pub struct Limit {
     /// The good side.
     pub better: Better,
-    /// Under it (over it, where less is better) the bench fails; `None` where there is a goal alone.
+    /// The value at which the bench fails if a figure is below it (above it, where less is better); `None` for a goal
+    /// alone.
     pub gate: Option<f64>,
     /// The value that is aimed at.
     pub goal: f64,
@@ -76,7 +77,7 @@ impl Limit {
         Self { better: Better::More, gate: Some(gate), goal }
     }
 
-    /// A gate of which less is better, and which is the goal as well.
+    /// A gate of which less is better, and which is also the goal.
     #[must_use]
     pub const fn at_most(gate: f64) -> Self {
         Self { better: Better::Less, gate: Some(gate), goal: gate }

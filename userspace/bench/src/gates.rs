@@ -1,9 +1,9 @@
-//! The gates, as data. The figures of traffic and programs come from the prototype's measurements (a ratio
-//! that good code reaches on any machine), those of plugins from what host-local takes.
+//! The gates, as data. The figures of traffic and programs come from measurements of the prototype (a ratio that good
+//! code reaches on any machine), those of plugins from the times of host-local.
 
 use crate::{figure::Limit, lanes, load::Load};
 
-/// A candidate, what it is compared with, and the ratios that must come out.
+/// A candidate, its baseline, and the required ratios.
 #[derive(Clone, Copy, Debug)]
 pub struct Comparison {
     /// A lane.

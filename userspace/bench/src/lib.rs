@@ -1,7 +1,7 @@
-//! `naru bench`: what naru costs, beside what others cost, measured in turn on one machine.
+//! `naru bench`: the cost of naru beside that of others, measured in turn on one machine.
 //!
-//! Every candidate and every baseline runs once in each round; what counts is the median of the per-round ratios, as
-//! absolute figures drift on shared machines. [`gates`] holds what must be reached.
+//! Every candidate and every baseline runs once in each round; the result is the median of the per-round ratios, as
+//! absolute figures drift on shared machines. [`gates`] holds the required values.
 
 mod args;
 mod binaries;

@@ -1,4 +1,4 @@
-//! The progress of a bench on a terminal, and the wish of a signal that it ends.
+//! The progress of a bench on a terminal, and its end by a signal.
 
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -50,10 +50,10 @@ impl Progress {
         self.show();
     }
 
-    /// A step is done.
+    /// Notes that a step is done.
     ///
     /// # Errors
-    /// Someone wants the bench to end.
+    /// The bench was interrupted.
     pub fn step(&mut self) -> anyhow::Result<()> {
         self.done += 1;
         self.show();

@@ -16,7 +16,7 @@ use crate::{
     traffic,
 };
 
-/// Measures, prints, and tells by the status whether every gate is reached.
+/// Measures and prints. The exit status says if every gate is reached.
 ///
 /// # Errors
 /// Something cannot be measured, or a file not be written.
@@ -24,7 +24,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let before = args.against.as_deref().map(report::load).transpose()?;
     let run = match &args.saved {
         Some(file) => report::load(file)?,
-        // What fails when it is cut off is not the reason.
+        // After an interruption, the error of the interrupted work is not the reason.
         None => {
             measure(args).map_err(|error| if is_interrupted() { anyhow!("interrupted") } else { error })?
         }

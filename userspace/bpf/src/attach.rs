@@ -9,7 +9,7 @@ pub enum AttachMode {
     /// tcx where the kernel has it, else clsact.
     #[default]
     Auto,
-    /// Pinned tcx links (6.6 and newer), ours last in the chain.
+    /// Pinned tcx links (6.6 and newer); our program is the last in the chain.
     Tcx,
     /// clsact filters.
     Clsact,
@@ -47,14 +47,14 @@ impl AttachMode {
     }
 }
 
-/// The kinds of long-lived devices, and which programs of ours belong on them.
+/// The kinds of long-lived devices, which decide which of our programs belong on them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
     /// The tunnel device: one in each direction.
     Overlay,
     /// An uplink: one in each direction.
     Underlay,
-    /// An uplink by which pods' packets to other nodes leave in the tunnel only: one at ingress.
+    /// An uplink by which pods' packets reach other nodes only inside the tunnel: a program at ingress.
     UnderlayIngress,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Place {
 }
 
 impl Side {
-    /// An uplink, by whether packets of pods may leave by it for other nodes without the tunnel.
+    /// The kind of an uplink; `sends_around` is true if pods' packets may leave by it without the tunnel.
     #[must_use]
     pub const fn of_uplink(sends_around: bool) -> Self {
         if sends_around { Self::Underlay } else { Self::UnderlayIngress }
@@ -90,11 +90,11 @@ impl Side {
 /// The programs that are attached to a long-lived device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Attachment {
-    /// The mode found; `None` where nothing of ours is attached.
+    /// The mode that was found; `None` if nothing of ours is attached.
     pub mode: Option<AttachMode>,
-    /// At ingress, the program that is pinned now, where it belongs.
+    /// True if the program that is pinned now is at ingress, where one belongs.
     pub ingress: bool,
-    /// At egress, the program that is pinned now, or none where none belongs.
+    /// True if the program that is pinned now is at egress, or if none belongs there and none is there.
     pub egress: bool,
 }
 
@@ -106,11 +106,12 @@ impl Attachment {
     }
 }
 
-/// Attaches the pinned programs of `side` to the device `interface`; what is attached already is replaced without a
-/// gap, links left of a dead device are discarded, whatever else of ours is attached is removed. Answers the mode used.
+/// Attaches the pinned programs of `side` to the device `interface`. Programs that are attached already are replaced
+/// without a gap, links left over from a dead device are discarded, and other programs of ours are removed. Returns the
+/// mode used.
 ///
 /// # Errors
-/// [`Error::NotInstalled`], [`Error::NoTcx`] where tcx is forced and missing, and the kernel's.
+/// [`Error::NotInstalled`], [`Error::NoTcx`] if tcx is forced and missing, and the kernel's.
 pub fn attach(pins: &Pins, side: Side, interface: &str, mode: AttachMode) -> Result<AttachMode> {
     filters::must_exist(interface)?;
     let has_tcx = tcx::is_supported(interface);
@@ -149,8 +150,8 @@ fn by_clsact(pins: &Pins, side: Side, interface: &str) -> Result<AttachMode> {
     Ok(AttachMode::Clsact)
 }
 
-/// Detaches from `interface` in whatever mode; nothing attached, or no such device, is no error. A clsact qdisc that
-/// held our filters and is empty now goes too.
+/// Detaches from `interface` in whatever mode; it is no error if nothing is attached or the device does not exist. A
+/// clsact qdisc that held our filters and is empty now is removed too.
 ///
 /// # Errors
 /// The kernel's.

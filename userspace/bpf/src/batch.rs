@@ -1,6 +1,7 @@
-//! Reading a whole hash map in few system calls (`BPF_MAP_LOOKUP_BATCH`, 5.6 and newer; aya has no such call).
+//! Reads a whole hash map in few system calls (`BPF_MAP_LOOKUP_BATCH`, 5.6 and newer; aya has no such call).
 //!
-//! Key by key, a map that changes meanwhile may end too early or never: an entry that is gone has no successor.
+//! A listing key by key may end too early, or never, if the map changes meanwhile: an entry that is gone has no
+//! successor.
 
 use std::{
     io, iter,
@@ -17,12 +18,12 @@ use crate::{
 
 /// `BPF_MAP_LOOKUP_BATCH` (`enum bpf_cmd`).
 const LOOKUP_BATCH: libc::c_int = 24;
-/// Entries asked for at once. A bucket that has more is asked for with more room.
+/// Number of entries in one call. A bucket that has more is read with a larger buffer.
 const CHUNK: usize = 1024;
 
 request! {
     /// The arm `batch` of `union bpf_attr`.
-    struct Request {
+    struct BatchAttr {
         /// The place to continue: null at first, else the value that the call before left at `out_batch`.
         in_batch: u64,
         out_batch: u64,
@@ -36,7 +37,7 @@ request! {
     }
 }
 
-/// Every entry of a hash map, in no order: each that is there all the time, once.
+/// Returns every entry of a hash map, in no order. An entry that exists throughout is returned exactly once.
 pub(crate) fn entries<K: Plain, V: Plain>(map: &MapData) -> Result<Vec<(K, V)>, MapError> {
     let (info, sizes) = (map.info()?, [size_of::<K>(), size_of::<V>()]);
     let [key, value] = [info.key_size(), info.value_size()].map(|size| size as usize);
@@ -74,12 +75,12 @@ pub(crate) fn entries<K: Plain, V: Plain>(map: &MapData) -> Result<Vec<(K, V)>, 
 
 type Chunk<K, V> = (io::Result<()>, u32, Vec<(K, V)>);
 
-/// Up to `room` entries from `position` on, and the next position.
+/// Returns up to `room` entries from `position` on, and the next position.
 fn chunk<K: Plain, V: Plain>(map: &MapData, position: Option<u32>, room: usize) -> Chunk<K, V> {
     let mut keys = Vec::<Raw<K>>::with_capacity(room);
     let mut values = Vec::<Raw<V>>::with_capacity(room);
     let mut next = 0u32;
-    let mut request = Request {
+    let mut request = BatchAttr {
         in_batch: position.as_ref().map_or(0, |position| std::ptr::from_ref(position) as u64),
         out_batch: (&raw mut next) as u64,
         keys: keys.as_mut_ptr() as u64,
@@ -89,8 +90,8 @@ fn chunk<K: Plain, V: Plain>(map: &MapData, position: Option<u32>, room: usize) 
         element_flags: 0,
         flags: 0,
     };
-    // SAFETY: the request names buffers that live until the call returns, with room for the entries it asks for; the
-    // caller compared sizes of keys and values with the map's.
+    // SAFETY: the request names buffers that live until the call returns and have room for the requested entries; the
+    // caller compared the sizes of keys and values with the map's.
     let result = unsafe { sys::call(LOOKUP_BATCH, &mut request) }.map(drop);
     let is_filled = match &result {
         Ok(()) => true,

@@ -6,12 +6,12 @@ use naru_netlink::tc::Filter;
 
 use crate::{Result, filters, program};
 
-/// Everything that sees the packets of one direction of a device, in its order.
+/// Everything that sees the packets of one direction of a device, in the order in which it sees them.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Chain {
+pub struct ProgramChain {
     /// `ingress` or `egress`.
     pub direction: &'static str,
-    /// By tcx first, then the filters of a clsact qdisc.
+    /// The tcx programs, then the filters of a clsact qdisc.
     pub members: Vec<Member>,
 }
 
@@ -24,8 +24,8 @@ pub struct Member {
     pub ours: bool,
 }
 
-impl Chain {
-    /// The programs that see packets before naru's; all of them if there is none of naru's.
+impl ProgramChain {
+    /// The programs that see packets before naru's; all of them if naru has none.
     #[must_use]
     pub fn before(&self) -> &[Member] {
         let ours = self.members.iter().position(|member| member.ours);
@@ -50,8 +50,8 @@ impl Chain {
 ///
 /// # Errors
 /// The kernel's; `ENODEV` where there is no such interface.
-pub fn chains(interface: &str) -> Result<[Chain; 2]> {
-    let chain = |direction, attach| Ok(Chain { direction, members: members(interface, attach)? });
+pub fn chains(interface: &str) -> Result<[ProgramChain; 2]> {
+    let chain = |direction, attach| Ok(ProgramChain { direction, members: members(interface, attach)? });
     Ok([chain("ingress", Ingress)?, chain("egress", Egress)?])
 }
 

@@ -20,8 +20,8 @@ impl ConfigMap {
         map::open(pins, maps::CONFIG).map(|map| Self { map })
     }
 
-    /// The configuration in force; all zero before the first [`ConfigMap::set`], and until then the programs drop as
-    /// not ready.
+    /// Returns the configuration in force. It is all zero before the first [`ConfigMap::set`]; until then programs drop
+    /// every packet as not ready.
     ///
     /// # Errors
     /// The kernel's.
@@ -30,9 +30,9 @@ impl ConfigMap {
         Ok(slots[ConfigSlots::position(current)])
     }
 
-    /// Replaces the configuration; in force for the next packet. It is written beside the one in force, of which every
-    /// byte stays as it is, and then made current: the kernel writes a value while programs read it. The caller sees to
-    /// it that no two calls run at once.
+    /// Replaces the configuration; the next packet meets the new one. It is written into a free slot and then made
+    /// current, because programs read the old one while the kernel writes. The caller ensures that no two calls run at
+    /// once.
     ///
     /// # Errors
     /// The kernel's; then the one before stays in force.

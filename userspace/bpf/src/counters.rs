@@ -12,7 +12,8 @@ use crate::{
     stats::add,
 };
 
-/// The counters of the pods: each in the slot of its ifindex, or, where that is another's, by ifindex.
+/// The counters of the pods: each in the slot of its ifindex or, if another pod has that slot, under its ifindex in a
+/// hash.
 pub struct Counters {
     slots: PerCpuArray<MapData, Raw<PodSlot>>,
     others: PerCpuHashMap<MapData, u32, Raw<PodSlot>>,
@@ -69,7 +70,7 @@ impl Counters {
         Ok(self.owner(pod_slot(ifindex))? == ifindex)
     }
 
-    /// Every ifindex that is counted for, in no order.
+    /// Returns every ifindex that has counters, in no order.
     pub fn list(&self) -> Result<Vec<u32>> {
         let mut all = Vec::new();
         for index in 0..POD_SLOTS {
@@ -80,20 +81,20 @@ impl Counters {
         Ok(all)
     }
 
-    /// Ends it; whether there was something to end.
+    /// Removes the counters. Returns false if there were none.
     pub fn stop(&mut self, ifindex: u32) -> Result<bool> {
         let _alone = self.alone()?;
         let is_owner = self.owner(pod_slot(ifindex))? == ifindex;
         if is_owner {
             self.fill(pod_slot(ifindex), NOBODYS)?;
         }
-        // Also of one that began again after its slot had become free.
+        // The hash too: the pod may have begun again there after its slot had become free.
         let gone = present(self.others.remove(&ifindex)).map_err(failed(maps::POD_STATS, "delete"))?;
         Ok(is_owner || gone.is_some())
     }
 
-    /// Keeps other processes from giving slots out and taking them back: an array has no exchange under a condition,
-    /// and is written CPU by CPU.
+    /// Keeps other processes from assigning and freeing slots: an array has no conditional exchange, and is written CPU
+    /// by CPU.
     fn alone(&self) -> Result<File> {
         let failed = |action| move |source| Error::Pin { path: self.pins.clone(), action, source };
         let directory = File::open(&self.pins).map_err(|error| match error.kind() {

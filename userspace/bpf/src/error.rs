@@ -7,7 +7,7 @@ use aya::{
     programs::{ProgramError, links::LinkError, tc::TcError},
 };
 
-/// An error of aya with its causes, which its own text leaves out.
+/// Returns an error of aya with its causes, which its own text omits.
 fn whole(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
@@ -36,7 +36,7 @@ pub enum Error {
         /// The kernel's error.
         source: io::Error,
     },
-    /// A pinned map has another layout or capacity than wanted.
+    /// A pinned map has another layout or capacity than required.
     #[error("{path}: {property} is {found}, not {wanted}: uninstall first")]
     Mismatch {
         /// The pin.

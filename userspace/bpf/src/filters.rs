@@ -9,7 +9,7 @@ use naru_netlink::tc::{self, Direction, Filter};
 
 use crate::{Error, Pins, Result, program};
 
-/// Fails by name where there is no such interface.
+/// Fails with the interface's name if there is no such interface.
 pub(crate) fn must_exist(interface: &str) -> Result<()> {
     tc::ifindex(interface).map(drop).map_err(|source| Error::interface(interface, "find", source))
 }
@@ -22,7 +22,7 @@ pub(crate) fn add_clsact(interface: &str) -> Result<()> {
     }
 }
 
-/// Attaches `program` as our one filter of that direction, in place of what we had there.
+/// Attaches `program` as our only filter of that direction, replacing the one we had there.
 pub(crate) fn put(program: &mut SchedClassifier, interface: &str, direction: TcAttachType) -> Result<()> {
     let options = NlOptions { priority: FILTER_PRIORITY, handle: handle(), classid: None };
     match program.attach_with_options(interface, direction, TcAttachOptions::Netlink(options)) {
@@ -81,7 +81,7 @@ pub(crate) fn is_own(filter: &Filter) -> bool {
     filter.priority == FILTER_PRIORITY && filter.handle == FILTER_HANDLE
 }
 
-/// aya detaches a link with the value that stands for it; ours stay.
+/// Keeps filters attached: aya detaches a link when its value is dropped.
 fn keep(
     program: &mut SchedClassifier,
     link: aya::programs::tc::SchedClassifierLinkId,

@@ -6,11 +6,11 @@ use crate::{
     map::{self, Raw, failed, present},
 };
 
-/// A pinned map of what must take the stack because the other direction does.
+/// A pinned map of packets that must take the stack because those of the other direction did.
 pub struct Flows {
     name: &'static str,
     map: HashMap<MapData, Raw<FlowKey>, Raw<FlowValue>>,
-    /// The same once more: aya's typed map does not lend it.
+    /// The same map once more, as aya's typed map does not lend it.
     data: MapData,
 }
 
@@ -52,7 +52,7 @@ impl Flows {
         Ok(value.map(|Raw(value)| value))
     }
 
-    /// Enters the flow, or says anew when it was seen.
+    /// Adds the flow, or updates the time at which it was seen.
     ///
     /// # Errors
     /// The kernel's; `E2BIG` when the map is full.

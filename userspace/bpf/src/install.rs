@@ -18,7 +18,7 @@ use crate::{
     object, sys,
 };
 
-/// Capacities of the maps; fixed from the first install on.
+/// Capacities of the maps; they are fixed by the first install.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sizes {
     /// Pods of the node, each address counted.
@@ -40,7 +40,7 @@ impl Default for Sizes {
 pub struct Installed {
     /// Maps that did not exist.
     pub maps_created: Vec<&'static str>,
-    /// Programs that were new or other than the embedded object's: attach pods and the overlay again.
+    /// Programs that are new or differ from those that were pinned: attach pods and the overlay again.
     pub programs_replaced: Vec<&'static str>,
 }
 
@@ -62,7 +62,7 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     for directory in [pins.root().to_owned(), pins.programs(), pins.links()] {
         fs::create_dir_all(&directory).map_err(failed(&directory, "create directory"))?;
     }
-    // Who can open a directory can lock it, and ADD takes the lock of this one.
+    // A process that can open a directory can lock it, and every ADD takes the lock of this one.
     let closed = fs::set_permissions(pins.root(), fs::Permissions::from_mode(0o700));
     closed.map_err(failed(pins.root(), "close to others"))?;
     let maps_created = layout::check(pins, sizes)?;
@@ -78,8 +78,8 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     Ok(Installed { maps_created, programs_replaced })
 }
 
-/// Removes the pins that another version of the ABI left beside these, and with them its tcx links: theirs would see
-/// every packet before ours, by maps that nobody keeps.
+/// Removes the pins that another version of the ABI left beside these, and its tcx links with them: its programs would
+/// see every packet before ours, with maps that nobody maintains.
 ///
 /// # Errors
 /// A pin cannot be removed.
@@ -111,7 +111,7 @@ fn raise_memlock() {
 enum Source {
     /// Ours.
     Plain(Box<Loaded>),
-    /// One with more in it, such as a debug build's log.
+    /// An object with more in it, such as a debug build's log.
     Other(Ebpf),
 }
 

@@ -26,7 +26,7 @@ impl Interfaces {
         Ok(Self { settings, pin: pins.map(maps::INTERFACES), counters: Counters::open(pins)? })
     }
 
-    /// Makes the host veth `ifindex` known, its counters at zero. Call it before the filters are attached.
+    /// Adds the host veth `ifindex`, with counters at zero. Call this before the filters are attached.
     ///
     /// # Errors
     /// The kernel's; `E2BIG` when a map is full.

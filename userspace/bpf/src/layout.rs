@@ -64,7 +64,7 @@ pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
     }
 }
 
-/// Checks every pinned map and names those that are not pinned yet.
+/// Checks every pinned map, and returns the names of those that are not pinned yet.
 pub(crate) fn check(pins: &Pins, sizes: Sizes) -> Result<Vec<&'static str>> {
     let mut missing = Vec::new();
     for name in maps::ALL {
@@ -100,7 +100,7 @@ pub(crate) fn pinned(pins: &Pins) -> Result<BTreeSet<u32>> {
     maps::ALL.into_iter().map(id).collect()
 }
 
-/// The capacities of the maps that are pinned, `None` before the first install: what a later install must ask for.
+/// Returns the capacities of the pinned maps, which a later install must request; `None` before the first install.
 ///
 /// # Errors
 /// The kernel's.

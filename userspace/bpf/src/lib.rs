@@ -1,8 +1,8 @@
 //! The kernel's side of the node: the eBPF object, its pinned maps and programs, and where they are attached.
 //!
-//! Everything is synchronous and holds no state of its own: the pins below `<bpf>/abi<N>` are the state. A process
-//! opens only the handles it needs. Where pins are is the caller's word: [`Pins::at`]. Interface names are resolved
-//! in the calling thread's network namespace.
+//! Everything is synchronous and stateless: the pins below `<bpf>/abi<N>` are the state. A process opens only the
+//! handles that it needs. The caller decides where pins are ([`Pins::at`]). Interface names are resolved in the calling
+//! thread's network namespace.
 
 mod attach;
 mod batch;
@@ -37,7 +37,7 @@ mod tcx;
 mod trial;
 
 pub use attach::{AttachMode, Attachment, Side, UnknownMode, attach, attachment, detach, detach_others};
-pub use chain::{Chain, Member, chains};
+pub use chain::{Member, ProgramChain, chains};
 pub use config::ConfigMap;
 pub use counters::PodTotals;
 pub use error::Error;
@@ -119,7 +119,7 @@ impl Datapath {
         Flows::open(&self.pins)
     }
 
-    /// The map of pairs of hosts that there was no room for a flow of.
+    /// The map of pairs of hosts for whose flows `FLOWS` had no room.
     ///
     /// # Errors
     /// As [`Flows::open`].

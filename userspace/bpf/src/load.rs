@@ -24,7 +24,8 @@ const BTF_LOAD: libc::c_int = 18;
 const SCHED_CLASSIFIER: u32 = 3;
 /// Bytes of `prog_name` before its end.
 const NAME: usize = 15;
-/// Bytes of the verifier's log, which is asked for where it refuses; errors and statistics alone would not say where.
+/// Size in bytes of the verifier's log, which is requested after a refusal; errors and statistics alone would not say
+/// where.
 const LOG: usize = 1 << 20;
 const LOG_LEVEL: u32 = 1;
 
@@ -41,7 +42,7 @@ request! {
         size: u32,
         log_size: u32,
         log_level: u32,
-        /// An answer, since 6.4; it must be 0 before.
+        /// Returned by the kernel since 6.4; it must be 0 before the call.
         log_true_size: u32,
     }
 }
@@ -82,7 +83,7 @@ request! {
     }
 }
 
-/// An object whose maps are there and pinned, and whose programs can be loaded.
+/// An object whose maps exist and are pinned, and whose programs can be loaded.
 pub(crate) struct Loaded {
     object: Object,
     btf: Option<OwnedFd>,
@@ -191,8 +192,8 @@ impl Loaded {
     }
 }
 
-/// Hands the object's types to the kernel, which keeps them with maps and programs for whoever dumps them. `None`
-/// where the kernel knows no types.
+/// Loads the object's types into the kernel, which keeps them with maps and programs for tools that dump them. Returns
+/// `None` if the kernel knows no types.
 fn load_btf(object: &mut Object) -> Result<Option<OwnedFd>> {
     let Some(features) = aya::features().btf() else { return Ok(None) };
     let Some(types) = object.fixup_and_sanitize_btf(features).map_err(refused)? else { return Ok(None) };

@@ -12,9 +12,9 @@ const LOG: &str = "AYA_LOGS";
 const STEP: Duration = Duration::from_millis(50);
 const STEPS: usize = 20;
 
-/// Reads what the pinned programs of a debug object log, for ever, and hands it to the logger of the `log` crate; from
-/// programs installed later too. Programs without a log, or none, are waited for. What is logged faster than it is
-/// read is lost.
+/// Reads, for ever, the log of the pinned programs of a debug object, also of programs that are installed later, and
+/// hands it to the logger of the `log` crate. Waits for programs that log if there are none. Messages that come faster
+/// than they are read are lost.
 pub fn follow_log(pins: &Pins) -> ! {
     let mut readers = BTreeMap::new();
     loop {

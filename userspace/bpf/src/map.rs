@@ -1,4 +1,4 @@
-//! Opening a pinned map as what it is, and the one way our plain types reach aya.
+//! Opening of a pinned map by its type, and the one place where our plain types reach aya.
 
 use std::path::Path;
 

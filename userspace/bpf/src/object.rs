@@ -1,6 +1,6 @@
 use aya::include_bytes_aligned;
 
-/// The eBPF object as build.rs found it; empty where there was none.
+/// The eBPF object that build.rs found; empty if there was none.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/naru-datapath.o"));
 
 /// The embedded eBPF object, `None` in a binary built without it.

@@ -18,9 +18,9 @@ use crate::{
     pod_tcx, program, strays, sys, tcx,
 };
 
-/// The mode in which the filters of a pod with these [`pod_flags`] are attached. The bandwidth plugin may limit a pod
-/// whose packets take the stack; its ingress qdisc takes the place of clsact, so only such pods pay for tcx's wait
-/// for RCU.
+/// Returns the mode in which the filters of a pod with these [`pod_flags`] are attached. The bandwidth plugin may limit
+/// a pod whose packets take the stack; its ingress qdisc takes the place of clsact, so only such pods wait for RCU, as
+/// tcx does.
 #[must_use]
 pub const fn pod_mode(flags: u32) -> AttachMode {
     if flags & pod_flags::NO_SHORTCUT == 0 { AttachMode::Clsact } else { AttachMode::Auto }
@@ -56,7 +56,7 @@ pub fn attach_pod(pins: &Pins, interface: &str, mode: AttachMode) -> Result<()> 
     let has_tcx = mode != AttachMode::Clsact && tcx::is_supported(interface);
     match mode {
         AttachMode::Tcx if !has_tcx => Err(Error::NoTcx(interface.to_owned())),
-        // The filter goes second: one packet may meet both, none meets neither.
+        // The filter is removed second: a packet may meet both programs, but never none.
         _ if has_tcx => PLACES.into_iter().try_for_each(|(name, at)| {
             pod_tcx::attach(pins, name, interface, at)?;
             let kept = program::id(pins, name)?;
@@ -67,7 +67,7 @@ pub fn attach_pod(pins: &Pins, interface: &str, mode: AttachMode) -> Result<()> 
     }
 }
 
-/// As [`attach_pod`], for an interface that may have more of ours than it should; that goes.
+/// Does the same as [`attach_pod`], for an interface that may have surplus programs of ours; these are removed.
 ///
 /// # Errors
 /// As [`attach_pod`].
@@ -100,7 +100,7 @@ pub fn pod_filters(pins: &Pins, interface: &str) -> Result<PodFilters> {
     Ok(PodFilters { from_pod: from_pod?, to_pod: to_pod? })
 }
 
-/// Both filters in one netlink exchange, for the one place where time counts: every ADD.
+/// Sets both filters in one netlink exchange, as every ADD waits for this.
 fn attach_filters(pins: &Pins, interface: &str) -> Result<()> {
     let mark = FilterMark { priority: FILTER_PRIORITY, handle: FILTER_HANDLE };
     let [from_pod, to_pod] = [open(pins, programs::FROM_POD)?, open(pins, programs::TO_POD)?];
@@ -121,8 +121,8 @@ fn open(pins: &Pins, name: &'static str) -> Result<OwnedFd> {
     })
 }
 
-/// Indexes of the pods' interfaces that lack a program of ours by tcx, or have one too many. The kernel announces
-/// nothing of these; a look is one call for all pods, and two for each.
+/// Returns the indexes of pods' interfaces that lack a program of ours by tcx, or have one too many. The kernel
+/// announces no such changes; this takes one call for all pods, and two for each.
 ///
 /// # Errors
 /// [`Error::NotInstalled`], and the kernel's.
@@ -139,8 +139,8 @@ pub fn wrong_by_tcx(pins: &Pins) -> Result<Vec<u32>> {
     Ok(all.into_iter().map(|(ifindex, _)| ifindex).collect())
 }
 
-/// Returns true if the chain lacks `wanted`, or has others of ours. One that is gone, or a kernel without tcx, is for
-/// others.
+/// Returns true if the chain lacks `wanted`, or has other programs of ours. An interface that is gone, or a kernel
+/// without tcx, is reported elsewhere.
 fn is_wrong(ifindex: u32, at: TcAttachType, wanted: Option<u32>) -> bool {
     let Ok(chain) = sys::chain(ifindex, at) else { return false };
     let (is_wanted, others): (Vec<u32>, Vec<u32>) =

@@ -15,7 +15,7 @@ pub(crate) fn attach(pins: &Pins, name: &'static str, interface: &str, at: TcAtt
     if is_in(&chain, program::id(pins, name)?) {
         return Ok(());
     }
-    // Who may not read the names of others' programs finds none to replace.
+    // A process that may not read the names of others' programs finds none to replace.
     let old = if chain.is_empty() { None } else { ours(name, interface, at).unwrap_or_default() };
     let old = old.map(|old| old.fd()).transpose().map_err(refused(name, "open what it replaces"))?;
     let failed = |source| Error::interface(interface, "attach by tcx", source);

@@ -8,7 +8,7 @@ use crate::{
     map::{self, Raw, failed, present},
 };
 
-/// The pinned map `PODS`: which pod holds an address.
+/// The pinned map `PODS`: the pods by their addresses.
 pub struct Pods {
     map: HashMap<MapData, Raw<Addr>, Raw<PodValue>>,
     pin: PathBuf,
@@ -32,7 +32,7 @@ impl Pods {
         Ok(value.map(|Raw(value)| value))
     }
 
-    /// Says which pod holds `address`, in place of what was said before; the entry carries the address itself.
+    /// Sets the pod that holds `address`, replacing any other; the entry carries the address itself.
     ///
     /// # Errors
     /// The kernel's; `E2BIG` when the map is full.
@@ -52,7 +52,7 @@ impl Pods {
         Ok(gone.is_some())
     }
 
-    /// Forgets `address` if it still is of `generation`; `false` if not. The caller holds whatever keeps others from
+    /// Removes `address` if it still has `generation`; returns false otherwise. The caller must keep others from
     /// assigning the address meanwhile: the kernel has no compare-and-delete.
     ///
     /// # Errors
@@ -65,7 +65,8 @@ impl Pods {
         }
     }
 
-    /// Every entry, in no order: each that is there all the time, once, while others come and go.
+    /// Returns every entry, in no order. An entry that exists throughout is returned exactly once, while others come
+    /// and go.
     ///
     /// # Errors
     /// The kernel's.

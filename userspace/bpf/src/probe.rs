@@ -68,7 +68,7 @@ pub fn can_encapsulate() -> bool {
     trial::can_encapsulate()
 }
 
-/// Asks the kernel for every feature; changes nothing. Without the right to use eBPF everything is missing.
+/// Tests every feature of the kernel; changes nothing. Without the right to use eBPF, everything counts as missing.
 #[must_use]
 pub fn probe() -> Probe {
     let required = |name, present| Feature { name, required: true, present };

@@ -31,8 +31,8 @@ pub(crate) fn loaded(id: u32) -> Option<ProgramInfo> {
     loaded_programs().filter_map(std::result::Result::ok).find(|info| info.id() == id)
 }
 
-/// Returns true if it is a program of ours, of whatever build and installation: by its name, and by a map with a name
-/// of ours that it uses.
+/// Returns true if the program is ours, of whatever build and installation: it has one of our names, and uses a map
+/// with one of our names.
 pub(crate) fn is_ours(info: &ProgramInfo) -> bool {
     let is_named = info.name_as_str().is_some_and(is_name);
     let uses = |id: &u32| {
@@ -42,8 +42,8 @@ pub(crate) fn is_ours(info: &ProgramInfo) -> bool {
     is_named && info.map_ids().is_ok_and(|used| used.is_none_or(|used| used.iter().any(uses)))
 }
 
-/// The same of one of which only the number is known. aya finds those by a look at all of them: that is for what
-/// bears our names.
+/// Does the same for a program of which only the number is known. aya finds it only by listing all programs, so this is
+/// for programs that bear our names.
 pub(crate) fn is_number_ours(id: u32) -> bool {
     sys::name(id).is_ok_and(|name| is_name(&name)) && loaded(id).is_some_and(|program| is_ours(&program))
 }

@@ -9,7 +9,7 @@ use crate::{
     map::{self, Raw, failed, present},
 };
 
-/// The pinned map `ROUTES`: what lies behind a prefix.
+/// The pinned map `ROUTES`: destinations by prefix.
 pub struct Routes {
     map: LpmTrie<MapData, Raw<Addr>, Raw<RouteValue>>,
 }
@@ -37,7 +37,7 @@ impl Routes {
         Ok(value.map(|Raw(value)| value))
     }
 
-    /// Says what lies behind `prefix`, in place of what was said before.
+    /// Sets the destination behind `prefix`, replacing any other.
     ///
     /// # Errors
     /// The kernel's; `ENOSPC` when the map is full.

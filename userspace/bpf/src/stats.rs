@@ -11,7 +11,7 @@ pub struct Stats {
     map: PerCpuArray<MapData, Raw<Counter>>,
 }
 
-/// One line of [`Stats::totals`]: what came to one end at one hook, over all CPUs.
+/// One line of [`Stats::totals`]: packets that came to one outcome at one hook, over all CPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Total {
     /// The hook.
@@ -41,7 +41,7 @@ impl Stats {
         Ok(values.iter().fold(Counter::default(), |sum, Raw(one)| add(sum, *one)))
     }
 
-    /// Every hook with every outcome, also those nothing came to.
+    /// Returns every hook with every outcome, also those without any packet.
     ///
     /// # Errors
     /// The kernel's.

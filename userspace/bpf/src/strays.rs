@@ -1,5 +1,5 @@
 //! Programs of ours beside the one that should see a packet: from a process that died between two ways of attaching, or
-//! from an installation whose pins are lost. What is not ours is never touched.
+//! from an installation whose pins are lost. Programs of others are never touched.
 
 use std::io;
 
@@ -26,7 +26,7 @@ pub fn has_strays(interface: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Leaves of our programs in the tcx chain only those that `keep` names.
+/// Removes our programs from the tcx chain except those that `keep` names.
 pub(crate) fn clear_tcx(interface: &str, at: TcAttachType, keep: impl Fn(u32) -> bool) -> Result<()> {
     let programs = programs(interface, at);
     let strays = programs.iter().filter(|one| !keep(one.id()) && program::is_ours(one));
@@ -44,7 +44,7 @@ pub(crate) fn clear_tcx(interface: &str, at: TcAttachType, keep: impl Fn(u32) ->
     clear().map_err(|source| Error::interface(interface, "remove a second program", source))
 }
 
-/// Removes our filters; the one that belongs there only if `all` are to go. Whether there were any.
+/// Removes our filters; also the one that belongs there if `all` is set. Returns true if there were any.
 pub(crate) fn clear_filters(interface: &str, at: TcAttachType, all: bool) -> Result<bool> {
     use aya::programs::Link as _;
     let mut found = false;
@@ -61,7 +61,7 @@ pub(crate) fn clear_filters(interface: &str, at: TcAttachType, all: bool) -> Res
     Ok(found)
 }
 
-/// The tcx chain; none where the kernel has no tcx.
+/// Returns the programs of the tcx chain; none if the kernel has no tcx.
 fn programs(interface: &str, at: TcAttachType) -> Vec<ProgramInfo> {
     SchedClassifier::query_tcx(interface, at).map(|(_, chain)| chain).unwrap_or_default()
 }

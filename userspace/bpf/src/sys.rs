@@ -1,4 +1,4 @@
-//! Calls of bpf(2) that aya does not offer, or only with more than is needed. Layouts from `linux/bpf.h`.
+//! Calls of bpf(2) that aya lacks, or offers only with more than is needed. Layouts from `linux/bpf.h`.
 
 use std::{
     ffi::CString,
@@ -26,7 +26,7 @@ const REPLACE: u32 = 4;
 /// `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS`.
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
-/// Programs that a chain has at most (`BPF_MPROG_MAX`).
+/// Limit of programs in a chain (`BPF_MPROG_MAX`).
 const CHAIN: usize = 64;
 
 /// An arm of `union bpf_attr` without a byte that is not part of a field: the kernel refuses a request with anything
@@ -34,7 +34,7 @@ const CHAIN: usize = 64;
 ///
 /// # Safety
 /// Implemented by [`request!`] only, which proves it.
-pub(crate) unsafe trait Request {}
+pub(crate) unsafe trait BpfAttr {}
 
 /// Declares an arm of `union bpf_attr`, and refuses to compile if its fields do not fill it exactly.
 macro_rules! request {
@@ -47,7 +47,7 @@ macro_rules! request {
         struct $name { $($(#[$about])* $field: $kind),+ }
         const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<$kind>())+, "padding in a request");
         // SAFETY: the assertion excludes padding.
-        unsafe impl $crate::sys::Request for $name {}
+        unsafe impl $crate::sys::BpfAttr for $name {}
     };
 }
 pub(crate) use request;
@@ -126,10 +126,10 @@ struct ProgInfo {
     name: [u8; 16],
 }
 
-/// Maps that a program uses at most, of those that are told.
+/// Limit of maps of a program that are reported.
 const USED_MAPS: usize = 64;
 
-/// What the kernel tells of a program.
+/// The kernel's description of a program.
 pub(crate) struct Described {
     /// Hash of its instructions as written.
     pub tag: u64,
@@ -142,18 +142,18 @@ pub(crate) struct Described {
 pub(crate) struct Member {
     /// The kernel's number of the program.
     pub program: u32,
-    /// That of the link which holds it there; 0 without one.
+    /// Number of the link that holds the program there; 0 without one.
     pub link: u32,
 }
 
-/// A descriptor of the object pinned at `pin`.
+/// Opens the object pinned at `pin`.
 pub(crate) fn open(pin: &Path) -> io::Result<OwnedFd> {
     let path = c_path(pin)?;
     // SAFETY: the path lives until the call returns.
     unsafe { descriptor(OBJ_GET, &mut ObjGet { path: path.as_ptr() as u64, fd: 0, flags: 0 }) }
 }
 
-/// Attaches a program last in the tcx chain of the interface, without a link, or in the place of `replaced`.
+/// Attaches a program without a link: last in the tcx chain of the interface, or in the place of `replaced`.
 pub(crate) fn attach(
     ifindex: u32,
     at: TcAttachType,
@@ -191,7 +191,7 @@ pub(crate) fn chain(ifindex: u32, at: TcAttachType) -> io::Result<Vec<Member>> {
     Ok(all.map(|(program, link)| Member { program, link }).collect())
 }
 
-/// Takes a program out of the tcx chain of the interface, whoever holds its link.
+/// Removes a program from the tcx chain of the interface, whoever holds its link.
 pub(crate) fn detach(ifindex: u32, at: TcAttachType, member: Member) -> io::Result<()> {
     if member.link != 0 {
         let link = by_number(LINK_GET_FD_BY_ID, member.link)?;
@@ -218,8 +218,8 @@ pub(crate) fn name(program: u32) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&info.name).trim_end_matches('\0').to_owned())
 }
 
-/// What the kernel tells of the program behind a descriptor, which needs no right that its holder lacks: by its
-/// number only `CAP_SYS_ADMIN` may ask.
+/// Returns the kernel's description of the program behind a descriptor. Its holder needs no further right for that; to
+/// ask by the program's number takes `CAP_SYS_ADMIN`.
 pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
     let mut maps = [0u32; USED_MAPS];
     let mut info =
@@ -233,7 +233,7 @@ pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
 /// Fills `info`.
 ///
 /// # Safety
-/// What `info` points to has the room that it says, and lives until the call returns.
+/// The memory that `info` points to has the size that `info` says, and lives until the call returns.
 unsafe fn tell(program: BorrowedFd<'_>, info: &mut ProgInfo) -> io::Result<()> {
     let mut request = ObjGetInfo {
         fd: raw(program),
@@ -267,20 +267,20 @@ fn by_number(command: libc::c_int, number: u32) -> io::Result<OwnedFd> {
     unsafe { descriptor(command, &mut Number { number, next: 0, flags: 0 }) }
 }
 
-/// A call that answers a new descriptor.
+/// Makes a call that returns a new descriptor.
 ///
 /// # Safety
 /// As [`call`].
-pub(crate) unsafe fn descriptor<T: Request>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
+pub(crate) unsafe fn descriptor<T: BpfAttr>(command: libc::c_int, request: &mut T) -> io::Result<OwnedFd> {
     // SAFETY: as the caller promises; the kernel just made the descriptor for us, and nobody else has it.
     unsafe { call(command, request).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
-/// Calls bpf(2); what the kernel answers is never negative.
+/// Calls bpf(2). The result is never negative.
 ///
 /// # Safety
 /// `request` is the command's arm of `union bpf_attr`, and what it points to lives until the call returns.
-pub(crate) unsafe fn call<T: Request>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
+pub(crate) unsafe fn call<T: BpfAttr>(command: libc::c_int, request: &mut T) -> io::Result<i32> {
     // SAFETY: as the caller promises; the size is the request's own.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(request), size_of::<T>()) };

@@ -1,4 +1,4 @@
-//! tcx links, pinned: they outlive the process that made them, and the program behind one is exchanged in place.
+//! Pinned tcx links: they outlive the process that made them, and the program behind one is exchanged in place.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use naru_netlink::tc;
 
 use crate::{Error, Pins, Result, install::remove, program, strays, sys};
 
-/// Time that a released link may stay attached, and the pause between two checks.
+/// Time for which a released link may stay attached, and the pause between two checks.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 const RELEASE_STEP: Duration = Duration::from_millis(2);
 
@@ -37,14 +37,14 @@ pub(crate) fn put(pins: &Pins, name: &'static str, interface: &str, direction: T
         return Ok(());
     }
     take_off(pins, name, interface, direction)?;
-    // The same program without its link, or with one pinned elsewhere, would be in the way.
+    // The same program without its link, or with a link pinned elsewhere, would be in the way.
     let same = program::id(pins, name)?;
     strays::clear_tcx(interface, direction, |id| id != same)?;
     create(&mut program, &pin, interface, direction)
 }
 
-/// Detaches what is pinned as the link of `name` on `interface`, and waits until it is gone from the chain: the kernel
-/// releases a link some time after its last reference.
+/// Detaches the pinned link of `name` from `interface`, and waits until it is gone from the chain: the kernel releases
+/// a link some time after its last reference.
 pub(crate) fn take_off(pins: &Pins, name: &str, interface: &str, direction: TcAttachType) -> Result<()> {
     let Ok(index) = tc::ifindex(interface) else { return Ok(()) };
     let pin = pins.link(name, index);
@@ -84,7 +84,7 @@ fn is_in_chain(program: u32, interface: &str, direction: TcAttachType) -> bool {
     chain(interface, direction).is_ok_and(|chain| chain.iter().any(|one| one.program == program))
 }
 
-/// The chain by numbers: names may be read with `CAP_SYS_ADMIN` only.
+/// Returns the chain by numbers: only `CAP_SYS_ADMIN` may read names.
 pub(crate) fn chain(interface: &str, direction: TcAttachType) -> io::Result<Vec<sys::Member>> {
     sys::chain(tc::ifindex(interface)?, direction)
 }
@@ -106,7 +106,7 @@ pub(crate) fn is_put(
     Ok(behind == wanted && is_in_chain(wanted, interface, direction))
 }
 
-/// Puts `program` behind the pinned link; `false` where its device is gone.
+/// Puts `program` behind the pinned link. Returns false if its device is gone.
 pub(crate) fn exchange(program: &mut SchedClassifier, pin: &Path) -> Result<bool> {
     let link = SchedClassifierLink::try_from(open(pin)?).map_err(|source| link_error(pin, "open", source))?;
     match program.attach_to_link(link) {
@@ -120,7 +120,7 @@ pub(crate) fn exchange(program: &mut SchedClassifier, pin: &Path) -> Result<bool
 }
 
 fn create(program: &mut SchedClassifier, pin: &Path, interface: &str, direction: TcAttachType) -> Result<()> {
-    // Somebody who takes all links away may take their directory along.
+    // Whoever removes all links may remove their directory too.
     if let Some(directory) = pin.parent() {
         let failed = |source| Error::Pin { path: directory.to_owned(), action: "create directory", source };
         fs::create_dir_all(directory).map_err(failed)?;

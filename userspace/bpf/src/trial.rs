@@ -1,5 +1,5 @@
-//! Trying a helper on a packet of our own: what `bpf_skb_adjust_room` accepts came flag by flag (5.2 to 6.3), and
-//! only a run tells. Layouts and numbers from `linux/bpf.h`.
+//! A trial of a helper on a packet of our own: `bpf_skb_adjust_room` learned its flags one by one (5.2 to 6.3), and
+//! only a run shows which the kernel has. Layouts and numbers from `linux/bpf.h`.
 
 use std::{
     io,

@@ -1,7 +1,7 @@
 //! The duties of every [`Source`], as one suite that the tests of each source call with a [`Store`].
 //!
 //! # Panics
-//! Everything here panics where the source does not do it.
+//! Everything here panics if the source fails in a duty.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{ClusterError, Contact, Source, View};
 
-/// Time that a view is waited for, also on a busy machine.
+/// Time limit for a view, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The place that a source follows, in the hands of a test.
@@ -23,13 +23,13 @@ pub trait Store {
     fn source(&self) -> Box<dyn Source>;
     /// Makes the store say this cluster.
     fn put(&mut self, cluster: &ClusterSpec);
-    /// Makes the store say something that is no cluster.
+    /// Puts something into the store that is no valid cluster.
     fn spoil(&mut self);
-    /// Makes the store unreachable; it starts so, and [`Store::put`] makes it reachable again.
+    /// Makes the store unreachable. It is unreachable at first, and [`Store::put`] makes it reachable again.
     fn withdraw(&mut self);
 }
 
-/// All of the suite, each case with a new store.
+/// Runs the whole suite, each case with a new store.
 pub async fn all<S: Store>(store: impl Fn() -> S) {
     a_store_that_comes_later_is_complained_about_and_then_followed(store()).await;
     a_change_is_delivered_with_another_revision(store()).await;

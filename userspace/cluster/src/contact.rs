@@ -50,7 +50,7 @@ impl Contact {
         self.ready.send_if_modified(|known| std::mem::replace(known, is_ready) != is_ready);
     }
 
-    /// Whether the node serves pods, and changes of it.
+    /// Returns a channel that holds true while the node serves pods.
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()

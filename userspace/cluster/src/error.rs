@@ -27,7 +27,8 @@ pub enum ClusterError {
 /// The fault of a value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Problem {
-    /// Not of the source's form: an unknown key, a missing key or a value of another type, in its parser's words.
+    /// The text does not have the source's form: an unknown key, a missing key or a value of another type, in its
+    /// parser's words.
     #[error("{0}")]
     Malformed(String),
     /// The cluster has no node.
@@ -104,6 +105,9 @@ pub enum Problem {
         /// The node whose family counts.
         other: String,
     },
+    /// Not a time.
+    #[error("`{0}` is not a time such as 90s, 15m, 12h or 7d")]
+    NotATime(String),
     /// Port 0.
     #[error("0 is not a port")]
     BadPort,

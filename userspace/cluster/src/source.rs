@@ -1,4 +1,4 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use naru_core::cluster::ClusterSpec;
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::{ClusterError, Contact};
 
-/// A source at work; it ends when nobody listens any more.
+/// A source at work; it ends when it has no listener left.
 pub type Following = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A place where the cluster is agreed.
@@ -17,12 +17,12 @@ pub trait Source: Send {
     /// The name of the source in a log.
     fn describe(&self) -> String;
 
-    /// Follows the source and puts what it says into `views`, until their last receiver is gone; notes in `contact`
-    /// when it is heard. Needs a tokio runtime with time and IO, and does not block it.
+    /// Follows the source and puts the cluster it describes into `views`, until their last receiver is gone; notes in
+    /// `contact` whenever it hears from the source. Needs a tokio runtime with time and IO, and does not block it.
     fn follow(self: Box<Self>, views: watch::Sender<View>, contact: Contact) -> Following;
 }
 
-/// A cluster as a source knows it. The first view of a channel is the default one: nothing was looked at yet.
+/// A cluster as a source knows it. The first view of a channel is the default one, before anything was read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     /// The cluster that was accepted last; `None` before the first one was read to its end and accepted.
@@ -31,6 +31,8 @@ pub struct View {
     pub revision: Option<Revision>,
     /// Ranges of Service addresses, where the source knows them.
     pub services: Option<Vec<IpNet>>,
+    /// The longest time without contact for which a node gives out addresses of its blocks; `None`: for ever.
+    pub contact_limit: Option<Duration>,
     /// Parts of the source's present state that `cluster` leaves out, each with the reason.
     pub remarks: Vec<Remark>,
     /// The reason for which `cluster` is not the source's present state: that is invalid, or cannot be reached.
@@ -65,7 +67,7 @@ impl fmt::Display for Remark {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Revision {
-    /// Hash of all that was read. Two states are the same or not; neither is the older one.
+    /// Hash of everything that was read. Two states are the same or not; neither is the older one.
     Content(u64),
     /// Number of the store's state.
     Number(u64),

@@ -1,4 +1,4 @@
-//! cluster.toml: what is accepted, and how each mistake is named.
+//! cluster.toml: accepted files, and the error for each mistake.
 
 #![expect(
     clippy::unwrap_used,

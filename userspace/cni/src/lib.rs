@@ -16,7 +16,8 @@ mod result;
 mod version;
 
 pub use conf::{
-    Addressing, Attachment, Ipam, NaruKeys, Network, NetworkConf, Range, RangeSet, RuntimeConfig, SourceCheck,
+    Addressing, Attachment, Ipam, NaruKeys, Network, NetworkConf, Range, RangeSet, RuntimeConfig,
+    SourceCheck, Unserved,
 };
 pub use delegate::{delegate_error, delegate_result};
 pub use environment::{Call, Target};

@@ -56,6 +56,7 @@ fn what_runtimes_send_is_understood() {
     assert!(conf.network.naru.check_mac && conf.network.naru.no_shortcut);
     assert_eq!(conf.network.naru.source_check, SourceCheck::Off);
     assert!(conf.runtime.limits_bandwidth);
+    assert_eq!(conf.runtime.host_ports, [18090]);
     assert_eq!(conf.runtime.ips, ["10.22.0.77".parse::<std::net::IpAddr>().unwrap()]);
     let addressing = own(&recorded());
     assert_eq!(addressing.sets.len(), 2);
@@ -198,6 +199,10 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         (("naru", json!({ "runDir": "x" })), "naru.runDir: "),
         (("naru", json!({ "antispoof": "max" })), "naru.antispoof: \"max\" is none of ip, mac"),
         (("naru", json!({ "sourceCheck": ["10.0.0.0/8"] })), "naru.sourceCheck: "),
+        (
+            ("naru", json!({ "unserved": ["ips"] })),
+            "naru.unserved: \"ips\" is none of portMappings, bandwidth",
+        ),
         (("naru", json!(1)), "naru: expected an object"),
         (("prevResult", json!(1)), "prevResult: "),
         (

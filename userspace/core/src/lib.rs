@@ -6,6 +6,7 @@ pub mod flows;
 pub mod ids;
 pub mod ipam;
 pub mod overlap;
+pub mod policy;
 mod printable;
 pub mod reconcile;
 pub mod services;

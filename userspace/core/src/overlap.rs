@@ -16,9 +16,9 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Returns true if the range and the claim cannot both be. What only leads to addresses claims none of them: a
-    /// pod's route is more specific than any that covers the whole range, be it halves of a default route, a router's
-    /// or a black hole's.
+    /// Returns true if the range and the claim exclude each other. A route that only leads to addresses claims none of
+    /// them: a pod's route is more specific than any that covers the whole range, be it halves of a default route, a
+    /// router's or a black hole's.
     fn excludes(&self, range: IpNet) -> bool {
         match self.holder {
             Holder::Services | Holder::PodRange | Holder::Standard(_) => overlap(self.network, range),

@@ -156,10 +156,10 @@ fn only_the_device_encapsulates_for_a_node_that_says_so_and_beyond_other_than_et
     let mut cluster = cluster([1, 2]);
     assert_eq!(flags(&cluster, &paths), 0);
     cluster.nodes[1].encapsulation = Some(Encapsulation::Device);
-    assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
+    assert_eq!(flags(&cluster, &paths), route_flags::KERNEL_ENCAPSULATION);
     cluster.nodes[1].encapsulation = None;
     paths.values_mut().for_each(|path| path.is_ethernet = false);
-    assert_eq!(flags(&cluster, &paths), route_flags::DEVICE_PATH);
+    assert_eq!(flags(&cluster, &paths), route_flags::KERNEL_ENCAPSULATION);
     paths.values_mut().for_each(|path| path.via = Via::Link);
     let entry = desired(&inputs(&cluster, &paths, &[])).state.entries[&net("10.32.2.0/24")];
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a node holds by the nature of what is beneath it: next hops, small MTUs, sources that may go.
+//! Dependence of a node's desired state on its underlay: next hops, small MTUs, permitted sources.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -94,7 +94,7 @@ fn below_ipv6_nothing_has_less_than_it_needs_and_fragments_are_the_devices() {
         assert_eq!(entries.map(|entry| entry.mtu), [v4, v6], "{underlay}");
         let routes = blocks.map(|block| state.routes[&main_route(block)].mtu);
         assert_eq!(routes, [Some(v4), Some(v6)], "{underlay}");
-        let by_programs = entries.map(|entry| entry.flags & route_flags::DEVICE_PATH == 0);
+        let by_programs = entries.map(|entry| entry.flags & route_flags::KERNEL_ENCAPSULATION == 0);
         assert_eq!(by_programs, programs, "{underlay}");
         let next_hops = NextHops { cluster: &cluster, node: "node1", paths: &paths };
         assert_eq!([true, false].map(|v6| next_hops.pod_mtu(None, v6)), [with, without], "{underlay}");

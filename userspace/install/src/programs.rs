@@ -1,4 +1,4 @@
-//! Programs of the image on the host: each in its place whole, and written only where it differs.
+//! Programs of the image on the host: each is put in place whole, and written only if it differs.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -16,7 +16,7 @@ pub struct Program {
     pub content: File,
 }
 
-/// What became of a program.
+/// The result of installing a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Installed {
     /// The bytes were there already.
@@ -49,8 +49,8 @@ impl Program {
         Ok(Self { name: name.to_owned(), content })
     }
 
-    /// Puts the program into `directory`. A runtime that calls it at this moment finds the old one or the new one, and
-    /// one that runs goes on as it is.
+    /// Puts the program into `directory`. A runtime that calls it at this moment gets the old one or the new one, and a
+    /// running one is not disturbed.
     ///
     /// # Errors
     /// The file cannot be written; what was there before stays.
@@ -63,7 +63,8 @@ impl Program {
         if self.is_at(&place).map_err(failed(&place))? {
             return Ok(Installed::Same);
         }
-        // A dot in front: no runtime has a plugin of such a name. Always the same: a kill leaves one file at most.
+        // A dot in front, as no runtime has a plugin of such a name. The name is always the same, so a kill leaves one
+        // file at most.
         let draft = directory.join(format!(".{}.naru-install", self.name));
         let written = self.write(&draft).and_then(|()| fs::rename(&draft, &place));
         if written.is_err() {
@@ -114,7 +115,7 @@ impl Program {
         file.flush()?;
         // Whatever the process's umask takes away.
         file.set_permissions(Permissions::from_mode(0o755))?;
-        // Before the rename: a power cut must not leave an empty plugin in the place of one that works.
+        // Synced before the rename: a power cut must not leave an empty plugin in the place of one that works.
         file.sync_all()
     }
 }

@@ -1,4 +1,4 @@
-//! Where runtimes look, as the configurations of distributions say it.
+//! Directories in which runtimes look, according to the configurations of distributions.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

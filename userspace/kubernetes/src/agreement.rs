@@ -1,5 +1,5 @@
-//! From Node objects, which may contradict each other, to a cluster that does not: whoever has the later claim wins,
-//! the other is left out with a remark, and nobody else is touched.
+//! From Node objects, which may contradict each other, to a cluster that is consistent: the later claim wins, the other
+//! one is left out with a remark, and no other node is affected.
 
 use std::{
     cmp::Reverse,
@@ -23,17 +23,17 @@ use crate::{
 /// The Node objects, by name.
 pub type Nodes = BTreeMap<String, Entry<Node>>;
 
-/// What the nodes agree on.
+/// The cluster that the nodes' objects describe together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Agreement {
     /// The cluster; `None` where the own node is not known at all.
     pub cluster: Option<ClusterSpec>,
-    /// What is left out.
+    /// Objects, or parts of them, that are left out.
     pub remarks: Vec<Remark>,
 }
 
-/// Makes a cluster of `nodes`. `own` is this node's name, and `last` its addresses when it had some: a node that the
-/// API does not have any more goes on with its pods, but gives out no address.
+/// Makes a cluster of `nodes`. `own` is this node's name, and `last` its last known addresses: a node that the API no
+/// longer has keeps its pods, but gives out no address.
 pub fn agree(nodes: &Nodes, settings: &ClusterSettings, own: &str, last: &[IpAddr]) -> Agreement {
     let mut draft = Draft { settings, own, remarks: Vec::new() };
     let mut specs = draft.candidates(nodes);
@@ -49,7 +49,7 @@ pub fn agree(nodes: &Nodes, settings: &ClusterSettings, own: &str, last: &[IpAdd
     draft.choose_family(&mut specs);
     draft.note_missing_range(nodes, &specs);
     let is_known = specs.iter().any(|spec| spec.name == own && !spec.addresses.is_empty());
-    // Others without a range have no pods; this node's name must be in the cluster for its pods' sake.
+    // Other nodes without a range have no pods; this node must be in the cluster for the sake of its pods.
     specs.retain(|spec| !spec.addresses.is_empty() && (!spec.blocks.is_empty() || spec.name == own));
     specs.sort_by(|a, b| a.name.cmp(&b.name));
     draft.remarks.sort();
@@ -170,7 +170,7 @@ impl Draft<'_> {
         Some(Problem::AddressInRange { address, range: block })
     }
 
-    /// Tunnels end at addresses of one family: the one that most nodes have, of those that this one has.
+    /// Tunnels end at addresses of one family: the family that most nodes have, among those that this node has.
     fn choose_family(&mut self, specs: &mut Vec<NodeSpec>) {
         let has = |spec: &NodeSpec, v4: bool| spec.addresses.iter().any(|address| address.is_ipv4() == v4);
         let own = specs.iter().find(|spec| spec.name == self.own);
@@ -197,7 +197,7 @@ impl Draft<'_> {
         });
     }
 
-    /// Only of the own node: that others have no range yet is nothing that this one could suffer from.
+    /// For the own node only: this one does not suffer if others have no range yet.
     fn note_missing_range(&mut self, nodes: &Nodes, specs: &[NodeSpec]) {
         let has_none = specs.iter().any(|spec| spec.name == self.own && spec.blocks.is_empty());
         let value = nodes.get(self.own).and_then(|entry| entry.value.as_ref());

@@ -1,4 +1,4 @@
-//! The cluster as a whole, looked at from outside: what its objects say against each other.
+//! A check of the whole cluster from outside: contradictions between its objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use crate::{
 /// The kinds of faults of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Fault {
-    /// What a Node object says cannot be.
+    /// The contents of a Node object are invalid.
     Nonsense,
     /// A node of ours without a block.
     NoRange,
@@ -76,11 +76,9 @@ impl Check {
         let mut taken: Taken<&str> = Taken::default();
         let mut addresses: BTreeMap<IpAddr, &str> = BTreeMap::new();
         let mut machines: BTreeMap<&str, &str> = BTreeMap::new();
+        self.ranges(ours);
         for (name, node) in ours {
             let subject = || format!("node {name}");
-            if node.blocks.is_empty() {
-                self.add(Fault::NoRange, subject(), "no podCIDR".to_owned());
-            }
             for block in &node.blocks {
                 if let Some((other, owner)) = taken.take(*block, name) {
                     let evidence = format!("{block} overlaps {other} of node {owner}");
@@ -98,6 +96,26 @@ impl Check {
             {
                 let evidence = format!("the machine id is that of node {owner} too");
                 self.add(Fault::Cloned, subject(), evidence);
+            }
+        }
+    }
+
+    /// Nodes without a range, or without one of a family in which others have one: a cluster that became dual stack
+    /// keeps its old nodes as they are.
+    fn ranges(&mut self, ours: &[(&str, &Node)]) {
+        let has = |node: &Node, v4: bool| node.blocks.iter().any(|block| block.addr().is_ipv4() == v4);
+        for (name, node) in ours {
+            let subject = format!("node {name}");
+            if node.blocks.is_empty() {
+                self.add(Fault::NoRange, subject, "no podCIDR".to_owned());
+                continue;
+            }
+            for (v4, family) in [(true, "IPv4"), (false, "IPv6")] {
+                let other = ours.iter().find(|(_, other)| has(other, v4));
+                if let Some((other, _)) = other.filter(|_| !has(node, v4)) {
+                    let evidence = format!("no {family} podCIDR, and node {other} has one");
+                    self.add(Fault::NoRange, subject.clone(), evidence);
+                }
             }
         }
     }
@@ -176,6 +194,15 @@ mod tests {
         let pods =
             [pod("d/x", "a", "10.244.0.5"), pod("d/y", "b", "10.244.1.5"), pod("d/z", "gone", "10.9.9.9")];
         assert_eq!(check(&nodes, &pods, &[agent("a", "i:1"), agent("b", "i:1")]), []);
+    }
+
+    #[test]
+    fn a_node_without_a_family_that_others_have_is_named() {
+        let nodes = [
+            node("a", &["10.0.0.1"], &["10.244.0.0/24"], ""),
+            node("b", &["10.0.0.2"], &["10.244.1.0/24", "fd00:1::/64"], ""),
+        ];
+        assert_eq!(shown(&check(&nodes, &[], &[])), ["node a: no IPv6 podCIDR, and node b has one"]);
     }
 
     #[test]

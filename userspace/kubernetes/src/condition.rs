@@ -1,5 +1,5 @@
-//! `NetworkUnavailable`: a cloud sets it on new nodes, and whoever makes the network takes it back. It is the only
-//! thing that naru writes to the API.
+//! `NetworkUnavailable`: a cloud sets this condition on new nodes, and the network removes it. It is the only thing
+//! that naru writes to the API.
 
 use std::{
     sync::Arc,
@@ -16,7 +16,7 @@ use crate::{
     nodes::Node,
 };
 
-/// Takes the condition back whenever the own node has it and serves pods.
+/// Removes the condition whenever the own node has it and serves pods.
 pub async fn keep(
     api: Arc<Api>,
     node: String,
@@ -78,7 +78,7 @@ fn timestamp(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of a day since 1970, counted in years that begin with March, so that the odd day comes last.
+/// Returns year, month and day of a day since 1970. Years begin with March, so that the leap day comes last.
 const fn date(days: u64) -> (u64, u64, u64) {
     let since_0000 = days + 719_468;
     let (era, day_of_era) = (since_0000 / 146_097, since_0000 % 146_097);

@@ -1,5 +1,5 @@
-//! The addresses of the API servers themselves, as the API names them: a node finds them again by these without any
-//! Service, after a reboot too.
+//! The addresses of the API servers themselves, as the API names them: by these a node finds them without any Service,
+//! also after a reboot.
 
 use std::{collections::BTreeMap, net::IpAddr};
 

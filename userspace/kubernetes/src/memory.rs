@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{follow::Remembered, services::Positions};
 
-/// What outlives the process and a reboot, in `<state>/kubernetes.json`. Nothing of it is needed: without it a first
-/// list is believed as it is, and the API is looked for where every node may find it.
+/// State that outlives the process and a reboot, in `<state>/kubernetes.json`. The agent can do without it: then a
+/// first list is believed as it is, and the API is looked for where every node may find it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// Addresses of the API servers, as they named themselves last.
+    /// Addresses of the API servers, as the API named them last.
     pub servers: Vec<String>,
     /// The nodes.
     pub nodes: Option<Remembered>,
@@ -30,15 +30,15 @@ pub struct Own {
 }
 
 impl Memory {
-    /// What is there; nothing where it cannot be read.
+    /// Loads the file; returns an empty state if it cannot be read.
     pub fn load(file: &Path) -> Self {
         let text = fs::read(file).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// Keeps it; an error where there is no directory for it, as before the first init.
+    /// Saves the file; an error if its directory does not exist, as before the first init.
     pub fn save(&self, file: &Path) -> io::Result<()> {
-        // Named as every file that is about to take another's place: uninstall knows it by that.
+        // Named like every temporary file of ours, so that uninstall recognises it.
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let next = file.with_file_name(format!(".{name}.{}-0.tmp", std::process::id()));
         fs::write(&next, serde_json::to_vec(self)?)?;

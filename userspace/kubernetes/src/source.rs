@@ -29,7 +29,7 @@ use crate::{
     services::{self, Progress},
 };
 
-/// Pause before what could not be written to the disk is tried again.
+/// Pause before a failed write to the disk is repeated.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The Kubernetes API as a source of the cluster.
@@ -43,9 +43,9 @@ pub struct KubernetesSource {
     pub servers: Vec<String>,
     /// The address of the Service `kubernetes`, by the environment of a pod.
     pub service: Option<String>,
-    /// The cluster's settings; a file that is not there means defaults.
+    /// The file of the cluster's settings; if it is missing, all settings have their defaults.
     pub settings: PathBuf,
-    /// Ranges of Service addresses by flag, in place of those that the API or the settings say.
+    /// Ranges of Service addresses by flag, which replace those of the API and of the settings.
     pub services: Vec<IpNet>,
     /// A file for what outlives the process.
     pub memory: PathBuf,
@@ -66,7 +66,7 @@ impl Source for KubernetesSource {
 /// The settings as their file says them.
 #[derive(Clone, Default)]
 struct Settings {
-    /// Those that were good last; `None` before the first look.
+    /// The last valid settings; `None` before the first look.
     good: Option<ClusterSettings>,
     complaint: Option<ClusterError>,
 }
@@ -124,7 +124,7 @@ async fn follow_settings(path: PathBuf, to: watch::Sender<Settings>) {
             Found::Read(_, settings) => {
                 *known = Settings { good: Some(settings), complaint: None };
             }
-            // Nobody set anything. One that was there before is missed, and what it said stays.
+            // Nobody set anything. If there was a file before, its settings stay in force.
             Found::Nothing(None, _) if known.good.is_none() && path.try_exists().is_ok_and(|is| !is) => {
                 *known = Settings { good: Some(ClusterSettings::default()), complaint: None };
             }
@@ -140,7 +140,7 @@ async fn follow_settings(path: PathBuf, to: watch::Sender<Settings>) {
     file::follow(path.clone(), file::parse_settings, tell, to.closed()).await;
 }
 
-/// Makes views of what is heard, until nobody looks at them.
+/// Makes views of the followed objects, until there is no receiver left.
 async fn agree(
     source: KubernetesSource,
     api: Arc<Api>,
@@ -174,7 +174,7 @@ async fn agree(
         let mut is_kept = next == memory;
         if !is_kept {
             let (kept, file) = (next.clone(), source.memory.clone());
-            // It is a help for later; a full disk must not stop anything now.
+            // The memory only helps later; a full disk must not stop anything now.
             is_kept = tokio::task::spawn_blocking(move || kept.save(&file).is_ok()).await.unwrap_or(false);
             memory = if is_kept { next } else { Memory { own: next.own, ..memory } };
         }
@@ -191,7 +191,7 @@ async fn agree(
     }
 }
 
-/// What is heard at one moment.
+/// The state of everything that is followed, at one moment.
 struct Heard<'a> {
     source: &'a KubernetesSource,
     settings: Settings,
@@ -232,6 +232,7 @@ impl Heard<'_> {
                 None => next.complaint = next.complaint.or_else(|| Some(self.unknown())),
             }
         }
+        next.contact_limit = self.settings.good.as_ref().and_then(|settings| settings.contact_limit);
         next.services = self.ranges();
         next.remarks.extend(self.services_remark());
         let is_news = *view != next;
@@ -262,7 +263,7 @@ impl Heard<'_> {
         given.or_else(|| self.services.entries.as_ref().map(|entries| ranges::all(entries)))
     }
 
-    /// An API that has no such objects, or does not show them, leaves the ranges unknown, and that is all.
+    /// If an API lacks these objects, or does not show them, only the ranges are unknown.
     fn services_remark(&self) -> Option<Remark> {
         let error = self.services.failure.as_ref().filter(|error| error.is_absent())?;
         self.ranges().is_none_or(|ranges| ranges.is_empty()).then(|| Remark {
@@ -273,7 +274,7 @@ impl Heard<'_> {
         })
     }
 
-    /// The own node as it is known now, else as it was.
+    /// Returns the own node as it is known now, else as it was last known.
     fn own(&self, last: &Own) -> Own {
         let entry = self.nodes.entries.as_ref().and_then(|entries| entries.get(&self.source.node));
         let Some(entry) = entry else { return last.clone() };

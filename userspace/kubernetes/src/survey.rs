@@ -10,7 +10,7 @@ use crate::{
     nodes::{self, Node},
 };
 
-/// The label by which the DaemonSet's pods are known.
+/// The label that identifies the DaemonSet's pods.
 const LABEL: &str = "app.kubernetes.io/name";
 
 /// A Node object.
@@ -19,7 +19,7 @@ pub struct Listed {
     pub name: String,
     /// Its identity.
     pub uid: String,
-    /// What it says, or the error in it.
+    /// The object's contents, or the error in them.
     pub node: Result<Node, String>,
 }
 
@@ -111,7 +111,7 @@ struct PodIp {
 impl Kind for Pod {
     fn read(object: &[u8]) -> Result<Self, String> {
         let object: Object = serde_json::from_slice(object).map_err(|error| error.to_string())?;
-        // A pod that ended has its addresses in the API still, and no more of them.
+        // A pod that ended still has its addresses in the API, but no longer holds them.
         if matches!(object.status.phase.as_str(), "Succeeded" | "Failed") {
             return Ok(Self::Other);
         }

@@ -1,5 +1,5 @@
-//! An API that is away, slow, or lies: a real one behind a relay that makes it so. Whatever it does, no node is taken
-//! from the cluster for it, and what is true is known again afterwards.
+//! An API that is away, slow, or lies: a real one behind a relay that makes it so. Whatever it does, no node is removed
+//! from the cluster because of it, and the truth is known again afterwards.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -140,8 +140,9 @@ async fn a_watch_that_expired_is_followed_by_a_list_and_no_node_is_missed_meanwh
 #[tokio::test]
 #[ignore = "needs Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
 async fn every_refusal_leaves_the_cluster_and_ends_with_what_is_true() {
-    for (code, after) in [(401, None), (403, None), (410, None), (429, Some(2)), (500, None), (503, Some(1))]
-    {
+    let refusals =
+        [(401, None), (403, None), (409, None), (410, None), (429, Some(2)), (500, None), (503, Some(1))];
+    for (code, after) in refusals {
         let (bed, mut followed) = four().await;
         let before = followed.views.borrow().clone();
         let refused = Arc::new(AtomicUsize::new(0));
@@ -162,6 +163,40 @@ async fn every_refusal_leaves_the_cluster_and_ends_with_what_is_true() {
         bed.relay.faults().refusal = None;
         followed.nodes(&[1, 2, 3, 4, 5]).await;
     }
+}
+
+#[tokio::test]
+#[ignore = "needs Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+async fn a_condition_whose_change_is_refused_is_changed_later_and_views_go_on_meanwhile() {
+    let bed = Bed::new();
+    let mut object = bed::object(&node(1));
+    object["status"]["conditions"] =
+        json!([{ "type": "NetworkUnavailable", "status": "True", "reason": "Cloud" }]);
+    bed.ask("POST", NODES, Some(object)).unwrap();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = refused.clone();
+    bed.relay.faults().refusal = Some(Box::new(move |path| {
+        let is_patch = path.ends_with("/status");
+        let place = if is_patch { count.fetch_add(1, Ordering::Relaxed) } else { usize::MAX };
+        [(409, None), (500, None), (429, Some(1)), (403, None)].get(place).copied()
+    }));
+    let mut followed = bed.follow();
+    followed.nodes(&[1]).await;
+    followed.contact.set_ready(true);
+    while refused.load(Ordering::Relaxed) < 2 {
+        pause(10).await;
+    }
+    bed.create(&node(2));
+    followed.nodes(&[1, 2]).await;
+    let since = Instant::now();
+    let is_set = || {
+        bed.ask("GET", "/api/v1/nodes/node001", None).unwrap()["status"]["conditions"][0]["status"] == "True"
+    };
+    while is_set() {
+        assert!(since.elapsed() < bed::PATIENCE);
+        pause(100).await;
+    }
+    assert_eq!(refused.load(Ordering::Relaxed), 5, "four refusals, and no more requests than it takes");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A second, real API server whose way to the store is held up: what it knows is true, but of the past.
+//! A second, real API server whose way to the store is held up: its state is true, but out of date.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

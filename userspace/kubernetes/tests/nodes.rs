@@ -1,4 +1,4 @@
-//! What becomes of Node objects, settings and other objects of a real API server.
+//! The effects of Node objects, settings and other objects of a real API server.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -202,7 +202,7 @@ async fn a_network_that_a_cloud_calls_unavailable_is_available_once_the_node_ser
     panic!("the condition stays");
 }
 
-/// What the manifest grants to agents, and nothing more.
+/// The rights that the manifest grants to agents; there are no others.
 const RIGHTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount

@@ -1,10 +1,10 @@
-//! Many agents at one API server, and what they cost it.
+//! The cost of many agents at one API server.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 mod bed;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use naru_kubernetes::{KubernetesSource, Pace};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -55,4 +55,28 @@ async fn a_thousand_agents_that_start_at_once_ask_for_each_kind_of_objects_about
     #[expect(clippy::cast_precision_loss, reason = "a thousand is exact")]
     let most = AGENTS as f64 * 1.5;
     assert!(grown.iter().all(|lists| *lists <= most), "{grown:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+async fn an_agent_in_quiet_asks_the_api_server_at_most_thirty_times_an_hour() {
+    let bed = Bed::new();
+    (1..=50).for_each(|number| drop(bed.create(&node(number))));
+    // An hour in thirty seconds: what is done every so often is done more often by as much.
+    let faster = 120;
+    let usual = Pace::default();
+    let pace = Pace { resync: usual.resync / faster, ..usual };
+    let mut followed = Followed::new(KubernetesSource { pace, ..bed.source() });
+    followed.wait("a cluster", |view| view.cluster.is_some()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bed.relay.requests();
+    tokio::time::sleep(Duration::from_secs(3600) / faster).await;
+    let asked = bed.relay.requests();
+    // A server ends a watch after half an hour to an hour, by chance; each kind has its own.
+    let watches = asked.iter().filter(|path| path.contains("watch=true")).count();
+    let lists = asked.len() - watches;
+    println!(
+        "requests of an agent in an hour of quiet: {lists} lists, {watches} watches, and up to 6 watches that end"
+    );
+    assert!(asked.len() + 6 <= 30, "{asked:#?}");
 }

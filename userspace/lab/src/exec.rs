@@ -18,7 +18,7 @@ pub fn run(options: &ExecArgs) -> anyhow::Result<ExitCode> {
         .envs(environment)
         .status()
         .with_context(|| format!("run {program} in {netns}"))?;
-    // A command ended by a signal is told as shells tell it.
+    // A command that a signal ended is reported as shells report it.
     let signal = std::os::unix::process::ExitStatusExt::signal(&status).map(|signal| 128 + signal);
     let code = status.code().or(signal).and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(1)))

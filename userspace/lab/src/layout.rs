@@ -1,4 +1,4 @@
-//! Names: what a lab calls its namespaces and where it keeps its files.
+//! Names: those of a lab's namespaces, and the directories of its files.
 
 use std::{
     fmt,

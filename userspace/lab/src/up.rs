@@ -80,7 +80,7 @@ fn build(options: &UpArgs, plugin: &Path) -> anyhow::Result<Lab> {
         let join = |thread: thread::ScopedJoinHandle<'_, anyhow::Result<Vec<Pod>>>| {
             thread.join().map_err(|_| anyhow!("a thread of `lab up` panicked"))?
         };
-        // All are joined before the first error is told: nothing may run on while `down` cleans up.
+        // All are joined before the first error is returned: nothing may run on while `down` cleans up.
         let results: Vec<_> = threads.into_iter().map(join).collect();
         results.into_iter().collect::<anyhow::Result<Vec<Vec<Pod>>>>()
     })?

@@ -14,7 +14,7 @@ use crate::{
 
 /// The bridge in the switch namespace.
 const BRIDGE: &str = "switch";
-/// Routing table of the outside host for what leaves from its listed addresses.
+/// Routing table of the outside host for packets from its listed addresses.
 const LISTED_TABLE: u32 = 100;
 /// Number of times that a link is waited for, 100 ms each time.
 const PATIENCE: u32 = 20;
@@ -48,16 +48,17 @@ fn await_running(links: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A host that neither forwards nor joins in multicast groups beyond need. Its link-local addresses serve at once, as
-/// on a machine that has been up for two seconds: until then the kernel asks for no neighbour of a forwarded packet.
+/// Sets up a host that neither forwards nor joins more multicast groups than it must. Its link-local addresses serve at
+/// once, as on a machine that has been up for two seconds: until then the kernel resolves no neighbour of a forwarded
+/// packet.
 fn quiet() -> anyhow::Result<()> {
     netns::set_sysctl("net/ipv6/conf/default/accept_dad", "0")?;
     netns::set_sysctl("net/ipv4/ip_forward", "0")?;
     netns::set_sysctl("net/ipv6/conf/all/forwarding", "0")
 }
 
-/// A node as a machine boots: forwarding off, so that init has to switch it on. Only ICMP errors are not limited to
-/// one a second and peer: whoever tries things out asks for more.
+/// Sets up a node like a machine after boot: forwarding is off, so that init has to switch it on. Only the limit of one
+/// ICMP error a second and peer is off, as experiments cause more.
 fn fresh_host() -> anyhow::Result<()> {
     quiet()?;
     netns::set_sysctl("net/ipv4/icmp_ratelimit", "0")?;

@@ -9,7 +9,7 @@ use naru_node::paths::{GivenPaths, Paths};
 
 use crate::report::OutputArgs;
 
-/// Pod networking in the kernel: prepare a node, follow the cluster, look at what a node holds.
+/// Pod networking in the kernel: prepare a node, follow the cluster, show the state of a node.
 #[derive(Parser, Debug)]
 #[command(name = "naru", version, arg_required_else_help = true)]
 pub struct Arguments {
@@ -83,21 +83,23 @@ pub enum Command {
     Endpoints(OutputArgs),
     /// Packets and bytes by hook and outcome, and by pod.
     Stats(OutputArgs),
-    /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused as things stand;
-    /// 2: an error.
+    /// Addresses of this node. Exit status 0: done, or nothing found; 1: something found, or refused in the current
+    /// state; 2: an error.
     Ipam(crate::command::ipam::IpamArgs),
-    /// Put the plugins where the container runtime looks for them, as its own configuration says; what is there
-    /// already is not written again.
+    /// Put the plugins where the container runtime looks for them, as its own configuration says; files that are up to
+    /// date are not written again.
     Install(InstallArgs),
     /// The nodes of the cluster, as this node or the Kubernetes API knows them.
     Node(crate::command::node::NodeArgs),
     /// The cluster as a whole. Exit status 0: nothing found; 1: something found; 2: an error.
     Cluster(crate::command::cluster::ClusterArgs),
+    /// NetworkPolicies: what they isolate, who can reach a pod, what a change would cut.
+    Policy(crate::command::policy::PolicyArgs),
     /// Services as the datapath translates them, and why some are left to the stack.
     Service(crate::command::service::ServiceArgs),
     /// Undo init exactly.
     Uninstall(UninstallArgs),
-    /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 under a gate.
+    /// Measure traffic, programs, plugins and memory beside others, in namespaces. Exit status 1 if a gate is missed.
     #[cfg(feature = "bench")]
     Bench(naru_bench::BenchArgs),
     /// A cluster of network namespaces on this machine.
@@ -106,8 +108,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Returns true if it only prints, so that it may end when nobody reads on. The others have something to take
-    /// down first.
+    /// Returns true if the command only prints, so that it may end when its reader is gone. The others have something
+    /// to take down first.
     pub const fn ends_with_its_reader(&self) -> bool {
         match self {
             Self::Agent(_) => false,
@@ -135,21 +137,20 @@ pub struct InitArgs {
     /// Range of Service addresses, which pods must not use; may be repeated.
     #[arg(long, value_name = "CIDR")]
     pub service_range: Vec<IpNet>,
-    /// Take pod ranges although addresses, links or routes of this machine lie in them: what has these addresses is
-    /// then out of this node's reach. Kept for later runs. In a network configuration: `"naru": {"allowOverlap":
-    /// true}`.
+    /// Accept pod ranges in which addresses, links or routes of this machine lie: hosts with these addresses are then
+    /// out of this node's reach. Kept for later runs. In a network configuration: `"naru": {"allowOverlap": true}`.
     #[arg(long)]
     pub allow_overlap: bool,
-    /// The pods' ranges are no free choice (podCIDRs of Kubernetes): what overlaps one is named, and no other range is
-    /// proposed. Kept for later runs.
+    /// Propose no other range when a pod range overlaps something: ranges are not a free choice (podCIDRs of
+    /// Kubernetes). Kept for later runs.
     #[arg(long)]
     pub fixed_ranges: bool,
-    /// Let this machine take the place of the one that the node's state was made on: installed anew with its state
-    /// kept, or with other hardware. Else a copy of another node's disk is refused.
+    /// Let this machine replace the one that the node's state was made on: it was reinstalled with its state kept, or
+    /// has other hardware. Without this flag such a state counts as a copy of another node's disk and is refused.
     #[arg(long)]
     pub new_machine: bool,
-    /// Entries of the map FLOWS: one for each connection of a pod that a Service or host port translates, one more
-    /// for each pair of hosts. Kept for later runs, in force where the map is made.
+    /// Capacity of the map FLOWS in entries: one for each connection of a pod that a Service or host port translates,
+    /// and one for each pair of hosts. Kept for later runs; takes effect when the map is created.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4_194_304))]
     pub max_flows: Option<u32>,
     /// The cluster file, in place of CONFIG_DIR/cluster.toml.
@@ -169,25 +170,25 @@ pub struct AgentArgs {
     /// Seconds between two passes when nothing happens.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub interval: u64,
-    /// Follow the Kubernetes API in place of cluster.toml: nodes are Node objects, blocks their podCIDRs. The name of
+    /// Follow the Kubernetes API instead of cluster.toml: nodes are Node objects, blocks their podCIDRs. The name of
     /// this node's object is --node.
     #[arg(long)]
     pub kubernetes: bool,
-    /// An address of the Kubernetes API, before those that are found; may be repeated.
+    /// An address of the Kubernetes API, tried before those that are found; may be repeated.
     #[arg(long, requires = "kubernetes", env = "NARU_API_SERVER", value_name = "URL", value_delimiter = ',')]
     pub api_server: Vec<String>,
     /// Credentials for the Kubernetes API outside a pod.
     #[arg(long, requires = "kubernetes", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The cluster's settings beside its Node objects: the keys of cluster.toml but its nodes; a file that is not there
-    /// means defaults [default: CONFIG_DIR/settings.toml].
+    /// The cluster's settings beside its Node objects: the keys of cluster.toml except its nodes. Without the file,
+    /// every setting has its default [default: CONFIG_DIR/settings.toml].
     #[arg(long, requires = "kubernetes", value_name = "FILE")]
     pub settings: Option<PathBuf>,
-    /// The host's root directory, for an agent in a container; every path but those of the credentials and of
-    /// --settings is one below it.
+    /// The host's root directory, for an agent in a container; all paths except those of the credentials and of
+    /// --settings are below it.
     #[arg(long, requires = "kubernetes", value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Ask the agent that runs here, and be no agent. Exit status 0: yes; 1: no, or no agent answers.
+    /// Query the agent that runs here instead of starting one. Exit status 0: yes; 1: no, or no agent answers.
     #[arg(long, value_name = "live|ready", conflicts_with = "kubernetes")]
     pub probe: Option<Probe>,
 }
@@ -195,7 +196,7 @@ pub struct AgentArgs {
 /// A question to the agent that runs here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Probe {
-    /// Work goes on, with or without the cluster's source.
+    /// The agent works, with or without the cluster's source.
     Live,
     /// Pods get addresses here.
     Ready,
@@ -204,7 +205,7 @@ pub enum Probe {
 /// Options of `install`.
 #[derive(Args, Debug)]
 pub struct InstallArgs {
-    /// The host's root directory, for a process in a container; every other path is one below it.
+    /// The host's root directory, for a process in a container; all other paths are below it.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// The directory of the plugins to install; this program's by default.
@@ -215,11 +216,11 @@ pub struct InstallArgs {
 /// Options of `uninstall`.
 #[derive(Args, Debug)]
 pub struct UninstallArgs {
-    /// Detach running pods in place of refusing.
+    /// Detach running pods instead of refusing.
     #[arg(long)]
     pub force: bool,
-    /// Remove 05-naru.conflist also where somebody changed it since init wrote it: as long as it is there, the runtime
-    /// calls naru-cni.
+    /// Remove 05-naru.conflist even if somebody changed it since init wrote it: as long as it exists, the runtime calls
+    /// naru-cni.
     #[arg(long)]
     pub remove_conflist: bool,
 }

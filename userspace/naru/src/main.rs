@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The error with its causes, each once: many an error says its cause already.
+/// Returns the error with its causes, each once: the text of many an error contains its cause already.
 fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
@@ -34,8 +34,8 @@ fn told(error: &anyhow::Error) -> String {
     })
 }
 
-/// Ends the process as other tools end when their reader does (`naru stats | head`): the standard library ignores the
-/// signal, and printing panics then. Children get the default action anyway.
+/// Ends the process like other tools when its reader ends (`naru stats | head`): the standard library ignores the
+/// signal, and printing would panic. Children get the default action in any case.
 fn end_with_the_reader() {
     // SAFETY: no handler is installed, only the default action set, before any thread exists.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -59,6 +59,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Node(args) => return command::node::run(&paths, &args),
         Command::Service(args) => return command::service::run(&paths, &args),
         Command::Cluster(args) => return Ok(command::cluster::run(&args)),
+        Command::Policy(args) => return command::policy::run(&args),
         Command::Uninstall(args) => command::uninstall::run(&paths, &args)?,
         #[cfg(feature = "bench")]
         Command::Bench(args) => return naru_bench::run(&args),

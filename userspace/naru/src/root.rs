@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 
-/// A directory of the container that stays in reach when the root directory is another one.
+/// A directory of the container that stays accessible after the root directory has changed.
 pub struct Kept {
     directory: OwnedFd,
 }
@@ -23,14 +23,15 @@ impl Kept {
         Ok(Self { directory: opened.into() })
     }
 
-    /// Its path, as long as `self` lives. Files are found anew at each look, as the kubelet replaces them.
+    /// Returns its path, which is valid as long as `self` lives. Files are looked up each time, as the kubelet replaces
+    /// them.
     pub fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.directory.as_raw_fd()).into()
     }
 }
 
-/// Makes `root` the process's root directory. From then on every path is what the host calls it, so that what is
-/// written down (the undo journal, the configuration of the plugin) is right for programs of the host.
+/// Makes `root` the process's root directory. From then on every path is the host's, so that paths that are written
+/// down (in the undo journal, in the plugin's configuration) are right for programs of the host.
 ///
 /// # Errors
 /// `root` is not there, or the process lacks `CAP_SYS_CHROOT`.

@@ -37,7 +37,7 @@ fn a_node_that_joins_is_in_maps_and_routes_within_a_second_and_leaves_no_trace_w
     let machine = Machine::clustered();
     let _agent = machine.agent();
     let before = (machine.entries(), machine.kernel_routes());
-    // The fastest of five rounds: what else the machine does meanwhile makes the others slower.
+    // The fastest of five rounds: other work of the machine slows the others down.
     let rounds = (0..5).map(|_| {
         machine.write_cluster(&format!("{CLUSTER}{NODE3}"));
         let joined = wait("node3 in maps and routes", PATIENCE, || has_node3(&machine));
@@ -274,7 +274,7 @@ fn uninstall_refuses_while_the_agent_runs() {
     let machine = Machine::clustered();
     let agent = machine.agent();
     let error = machine.refused(&["uninstall", "--force"]);
-    assert!(error.contains(&format!("the agent of this node runs, process {}", agent.pid())), "{error}");
+    assert!(error.contains(&format!("naru agent is running (pid {})", agent.pid())), "{error}");
     assert!(machine.says(&["status"], "node1"), "nothing was touched");
     agent.kill();
     machine.ok(&["uninstall"]);

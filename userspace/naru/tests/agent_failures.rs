@@ -30,7 +30,8 @@ struct Failure {
     name: &'static str,
     make: fn(&Machine),
     mend: fn(&Machine),
-    /// Words of the line that tells of it; none for what is no failure to the agent, which must stay quiet too.
+    /// Words of the log line that reports it; none for an event that is no failure to the agent, which must stay quiet
+    /// too.
     says: Option<&'static str>,
     /// A route of ours that stays under our hands meanwhile, and how to take it away; none where every pass breaks off.
     other: Option<(&'static str, &'static str)>,
@@ -108,7 +109,7 @@ fn passes(machine: &Machine) -> usize {
     machine.agent_log().matches("pass over ").count()
 }
 
-/// The lines of the log that tell of failures, without their times.
+/// The lines of the log that report failures, without their times.
 fn errors(machine: &Machine) -> Vec<String> {
     let log = machine.agent_log();
     let errors = log.lines().filter_map(|line| line.split_once(" ERROR ")).map(|(_, what)| what.to_owned());
@@ -213,7 +214,7 @@ fn routes_of_others_that_lead_nowhere_near_cause_next_to_no_pass() {
     }
     thread::sleep(Duration::from_secs(1));
     println!("60,000 changes: {:?} of CPU", agent.cpu().saturating_sub(used));
-    // On a machine that is busy the agent may be told that some were lost, and look once more.
+    // On a busy machine notifications may be lost, and then the agent looks once more.
     let count = passes(&machine) - before;
     assert!(count <= 6, "{count} passes: {}", machine.agent_log());
     let before = passes(&machine);

@@ -54,7 +54,7 @@ const DAMAGES: [Damage; 7] = [
     }),
 ];
 
-/// What an uninstall gives back, files apart.
+/// Everything that an uninstall restores, except files.
 fn machine_itself(machine: &Machine) -> Vec<(&'static str, String)> {
     let all = machine.snapshot().into_iter().filter(|(what, _)| *what != "files");
     // A machine that forwards has the anycast address of its network's routers.

@@ -37,7 +37,7 @@ fn show_tells_owner_pool_and_what_the_kernel_has() {
     let free = if addresses[0] == "10.32.0.200" { "10.32.0.201" } else { "10.32.0.200" };
     assert_eq!(machine.json(&["ipam", "show", free]).1[0]["status"], "FREE");
     let (status, said) = machine.outcome(&["ipam", "show", "192.0.2.1"]);
-    assert_eq!((status, said.trim()), (1, "192.0.2.1: in no pool of this node, and held by nobody"));
+    assert_eq!((status, said.trim()), (1, "192.0.2.1: in no pool of this node, and not in use"));
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_pool_is_made_grown_chosen_three_ways_and_drained() {
         "the namespace counts before the configuration"
     );
     let (code, text) = Pod::new(&machine, "f", of_pool("green")).add_as(&machine, "f").unwrap_err();
-    assert_eq!((code, text.as_str()), (7, "there is no pool green on this node; there is blue, red"));
+    assert_eq!((code, text.as_str()), (7, "pool green: not on this node; its pools: blue, red"));
 
     machine.ok(&["ipam", "pool", "drain", "10.60.0.0/30"]);
     let (_, lines) = machine.json(&["ipam", "pool", "show", "blue"]);
@@ -463,7 +463,7 @@ fn the_agent_tells_once_of_a_second_live_holder_and_nobody_else_gets_the_address
         assert!(log.contains(&format!("and live at naru1:naru/{}/eth0/", pods[1].name)), "{log}");
         assert_eq!(shown(), "ASSIGNED");
     }
-    // Nobody can tell whose it is.
+    // Its owner is unknown.
     forget(&pods[0]);
     let _agent = machine.agent_every(1);
     let words = format!("ERROR naru_agent::said: {first}: live at ");

@@ -1,5 +1,5 @@
-//! Kind 18: a file that can be locked is a power. Who can open a file can lock it, and who can read a database can keep
-//! others from writing it.
+//! Kind 18: the right to open a file is a power. A process that can open a file can lock it, and one that can read a
+//! database can keep others from writing it.
 #![expect(clippy::unwrap_used, reason = "a failing step of a test ends it")]
 
 mod machine;
@@ -13,7 +13,7 @@ use std::{
 use machine::{Machine, pod::Pod};
 use serde_json::json;
 
-/// What processes of the node lock: lock files, databases with what is beside them, and the directory of the pins.
+/// Files that processes of the node lock: lock files, databases with their companions, and the directory of the pins.
 fn locked(machine: &Machine) -> Vec<PathBuf> {
     let directories = [machine.path("run"), machine.path("state")];
     let entries = directories.iter().flat_map(|directory| fs::read_dir(directory).unwrap());
@@ -61,4 +61,17 @@ fn a_lock_that_another_process_keeps_is_named_and_not_waited_for_without_end() {
     assert!(told.contains("run/lock: another process has kept this lock for 20 seconds"), "{told}");
     drop(kept);
     machine.ok(&["init"]);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_process_that_keeps_the_agents_lock_and_is_no_agent_is_not_taken_for_one() {
+    let machine = Machine::clustered();
+    machine.ok(&["init"]);
+    let kept = File::create(machine.path("run/agent.lock")).unwrap();
+    kept.lock().unwrap();
+    let told = machine.refused(&["uninstall", "--force"]);
+    assert!(told.contains("run/agent.lock: locked by a process that is no naru agent"), "{told}");
+    drop(kept);
+    machine.ok(&["uninstall"]);
 }

@@ -23,7 +23,7 @@ use serde_json::json;
 /// A Service address, and the ports that are used.
 const SERVICE: &str = "10.96.0.1";
 const ECHO: u16 = 7000;
-/// A port of its own: an answer's addresses and ports alone tell whether it is the Service's.
+/// A port of its own, so that an answer's addresses and ports alone show if it is the Service's.
 const SERVED: u16 = 7001;
 const STREAM: u16 = 7100;
 const NOBODY: u16 = 9;

@@ -16,18 +16,18 @@ use std::{
 use machine::{CLUSTER, Machine, pod::Pod, run};
 use serde_json::{Value, json};
 
-/// How long a test waits for what must come at all, also on a machine that is busy with other tests.
+/// Time limit for an event that must come, also on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const NEXT: u32 = naru_abi::ABI_VERSION + 1;
 
-/// A state that only a newer naru leaves: what it is, how it is made, and what the refusal says.
+/// A state that only a newer naru leaves: its name, how it is made, and the text of the refusal.
 type Newer = (&'static str, fn(&Machine), &'static str);
 
 const STATES: [Newer; 5] = [
-    ("pins", pins, "is a newer naru's"),
-    ("node.json", |machine| edit(machine, "run/node.json", "abi", NEXT), "is a newer naru's"),
-    ("format", format, "is a newer naru's"),
+    ("pins", pins, "was made by a newer naru"),
+    ("node.json", |machine| edit(machine, "run/node.json", "abi", NEXT), "was made by a newer naru"),
+    ("format", format, "was made by a newer naru"),
     ("state.db", |machine| schema(machine, "run/state.db"), "schema 99 is newer than 1"),
     ("node.db", |machine| schema(machine, "state/node.db"), "schema 99 is newer than 2"),
 ];
@@ -66,10 +66,10 @@ fn contents(machine: &Machine) -> Vec<Option<Vec<u8>>> {
     files.map(|file| fs::read(machine.path(file)).ok()).to_vec()
 }
 
-/// Everything of the machine, the stores' content and what is attached included.
+/// Everything of the machine, including the stores' content and all attachments.
 fn picture(machine: &Machine) -> Vec<(&'static str, String)> {
     let mut all = machine.snapshot();
-    // The kernel prints pinned maps as text: what programs count goes on.
+    // The kernel prints pinned maps as text; the programs' counters go on.
     for (_, text) in &mut all {
         let counted = |line: &&str| !line.starts_with("\tcpu");
         *text = text.lines().filter(counted).collect::<Vec<_>>().join("\n");
@@ -145,7 +145,7 @@ fn every_verb_refuses_what_a_newer_naru_left_and_changes_nothing() {
         let log = agent_of(&machine, &[], words).1;
         assert!(log.contains(words), "{state}: agent: {log}");
         unchanged("agent");
-        // What is gone cannot wait: the veth goes, and what is the newer one's stays.
+        // A pod that is gone cannot wait: its veth goes, and the newer version's objects stay.
         let veths = || machine.ip("-o link show").matches("naru1:").count();
         assert_eq!(veths(), 1, "{state}");
         assert!(answer(&pod, &machine, "DEL", &keys).0, "{state}");
@@ -166,7 +166,7 @@ fn agent_of(machine: &Machine, arguments: &[&str], words: &str) -> (Option<i32>,
         thread::sleep(Duration::from_millis(20));
         ended = child.try_wait().unwrap();
     }
-    // Whoever refuses goes on to be told to end.
+    // A process that refuses still obeys when it is told to end.
     let _ = child.kill();
     child.wait().unwrap();
     let log = log();

@@ -1,5 +1,5 @@
-//! Kind 24: a last, optional step that fails takes nothing along. It is a warning; the node is made, pods start, the
-//! agent looks after them and repeats what failed in growing pauses.
+//! Kind 24: a last, optional step that fails has no other effect. It is a warning; the node is made, pods start, and
+//! the agent looks after them and repeats the step in growing pauses.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -29,7 +29,7 @@ impl Drop for ReadOnly {
     }
 }
 
-/// What is in the way of the runtime's configuration.
+/// An obstacle to writing the runtime's configuration.
 type Obstacle = (&'static str, fn(&Machine) -> Option<ReadOnly>);
 
 const OBSTACLES: [Obstacle; 3] = [

@@ -171,5 +171,5 @@ fn the_agent_makes_a_wiped_run_directory_anew_with_its_pods() {
     wait("the node", Duration::from_secs(60), || machine.says(&["status"], "1 interfaces, 2 addresses"));
     assert!(machine.says(&["ipam", "list"], address));
     let error = machine.refused(&["uninstall", "--force"]);
-    assert!(error.contains("the agent of this node runs"), "{error}");
+    assert!(error.contains("naru agent is running"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! The programs in their chains: exactly one of ours, whatever somebody takes off or adds, and nothing of anybody
-//! else's touched.
+//! The programs in their chains: exactly one of ours, whatever others detach or add, and all programs of others
+//! untouched.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, process::Command, thread, time::Duration};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions};
 use machine::{Agent, CLUSTER, Machine, pod::Pod, run, wait};
 use naru_abi::{FILTER_HANDLE, FILTER_PRIORITY};
-use naru_bpf::{Chain, Pins, Side, chains, detach, has_tcx, pod_filters};
+use naru_bpf::{Pins, ProgramChain, Side, chains, detach, has_tcx, pod_filters};
 use naru_sandbox::netns;
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn inside<T: Send>(machine: &Machine, work: impl FnOnce() -> T + Send) -> T {
     netns::inside(&name, || Ok(work())).unwrap()
 }
 
-fn both(machine: &Machine, device: &str) -> [Chain; 2] {
+fn both(machine: &Machine, device: &str) -> [ProgramChain; 2] {
     inside(machine, || chains(device).unwrap())
 }
 
@@ -57,7 +57,7 @@ fn attach(machine: &Machine, pod: &Pod) -> String {
     veths(machine).difference(&before).next().unwrap().clone()
 }
 
-/// The fastest of a few rounds: what else the machine does meanwhile makes others slower.
+/// The fastest of a few rounds: other work of the machine slows the others down.
 fn followed(what: &str, mut round: impl FnMut() -> Duration) {
     let fastest = (0..4).map(|_| round()).min().unwrap();
     assert!(fastest < SECOND, "{what}: {fastest:?}");

@@ -1,6 +1,6 @@
-//! Kind 12: rules of others before ours. Whatever stands before the main table's rule, own pods are reached: by a
-//! rule of ours before it, with an agent at once and without one by the next ADD; what no rule can come before is
-//! told.
+//! Kind 12: rules of others before ours. Whatever rule comes before the main table's, own pods are reached: by a rule
+//! of ours before it, with an agent at once and without one by the next ADD; a rule that ours cannot precede is
+//! reported.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

@@ -1,5 +1,5 @@
-//! Kind 11 of the field cases: what the shortcut passes by. A rate limit of the list takes pods off it; what cannot be
-//! helped `naru status` tells.
+//! Kind 11 of the field cases: functions that the shortcut bypasses. A rate limit of the list takes pods off the
+//! shortcut; `naru status` reports the cases that cannot be repaired.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -40,7 +40,7 @@ fn pods_of_a_list_with_rates_of_its_own_take_the_stack_and_status_tells_where_th
     assert!(!machine.says(&["status"], "limit-bypassed"));
     let pod = Pod::new(&machine, "a", json!({}));
     assert!(takes_stack(&machine, &pod.add(&machine)[0]));
-    // Of rates that pods ask for nobody knows before they do.
+    // The rates that pods will request are not known before.
     let asked = json!({ "type": "bandwidth", "capabilities": { "bandwidth": true } });
     write_list(&machine, &own, &asked);
     machine.ok(&["init"]);

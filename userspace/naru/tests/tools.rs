@@ -5,24 +5,31 @@
 
 mod machine;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use machine::{Machine, pod::Pod, wait};
-use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use serde_json::json;
 
-/// Runs `work` on a thread from which no tool of a firewall can be run.
-fn without_tools(work: impl FnOnce() + Send) {
+/// Runs `work` on a thread with a mount namespace of its own.
+fn with_own_mounts(work: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // SAFETY: only this thread leaves its mount namespace, and it ends right after.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
             mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
-            for directory in ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"] {
-                hide_tools(Path::new(directory));
-            }
             work();
         });
+    });
+}
+
+/// Runs `work` on a thread from which no tool of a firewall can be run.
+fn without_tools(work: impl FnOnce() + Send) {
+    with_own_mounts(|| {
+        for directory in ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"] {
+            hide_tools(Path::new(directory));
+        }
+        work();
     });
 }
 
@@ -74,5 +81,31 @@ fn a_node_with_its_pods_and_its_agent_needs_no_tool_of_the_host() {
         machine.ok(&["uninstall"]);
         assert_eq!(table(), "");
         assert!(!shown().contains("naru"));
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_legacy_tool_that_fails_is_named_and_keeps_the_node_from_counting_as_ready() {
+    with_own_mounts(|| {
+        let machine = Machine::clustered();
+        machine.tool("iptables-legacy -P FORWARD DROP");
+        let (script, tool) =
+            (machine.path("failing"), fs::canonicalize("/usr/sbin/iptables-legacy").unwrap());
+        fs::write(&script, "#!/bin/sh\necho another app is holding the xtables lock >&2\nexit 4\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        mount_bind(&script, &tool).unwrap();
+        let told = machine.refused(&["init"]);
+        assert!(told.contains("iptables-legacy") && told.contains("xtables lock"), "{told}");
+        let pod = Pod::new(&machine, "a", json!({}));
+        let refusal = String::from_utf8(pod.call_as(&machine, "ADD", "a").stdout).unwrap();
+        assert!(refusal.contains("xtables lock"), "no pod starts whose packets would be dropped: {refusal}");
+        unmount(&tool, UnmountFlags::DETACH).unwrap();
+        let address = pod.add(&machine).remove(0);
+        assert!(!address.is_empty());
+        assert_eq!(machine.tool("iptables-legacy -S FORWARD").matches("naru+").count(), 2);
+        pod.del(&machine);
+        machine.ok(&["uninstall"]);
+        assert_eq!(machine.tool("iptables-legacy -S FORWARD").trim(), "-P FORWARD DROP");
     });
 }

@@ -1,4 +1,4 @@
-//! What was found under Kubernetes: the list that `init` writes, lists of addresses, and what `uninstall` leaves.
+//! Faults found under Kubernetes: the list that `init` writes, lists of addresses, and leftovers of `uninstall`.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
@@ -40,7 +40,7 @@ fn the_list_has_portmap_and_bandwidth_where_they_are_installed_and_init_says_whe
         (types(&list(&machine)), list(&machine)["cniVersion"].as_str()),
         (vec!["naru-cni"], Some("1.0.0"))
     );
-    assert_eq!(list(&machine)["plugins"][0]["capabilities"], Value::Null);
+    refuses_what_no_plugin_makes(&machine);
     install(&machine, &["portmap", "bandwidth"]);
     let said = machine.ok(&["init"]);
     assert!(!said.contains("not installed"), "{said}");
@@ -68,6 +68,29 @@ fn the_list_has_portmap_and_bandwidth_where_they_are_installed_and_init_says_whe
     run(&mut add);
     pod.add(&machine);
     assert_eq!(list(&machine), whole);
+}
+
+/// A pod that asks for what no plugin makes does not start, and its event says why; others start.
+fn refuses_what_no_plugin_makes(machine: &Machine) {
+    let own = list(machine)["plugins"][0].clone();
+    assert_eq!(own["capabilities"], json!({ "bandwidth": true, "portMappings": true }));
+    let ports = json!([{ "hostPort": 8080, "containerPort": 80, "protocol": "tcp" }]);
+    for (wanted, says) in [
+        (json!({ "portMappings": ports }), "host port 8080"),
+        (json!({ "bandwidth": { "ingressRate": 1_000_000, "ingressBurst": 1_000_000 } }), "a rate limit"),
+    ] {
+        let mut conf = own.clone();
+        conf["runtimeConfig"] = wanted;
+        let pod = Pod::new(machine, "wants", conf);
+        let (code, said) = pod.add_as(machine, "wants").unwrap_err();
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(says) && said.contains("not in the runtime's directory"), "{said}");
+    }
+    let mut conf = own;
+    conf["runtimeConfig"] = json!({ "portMappings": [], "bandwidth": {} });
+    let pod = Pod::new(machine, "wants-nothing", conf);
+    pod.add(machine);
+    pod.del(machine);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn entry(machine: &Machine, prefix: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The fastest of a few rounds of `change`, undone by `undo`: what else the machine does meanwhile makes others slower.
+/// The fastest of a few rounds of `change`, undone by `undo`: other work of the machine slows the others down.
 fn followed(what: &str, mut round: impl FnMut() -> Duration) {
     let fastest = (0..4).map(|_| round()).min().unwrap();
     assert!(fastest < SECOND, "{what}: {fastest:?}");
@@ -360,5 +360,5 @@ fn a_taken_port_is_refused_by_its_holders_name_where_the_cluster_allows_no_other
     let status = status(&machine);
     assert_eq!((&status["tunnel_port"], &status["device_port"]), (&8472.into(), &9001.into()));
     let text = machine.ok(&["status"]);
-    assert!(text.contains("port 8472 is somebody else's here: the device has 9001"), "{text}");
+    assert!(text.contains("port 8472 is taken on this machine: the device has 9001"), "{text}");
 }

@@ -1,13 +1,13 @@
-//! Error numbers of the kernel as the house prints them.
+//! Error numbers of the kernel, as naru prints them.
 
 use std::fmt;
 
-/// An error number of the kernel, printed in lower case as `strerror` says it.
+/// An error number of the kernel, printed as the text of `strerror` in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Errno(pub i32);
 
 impl Errno {
-    /// An error of a system call in the house's words.
+    /// Returns the text of a system call's error in this form.
     #[must_use]
     pub fn of(error: &std::io::Error) -> String {
         error.raw_os_error().map_or_else(|| error.to_string(), |number| Self(number).to_string())

@@ -1,7 +1,7 @@
-//! The kernel's netlink families, spoken over blocking sockets. Knows nothing of pods, nodes or files of naru: protocol
-//! numbers, handles and priorities come in as arguments ([`Marks`]).
+//! The kernel's netlink families over blocking sockets. This crate knows nothing of naru's pods, nodes or files:
+//! protocol numbers, handles and priorities are arguments ([`Marks`]).
 //!
-//! None of it needs an async runtime. A socket is bound to the network namespace of the thread that opened it.
+//! Nothing here needs an async runtime. A socket is bound to the network namespace of the thread that opened it.
 
 pub mod conntrack;
 mod errno;

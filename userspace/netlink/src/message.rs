@@ -1,4 +1,5 @@
-//! Netlink messages as bytes, for what is spoken by hand. Layouts from `linux/netlink.h`; numbers are in host order.
+//! Netlink messages as bytes, for protocols that are written by hand. Layouts from `linux/netlink.h`; numbers are in
+//! host order.
 
 /// `struct nlmsghdr`.
 pub const HEADER: usize = 16;
@@ -36,7 +37,7 @@ pub fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The messages of a datagram with their types, as far as they are whole.
+/// Returns the complete messages of a datagram with their types.
 pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = u32_at(datagram, 0)? as usize;
@@ -46,17 +47,17 @@ pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The number in an acknowledgement: 0, or an error number. One that is cut before its number acknowledges nothing:
-/// `EBADMSG`.
+/// Returns the number in an acknowledgement: 0, or an error number. One that is cut before its number acknowledges
+/// nothing: `EBADMSG`.
 pub fn error_number(message: &[u8]) -> i32 {
     u32_at(message, HEADER).map_or(libc::EBADMSG, |number| number.cast_signed().wrapping_neg())
 }
 
-/// A message or an attribute ends before what it says it holds.
+/// A message or an attribute is shorter than it says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cut;
 
-/// The attributes in `bytes` with their types; one that is not whole is an error, and the last.
+/// Returns the attributes in `bytes` with their types; one that is cut is an error, and the last.
 pub fn attributes_whole(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Cut>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {

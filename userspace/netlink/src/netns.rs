@@ -1,4 +1,4 @@
-//! Network namespaces: opening, telling apart, entering.
+//! Network namespaces: opening, comparing, entering.
 
 use std::{
     fmt, io,
@@ -133,7 +133,7 @@ pub fn is_own_netns(netns: BorrowedFd<'_>) -> Result<bool, NetnsError> {
         let stat = fstat(fd).map_err(|errno| NetnsError::system("network namespace: look at", errno))?;
         Ok::<_, NetnsError>((stat.st_dev, stat.st_ino))
     };
-    // Both are open: neither's number can be another's meanwhile.
+    // Both files are open, so neither number can be reused meanwhile.
     let own = current_netns()?;
     Ok(look(netns)? == look(own.as_fd())?)
 }
@@ -178,14 +178,14 @@ pub fn in_netns<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send)
     })
 }
 
-/// The namespace's cookie, where the kernel has them. The calling thread goes in and comes back: a thread of its own,
-/// as [`in_netns`] makes one, costs more than the rest of the question.
+/// Returns the namespace's cookie if the kernel has cookies. The calling thread goes in and comes back: another thread,
+/// as [`in_netns`] uses, costs more than the rest of the look-up.
 fn cookie_of(netns: BorrowedFd<'_>) -> Result<Option<u64>, NetnsError> {
     let own = current_netns()?;
     enter(netns)?;
     let cookie = own_cookie();
     if let Err(error) = enter(own.as_fd()) {
-        // Whatever this process did next it would do to a pod in the node's place.
+        // If it could not go back, everything that this process does next would change a pod instead of the node.
         eprintln!("{error}: cannot return to the namespace this process came from");
         std::process::abort();
     }

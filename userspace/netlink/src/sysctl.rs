@@ -7,7 +7,8 @@ use std::{fs::OpenOptions, io, os::unix::fs::FileExt, path::PathBuf};
 /// # Errors
 /// There is no such sysctl, or the kernel refuses.
 pub fn set(name: &str, value: &str) -> io::Result<()> {
-    // One opening for both: the kernel takes a value only at the start of the file (`kernel.sysctl_writes_strict`).
+    // The file is opened once for both: the kernel accepts a value only at the start of the file
+    // (`kernel.sysctl_writes_strict`).
     let file = OpenOptions::new().read(true).write(true).open(path(name))?;
     let mut former = [0; 64];
     let length = file.read_at(&mut former, 0)?;

@@ -97,13 +97,13 @@ impl Paths {
         self.run.join("agent.lock")
     }
 
-    /// The socket on which the agent says how it is: `<run>/agent.sock`.
+    /// The socket on which the agent reports its state: `<run>/agent.sock`.
     #[must_use]
     pub fn agent_socket(&self) -> PathBuf {
         self.run.join("agent.sock")
     }
 
-    /// Held together by whoever works on attachments, alone by whoever takes what they work with from under them:
+    /// The lock that processes share that work on attachments, and that a process holds alone to remove maps or stores:
     /// `<run>/pods.lock`.
     #[must_use]
     pub fn pods_lock(&self) -> PathBuf {
@@ -128,13 +128,13 @@ impl Paths {
         self.run.join("ready.json")
     }
 
-    /// The generation of nftables at which nothing was amiss: `<run>/nft.json`.
+    /// The generation of nftables at which no fault was found: `<run>/nft.json`.
     #[must_use]
     pub fn nft_sight(&self) -> PathBuf {
         self.run.join("nft.json")
     }
 
-    /// The undo journal once more, for as long as what it names lasts: `<run>/undo.json`.
+    /// The copy of the undo journal, which lasts as long as the changes that it names: `<run>/undo.json`.
     #[must_use]
     pub fn undo_copy(&self) -> PathBuf {
         self.run.join("undo.json")
@@ -170,10 +170,16 @@ impl Paths {
         self.config.join("settings.toml")
     }
 
-    /// What the agent remembers of the Kubernetes API: `<state>/kubernetes.json`.
+    /// State that the agent keeps about the Kubernetes API: `<state>/kubernetes.json`.
     #[must_use]
     pub fn kubernetes_memory(&self) -> PathBuf {
         self.state.join("kubernetes.json")
+    }
+
+    /// The time at which the agent heard of the cluster last, where that is limited: `<state>/contact.json`.
+    #[must_use]
+    pub fn contact(&self) -> PathBuf {
+        self.state.join("contact.json")
     }
 
     /// The settings of the last init, including the cluster that was accepted last: `<state>/init.json`.

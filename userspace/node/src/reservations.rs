@@ -1,5 +1,5 @@
-//! Addresses that an administrator keeps from everybody, or for one pod: remembered in `node.db`, enforced in
-//! `state.db`, which is made from it at every init.
+//! Addresses that an administrator keeps from everybody, or for one pod: remembered in `node.db`, and enforced in
+//! `state.db`, into which every init copies them.
 
 use crate::machine;
 use std::net::IpAddr;
@@ -39,7 +39,7 @@ pub enum ReservationError {
     /// There is nothing to end.
     #[error("address {0}: not reserved by an administrator")]
     NotReserved(IpAddr),
-    /// Somebody has it, or it is reserved otherwise.
+    /// The address is in use, or reserved otherwise.
     #[error(transparent)]
     Taken(ReserveError),
     /// The node.
@@ -89,7 +89,7 @@ pub fn all(node: &NodeStore) -> Result<Vec<Reservation>, StoreError> {
     Ok(node.values(PREFIX)?.into_iter().filter_map(one).collect())
 }
 
-/// Reserves an address, durably when the call returns. `asked`: the pool that the pod asks for by itself, by its
+/// Reserves an address, durably when the call returns. `asked` is the pool that the pod requests itself, by its
 /// annotation or its network's configuration.
 ///
 /// # Errors
@@ -115,7 +115,7 @@ pub fn reserve(
     Ok(())
 }
 
-/// Refuses an address of a pool from which the pod takes none: it would be kept, and the pod get another.
+/// Refuses an address of a pool that the pod does not use: it would stay reserved, and the pod get another.
 fn refuse_other_pool(
     paths: &Paths,
     Reservation { address, pod, .. }: &Reservation,
@@ -127,7 +127,7 @@ fn refuse_other_pool(
     let used = asked.or(of_namespace);
     let fits = match used {
         Some(used) => used == pool,
-        // The pools without a name: whose it is, the networks' configurations say.
+        // Pools without a name: the networks' configurations decide who uses them.
         None => !facts.has_pool(pool),
     };
     if pod.is_empty() || fits {
@@ -161,7 +161,7 @@ fn write(node: &mut NodeStore, reservation: &Reservation) -> Result<(), StoreErr
     node.put(&key(address), &serde_json::json!(stored).to_string())
 }
 
-/// Both stores, and the lock that keeps init away between their two writes.
+/// Opens both stores, with the lock that keeps init away between the two writes.
 fn open(paths: &Paths) -> Result<(NodeStore, StateStore, std::fs::File), ReservationError> {
     machine::current(paths)?.ok_or(MachineError::NotReady)?;
     let lock = machine::lock(paths)?;

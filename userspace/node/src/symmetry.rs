@@ -12,9 +12,10 @@ use naru_netlink::{
     links::LinkError,
 };
 
-/// Flows that one ADD or DEL asks connection tracking about, some 3 us each: so many go on a node without an agent.
+/// Number of flows about which one ADD or DEL asks connection tracking, some 3 us each: this is how entries go on a
+/// node without an agent.
 pub const FEW: usize = 64;
-/// The same where half of the table is in use.
+/// The same number when half of the table is in use.
 const MORE: usize = 1024;
 
 /// Why it was not done, or not all of it.
@@ -32,7 +33,7 @@ pub enum SymmetryError {
 pub struct Records {
     /// Flows.
     pub flows: Flows,
-    /// Pairs of hosts, where there was no room for a flow of theirs.
+    /// Pairs of hosts for whose flows there was no room.
     pub pairs: Flows,
     /// Flows to Services.
     pub translations: Translations,
@@ -49,8 +50,8 @@ impl Records {
     }
 }
 
-/// Forgets everything about addresses that were given up: no packet is translated, and none sent to the stack, on
-/// behalf of who held them. Nothing may lead to them any more, or it is remembered again. Then sweeps [`FEW`].
+/// Forgets everything about addresses that were given up, so that no packet is translated or sent to the stack on
+/// behalf of their last holder. Nothing may lead to them any more, or it is recorded again. Then sweeps [`FEW`] flows.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -63,8 +64,8 @@ pub fn purge(records: &mut Records, addresses: &[IpAddr]) -> Result<(), Symmetry
     sweep_some(&mut records.flows, &mut conntrack, &rest)
 }
 
-/// The same for addresses that get a new holder, as far as it costs an ADD little: they were purged when they were
-/// given up, unless that failed.
+/// Does the same for addresses that get a new holder, as far as an ADD has time: they were purged when they were given
+/// up, unless that failed.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -117,7 +118,7 @@ fn forget_translations(translations: &mut Translations, addresses: &[IpAddr]) ->
 }
 
 /// Forgets flows that have not been seen for a while and that connection tracking does not know; asks about `limit` of
-/// them at most. Returns how many entries went.
+/// them at most. Returns the number of entries that went.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -127,7 +128,7 @@ pub fn sweep(flows: &mut Flows, limit: usize) -> Result<usize, SymmetryError> {
 }
 
 /// Forgets pairs of hosts that have not been seen for a while and between which connection tracking knows no flow.
-/// Returns how many entries went.
+/// Returns the number of entries that went.
 ///
 /// # Errors
 /// [`SymmetryError`].
@@ -147,7 +148,7 @@ pub fn sweep_pairs(pairs: &mut Flows) -> Result<usize, SymmetryError> {
     Ok(gone)
 }
 
-/// Bits of [`pod_flags`] that say what there is of a pod with the address.
+/// Returns bits of [`pod_flags`] for the records that exist about the address.
 ///
 /// # Errors
 /// The kernel's.
@@ -168,8 +169,9 @@ pub fn marks(records: &Records, address: IpAddr) -> naru_bpf::Result<u32> {
     Ok(of_flows | bit(is_in_pairs, pod_flags::IN_PAIRS) | of_services)
 }
 
-/// Writes a pod's entry with its [`marks`], until a look after the write finds no more of them than it has: each write
-/// replaces the element in which the programs note what they record meanwhile, and they note it after they recorded it.
+/// Writes a pod's entry with its [`marks`], and repeats that until a look after the write finds no new marks: each
+/// write replaces the element in which programs note what they record meanwhile, and they note it after they recorded
+/// it.
 ///
 /// # Errors
 /// Those of `look` and `write`.
@@ -226,7 +228,7 @@ fn sweep_among(
     Ok(gone)
 }
 
-/// Writes that the flow was there at `now`, unless a packet did meanwhile, or it was forgotten.
+/// Writes that the flow was seen at `now`, unless a packet was seen meanwhile, or the flow was forgotten.
 fn renew(flows: &mut Flows, key: &FlowKey, now: u64) -> naru_bpf::Result<()> {
     if is_unseen_since(flows, key, now)? { flows.insert(key, FlowValue { last_seen: now }) } else { Ok(()) }
 }
@@ -252,7 +254,7 @@ mod tests {
     #[test]
     fn a_mark_that_is_made_between_two_writes_of_an_entry_is_not_lost() {
         use pod_flags::{RECEIVES_ANSWERS, SENDS_ANSWERS};
-        // A flow comes after each look: recorded first, then noted in the element that is there, to be replaced.
+        // A flow comes after each look: recorded first, then noted in the element that is about to be replaced.
         for arrivals in [vec![], vec![SENDS_ANSWERS], vec![SENDS_ANSWERS, RECEIVES_ANSWERS]] {
             let (records, entry) = (RefCell::new(0), RefCell::new(0));
             let mut arriving = arrivals.iter().copied();

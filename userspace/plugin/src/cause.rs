@@ -58,7 +58,7 @@ pub(crate) fn asks_for_init(cause: &Cause) -> bool {
     let store = |error: &StoreError| error.wants_creation();
     match cause {
         Cause::Store(error) | Cause::Reserve(IpamError::Store(error)) => store(error),
-        // A store that naru-ipam made knows nothing of the node's pools.
+        // A store that naru-ipam made does not know the node's pools.
         Cause::Reserve(IpamError::Empty { .. }) => true,
         Cause::Datapath(error) => error.is_not_installed(),
         // It went at this moment.

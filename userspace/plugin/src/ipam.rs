@@ -127,7 +127,7 @@ fn status(conf: &NetworkConf) -> Result<String, Error> {
     }
 }
 
-/// The configuration's ranges; there must be some, because no node's blocks stand behind them.
+/// Returns the configuration's ranges, which are required, because there are no blocks of a node to use instead.
 fn addressing(conf: &NetworkConf) -> Result<&Addressing, Error> {
     let wrong = |msg: String| Err(Error::new(Code::InvalidConfig, msg));
     match &conf.ipam {

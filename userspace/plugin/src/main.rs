@@ -25,6 +25,7 @@ use naru_core::printable;
 pub(crate) type Answer = Result<String, (Option<Version>, Error)>;
 
 fn main() -> ExitCode {
+    hear_of_full_files();
     let program = env::args_os().next().unwrap_or_default();
     let (text, code) = match answer(&program) {
         Ok(text) => (text, ExitCode::SUCCESS),
@@ -39,11 +40,18 @@ fn main() -> ExitCode {
     match output::write(&text) {
         Ok(()) => code,
         Err(why) => {
-            // Nobody knows the result: what was attached stands, and DEL finds it.
+            // Nobody knows the result: the attachment stands, and DEL finds it.
             log!("{}: standard output: {why}", name_of(&program));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ignores the signal for a write beyond an inherited limit of file sizes, which would end the process silently: the
+/// write then fails with an error that can be reported.
+fn hear_of_full_files() {
+    // SAFETY: a system call on numbers; nothing else runs yet.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// The file name by which this program was called.

@@ -1,5 +1,5 @@
-//! The two outputs of a call. Standard output is the reply: one that nobody gets is no success. Standard error is the
-//! runtime's log: a line that it does not take is lost, and nothing else with it.
+//! The two outputs of a call. Standard output is the reply: without a reader the call has not succeeded. Standard error
+//! is the runtime's log: a line that it does not accept is lost, and has no other effect.
 
 use std::{
     fmt,
@@ -30,8 +30,8 @@ extern "C" fn look() {
     WAS_CLOSED.store(!is_open, Ordering::Relaxed);
 }
 
-// SAFETY: the C library calls what is in this section once, before `main` and before any thread, and `look` needs
-// nothing that is not there by then.
+// SAFETY: the C library calls the functions of this section once, before `main` and before any thread, and `look` needs
+// nothing that does not exist by then.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;

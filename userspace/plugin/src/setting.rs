@@ -7,6 +7,7 @@ use naru_abi::pod_flags;
 use naru_cni_types::Code;
 use naru_cni_types::{
     Addressing, CniResult, Error, Ipam, NaruKeys, Network, NetworkConf, Range, Route, SourceCheck, Target,
+    Unserved,
 };
 use naru_core::ids::{AttachmentId, PodName};
 use naru_netlink::links::{Mac, PodRoute};
@@ -152,7 +153,7 @@ pub(crate) fn pod_name(target: &Target) -> PodName {
     PodName { namespace: args.namespace.clone(), name: args.name.clone(), uid: args.uid.clone() }
 }
 
-/// The pod's flags. `is_limited`: its network's list asks for a rate limit that we are not told of.
+/// Returns the pod's flags. `is_limited`: its network's list requests a rate limit of which we are not told.
 fn flags(conf: &NetworkConf, is_limited: bool) -> u32 {
     let naru = &conf.network.naru;
     let flag = |holds: bool, bit: u32| if holds { bit } else { 0 };
@@ -171,6 +172,31 @@ pub(crate) fn check_limits(conf: &NetworkConf, has_tcx: impl FnOnce() -> bool) -
     let msg =
         "runtimeConfig.bandwidth: egressRate needs a kernel with tcx (6.6 or newer); ingressRate does not";
     Err(Error::new(Code::UnsupportedField, msg))
+}
+
+/// Refuses what a pod wants of plugins that are not there: it would seem to have it.
+pub(crate) fn check_served(conf: &NetworkConf) -> Result<(), Error> {
+    let missing = |wanted: String, plugin: &str| {
+        let msg = format!(
+            "{wanted}, which the plugin {plugin} makes, and {plugin} is not in the runtime's directory of plugins: \
+             install it there (containernetworking/plugins); naru takes it into the list within a minute"
+        );
+        Err(Error::new(Code::UnsupportedField, msg))
+    };
+    let runtime = &conf.runtime;
+    for unserved in &conf.network.naru.unserved {
+        match unserved {
+            Unserved::PortMappings if !runtime.host_ports.is_empty() => {
+                let ports: Vec<String> = runtime.host_ports.iter().map(ToString::to_string).collect();
+                return missing(format!("the pod asks for host port {}", ports.join(", ")), "portmap");
+            }
+            Unserved::Bandwidth if runtime.limits_bandwidth => {
+                return missing("the pod asks for a rate limit".to_owned(), "bandwidth");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a route with what we cannot set.

@@ -1,4 +1,4 @@
-//! Kind 23: ADD and DEL beside verbs of the whole node. Whoever succeeds is not undone by the other: an ADD that
+//! Kind 23: ADD and DEL beside verbs of the whole node. A verb that succeeds is not undone by another: an ADD that
 //! returned a result has a pod that works, and an uninstall that succeeded leaves nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -24,7 +24,7 @@ use naru_node::{
 const STEPS: [&str; 8] =
     ["reserve", "create-pair", "purge", "enter-maps", "attach-filters", "activate", "wire-pod", "confirm"];
 
-/// What somebody does meanwhile; none of it takes a pod away that was there before.
+/// Something that another process does meanwhile; none of it takes away a pod that was there before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Beside {
     Uninstall,
@@ -64,7 +64,7 @@ fn paused(node: &Node, verb: &str, pod: &Netns, step: &str, file: &Path) -> Said
     node.call_with(verb, "abc", pod.path().to_str().unwrap(), &node.conf(), &environment)
 }
 
-/// The outcomes of a verb and of what was done while it stood before the step.
+/// The results of a verb, and of the act that was done while the verb waited before a step.
 fn beside(
     node: &Node,
     verb: &str,
@@ -78,7 +78,7 @@ fn beside(
         let call = scope.spawn(|| paused(node, verb, pod, step, &file));
         wait_for(&file.with_extension("reached"));
         let done = scope.spawn(|| act(node, other));
-        // Whoever waits for the verb waits by now; whoever does not has done harm.
+        // An act that waits for the verb waits by now; one that does not has done harm.
         thread::sleep(Duration::from_millis(300));
         fs::remove_file(&file).unwrap();
         (call.join().unwrap(), done.join().unwrap())
@@ -160,7 +160,7 @@ fn pods_that_come_and_go_beside_all_of_it_work_whenever_their_add_succeeded() {
         scope.spawn(|| {
             let mut acts = ALL.into_iter().cycle();
             while !is_over.load(Ordering::Relaxed) {
-                // What is refused as things stand changes nothing, which the pods show.
+                // An act that is refused in the current state changes nothing, as the pods show.
                 let _ = acts.next().map(|other| act(&node, other));
                 thread::sleep(Duration::from_millis(30));
             }

@@ -18,13 +18,13 @@ use naru_bpf::Pods;
 use serde_json::{Map, Value, json};
 
 /// A runtime with one configuration list.
-struct Chain<'a> {
+struct PluginChain<'a> {
     node: &'a Node,
     plugins: Vec<Value>,
     runtime: Value,
 }
 
-impl Chain<'_> {
+impl PluginChain<'_> {
     /// Calls one plugin of the list as libcni does: with name, version and result added, and with the values of the
     /// capabilities that the plugin lists.
     fn call(&self, plugin: &Value, verb: &str, pod: &Netns, previous: Option<&Value>) -> Said {
@@ -116,7 +116,7 @@ fn flood(mut sender: TcpStream, mut receiver: TcpStream, time: Duration) -> usiz
 fn the_reference_plugins_behind_naru_take_its_result_and_all_of_them_check_and_leave() {
     let (node, pod, other) = (Node::new(), Netns::new("pod"), Netns::new("other"));
     let data = tempfile::tempdir().unwrap();
-    let chain = Chain {
+    let chain = PluginChain {
         node: &node,
         plugins: vec![
             naru(&node),
@@ -132,7 +132,7 @@ fn the_reference_plugins_behind_naru_take_its_result_and_all_of_them_check_and_l
         }),
     };
     let result = chain.add(&pod);
-    let second = Chain { node: &node, plugins: vec![naru(&node)], runtime: json!({}) }.add(&other);
+    let second = PluginChain { node: &node, plugins: vec![naru(&node)], runtime: json!({}) }.add(&other);
     assert_eq!(pod.ip(&["link", "show", "eth0"])[0]["address"], "c2:11:22:33:44:55");
     chain.check(&pod, &result);
     for address in addresses(&second).into_iter().chain(NODE.map(str::to_owned)) {
@@ -156,9 +156,9 @@ fn both_rate_limits_hold_between_pods_of_one_node_and_other_pods_have_none() {
     let (node, limited, free, other) =
         (Node::new(), Netns::new("limited"), Netns::new("free"), Netns::new("other"));
     let bandwidth = json!({ "type": "bandwidth", "capabilities": { "bandwidth": true } });
-    let chain = Chain { node: &node, plugins: vec![naru(&node), bandwidth], runtime: rates() };
+    let chain = PluginChain { node: &node, plugins: vec![naru(&node), bandwidth], runtime: rates() };
     let result = chain.add(&limited);
-    let unlimited = Chain { node: &node, plugins: vec![naru(&node)], runtime: json!({}) };
+    let unlimited = PluginChain { node: &node, plugins: vec![naru(&node)], runtime: json!({}) };
     let [fast, slow] = [unlimited.add(&free), result.clone()].map(|result| addresses(&result).remove(0));
     unlimited.add(&other);
 
@@ -196,7 +196,7 @@ fn a_host_port_leads_an_outside_host_to_the_pod() {
     node.netns.run("ip", &["link", "set", "out0", "master", "up0", "up"]);
     outside.run("ip", &["address", "add", "192.0.2.50/24", "dev", "eth0"]);
     outside.run("ip", &["link", "set", "eth0", "up"]);
-    let chain = Chain {
+    let chain = PluginChain {
         node: &node,
         plugins: vec![
             naru(&node),
@@ -220,8 +220,8 @@ fn a_host_port_leads_an_outside_host_to_the_pod() {
 }
 
 /// In CHECK, Debian's portmap (1.1.1) looks for the rules of one family among those of the other, wherever ip6tables
-/// works, whatever the main plugin's result is. A portmap without this fault fails this test; `Chain::check` may then
-/// call it.
+/// works, whatever the main plugin's result is. A portmap without this fault fails this test; `PluginChain::check` may
+/// then call it.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn portmap_s_check_fails_behind_naru_as_it_does_behind_ptp() {
@@ -241,7 +241,7 @@ fn portmap_s_check_fails_behind_naru_as_it_does_behind_ptp() {
                 json!({ "type": "portmap", "snat": true, "capabilities": { "portMappings": true } });
             let runtime =
                 json!({ "portMappings": [{ "hostPort": 18090, "containerPort": 80, "protocol": "tcp" }] });
-            let chain = Chain { node: &node, plugins: vec![plugin, portmap], runtime };
+            let chain = PluginChain { node: &node, plugins: vec![plugin, portmap], runtime };
             let result = chain.add(&pod);
             let said = chain.call(&chain.plugins[1], "CHECK", &pod, Some(&result));
             let is_known = !said.success && said.stdout.contains("could not check ipv6 dnat");
@@ -255,7 +255,7 @@ fn portmap_s_check_fails_behind_naru_as_it_does_behind_ptp() {
 #[ignore = "needs root: cargo xtask test"]
 fn what_a_plugin_before_naru_answered_stays_in_the_result_and_is_not_naru_s_to_check() {
     let (node, pod) = (Node::new(), Netns::new("pod"));
-    let chain = Chain { node: &node, plugins: vec![naru(&node)], runtime: json!({}) };
+    let chain = PluginChain { node: &node, plugins: vec![naru(&node)], runtime: json!({}) };
     let before = json!({
         "cniVersion": "1.0.0",
         "interfaces": [{ "name": "net0", "sandbox": pod.path() }],

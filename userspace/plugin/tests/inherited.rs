@@ -67,10 +67,10 @@ fn without(command: &mut Command, descriptor: i32) {
     }
 }
 
-/// What is done to a process before it begins.
+/// A change to a process before it begins.
 type Harm = fn(&mut Command);
 
-/// What may become of standard output.
+/// Ways in which standard output may be broken.
 const OUTPUTS: [(&str, Harm); 3] = [
     ("full", |command| {
         command.stdout(full());
@@ -144,7 +144,7 @@ fn with_few_descriptors_an_add_succeeds_or_says_so_and_leaves_nothing() {
         call.ok("ADD");
         call.ok("DEL");
         let mut done = 0;
-        // Whatever is linked dynamically needs one to begin.
+        // A dynamically linked program needs one to begin.
         for limit in 4..=40 {
             let mut command = call.command("ADD");
             // SAFETY: a system call on numbers, between fork and exec.
@@ -177,7 +177,35 @@ fn with_few_descriptors_an_add_succeeds_or_says_so_and_leaves_nothing() {
     );
 }
 
-/// A directory of programs that write down that somebody ran them.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn with_a_limit_of_file_sizes_an_add_succeeds_or_says_so_and_leaves_nothing() {
+    let (node, pod) = (Node::new(), Netns::new("pod"));
+    let call = Call { node: &node, pod: &pod, conf: node.conf() };
+    call.ok("ADD");
+    call.ok("DEL");
+    for limit in [0, 100, 4096, 1 << 20] {
+        let mut command = call.command("ADD");
+        // SAFETY: a system call on numbers, between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+                libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit);
+                Ok(())
+            });
+        }
+        let (status, stdout, stderr) = call.run(command);
+        let answer: Value =
+            serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{limit}: {status} {stdout}{stderr}"));
+        assert_eq!(status.success(), answer["ips"].is_array(), "{limit}: {answer}");
+        assert_eq!(status.success(), limit == 1 << 20, "{limit}: {answer}");
+        assert_eq!(node.veths().is_empty(), !status.success(), "{limit}: {answer}");
+        call.ok("DEL");
+        node.assert_clean();
+    }
+}
+
+/// A directory of programs that record when somebody runs them.
 fn traps(directory: &Path) {
     for name in [
         "nft",

@@ -1,5 +1,5 @@
-//! Kinds 19 and 20: what is asked of a ready node is more than its name, and what one network asks another one does not
-//! change: what a configuration says now holds for the next ADD, or the ADD names the network that says otherwise.
+//! Kinds 19 and 20: a request to a ready node is more than its name, and one network's request does not change
+//! another's: a configuration's present values hold for the next ADD, or the ADD names the network that has other ones.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod harness;

@@ -1,5 +1,5 @@
-//! Kind 8 of the field cases: something destructive on missing or foreign input. A verb that is not told enough
-//! refuses, and nothing is changed.
+//! Kind 8 of the field cases: a destructive act on missing or foreign input. A verb with too little input refuses, and
+//! nothing is changed.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
-/// An IPAM plugin that gives one address and writes down what it is asked.
+/// An IPAM plugin that gives one address and records its calls.
 struct Scribe(tempfile::TempDir);
 
 impl Scribe {
@@ -47,7 +47,7 @@ impl Scribe {
     }
 }
 
-/// Links, addresses, routes and neighbours of the node, but for what changes by itself.
+/// Links, addresses, routes and neighbours of the node, except parts that change by themselves.
 fn snapshot(node: &Node) -> Vec<String> {
     let look = |args: &[&str]| node.netns.run("ip", args);
     [

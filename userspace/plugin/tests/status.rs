@@ -1,5 +1,5 @@
-//! Kind 15: STATUS says what the next ADD would do: an error where it would fail, none where it would work, and of
-//! damage that ADD repairs nothing, because STATUS repairs it too.
+//! Kind 15: STATUS reports the result of the next ADD: an error if it would fail, none if it would work, and nothing
+//! about damage that ADD repairs, because STATUS repairs it too.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod harness;
@@ -53,7 +53,7 @@ fn status_and_the_next_add_agree_after_whatever_damage() {
         node.netns.run("sh", &["-c", &damage]);
         assert_eq!(agree(&node, &damage, &conf), None, "{damage}");
     }
-    // What nobody but a person repairs.
+    // Faults that only a person can repair.
     node.netns.run(
         "sh",
         &["-c", &format!("mv {state}/init.json {state}/away; mkdir {state}/init.json; rm {run}/node.json")],

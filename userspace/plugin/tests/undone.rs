@@ -74,6 +74,11 @@ const UNDONE: &[(&str, &str)] = &[
     ("sysctl -qw net.ipv6.conf.default.forwarding=0", "net.ipv6.conf.default.forwarding"),
     ("ip route del unreachable 10.77.0.0/24 proto 150", "routes and rules"),
     ("ip -6 route flush table main proto 150", "route fd77::"),
+    (
+        "ip address del 198.51.100.1/24 dev wan; ip address add 198.51.100.1/24 dev wan; \
+      ip route add default via 198.51.100.254",
+        "routes to pods",
+    ),
     ("ip route add unreachable 10.99.0.0/24 proto 150", "routes and rules"),
     ("ip rule add pref 40 to 10.99.0.0/24 lookup main protocol 150", "routes and rules"),
     ("rm RUN/ready.json", "ready.json"),

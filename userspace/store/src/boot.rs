@@ -13,7 +13,7 @@ use crate::open::{self, Durability, Layout};
 
 const LAYOUT: Layout = Layout { tables: include_str!("state.sql"), steps: &[], durability: Durability::Boot };
 
-/// Generations begin with the clock and go up by one: half of what a column holds is never reached.
+/// Generations start from the clock and go up by one; they never reach half of what a column can hold.
 const LAST_GENERATION: i64 = i64::MAX / 2;
 
 /// The state in which [`crate::StateStore::create`] found the store.
@@ -21,11 +21,11 @@ const LAST_GENERATION: i64 = i64::MAX / 2;
 pub enum Start {
     /// It is of this boot.
     Kept,
-    /// There was none. What lives in the kernel is to be adopted before the first reservation.
+    /// There was none. Attachments that live in the kernel must be adopted before the first reservation.
     Fresh,
-    /// It was of another boot; all it said is void.
+    /// It was of another boot; its contents are void.
     Rebooted,
-    /// It was damaged and moved to this path. What lives in the kernel is to be adopted.
+    /// It was damaged and moved to this path. Attachments that live in the kernel must be adopted.
     Replaced(PathBuf),
 }
 
@@ -33,8 +33,8 @@ pub(crate) fn check_schema(path: &Path) -> Result<(), StoreError> {
     migrate::check_at(path, &LAYOUT)
 }
 
-pub(crate) fn glance(path: &Path) -> Result<(), StoreError> {
-    migrate::glance(path, &LAYOUT)
+pub(crate) fn check_header(path: &Path) -> Result<(), StoreError> {
+    migrate::check_header(path, &LAYOUT)
 }
 
 pub(crate) fn open(path: &Path, boot_id: &str) -> Result<Connection, StoreError> {
@@ -74,13 +74,14 @@ fn sound(path: &Path) -> Result<(Connection, String), StoreError> {
     };
     open::check_pages(&connection, path)?;
     let view = SqlLedger { connection: &connection, path };
-    // A row that cannot be read would refuse every operation that meets it.
+    // A row that cannot be read would make every operation fail that meets it.
     view.rows("", [])?;
     view.ranges_where("true", [])?;
     Ok((connection, stored))
 }
 
-/// The boot that the store is of. A generation that no assignment could go on from is damage, seen before any change.
+/// Returns the boot that the store belongs to. A generation from which no assignment could continue is damage, found
+/// before any change.
 fn stored_boot(connection: &Connection) -> SqlResult<String> {
     connection.query_row("SELECT boot_id, generation FROM meta", [], |row| match row.get(1)? {
         0..=LAST_GENERATION => row.get(0),
@@ -88,8 +89,8 @@ fn stored_boot(connection: &Connection) -> SqlResult<String> {
     })
 }
 
-/// Generations go on from the clock: a store made anew within one boot then never repeats a number that
-/// a live veth's alias carries.
+/// Sets the first generation from the clock, so that a store that is rebuilt within one boot never repeats a number
+/// that is in a live veth's alias.
 fn stamp(connection: &Connection, boot_id: &str, now: Millis) -> SqlResult<()> {
     let sql = "INSERT OR REPLACE INTO meta (id, boot_id, generation) \
                VALUES (1, ?1, max(?2, coalesce((SELECT generation FROM meta), 0)))";

@@ -15,7 +15,7 @@ pub(crate) const ADDRESS_COLUMNS: &str = "domain, address, state, owner, pod_nam
 /// Columns of the table `ranges` in the order of [`range`].
 pub(crate) const RANGE_COLUMNS: &str = "domain, pool, first, prefix_len, draining, cursor, turn";
 
-/// An address as both families sort: 16 bytes, IPv4 mapped.
+/// Returns an address in a form in which both families sort: 16 bytes, IPv4 mapped.
 pub(crate) fn address_key(address: IpAddr) -> [u8; 16] {
     Addr::from(address).octets
 }

@@ -3,7 +3,7 @@ use rusqlite::{Row, params};
 
 use crate::{NodeStore, StoreError};
 
-/// An attachment whose addresses another IPAM plugin gave, or was about to give: all that its DEL needs.
+/// An attachment to which another IPAM plugin gave addresses, or was about to: everything that its DEL needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DelegatedLease {
     /// The attachment.
@@ -70,7 +70,7 @@ impl NodeStore {
     }
 }
 
-/// `None` for a row whose names are none: it cannot be ours.
+/// Returns `None` for a row with invalid names: it cannot be ours.
 fn read(row: &Row<'_>) -> rusqlite::Result<Option<DelegatedLease>> {
     let names: (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let Ok(id) = AttachmentId::new(names.0, names.1, names.2) else { return Ok(None) };

@@ -9,7 +9,7 @@ pub enum StoreError {
     /// The file is not there: the node was not initialised since it was started.
     #[error("store {0}: not there")]
     Missing(PathBuf),
-    /// The file was written under another boot of the machine: what it says is void.
+    /// The file was written under another boot of the machine; its contents are void.
     #[error("store {path}: written under boot {stored}")]
     OtherBoot {
         /// The file.
@@ -138,7 +138,7 @@ impl StoreError {
     }
 }
 
-/// The index of the log is a file of fixed size: no room for it is another code than a full disk.
+/// The log's index is a file of fixed size: if there is no room for it, the code is not that of a full disk.
 fn is_full(error: ffi::Error) -> bool {
     error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
 }

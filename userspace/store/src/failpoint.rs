@@ -1,6 +1,6 @@
-//! Places at which tests make a process fail or die; compiled to nothing without the feature `failpoints`.
+//! Places at which tests make a process fail or die; without the feature `failpoints` they are compiled to nothing.
 
-/// A test's request at a step, by `NARU_FAILPOINT=<what>:<step>`.
+/// A test's wish at a step, given by `NARU_FAILPOINT=<what>:<step>`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whim {
     /// Nothing.
@@ -31,7 +31,7 @@ pub fn reach(step: &str) -> Whim {
 
 #[cfg(feature = "failpoints")]
 fn pause(file: &std::path::Path) {
-    // A test that cannot see it waits in vain, and says so.
+    // A test that cannot see the file waits in vain, and says so.
     let _ = std::fs::write(file.with_extension("reached"), "");
     while file.exists() {
         std::thread::sleep(std::time::Duration::from_millis(2));

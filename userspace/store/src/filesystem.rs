@@ -27,7 +27,7 @@ const FUSE: u32 = 0x6573_5546;
 /// Types that show that number too and are local: a block device's, a virtual machine's share.
 const LOCAL_FUSE: [&str; 2] = ["fuseblk", "virtiofs"];
 
-/// Refuses a directory on a file system on which two processes could both think that they have the store.
+/// Refuses a directory on a file system on which two processes could both believe that they hold the store.
 pub(crate) fn refuse_unsafe(path: &Path, directory: &Path) -> Result<(), StoreError> {
     let facts = statfs(directory).map_err(|error| StoreError::io(path, "statfs", error.into()))?;
     let kind = match facts.f_type as u32 {
@@ -41,7 +41,7 @@ fn network_filesystem(magic: u32) -> Option<&'static str> {
     NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == magic).map(|(_, kind)| *kind)
 }
 
-/// The type under which the directory's file system is mounted, `fuse` where that cannot be told.
+/// Returns the type of the directory's file system, `fuse` if that is unknown.
 fn mounted_type(directory: &Path) -> Option<String> {
     let id = statx(CWD, directory, AtFlags::empty(), StatxFlags::MNT_ID).ok().map(|facts| facts.stx_mnt_id);
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();

@@ -110,7 +110,7 @@ impl Ledger for SqlLedger<'_> {
     }
 
     fn reserved_for(&self, domain: &Domain, pod: &PodName) -> Result<Vec<Row>, StoreError> {
-        // Unless it is told that few rows are of one pod, the library walks the whole domain to save sorting them.
+        // Without a hint that a pod has few rows, the library walks the whole domain to avoid sorting them.
         let rest = "WHERE domain = ?1 AND pod_namespace = ?2 AND unlikely(pod_name = ?3) AND note <> '' \
                     AND state IN (0, 2) ORDER BY address";
         self.rows(rest, [domain.as_str(), &pod.namespace, &pod.name])
@@ -150,7 +150,7 @@ impl Ledger for SqlLedger<'_> {
 
     fn oldest_cooling(&self, domain: &Domain, within: Option<IpNet>) -> Result<Option<Row>, StoreError> {
         let (first, last) = within.map_or(([0; 16], [255; 16]), bounds);
-        // Left to itself the library walks the whole range to save sorting the few that cool.
+        // Without a hint, the library walks the whole range to avoid sorting the few cooling ones.
         let rest = "INDEXED BY cooling WHERE domain = ?1 AND state = 1 AND address BETWEEN ?2 AND ?3 \
                     ORDER BY since, address LIMIT 1";
         let found = self.rows(rest, params![domain.as_str(), first, last])?;

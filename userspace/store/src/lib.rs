@@ -1,8 +1,8 @@
-//! The node's memory: `state.db` (addresses and their owners, void after a reboot) and `node.db` (identity, blocks,
-//! the host's state before init; kept on disk).
+//! The node's persistent state: `state.db` (addresses and their owners, void after a reboot) and `node.db` (identity,
+//! blocks, the host's state before init; kept on disk).
 //!
-//! Both are SQLite databases used by several short-lived processes at once: made complete under a lock and
-//! moved into place, written to in short immediate transactions, never opened by anything but the library.
+//! Both are SQLite databases that several short-lived processes use at once. They are created under a lock and moved
+//! into place complete, written in short immediate transactions, and opened only by the library.
 
 mod boot;
 mod columns;

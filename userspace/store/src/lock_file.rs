@@ -1,7 +1,8 @@
 //! Files that processes of one node lock against each other.
 //!
-//! Who can open a file can lock it (flock(2): "regardless of the mode in which the file was opened"), and who can read
-//! a database can keep others from writing it. So these files are root's alone, and nobody waits for a lock for ever.
+//! A process that can open a file can lock it (flock(2): "regardless of the mode in which the file was opened"), and
+//! one that can read a database can keep others from writing it. So these files are accessible to root only, and no
+//! process waits for a lock for ever.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -12,7 +13,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// How long a process waits for a lock that another one has. The longest work under a lock, init, takes a second.
+/// Longest time that a process waits for a lock that another one holds. Init, the longest work under a lock, takes a
+/// second.
 pub const LIMIT: Duration = Duration::from_secs(20);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -28,8 +30,8 @@ pub enum Hold {
     Shared,
 }
 
-/// Opens a lock file for reading and writing, and makes it where it is absent. One that others may open is closed to
-/// them.
+/// Opens a lock file for reading and writing, and makes it if it is absent. If others may open it, their access is
+/// removed.
 ///
 /// # Errors
 /// The file cannot be opened or made.
@@ -47,7 +49,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Takes a directory out of the way that has the name of a file of ours: an empty one goes, another is moved aside.
+/// Clears the place of one of our files if a directory has its name: an empty one is removed, another is moved aside.
 ///
 /// # Errors
 /// It can be neither removed nor moved.
@@ -61,7 +63,7 @@ pub fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Moves something away from the place of a file of ours, to a name beside it that nobody has; returns that name.
+/// Moves something away from the place of one of our files, to an unused name beside it. Returns that name.
 ///
 /// # Errors
 /// It cannot be moved.
@@ -73,7 +75,7 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Takes the rights of group and others from a file, if they have any.
+/// Removes the access of group and others to a file, if they have any.
 ///
 /// # Errors
 /// The file is another user's, or its file system is read-only.
@@ -82,7 +84,7 @@ pub fn close_to_others(file: &File) -> io::Result<()> {
     if mode & 0o077 == 0 { Ok(()) } else { file.set_permissions(Permissions::from_mode(mode & 0o700)) }
 }
 
-/// Takes the lock; `false` if another process had it for the whole of `limit`.
+/// Takes the lock. Returns false if another process held it for the whole of `limit`.
 ///
 /// # Errors
 /// The kernel refuses for another reason.

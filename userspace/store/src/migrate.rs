@@ -1,6 +1,5 @@
-//! An older schema becomes today's: one step from each schema to the next, all of them in one transaction.
-//!
-//! Whoever is killed meanwhile leaves the older schema whole; no copy is kept, because nothing is ever half done.
+//! Migration of an older schema to today's: one step from each schema to the next, all of them in one transaction. A
+//! process that is killed meanwhile leaves the older schema whole; no copy is kept, because nothing is ever half done.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,7 +15,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER: usize = 100;
 const VERSION_AT: usize = 60;
 
-/// The schema that the file says it has. Zero is a database that is nobody's, or was never finished.
+/// Returns the file's schema. Zero means a database of somebody else, or one that was never finished.
 pub(crate) fn schema(connection: &Connection) -> SqlResult<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
@@ -37,15 +36,15 @@ pub(crate) fn check(connection: &Connection, path: &Path, layout: &Layout) -> Re
 
 /// Compares the schema of the store at `path` with today's; as [`check`]. Reads only.
 pub(crate) fn check_at(path: &Path, layout: &Layout) -> Result<(), StoreError> {
-    // Opening a newer one would make files beside it.
-    glance(path, layout)?;
+    // Opening a newer one would create files beside it.
+    check_header(path, layout)?;
     let _lock = open::opening_lock(path)?;
     check(&open::connect_existing(path, layout)?, path, layout)
 }
 
-/// Refuses a newer schema without opening the database: a few microseconds are what every ADD has for it. One that is
-/// still in the log alone is not seen; whoever changes a schema writes it back.
-pub(crate) fn glance(path: &Path, layout: &Layout) -> Result<(), StoreError> {
+/// Refuses a newer schema without opening the database, since every ADD does this and has microseconds for it. A schema
+/// that is still only in the log is not seen; a migration writes the log back.
+pub(crate) fn check_header(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     match glimpse(path) {
         Some(found) if found > layout.schema() => {
             Err(StoreError::Newer { path: path.to_owned(), found, known: layout.schema() })
@@ -62,8 +61,7 @@ fn glimpse(path: &Path) -> Option<i64> {
     header.starts_with(MAGIC).then(|| i32::from_be_bytes(*number).into())
 }
 
-/// Takes the steps that lead from the file's schema to today's; nothing where there are none. The caller holds the
-/// [`open::creation_lock`].
+/// Takes the steps that lead from the file's schema to today's, if any. The caller holds the [`open::creation_lock`].
 ///
 /// # Errors
 /// As [`check`], but for an older schema; a step that does not fit what it finds means damage, and changes nothing.
@@ -84,14 +82,14 @@ pub(crate) fn migrate(path: &Path, layout: &Layout) -> Result<(), StoreError> {
     crate::failpoint::reach("schema-written");
     transaction.commit().map_err(named)?;
     if layout.durability == Durability::Disk {
-        // For those who look at the header only; a log that others read just now is written back by the next opening.
+        // For readers of the header; if others read the log just now, the next opening writes it back.
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
     Ok(())
 }
 
-/// A statement that the library refuses by itself, as one about a table that is not there, tells of damage: the
-/// schema's number promised otherwise. A full or read-only disk stays what it is.
+/// Classifies a refusal: a statement that the library itself refuses, for example about a missing table, means damage,
+/// because the schema's number promised otherwise. A full or read-only disk stays what it is.
 fn unfit(path: &Path, schema: usize, error: rusqlite::Error) -> StoreError {
     match StoreError::sqlite(path, error) {
         StoreError::Sqlite { source, .. } => StoreError::Corrupt {

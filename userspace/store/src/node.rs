@@ -23,7 +23,7 @@ const BOOT: &str = "boot.last";
 /// The node's identity.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// Random, made at the first start, the node's for ever; a UUID of version 4.
+    /// A random UUID of version 4, made at the first start and kept for ever.
     pub uid: String,
     /// Its name, which may change.
     pub name: String,
@@ -38,19 +38,19 @@ pub struct NodeStore {
 }
 
 impl NodeStore {
-    /// Opens the store, and makes it when it is missing. A damaged one is moved aside and made anew, as a node
-    /// that cannot start is worse than one that forgot; see [`NodeStore::replaced`].
-    /// One of an older schema is left as it is ([`StoreError::Older`]): migrating it is [`NodeStore::migrate`]'s.
+    /// Opens the store, or makes it if it is missing. A damaged one is moved aside and made anew, as a node that cannot
+    /// start is worse than one that forgot; see [`NodeStore::replaced`]. One of an older schema is left as it is
+    /// ([`StoreError::Older`]); [`NodeStore::migrate`] migrates it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let _lock = open::creation_lock(path)?;
         Self::open_locked(path)
     }
 
-    /// As [`NodeStore::open`], and gives a store of an older schema today's.
+    /// Opens the store as [`NodeStore::open`] does, and migrates an older schema.
     pub fn migrate(path: &Path) -> Result<Self, StoreError> {
         let _lock = open::creation_lock(path)?;
         match Self::open_locked(path) {
-            // Damage that only a step meets is damage too.
+            // Damage that is found only during a step is damage too.
             Err(StoreError::Older { .. }) => match migrate::migrate(path, &LAYOUT) {
                 Ok(()) => Self::open_locked(path),
                 Err(StoreError::Corrupt { .. }) => Self::replace(path),
@@ -60,14 +60,14 @@ impl NodeStore {
         }
     }
 
-    /// Says by an error what the store at `path` is, unless it is one of today's schema; changes nothing.
+    /// Checks the schema of the store at `path`. The error says what it is if it is not today's; nothing is changed.
     pub fn check_schema(path: &Path) -> Result<(), StoreError> {
         migrate::check_at(path, &LAYOUT)
     }
 
     /// Refuses a store of a newer schema, by its header alone.
-    pub fn glance(path: &Path) -> Result<(), StoreError> {
-        migrate::glance(path, &LAYOUT)
+    pub fn check_header(path: &Path) -> Result<(), StoreError> {
+        migrate::check_header(path, &LAYOUT)
     }
 
     /// Opens the store; the caller holds the creation lock.
@@ -93,15 +93,15 @@ impl NodeStore {
         Ok(open::open_existing(path, &LAYOUT, |_| Ok(()))?.0)
     }
 
-    /// The path to which the damaged store was moved that this one replaces: the node has a new uid, and this store
-    /// alone cannot tell the host's state before naru.
+    /// The path to which the damaged predecessor of this store was moved: the node has a new uid, and this store alone
+    /// does not know the host's state before naru.
     #[must_use]
     pub fn replaced(&self) -> Option<&Path> {
         self.replaced.as_deref()
     }
 
-    /// Damaged stores that the one at `path` stands for, for as long as somebody keeps them: whoever opened it first
-    /// may have had nobody to tell.
+    /// Damaged predecessors of the store at `path`, as long as they are kept: the process that replaced them may have
+    /// been unable to report it.
     #[must_use]
     pub fn damaged_copies(path: &Path) -> Vec<PathBuf> {
         open::aside(path)
@@ -121,7 +121,7 @@ impl NodeStore {
         })
     }
 
-    /// Forgets who the node is: the next identity is of another node.
+    /// Forgets the node's identity: the next one is that of another node.
     pub fn forget_identity(&mut self) -> Result<(), StoreError> {
         self.forget(UID).map(drop)
     }
@@ -156,8 +156,8 @@ impl NodeStore {
         self.put(BOOT, boot_id)
     }
 
-    /// Notes what a thing of the host was before naru changed it, unless that is noted already. Call it before
-    /// the change. Returns whether the note is new.
+    /// Notes the state of a part of the host before naru changes it, unless that is noted already. Call it before the
+    /// change. Returns true if the note is new.
     pub fn journal_once(&mut self, key: &str, before: &str) -> Result<bool, StoreError> {
         let sql = "INSERT OR IGNORE INTO journal (key, before) VALUES (?1, ?2)";
         self.transact(|transaction| Ok(transaction.execute(sql, [key, before])? > 0))
@@ -169,14 +169,14 @@ impl NodeStore {
         Ok(found.into_iter().next())
     }
 
-    /// Every note whose key begins with `prefix`, newest first: the order in which to undo.
+    /// Returns every note whose key begins with `prefix`, newest first: the order in which changes are undone.
     pub fn journal(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
         let sql =
             "SELECT key, before FROM journal WHERE substr(key, 1, length(?1)) = ?1 ORDER BY number DESC";
         self.select(sql, [prefix], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    /// Forgets a note, after the thing was put back. Returns what it said.
+    /// Forgets a note, after its change was undone. Returns its text.
     pub fn journal_take(&mut self, key: &str) -> Result<Option<String>, StoreError> {
         let sql = "DELETE FROM journal WHERE key = ?1 RETURNING before";
         self.transact(|transaction| transaction.query_row(sql, [key], |row| row.get(0)).optional())

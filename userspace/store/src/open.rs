@@ -19,19 +19,18 @@ use crate::{
     migrate,
 };
 
-/// Number of times that a process checks if the others are done, and the pause after each: 10 s in all. A transaction
-/// lasts less than a millisecond; the library's own pauses soon are 25 and 100 times that.
+/// Number of attempts to get the database, and the pause after each: 10 s in all. A transaction takes less than a
+/// millisecond; the library's own pauses soon are 25 and 100 times that.
 const LOOKS: [(i32, Duration); 2] = [(100, Duration::from_micros(500)), (2000, Duration::from_millis(5))];
 /// Size at which the log of a database on disk is written back.
 const LOG_LIMIT: u64 = 1 << 20;
 
-/// The extent to which the disk is waited for, and with it the kind of journal.
+/// The extent to which writes wait for the disk, and with it the kind of journal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Durability {
-    /// Not at all: the content is void after a crash of the kernel anyway. What a transaction changes is saved beside
-    /// the database, in a file that stays. A write-ahead log would be read whole, and its index made anew, by every
-    /// process that is alone with it, and would grow for ever: only a second transaction of one process begins it
-    /// again.
+    /// Not durable: a crash of the kernel makes the contents void anyway. The rollback journal is a file that stays
+    /// beside the database. A write-ahead log would be read whole, and its index made anew, by every process that is
+    /// alone with it, and would grow for ever: only a second transaction of one process begins it again.
     Boot,
     /// Every transaction is on the disk when it returns, by one sync of a write-ahead log.
     Disk,
@@ -53,8 +52,8 @@ impl Layout {
     }
 }
 
-/// The right to open a database, held until its first statement has run: until then a database that takes its
-/// place meanwhile could be given this one's log. Waits for a [`creation_lock`].
+/// Takes the right to open a database, which is held until the first statement has run: until then a database that
+/// replaces it meanwhile could be given this one's log. Waits for a [`creation_lock`].
 pub(crate) fn opening_lock(path: &Path) -> Result<File, StoreError> {
     let lock = match File::open(beside(path, LOCK)) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -62,13 +61,13 @@ pub(crate) fn opening_lock(path: &Path) -> Result<File, StoreError> {
         }
         other => other.map_err(|error| StoreError::io(path, "open its lock file", error))?,
     };
-    // Where the file system is read-only, nobody can be kept out either.
+    // On a read-only file system nobody can be kept out either.
     let _ = lock_file::close_to_others(&lock);
     hold(&lock, Hold::Shared, path)?;
     Ok(lock)
 }
 
-/// Opens a database that exists and is of this layout, and asks it a first question. The caller holds one of the locks.
+/// Opens a database that exists and has this layout, and runs a first query. The caller holds one of the locks.
 pub(crate) fn open_existing<T>(
     path: &Path,
     layout: &Layout,
@@ -76,7 +75,7 @@ pub(crate) fn open_existing<T>(
 ) -> Result<(Connection, T), StoreError> {
     let connection = connect_existing(path, layout)?;
     let named = |error| StoreError::sqlite(path, error);
-    // One look at the file for all questions: locking it and asking for a journal costs more than they do.
+    // One look at the file serves all queries: locking it and looking for a journal cost more than the queries.
     connection.execute_batch("BEGIN").map_err(named)?;
     migrate::check(&connection, path, layout)?;
     let answer = first(&connection).map_err(named)?;
@@ -85,13 +84,13 @@ pub(crate) fn open_existing<T>(
     }
     connection.execute_batch("COMMIT").map_err(named)?;
     if layout.durability == Durability::Disk && has_grown(path) {
-        // A log that cannot be written back now (others read it, the disk is full) is next time.
+        // If the log cannot be written back now (others read it, the disk is full), it is next time.
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
     Ok((connection, answer))
 }
 
-/// Opens a database that exists and asks it nothing yet. The caller holds one of the locks.
+/// Opens a database that exists, without a query. The caller holds one of the locks.
 pub(crate) fn connect_existing(path: &Path, layout: &Layout) -> Result<Connection, StoreError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
@@ -107,8 +106,8 @@ pub(crate) fn connect_existing(path: &Path, layout: &Layout) -> Result<Connectio
     connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, layout)
 }
 
-/// Takes the rights of others from a database that an older naru made: a reader's lock keeps writers from committing.
-/// One that cannot be closed is used as it is.
+/// Removes others' access to a database that an older naru made: a reader's lock keeps writers from committing. If that
+/// fails, the database is used as it is.
 fn close_to_others(path: &Path) {
     for file in iter::once(path.to_owned()).chain(COMPANIONS.iter().map(|suffix| beside(path, suffix))) {
         let _ = fs::set_permissions(file, Permissions::from_mode(0o600));
@@ -120,8 +119,8 @@ fn has_grown(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > LOG_LIMIT)
 }
 
-/// Makes a new database beside its place and moves it there complete, so that nobody sees half of one.
-/// The caller holds the [`creation_lock`] and fills the tables by `fill`.
+/// Makes a new database beside its place and moves it there complete, so that nobody sees half of one. The caller holds
+/// the [`creation_lock`]; `fill` fills the tables.
 pub(crate) fn make(
     path: &Path,
     layout: &Layout,
@@ -129,7 +128,7 @@ pub(crate) fn make(
 ) -> Result<(), StoreError> {
     let new = beside(path, NEW);
     remove_with_companions(&new)?;
-    // A log left by a database that was deleted would be played into the new one.
+    // The log of a deleted database would be applied to the new one.
     remove_with_companions(path)?;
     // The library gives the files beside it the same mode.
     let empty = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new);
@@ -156,7 +155,7 @@ pub(crate) fn make(
     }
 }
 
-/// Until its directory is on the disk a file may lose its name when the power goes.
+/// Syncs a directory: before that, a file in it may lose its name when the power fails.
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
     let directory = File::open(path.parent().unwrap_or(Path::new("/")));
     let synced = directory.and_then(|directory| directory.sync_all());
@@ -240,7 +239,7 @@ fn hold(lock: &File, kind: Hold, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// `PRAGMA quick_check`: whether every page of the database is sound.
+/// Runs `PRAGMA quick_check`, which fails if a page of the database is damaged.
 pub(crate) fn check_pages(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let verdict = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match verdict.map_err(|error| StoreError::sqlite(path, error))?.as_str() {
@@ -264,8 +263,8 @@ fn connect(path: &Path, flags: OpenFlags, layout: &Layout) -> Result<Connection,
     open().map_err(|error| StoreError::sqlite(path, error))
 }
 
-/// Keeps the library from preparing memory for a long life: a process that asks twenty questions would spend more
-/// time on having the kernel hand it those pages than on the questions.
+/// Keeps the library from allocating memory for a long life: a process that makes twenty queries would spend more time
+/// on those pages than on the queries.
 fn spare_memory() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -18,9 +18,9 @@ use crate::open;
 /// The reasons for which nothing was reserved.
 pub type ReserveError = IpamError<StoreError>;
 
-/// `<run>/state.db`. Every call is one short transaction; nothing is held between calls, so any number of
-/// processes may use the file at once. The order of an attachment is reserve, wire, confirm; of its end
-/// unwire, release.
+/// The database `<run>/state.db`. Every call is one short transaction; nothing is held between calls, so any number of
+/// processes may use the file at once. An attachment is made in the order reserve, wire, confirm, and ended in the
+/// order unwire, release.
 #[derive(Debug)]
 pub struct StateStore {
     connection: Connection,
@@ -29,27 +29,27 @@ pub struct StateStore {
 }
 
 impl StateStore {
-    /// Opens the store, makes it when it is missing, voids it when it is of another boot, moves it aside and
-    /// makes it anew when it is damaged. Under a lock file of its own: any number of callers at once is fine.
+    /// Opens the store. Makes it if it is missing, voids it if it is of another boot, and moves it aside and makes it
+    /// anew if it is damaged. Any number of processes may call this at once: it holds a lock file of its own.
     pub fn create(path: &Path, boot_id: &str, now: Millis) -> Result<(Self, Start), StoreError> {
         let (connection, start) = boot::create(path, boot_id, now)?;
         Ok((Self::over(connection, path, boot_id), start))
     }
 
-    /// Opens a store that exists and is of this boot, else says why not ([`StoreError::Missing`],
-    /// [`StoreError::OtherBoot`], [`StoreError::Newer`], [`StoreError::Corrupt`]). The plugin's way in.
+    /// Opens a store that exists and is of this boot, as the plugin does. Other stores are errors
+    /// ([`StoreError::Missing`], [`StoreError::OtherBoot`], [`StoreError::Newer`], [`StoreError::Corrupt`]).
     pub fn open(path: &Path, boot_id: &str) -> Result<Self, StoreError> {
         Ok(Self::over(boot::open(path, boot_id)?, path, boot_id))
     }
 
-    /// Says by an error what the store at `path` is, unless it is one of today's schema; changes nothing.
+    /// Checks the schema of the store at `path`. The error says what it is if it is not today's; nothing is changed.
     pub fn check_schema(path: &Path) -> Result<(), StoreError> {
         boot::check_schema(path)
     }
 
     /// Refuses a store of a newer schema, by its header alone.
-    pub fn glance(path: &Path) -> Result<(), StoreError> {
-        boot::glance(path)
+    pub fn check_header(path: &Path) -> Result<(), StoreError> {
+        boot::check_header(path)
     }
 
     /// Returns true if a store could be made at `path`, as far as the file system of its directory says.
@@ -67,12 +67,12 @@ impl StateStore {
         &self.boot_id
     }
 
-    /// Assigns addresses; the same attachment in the same namespace gets what it has.
+    /// Assigns addresses; the same attachment in the same namespace keeps those that it has.
     pub fn reserve(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.transact(|ledger| ipam::assign(ledger, request, now))
     }
 
-    /// The answer that [`StateStore::reserve`] would give now; everything is taken back.
+    /// Returns the answer that [`StateStore::reserve`] would give now, and changes nothing.
     pub fn rehearse(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.undo(|ledger| ipam::assign(ledger, request, now))
     }
@@ -82,7 +82,7 @@ impl StateStore {
         self.undo(|ledger| ledger.next_generation(Generation(0)).map(drop))
     }
 
-    /// Writes down addresses that another IPAM gave; see [`ipam::claim`].
+    /// Records addresses that another IPAM gave; see [`ipam::claim`].
     pub fn claim(&mut self, request: &AddressRequest, now: Millis) -> Result<Assignment, ReserveError> {
         self.transact(|ledger| ipam::claim(ledger, request, now))
     }
@@ -108,7 +108,7 @@ impl StateStore {
         self.transact(|ledger| ipam::confirm(ledger, domain, owner, (generation, ifindex)))
     }
 
-    /// Gives back what the attachment holds; nothing held is no error. Returns what it held.
+    /// Releases the addresses that the attachment holds, if any, and returns them.
     pub fn release(
         &mut self,
         domain: &Domain,
@@ -118,7 +118,7 @@ impl StateStore {
         self.transact(|ledger| ipam::release(ledger, domain, owner, now))
     }
 
-    /// Keeps an address from everybody, or for one pod. Whoever else has it is an error that names the holder.
+    /// Keeps an address from everybody, or for one pod. If another has it, the error names the holder.
     pub fn reserve_address(
         &mut self,
         domain: &Domain,
@@ -128,7 +128,7 @@ impl StateStore {
         self.transact(|ledger| ipam::reserve(ledger, domain, reservation, now))
     }
 
-    /// Ends a reservation. Returns whether there was one.
+    /// Ends a reservation. Returns true if there was one.
     pub fn unreserve_address(&mut self, domain: &Domain, address: IpAddr) -> Result<bool, StoreError> {
         self.transact(|ledger| ipam::unreserve(ledger, domain, address))
     }
@@ -159,14 +159,14 @@ impl StateStore {
         ipam::usage(&self.view(), (domain, pool, family))
     }
 
-    /// Writes a live attachment into the store. Returns whether anything changed; an address that
-    /// another attachment holds is an error that names it.
+    /// Writes a live attachment into the store. Returns true if anything changed. If another attachment holds an
+    /// address, the error names it.
     pub fn adopt(&mut self, adoption: &Adoption, now: Millis) -> Result<bool, ReserveError> {
         self.transact(|ledger| ipam::adopt(ledger, adoption, now))
     }
 
-    /// Gives back an address if its assignment is still of this generation, and with it whatever else the
-    /// assignment holds. Returns whether it was.
+    /// Frees an address if its assignment still has this generation, and with it all other addresses of the assignment.
+    /// Returns true if it was freed.
     pub fn free_if_generation(
         &mut self,
         domain: &Domain,
@@ -177,8 +177,8 @@ impl StateStore {
         self.transact(|ledger| ipam::free_if_generation(ledger, (domain, address), generation, now))
     }
 
-    /// Keeps an address that has two live holders away from everybody, where no attachment holds it in the
-    /// store. Returns whether anything changed.
+    /// Keeps an address that has two live holders from everybody, unless an attachment holds it in the store. Returns
+    /// true if anything changed.
     pub fn quarantine(
         &mut self,
         domain: &Domain,
@@ -189,13 +189,13 @@ impl StateStore {
         self.transact(|ledger| ipam::quarantine(ledger, (domain, address), note, now))
     }
 
-    /// Frees up to 16 addresses of a domain that have cooled for `cooling` milliseconds; returns how many.
+    /// Frees up to 16 addresses of a domain that have cooled for `cooling` milliseconds. Returns their number.
     pub fn sweep(&mut self, domain: &Domain, cooling: Millis, now: Millis) -> Result<usize, StoreError> {
         self.transact(|ledger| ipam::sweep(ledger, domain, cooling, now))
     }
 
-    /// Frees every address of every domain that has cooled for `cooling` milliseconds; returns how many. In short
-    /// transactions, so that others get in between.
+    /// Frees every address of every domain that has cooled for `cooling` milliseconds. Returns their number. Works in
+    /// short transactions, so that others get in between.
     pub fn sweep_all(&mut self, cooling: Millis, now: Millis) -> Result<usize, StoreError> {
         let cool = self.view().rows("WHERE state = 1", [])?;
         let domains: BTreeSet<Domain> = cool.into_iter().map(|row| row.domain).collect();
@@ -214,13 +214,13 @@ impl StateStore {
     /// The faults in the bitmaps of free addresses, compared with the rows.
     pub fn index_faults(&self) -> Result<Vec<IndexFault>, StoreError> {
         let named = |error| StoreError::sqlite(&self.path, error);
-        // One picture of rows and bitmaps; nothing is written.
+        // Rows and bitmaps are read as of one moment; nothing is written.
         let _picture = self.connection.unchecked_transaction().map_err(named)?;
         let all = self.domains()?.into_iter().map(|domain| ipam::index_faults(&self.view(), &domain));
         Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// Makes the bitmaps what the rows say; returns what was wrong.
+    /// Makes the bitmaps agree with the rows. Returns the faults that were there.
     pub fn mend_index(&mut self) -> Result<Vec<IndexFault>, StoreError> {
         let domains = self.domains()?;
         self.transact(|ledger| {
@@ -250,7 +250,7 @@ impl StateStore {
         Ok(outcome)
     }
 
-    /// One transaction, begun as a writer's so that two never both read before they write.
+    /// Runs one transaction, which begins as a writer's, so that two never both read before they write.
     fn transact<T, E: From<StoreError>>(
         &mut self,
         operation: impl FnOnce(&mut SqlLedger<'_>) -> Result<T, E>,

@@ -7,10 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Time that an agent may take to answer: its loop never blocks.
+/// Time limit for an agent's answer: its loop never blocks.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a running agent says of itself, to whoever opens its socket.
+/// The report of a running agent, which anyone who may open its socket can read.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AgentReport {
     /// The source of the cluster.
@@ -19,13 +19,13 @@ pub struct AgentReport {
     pub heard: Option<u64>,
     /// The state of the source that is followed.
     pub revision: Option<String>,
-    /// The reason for which the source is not followed as it is now.
+    /// The reason for which the source's present state is not followed.
     pub complaint: Option<String>,
-    /// Parts of what the source says that are left out.
+    /// Parts of the source's state that are left out.
     pub left_out: Vec<String>,
     /// Pods get addresses here.
     pub ready: bool,
-    /// Work goes on: nothing has blocked for long.
+    /// True if the agent works: nothing has blocked for long.
     pub live: bool,
     /// Services; null where the source has none.
     #[serde(default)]

@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Code {
-    /// `not-initialised`: init was not done in this boot, or what it made is gone.
+    /// `not-initialised`: init has not run in this boot, or its work is gone.
     NotInitialised,
-    /// `range-overlap`: a range of pods is used by somebody else too.
+    /// `range-overlap`: a range of pods is also used elsewhere.
     RangeOverlap,
     /// `pin-missing`: a pinned map or program is gone.
     PinMissing,
@@ -16,13 +16,13 @@ pub enum Code {
     NodeAddressMissing,
     /// `node-unreachable`: there is no route to another node.
     NodeUnreachable,
-    /// `not-as-made`: something that init made is not as it left it.
+    /// `not-as-made`: an object is not as init left it.
     NotAsMade,
-    /// `state-differs`: a map entry, route or rule is not as it should be.
+    /// `state-differs`: a map entry, route or rule is not right.
     StateDiffers,
     /// `pod-elsewhere`: the node's own packets to a pod leave by another interface than the pod's.
     PodElsewhere,
-    /// `pod-outside-range`: a pod has an address of a range that is not this node's any more.
+    /// `pod-outside-range`: a pod has an address of a range that does not belong to this node any more.
     PodOutsideRange,
     /// `rules-unreadable`: rules of others are in use that nothing on this machine can read.
     RulesUnreadable,
@@ -44,10 +44,12 @@ pub enum Code {
     XdpBypassed,
     /// `identity-lost`: the store of the node's identity and undo journal was damaged and replaced.
     IdentityLost,
-    /// `node-invalid`: what a Node object says cannot be, and is left out.
+    /// `node-invalid`: the contents of a Node object are invalid and left out.
     NodeInvalid,
     /// `node-without-range`: the cluster gives a node no range.
     NodeWithoutRange,
+    /// `out-of-contact`: the node has not heard of its cluster for longer than it may, and gives out no address.
+    OutOfContact,
     /// `blocks-overlap`: two nodes have blocks that share addresses.
     BlocksOverlap,
     /// `node-address-twice`: two nodes have one address.
@@ -62,7 +64,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -89,6 +91,7 @@ impl Code {
         Self::BlocksOverlap,
         Self::NodeWithoutRange,
         Self::NodeInvalid,
+        Self::OutOfContact,
     ];
 
     /// The word.
@@ -121,6 +124,7 @@ impl Code {
             Self::BlocksOverlap => "blocks-overlap",
             Self::NodeWithoutRange => "node-without-range",
             Self::NodeInvalid => "node-invalid",
+            Self::OutOfContact => "out-of-contact",
         }
     }
 
@@ -135,19 +139,24 @@ impl Code {
             }
             Self::NodeUnreachable => "add a route to the node, or remove the node from the cluster",
             Self::NotAsMade | Self::StateDiffers | Self::ProgramsMissing => {
-                "run naru init, or start naru agent, which keeps it so"
+                "run naru init, or start naru agent, which repairs it whenever it changes"
             }
-            Self::PodElsewhere => "see ip rule and ip route get, and take away or move what comes first",
+            Self::PodElsewhere => {
+                "look at ip rule and ip route get, and remove or move the rule or route that comes first"
+            }
             Self::PodOutsideRange => {
                 "delete the pod: the next one gets an address of the range that the node has now"
             }
             Self::RulesUnreadable => "install the tool, or remove the rules",
-            Self::ProgramsDoubled => "start naru agent, which takes off those that are too many",
-            Self::ConflistMissing => "run naru init, or with --no-conflist if the configuration is elsewhere",
+            Self::ProgramsDoubled => "start naru agent, which detaches the surplus",
+            Self::ConflistMissing => "run naru init, with --no-conflist if the configuration is elsewhere",
             Self::PluginMissing => "install naru-cni there",
             Self::FlowsFull => {
                 "start naru agent, which forgets flows that ended; for more at a time: naru init --max-flows at the \
                  next boot"
+            }
+            Self::OutOfContact => {
+                "let the agent reach the cluster's API, or set another contact_limit in the settings"
             }
             Self::NodeInvalid => "correct the Node object or its annotation",
             Self::NodeWithoutRange => {
@@ -161,15 +170,15 @@ impl Code {
             }
             Self::NodeCloned => "give the copy a machine id of its own and restart its kubelet",
             Self::PodAddressTwice => "delete one of the pods",
-            Self::VersionSkew => "let the roll-out end, or look at why it does not",
+            Self::VersionSkew => "wait for the roll-out to end, or find out why it does not",
             Self::LimitBypassed => {
                 "give naru-cni's entry the capability bandwidth, or \"naru\": {\"shortcut\": \"off\"}; for rates of \
-                 the list itself run naru init; then make the pods anew"
+                 the list itself run naru init; then recreate the pods"
             }
             Self::XdpBypassed => {
-                "make the pod anew with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"
+                "recreate the pod with \"naru\": {\"shortcut\": \"off\"}, or attach the program in generic mode"
             }
-            Self::IdentityLost => "remove the file when that is seen to",
+            Self::IdentityLost => "remove the file after dealing with that",
         }
     }
 }
@@ -201,5 +210,19 @@ mod tests {
         };
         assert_eq!(words.iter().find(|word| !is_word(word)), None);
         assert!(Code::ALL.iter().all(|code| !code.remedy().is_empty()));
+    }
+
+    #[test]
+    fn the_page_about_findings_has_each_word_once_with_its_remedy() {
+        let page = include_str!("../../../docs/findings.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        let entries: Vec<&str> = page.split(" - `").skip(1).collect();
+        assert_eq!(entries.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let has = |entry: &&&str| {
+                entry.starts_with(&format!("{code}`: "))
+                    && entry.ends_with(&format!(" Remedy: {}.", code.remedy()))
+            };
+            assert_eq!(entries.iter().filter(has).count(), 1, "{code}");
+        }
     }
 }

@@ -3,7 +3,7 @@ use naru_bpf::{Datapath, Error};
 
 use crate::{Code, Finding};
 
-/// How full the tables of flows are that the stack translates.
+/// Fill level of the tables of flows that the stack translates.
 pub(crate) struct Fill {
     /// Entries of `FLOWS`.
     pub(crate) flows: usize,
@@ -11,7 +11,7 @@ pub(crate) struct Fill {
     pub(crate) capacity: u32,
     /// Entries of `FLOW_PAIRS`, two for each pair of hosts.
     pub(crate) pairs: usize,
-    /// Packets of new flows that there was no room for in either.
+    /// Packets of new flows for which neither had room.
     dropped: u64,
 }
 
@@ -30,7 +30,8 @@ impl Fill {
         })
     }
 
-    /// What there is to say of it: from nine tenths on new flows are about to be without a record of their own.
+    /// Returns a finding if the table is at least nine tenths full, as new flows will soon have no record of their own,
+    /// or if that has already happened.
     pub(crate) fn finding(&self) -> Option<Finding> {
         let Self { flows, capacity, pairs, dropped } = self;
         let is_full = *flows as u64 * 10 >= u64::from(*capacity) * 9;

@@ -1,11 +1,11 @@
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::SystemTime};
 
 use naru_bpf::{Pins, Pods, chains, has_strays, pod_filters};
 use naru_core::ipam::{Row, State};
 use naru_netlink::links::{HostVeth, Links};
 use naru_node::{
     host::{self, firewall, forward},
-    machine::{self, MARKS, MachineError, NodeFacts, Settings, Survey, overlaps},
+    machine::{self, LastContact, MARKS, MachineError, NodeFacts, Settings, Survey, overlaps},
     paths::Paths,
     readiness, sync,
 };
@@ -16,7 +16,7 @@ use crate::{Code, Finding, shortcut};
 /// Pods whose routes are asked for.
 const LOOKED_UP: usize = 256;
 
-/// Everything on an initialised node that is not as it should be; empty on a healthy one.
+/// Returns every fault of an initialised node; none on a healthy one.
 ///
 /// # Errors
 /// The machine cannot be looked at.
@@ -43,6 +43,7 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
     findings.extend(differences.iter().map(|text| told(Code::StateDiffers, text)));
     findings.extend(elsewhere(&links, &pins)?);
     findings.extend(outside(paths, settings)?);
+    findings.extend(out_of_contact(paths, settings)?);
     findings.extend(uplinks(paths)?);
     findings.extend(pods(paths, &links, &pins)?);
     findings.extend(runtime(paths, settings));
@@ -67,7 +68,7 @@ pub fn lost_identities(paths: &Paths) -> Vec<Finding> {
     NodeStore::damaged_copies(&paths.node_store()).into_iter().map(finding).collect()
 }
 
-/// Addresses that the cluster says are this node's, but the machine does not have.
+/// Addresses that the cluster gives to this node, but the machine does not have.
 fn own_addresses(settings: &Settings, survey: &Survey) -> Vec<Finding> {
     let own = settings.cluster.node(&settings.node);
     let addresses = own.iter().flat_map(|own| &own.addresses);
@@ -87,13 +88,13 @@ fn unreachable_nodes(settings: &Settings, survey: &Survey) -> Vec<Finding> {
     .collect()
 }
 
-/// Pods that the node's own packets do not reach, because a rule before ours, or a route that is none of ours, leads
-/// elsewhere; of many pods the first ones.
+/// Pods that the node's own packets do not reach, because a rule before ours, or a foreign route, leads elsewhere; of
+/// many pods only the first ones.
 fn elsewhere(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
     let mut findings = Vec::new();
     for (address, value) in Pods::open(pins)?.entries()?.into_iter().take(LOOKED_UP) {
         let address = IpAddr::from(address);
-        // Without any route to it the pod is on its way, or its route is missed elsewhere.
+        // Without any route to it the pod is about to start or end, or another check reports its route.
         let Ok(path) = links.path_to(address) else { continue };
         if path.index != value.ifindex {
             let evidence = format!("the node's packets to it leave by {}, not by its interface", path.device);
@@ -103,7 +104,7 @@ fn elsewhere(links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
     Ok(findings)
 }
 
-/// Pods of a cluster's node with addresses that the node's range does not have any more: other nodes do not find them.
+/// Pods with addresses outside the present range of a cluster's node: other nodes do not find them.
 fn outside(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, MachineError> {
     if !settings.is_clustered() {
         return Ok(Vec::new());
@@ -125,26 +126,36 @@ fn outside(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, MachineEr
     Ok(lost.map(finding).collect())
 }
 
+/// The cluster that was not heard of for too long.
+fn out_of_contact(paths: &Paths, settings: &Settings) -> Result<Option<Finding>, MachineError> {
+    let Some(contact) = LastContact::load(paths)? else { return Ok(None) };
+    Ok(contact.overdue(SystemTime::now()).map(|without| {
+        let (without, limit) = (without.as_secs(), contact.limit);
+        let evidence = format!("not heard of its cluster for {without} s, longer than {limit} s");
+        Finding::new(Code::OutOfContact, format!("node {}", settings.node), evidence)
+    }))
+}
+
 /// Uplinks with more than one of our programs in a direction.
 fn uplinks(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     let mut findings = Vec::new();
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(findings) };
     for name in facts.uplinks {
         for chain in chains(&name).into_iter().flatten().filter(|chain| chain.ours() > 1) {
-            let evidence = format!("{} programs of ours at {}", chain.ours(), chain.direction);
+            let evidence = format!("{} programs of naru at {}", chain.ours(), chain.direction);
             findings.push(Finding::new(Code::ProgramsDoubled, name.clone(), evidence));
         }
     }
     Ok(findings)
 }
 
-/// Pods' interfaces without our filters, or with more of ours; not those that an ADD or DEL is at work on.
+/// Pods' interfaces without our filters, or with surplus ones; not those on which an ADD or DEL is at work.
 fn pods(paths: &Paths, links: &Links, pins: &Pins) -> Result<Vec<Finding>, MachineError> {
     let wrong = |name: &str| {
         if !pod_filters(pins, name).is_ok_and(|filters| filters.is_complete()) {
             return Some(bare(name));
         }
-        let evidence = "more programs of ours than should be";
+        let evidence = "more programs of naru than there should be";
         has_strays(name).is_ok_and(|has| has).then(|| Finding::new(Code::ProgramsDoubled, name, evidence))
     };
     // Without a store all are looked at.
@@ -162,14 +173,14 @@ fn bare(interface: &str) -> Finding {
 
 /// Rules of others that nothing on this machine can read.
 fn legacy_rules() -> Result<Vec<Finding>, MachineError> {
-    let evidence = "not installed, but its tables are in use: whether they drop pods' packets is not known";
+    let evidence = "not installed, but its tables are in use, and may drop pods' packets";
     Ok(forward::unreadable()?
         .into_iter()
         .map(|tool| Finding::new(Code::RulesUnreadable, tool, evidence))
         .collect())
 }
 
-/// A text `subject: evidence` of the node's own look.
+/// Makes a finding of a text `subject: evidence` from the node's own check.
 fn told(code: Code, text: &str) -> Finding {
     let (subject, evidence) = text.split_once(": ").unwrap_or(("this node", text));
     Finding::new(code, subject, evidence)

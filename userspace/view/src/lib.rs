@@ -1,5 +1,5 @@
-//! A node as people and programs look at it: what it is, and what is wrong with it. One model for every face: `naru
-//! status` prints it, and whatever else shows a node reads the same. Looks only; nothing is changed.
+//! The state and the faults of a node, for people and programs. There is one model for every output: `naru status`
+//! prints it, and everything else that shows a node reads the same. It only reads.
 
 mod agent;
 mod code;

@@ -1,8 +1,8 @@
-use naru_bpf::{Chain, Member, chains};
+use naru_bpf::{Member, ProgramChain, chains};
 use naru_node::machine::{DEVICE, NodeFacts};
 use serde::Serialize;
 
-/// One direction of a device that programs of ours are attached to.
+/// One direction of a device to which programs of ours are attached.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Programs {
     /// The device.
@@ -13,7 +13,7 @@ pub struct Programs {
     pub ours: usize,
     /// Programs and filters of others that see packets before ours.
     pub before: Vec<String>,
-    /// Those that see only what ours pass on to the stack.
+    /// Programs and filters that see only packets that ours pass on to the stack.
     pub after: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ impl Programs {
     fn of(interface: &str) -> Vec<Self> {
         let both = chains(interface).map_or_else(|_| Vec::new(), Vec::from);
         let names = |members: &[Member]| members.iter().map(|member| member.name.clone()).collect();
-        let one = |chain: Chain| Self {
+        let one = |chain: ProgramChain| Self {
             interface: interface.to_owned(),
             direction: chain.direction,
             ours: chain.ours(),

@@ -1,4 +1,4 @@
-//! What the shortcut between pods of one node passes by without anybody's noticing.
+//! Limits and XDP programs that the shortcut between pods of one node bypasses unnoticed.
 
 use std::os::fd::AsFd;
 
@@ -24,19 +24,20 @@ pub(crate) fn findings(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     Ok(all)
 }
 
-/// Rate limits that are asked of the bandwidth plugin alone.
+/// Findings about rate limits of which only the bandwidth plugin is told.
 fn by_limits(paths: &Paths, facts: &NodeFacts) -> Result<Vec<Finding>, MachineError> {
     let told = init::as_told(paths, &NodeStore::open(&paths.node_store())?)?;
     let lists = limits(&told.cni_conf).into_iter();
     let unknown = lists.filter(|list| !list.is_for_all || !facts.limited.contains(&list.network));
-    let evidence = "naru-cni is not told of the rate limits in it: they do not hold between pods of one node";
+    let evidence =
+        "naru-cni is not told of the rate limits in it, so they do not hold between pods of one node";
     Ok(unknown
         .map(|list| Finding::new(Code::LimitBypassed, list.file.display().to_string(), evidence))
         .collect())
 }
 
-/// Pods whose interface has a native XDP program: a packet that the kernel hands over to the peer of a veth pair has
-/// passed the place where it would run.
+/// Findings about pods whose interface has a native XDP program: it runs on packets from the peer of a veth pair, but
+/// not on those that are redirected into the pod.
 fn by_xdp(paths: &Paths) -> Result<Vec<Finding>, MachineError> {
     let rows = StateStore::open(&paths.lease_store(), &host::boot_id()?)?.rows()?;
     let interfaces = Interfaces::open(&paths.pins())?;

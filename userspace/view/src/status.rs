@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::{AgentReport, Code, Finding, Programs, fill::Fill, findings};
 
-/// The status of a node. On a machine that is not initialised in this boot only `initialised` (false) and the
-/// findings have a meaning.
+/// The status of a node. On a machine that is not initialised in this boot, only `initialised` (false) and the findings
+/// are valid.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Status {
     /// True if init was done in this boot and what it made is there.
@@ -36,7 +36,7 @@ pub struct Status {
     pub attach: Option<&'static str>,
     /// UDP port of the tunnel; null without one.
     pub tunnel_port: Option<u16>,
-    /// UDP port of the tunnel device: another one where the tunnel's is somebody else's on this machine.
+    /// UDP port of the tunnel device; it differs from the tunnel's if another program uses that on this machine.
     pub device_port: Option<u16>,
     /// `routing` of cluster.toml for this node; null without a cluster.
     pub routing: Option<&'static str>,
@@ -54,8 +54,8 @@ pub struct Status {
     pub flows: usize,
     /// The capacity; beyond it all packets between two hosts take the stack.
     pub flows_capacity: u32,
-    /// Pairs of hosts for which that is so; beyond their capacity new connections to Services and host ports are
-    /// dropped.
+    /// Pairs of hosts all of whose packets take the stack; beyond their capacity new connections to Services and host
+    /// ports are dropped.
     pub flow_pairs: usize,
     /// The faults.
     pub findings: Vec<Finding>,

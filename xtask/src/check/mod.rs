@@ -1,4 +1,4 @@
-//! `cargo xtask check`: everything that can be known without running the product.
+//! `cargo xtask check`: every check that does not run the product.
 
 mod direction;
 mod size;

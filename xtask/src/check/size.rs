@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 /// Most lines of a Rust file of code.
 const CODE_LINES: usize = 400;
-/// Most lines of a Rust file of tests. A table of cases is read from top to bottom, and cutting it hides what it
-/// covers.
+/// Largest number of lines of a Rust file of tests. A table of cases is read from top to bottom, and cutting it hides
+/// its coverage.
 const TEST_LINES: usize = 500;
-/// Most characters of a line, in Rust and in Markdown.
+/// Largest number of characters in a line, in Rust and in Markdown.
 const WIDTH: usize = 120;
 /// A crate must stay below this share, in percent, of the lines of Rust outside tests.
 const SHARE: usize = 20;

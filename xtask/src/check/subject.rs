@@ -6,9 +6,9 @@ use anyhow::Context;
 
 use crate::{run, workspace::Workspace};
 
-/// Most characters of a commit's subject: more is cut off where commits are listed.
+/// Largest number of characters in a commit's subject: lists of commits cut off the rest.
 const WIDTH: usize = 72;
-/// Since when the rule holds; older commits stay as they are.
+/// Time from which the rule holds; older commits stay as they are.
 const SINCE: &str = "2026-11-30T19:20:00Z";
 
 /// A sentence for each commit since then whose subject is too wide.

@@ -1,4 +1,4 @@
-//! House rules that a compiler does not know: sizes, widths, names that say nothing, documents that miss something.
+//! House rules that a compiler does not know: sizes, widths, names without meaning, documents with gaps.
 
 use std::{
     fs,
@@ -66,7 +66,8 @@ fn unlisted(index: &str, pages: &[&str]) -> Vec<String> {
     missing.map(|page| format!("{DECISIONS}/{INDEX}: add a line for {page}")).collect()
 }
 
-/// Tests that the architecture's invariants rest on, and that are nowhere: quoted sentences of five words and more.
+/// Returns tests on which the architecture's invariants rest, and that do not exist: quoted sentences of five words or
+/// more.
 fn unheld(architecture: &str, sources: &str) -> Vec<String> {
     let quoted = architecture.split('`').skip(1).step_by(2);
     let sentences =
@@ -80,10 +81,22 @@ fn of_file(name: &Path, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     complaints.extend(too_long_for_rust(name, text));
     complaints.extend(too_wide(name, text));
+    complaints.extend(text.lines().filter(|line| is_example(line)).map(|_| unrun(&shown)));
     let parts = name.iter().filter_map(|part| Path::new(part).file_stem()?.to_str());
     complaints.extend(parts.filter(|part| EMPTY_NAMES.contains(part)).map(|part| says_nothing(&shown, part)));
     complaints.extend(text.lines().filter_map(inline_module).map(|part| says_nothing(&shown, part)));
     complaints
+}
+
+/// True for a line of documentation that opens or closes an example.
+fn is_example(line: &str) -> bool {
+    let line = line.trim_start();
+    let text = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+    text.is_some_and(|text| text.trim_start().starts_with("```"))
+}
+
+fn unrun(file: &str) -> String {
+    format!("{file}: example in a doc comment: make it a test, as rustdoc's runs are off (doctest = false)")
 }
 
 fn says_nothing(file: &str, name: &str) -> String {
@@ -135,6 +148,12 @@ mod tests {
         let index = "| [0001](0001-a.md) | a |";
         let told = unlisted(index, &["0001-a.md", "0002-b.md", "README.md"]);
         assert_eq!(told, ["docs/decisions/README.md: add a line for 0002-b.md"]);
+    }
+
+    #[test]
+    fn an_example_that_nobody_would_run_is_refused() {
+        assert_eq!(of_file(Path::new("a/veth.rs"), "/// ```\n/// f();\n/// ```").len(), 2);
+        assert!(of_file(Path::new("a/veth.rs"), "/// `f` is called.\nlet text = \"```\";").is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A few entries of a map, read from what bpftool says of it.
+//! A few entries of a map, read from the output of bpftool.
 
 use std::{
     fmt::Write,

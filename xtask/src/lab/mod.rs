@@ -1,4 +1,4 @@
-//! `cargo xtask lab`: the product on one machine, from nothing to a traffic matrix, and what came out on one screen.
+//! `cargo xtask lab`: the product on one machine, from nothing to a traffic matrix, with the results on one screen.
 
 mod excerpt;
 mod kubernetes;
@@ -90,13 +90,13 @@ impl Lab<'_> {
         step(what, self.naru().args(["lab", "down"]))
     }
 
-    /// Runs the matrix and reads what the nodes hold: the last screen, and how the matrix ended.
+    /// Runs the matrix and reads the state of the nodes. Returns the last screen, and the result of the matrix.
     ///
     /// # Errors
     /// Something cannot be read; a failed cell is told by the second value alone.
     fn show(&self, args: &LabArgs) -> anyhow::Result<(Vec<String>, anyhow::Result<()>)> {
         let file = self.workspace.target.join("lab-matrix.json");
-        // What an earlier run came to must not be told as this one's.
+        // An earlier run's result must not be reported as this one's.
         let _ = fs::remove_file(&file);
         let ended = step("traffic matrix", self.matrix().arg("--json").arg(&file));
         let matrix = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());

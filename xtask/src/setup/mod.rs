@@ -1,4 +1,4 @@
-//! `cargo xtask setup` installs what building, checking and testing need and what is missing.
+//! `cargo xtask setup` installs everything that building, checking and testing need and that is missing.
 
 mod compiler;
 mod components;

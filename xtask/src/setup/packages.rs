@@ -16,7 +16,7 @@ pub enum Group {
     Test,
     /// The test machine with another kernel.
     Vm,
-    /// What Kubernetes' programs call, and what tests run in pods.
+    /// Programs that Kubernetes calls, and those that tests run in pods.
     Kubernetes,
 }
 

@@ -1,8 +1,8 @@
 //! The runs of cargo that make up a ring.
 
-use std::process::Command;
+use std::{process::Command, thread};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use super::tally::Tally;
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
 /// The crate of the end-to-end tests.
 pub const END_TO_END: &str = "naru-e2e";
 const DATAPATH: &str = "naru-datapath";
+/// The crate whose tests mostly wait for timeouts of a real Kubernetes API; they run beside all others.
+const SOURCE: &str = "naru-kubernetes";
 
 /// True if the tests of this file change a setting that all namespaces share, or if load disturbs them: they run last
 /// and one at a time.
@@ -49,16 +51,41 @@ pub fn zero(workspace: &Workspace) -> anyhow::Result<Tally> {
 /// # Errors
 /// Cargo cannot be run, or no test ran.
 pub fn one(workspace: &Workspace, soak: bool) -> anyhow::Result<Vec<Tally>> {
+    let mut source = cargo_test(workspace);
+    source.args(["--package", SOURCE, "--tests"]);
+    prepare(workspace, &mut source, soak, false);
+    // Built before, so that nobody waits for the lock of the other's build.
+    run::step(
+        "build root tests",
+        cargo_test(workspace).args(["--workspace", "--exclude", DATAPATH, "--no-run"]),
+    )?;
+    let (tallies, beside) = thread::scope(|scope| {
+        let beside = scope.spawn(|| Tally::beside(&format!("ring 1: {SOURCE}"), &mut source));
+        let tallies = in_turn(workspace, soak);
+        (tallies, beside.join())
+    });
+    let (tally, output) =
+        beside.map_err(|_| anyhow!("ring 1: {SOURCE}: the thread that ran it panicked"))??;
+    say(&format!("ring 1: {SOURCE}, which ran beside the others"));
+    print!("{output}");
+    let mut tallies = tallies?;
+    tallies.push(tally);
+    if tallies.iter().all(|tally| tally.passed == 0) {
+        bail!("ring 1: no test ran");
+    }
+    Ok(tallies)
+}
+
+/// The crates, then each file of the end-to-end tests.
+fn in_turn(workspace: &Workspace, soak: bool) -> anyhow::Result<Vec<Tally>> {
     let mut crates = cargo_test(workspace);
-    crates.args(["--workspace", "--exclude", DATAPATH, "--exclude", END_TO_END, "--tests"]);
+    crates.args(["--workspace", "--tests"]);
+    crates.args([DATAPATH, END_TO_END, SOURCE].into_iter().flat_map(|name| ["--exclude", name]));
     let mut tallies = vec![root_tests(workspace, "ring 1: crates", crates, soak, false)?];
     for file in end_to_end(workspace)? {
         let mut tests = cargo_test(workspace);
         tests.args(["--package", END_TO_END, "--test", &file]);
         tallies.push(root_tests(workspace, &format!("ring 1: {file}"), tests, soak, is_serial(&file))?);
-    }
-    if tallies.iter().all(|tally| tally.passed == 0) {
-        bail!("ring 1: no test ran");
     }
     Ok(tallies)
 }
@@ -70,6 +97,12 @@ fn root_tests(
     soak: bool,
     serial: bool,
 ) -> anyhow::Result<Tally> {
+    prepare(workspace, &mut command, soak, serial);
+    say(what);
+    Tally::of(what, &mut command)
+}
+
+fn prepare(workspace: &Workspace, command: &mut Command, soak: bool, serial: bool) {
     command.env("NARU_DIST", workspace.dist());
     if soak {
         command.env("NARU_SOAK", "1");
@@ -78,8 +111,6 @@ fn root_tests(
     if serial {
         command.arg("--test-threads=1");
     }
-    say(what);
-    Tally::of(what, &mut command)
 }
 
 /// Names of the end-to-end test files, the serial ones last.

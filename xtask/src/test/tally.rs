@@ -26,6 +26,23 @@ impl Tally {
     /// # Errors
     /// The command cannot be run. A failing test is no error here: see [`Tally::failed`].
     pub fn of(what: &str, command: &mut Command) -> anyhow::Result<Self> {
+        Self::with(what, command, |line| println!("{line}"))
+    }
+
+    /// As [`Tally::of`] beside other runs: the output comes along, whole, to be shown at its end.
+    ///
+    /// # Errors
+    /// As [`Tally::of`].
+    pub fn beside(what: &str, command: &mut Command) -> anyhow::Result<(Self, String)> {
+        let mut output = String::new();
+        let tally = Self::with(what, command, |line| {
+            output.push_str(line);
+            output.push('\n');
+        })?;
+        Ok((tally, output))
+    }
+
+    fn with(what: &str, command: &mut Command, mut show: impl FnMut(&str)) -> anyhow::Result<Self> {
         let start = Instant::now();
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("run cargo test")?;
@@ -33,7 +50,7 @@ impl Tally {
         for line in BufReader::new(child.stdout.take().context("cargo test: no stdout")?).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
-            println!("{line}");
+            show(&line);
             tally.count(&line);
         }
         tally.success = child.wait().context("cargo test")?.success();

@@ -1,4 +1,4 @@
-//! Another node sent a packet through the tunnel.
+//! Hook for packets that another node sent through the tunnel.
 
 use naru_abi::Outcome;
 use naru_packet::Parsed;
@@ -11,7 +11,7 @@ use crate::{
     tunnel::{arrival, key},
 };
 
-/// What becomes of a packet at ingress of the vxlan device.
+/// Decides about a packet at ingress of the VXLAN device.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;

@@ -22,7 +22,7 @@ use crate::{
     tunnel::encap,
 };
 
-/// What [`udp_destination`] answers where there is no port, and where the packet ends before it.
+/// Results of [`udp_destination`] for packets without a port, and for packets that end before it.
 const NO_PORT: u32 = 1 << 16;
 const UNREADABLE: u32 = NO_PORT + 1;
 
@@ -57,7 +57,7 @@ pub fn decide(packet: &mut Packet) -> Decision {
     }
 }
 
-/// The end of a packet from nobody's address.
+/// Returns the outcome of a packet whose source is no address of the pod.
 #[inline(always)]
 fn refused(packet: &Packet, ip: &Ip, why: DropReason) -> Outcome {
     match why {
@@ -66,7 +66,7 @@ fn refused(packet: &Packet, ip: &Ip, why: DropReason) -> Outcome {
     }
 }
 
-/// Link-local destinations end here, multicast is the stack's.
+/// Ends packets to link-local destinations, and leaves multicast to the stack.
 #[inline(always)]
 fn reaches_beyond_link(packet: &Packet, ip: &Ip) -> Result<(), Outcome> {
     let destination = &ip.destination;
@@ -80,7 +80,7 @@ fn reaches_beyond_link(packet: &Packet, ip: &Ip) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// The end of what goes no farther than the link.
+/// Returns the outcome of a packet that goes no farther than the link.
 #[inline(always)]
 fn of_link(packet: &Packet, ip: &Ip) -> Outcome {
     match on_link(packet.raw(), ip) {
@@ -91,14 +91,15 @@ fn of_link(packet: &Packet, ip: &Ip) -> Outcome {
     }
 }
 
-/// What [`on_link`] answers: messages that any host sends, and a DHCP client's that the stack may answer.
+/// Results of [`on_link`]: other packets, messages that any host sends, and requests of DHCP clients, which the stack
+/// may answer.
 const OTHER: u32 = 0;
 const SOLICITATION: u32 = 1;
 const MEMBERSHIP: u32 = 2;
 const REQUEST: u32 = 3;
 
-/// Tells what is said on the link apart. A DHCP client has no address yet: where the pod may be one, its broadcast is
-/// the stack's, and a server's that listens there. A function of its own, as few packets need it.
+/// Classifies messages to the link. A DHCP client has no address yet: where the pod may be one, the stack gets its
+/// broadcast, and with it a server that listens there. A function of its own, as few packets need it.
 #[inline(never)]
 fn on_link(skb: *mut __sk_buff, ip: &Ip) -> u32 {
     let packet = &Packet::new(skb);
@@ -145,7 +146,7 @@ fn to_tunnel(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, 
     if config.overlay_ifindex == 0 {
         return Err(DropReason::NotReady.into());
     }
-    // The receiver looks at neither, but its device drops what claims to come from itself.
+    // The receiver looks at neither address, but its device drops frames that claim to come from itself.
     let mac = *sender.host_mac.ok_or(DropReason::HelperFailed)?;
     fastpath::hand_over(packet, ip, Macs { destination: mac, source: mac })?;
     encap::send(packet, config, &route.node, length, by_program(config, features::OWN_ENCAPSULATION, route))
@@ -164,10 +165,10 @@ fn to_direct(packet: &mut Packet, ip: &Ip, sender: &Sender, route: &RouteValue, 
     }
 }
 
-/// Whether this node's programs do that themselves, and towards that node.
+/// Returns true if this node has the feature and the route does not ask for kernel encapsulation.
 #[inline(always)]
 fn by_program(config: &Config, feature: u32, route: &RouteValue) -> bool {
-    config.features & feature != 0 && route.flags & route_flags::DEVICE_PATH == 0
+    config.features & feature != 0 && route.flags & route_flags::KERNEL_ENCAPSULATION == 0
 }
 
 /// A pod must not speak to the tunnel itself. Other protocols and ports of a node are open to it.

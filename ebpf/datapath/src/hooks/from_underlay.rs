@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What becomes of a packet at ingress of an uplink. What is not the cluster's passes, whatever it is.
+/// Decides about a packet at ingress of an uplink. Packets that are not the cluster's pass, whatever they are.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let (config, mut parsed) = (config::current().map_err(not_ours)?, Parsed::EMPTY);
@@ -36,8 +36,8 @@ pub fn decide(packet: &mut Packet) -> Decision {
     }
 }
 
-/// By the tunnel: decided by what is inside, then taken out. Until then nothing is changed, so that the tunnel device
-/// and `from_overlay` can do it in our place.
+/// Decides about a tunnel packet by the inner packet, then decapsulates it. Until then nothing is changed, so that the
+/// tunnel device and `from_overlay` can take over.
 #[inline(always)]
 fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: &Around) -> Decision {
     if !around.vxlan.is_plain {
@@ -56,7 +56,7 @@ fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: 
     fastpath::deliver(packet, ip, pod)
 }
 
-/// As it is, by the underlay's routing: for a pod, from another node or its pods.
+/// Decides about an untunnelled packet to a pod, from another node or its pods.
 #[inline(always)]
 fn direct(packet: &mut Packet, ip: &Ip) -> Decision {
     let pod = pods::get(&ip.destination).ok_or(StackReason::NotOurs)?;

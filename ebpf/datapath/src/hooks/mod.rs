@@ -1,4 +1,4 @@
-//! One module a hook: what becomes of a packet there, as a [`crate::exit::Decision`].
+//! One module for each hook, which makes a [`crate::exit::Decision`] about a packet.
 
 pub mod from_overlay;
 pub mod from_pod;

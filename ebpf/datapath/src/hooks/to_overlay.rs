@@ -1,4 +1,4 @@
-//! A packet is about to be encapsulated: sent by the stack, or by `from_pod`, which has done all of this.
+//! Hook for packets that are about to be encapsulated: from the stack, or from `from_pod`, which has done all of this.
 
 use naru_abi::{DropReason, Transport, Verdict};
 use naru_packet::{Parsed, is_link_local, is_multicast};
@@ -11,8 +11,8 @@ use crate::{
     tunnel::key,
 };
 
-/// What becomes of a packet at egress of the vxlan device: it gets the tunnel key of the node that its destination is
-/// routed to. Its mark means something to the inner packet only, so the outer one does not get it.
+/// Decides about a packet at egress of the VXLAN device: it gets the tunnel key of the node that its destination is
+/// routed to. Its mark is meant for the inner packet only, so the outer packet does not get it.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;

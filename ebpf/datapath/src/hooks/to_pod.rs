@@ -11,7 +11,7 @@ use crate::{
     service,
 };
 
-/// What becomes of a packet at egress of a pod's host veth: it is delivered, to the MAC address the pod has now.
+/// Decides about a packet at egress of a pod's host veth: delivers it to the pod's current MAC address.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let mut parsed = Parsed::EMPTY;

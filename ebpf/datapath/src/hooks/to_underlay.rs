@@ -1,4 +1,4 @@
-//! A packet is about to leave by the underlay.
+//! Hook for packets that are about to leave by the underlay.
 
 use naru_abi::{DropReason, Verdict};
 use naru_packet::{Content, Parsed};
@@ -10,8 +10,8 @@ use crate::{
     packet::Packet,
 };
 
-/// What becomes of a packet at egress of an uplink: it passes, whatever it is. What the stack routes from a pod to
-/// another node is recorded where its answer would take the fast path.
+/// Lets every packet at egress of an uplink pass. Records flows that the stack routes from a pod to another node, if
+/// their answers would take the fast path.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     if !packet.is_as_sent() {

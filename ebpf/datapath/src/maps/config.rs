@@ -4,7 +4,7 @@ use naru_abi::{ABI_VERSION, Config, ConfigSlots, DropReason};
 #[btf_map]
 static CONFIG: Array<ConfigSlots, 1> = Array::new();
 
-/// The node's configuration, all of one change.
+/// Returns the node's configuration, never parts of two.
 #[inline(always)]
 pub fn current() -> Result<&'static Config, DropReason> {
     let slots = CONFIG.get(0).ok_or(DropReason::NotReady)?;

@@ -7,8 +7,8 @@ use super::flows;
 static FLOW_PAIRS: HashMap<FlowKey, FlowValue, { MAX_FLOW_PAIRS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// Remembers the pair, both ways: connection tracking takes an answer for a stray one if it has not seen what is
-/// answered. Whether there was room.
+/// Records the pair in both directions: connection tracking takes an answer for a stray packet if it has not seen the
+/// packet that is answered. Returns true if there was room.
 #[inline(always)]
 pub fn insert(key: &mut FlowKey) -> bool {
     let value = flows::seen_now();
@@ -22,7 +22,8 @@ fn put(key: &FlowKey, value: FlowValue) -> bool {
     FLOW_PAIRS.insert(key, value, 0).is_ok()
 }
 
-/// Whether all packets of this key's hosts and protocol are the stack's. This one is seen now.
+/// Returns true if all packets of this key's hosts and protocol take the stack, and notes that such a packet was seen
+/// now.
 #[inline(always)]
 pub fn touch(key: &FlowKey) -> bool {
     flows::renew(FLOW_PAIRS.get_ptr_mut(key)) != flows::Entry::Absent

@@ -5,10 +5,10 @@ use naru_abi::{FlowKey, FlowValue, MAX_FLOWS};
 static FLOWS: HashMap<FlowKey, FlowValue, { MAX_FLOWS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// How far `last_seen` may lag behind, in nanoseconds: a flow writes its entry once a second at most.
+/// Permitted lag of `last_seen` in nanoseconds, so that a flow writes its entry at most once a second.
 const LAG: u64 = 1_000_000_000;
 
-/// Remembers the flow; whether there was room.
+/// Records the flow. Returns true if there was room.
 #[inline(always)]
 pub fn insert(key: &FlowKey) -> bool {
     FLOWS.insert(key, seen_now(), 0).is_ok()
@@ -34,14 +34,14 @@ pub fn remove(key: &FlowKey) {
     let _ = FLOWS.remove(key);
 }
 
-/// What was found of a flow.
+/// The result of a look-up of a flow.
 #[derive(PartialEq, Eq)]
 pub enum Entry {
     /// Nothing.
     Absent,
     /// An entry that is up to date.
     Current,
-    /// One whose `last_seen` was behind, and is now.
+    /// An entry whose `last_seen` lagged behind, and which is renewed now.
     Renewed,
 }
 
@@ -55,9 +55,9 @@ pub fn touch(key: &FlowKey) -> Entry {
 #[inline(always)]
 pub fn renew(found: Option<*mut FlowValue>) -> Entry {
     let Some(flow) = found else { return Entry::Absent };
-    // SAFETY: the element's memory stays that of one while the program runs, and its one field is written as a whole.
-    // Used for another flow right then, that one counts as seen, a sweep longer than it was. The helper reads a
-    // clock.
+    // SAFETY: the memory stays a map element's while the program runs, and its one field is written as a whole. If the
+    // element is just being reused for another flow, that flow counts as seen, and stays one sweep longer. The helper
+    // reads a clock.
     unsafe {
         let now = bpf_ktime_get_ns();
         if now.wrapping_sub((*flow).last_seen) <= LAG {

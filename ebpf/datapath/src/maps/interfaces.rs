@@ -8,8 +8,8 @@ use naru_packet::Mac;
 static INTERFACES: HashMap<u32, InterfaceValue, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// What holds for everything that the pod behind a host veth sends. As with [`super::pods::Pod`], it counts only if
-/// [`Interface::is_of`] holds after the last word was read.
+/// Facts that hold for everything that the pod behind a host veth sends. As with [`super::pods::Pod`], they count only
+/// if [`Interface::is_of`] holds after the last word was read.
 #[derive(Clone, Copy)]
 pub struct Interface(&'static InterfaceValue);
 
@@ -32,7 +32,7 @@ impl Interface {
         self.0.pod_mac
     }
 
-    /// Whether all that was read so far is of this interface.
+    /// Returns true if everything read so far belongs to this interface.
     #[inline(always)]
     pub fn is_of(self, ifindex: u32) -> bool {
         compiler_fence(Ordering::Acquire);

@@ -7,8 +7,8 @@ use naru_packet::{Mac, Macs};
 #[btf_map]
 static PODS: HashMap<Addr, PodValue, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 
-/// The entry of an address. The kernel may use its element for another address at any time (6.1 and newer), so what
-/// is done by it counts only if [`Pod::is_of`] holds after the last word was read.
+/// The entry of an address. The kernel may reuse its element for another address at any time (6.1 and newer), so what
+/// was read counts only if [`Pod::is_of`] holds after the last word was read.
 #[derive(Clone, Copy)]
 pub struct Pod(&'static PodValue);
 
@@ -31,7 +31,7 @@ impl Pod {
         self.0.mtu
     }
 
-    /// Where to look for answers that it sends; bits of [`naru_abi::look`].
+    /// Maps in which to look for flows that its packets answer; bits of [`naru_abi::look`].
     #[inline(always)]
     pub fn sends_answers(self) -> u32 {
         self.0.sends_answers
@@ -61,14 +61,14 @@ impl Pod {
         Macs { destination: self.0.pod_mac, source: self.0.host_mac }
     }
 
-    /// Whether all that was read so far is of this address.
+    /// Returns true if everything read so far belongs to this address.
     #[inline(always)]
     pub fn is_of(self, addr: &Addr) -> bool {
         compiler_fence(Ordering::Acquire);
         self.0.address == *addr
     }
 
-    /// Whether all that was read so far is of the pod behind this interface, by whichever of its addresses.
+    /// Returns true if everything read so far belongs to the pod behind this interface, by whichever of its addresses.
     #[inline(always)]
     pub fn is_behind(self, ifindex: u32) -> bool {
         compiler_fence(Ordering::Acquire);
@@ -83,8 +83,8 @@ pub fn get(addr: &Addr) -> Option<Pod> {
     unsafe { PODS.get(addr) }.map(Pod)
 }
 
-/// Notes the MAC address a pod sends from. A reader on another CPU may see it half written: for one frame to a pod
-/// that is just changing its address.
+/// Learns the MAC address from which a pod sends. A reader on another CPU may see it half written: this affects one
+/// frame, to a pod that is just changing its address.
 #[inline(always)]
 pub fn learn(addr: &Addr, mac: Mac) {
     if let Some(value) = own(addr) {
@@ -93,7 +93,7 @@ pub fn learn(addr: &Addr, mac: Mac) {
     }
 }
 
-/// From now on what the pod sends is looked for in `FLOWS`.
+/// Enables the `FLOWS` look-up for packets that the pod sends.
 #[inline(always)]
 pub fn mark_sender(addr: &Addr) {
     if let Some(value) = own(addr) {
@@ -111,7 +111,7 @@ pub fn mark_receiver(addr: &Addr) {
     }
 }
 
-/// From now on what the pod sends and receives is looked for in `FLOW_PAIRS`, too.
+/// Enables the `FLOW_PAIRS` look-up for packets that the pod sends or receives.
 #[inline(always)]
 pub fn mark_in_pairs(addr: &Addr) {
     if let Some(value) = own(addr) {
@@ -150,8 +150,8 @@ fn byte_of(word: *mut u32, bit: u32) -> *mut u8 {
     word.cast::<u8>().wrapping_add((bit.trailing_zeros() / 8) as usize)
 }
 
-/// The element of `addr`, to be written to. One that is used for another address right then gets what it does not need:
-/// a look-up too many, or a MAC address that its pod's next packet puts right.
+/// Returns the element of `addr`, to be written to. If it is just being reused for another address, that one gets
+/// something harmless: a needless look-up, or a MAC address that its pod's next packet corrects.
 #[inline(always)]
 fn own(addr: &Addr) -> Option<*mut PodValue> {
     // SAFETY: as in `get`.

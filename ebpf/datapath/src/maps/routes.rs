@@ -11,7 +11,7 @@ use naru_abi::{Addr, MAX_ROUTES, RouteValue};
 static ROUTES: LpmTrie<Addr, RouteValue, { MAX_ROUTES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     LpmTrie::new();
 
-/// What lies behind the longest prefix that holds `addr`.
+/// Returns the route of the longest prefix that holds `addr`.
 #[inline(always)]
 pub fn get(addr: &Addr) -> Option<&'static RouteValue> {
     ROUTES.get(&Key::new(128, *addr))

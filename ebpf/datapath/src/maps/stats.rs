@@ -17,7 +17,7 @@ static POD_SLOTS: PerCpuArray<PodSlot, { SLOTS as usize }> = PerCpuArray::new();
 static POD_STATS: PerCpuHashMap<u32, PodSlot, { MAX_PODS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     PerCpuHashMap::new();
 
-/// Counts what came to the outcome of this [`naru_abi::Outcome::index`] at `hook`.
+/// Counts packets that ended at `hook` with the outcome of this [`naru_abi::Outcome::index`].
 #[inline(always)]
 pub fn ended(hook: Hook, outcome: u32, amount: Counter) {
     if let Some(counter) = STATS.get_ptr_mut(stats_index(hook, outcome as usize)) {
@@ -26,7 +26,7 @@ pub fn ended(hook: Hook, outcome: u32, amount: Counter) {
     }
 }
 
-/// Counts what the pod behind `ifindex` sent, by what became of it.
+/// Counts packets that the pod behind `ifindex` sent, by outcome.
 #[inline(always)]
 pub fn sent(ifindex: u32, outcome: u32, amount: Counter) {
     if let Some(counter) = of(ifindex).and_then(|counters| counters.outcomes.get_mut(outcome as usize)) {
@@ -34,7 +34,7 @@ pub fn sent(ifindex: u32, outcome: u32, amount: Counter) {
     }
 }
 
-/// Counts what the pod behind `ifindex` was handed.
+/// Counts packets that were handed to the pod behind `ifindex`.
 #[inline(always)]
 pub fn received(ifindex: u32, amount: Counter) {
     if let Some(counters) = of(ifindex) {
@@ -42,7 +42,7 @@ pub fn received(ifindex: u32, amount: Counter) {
     }
 }
 
-/// The pod's counters: in its slot, or where that is another's by a search.
+/// Returns the pod's counters: from its slot or, if another pod has that, from the hash.
 #[inline(always)]
 fn of(ifindex: u32) -> Option<&'static mut PodCounters> {
     // SAFETY: this CPU's own values, and no program of ours interrupts another on it.

@@ -1,4 +1,4 @@
-//! A router's work in place of the stack's, towards a node that needs no tunnel.
+//! Direct routing: the work of a router, done by the program for nodes that need no tunnel.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use naru_packet::Ip;
@@ -6,10 +6,10 @@ use naru_packet::Ip;
 use super::{fib::NextHop, next_hops};
 use crate::{fastpath::pass_router, packet::Packet};
 
-/// Answered where the stack must do it; nothing is changed then.
+/// The result if the stack must do it; nothing is changed then.
 pub const BY_STACK: i32 = -2;
 
-/// Sends a packet of `length` bytes where the kernel would; `features` are the node's. Returns the TC action, or
+/// Routes a packet of `length` bytes as the kernel would; `features` are the node's. Returns the TC action, or
 /// [`BY_STACK`]. A function of its own, for a stack of its own.
 #[inline(never)]
 pub fn route(skb: *mut __sk_buff, ip: &Ip, length: u32, features: u32) -> i32 {

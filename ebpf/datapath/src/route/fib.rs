@@ -1,4 +1,4 @@
-//! The kernel's routing: where it would send a packet, and there it goes.
+//! The kernel's routing look-up, and sending to the next hop that it names.
 
 use aya_ebpf::{
     bindings::{
@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use naru_abi::{Addr, FibLookup, NextHopValue};
 
-/// Of `bpf_fib_lookup` (6.3), by number: bindings older than the kernel do not have it. The neighbour is not looked
-/// for, and the path's MTU always told.
+/// Flag of `bpf_fib_lookup` (6.3), by number, as bindings of older kernels lack it. The neighbour is not looked up, and
+/// the path's MTU is always returned.
 pub const SKIP_NEIGH: u32 = 4;
 /// Address families of this kernel interface.
 const AF_INET: u8 = 2;
@@ -29,7 +29,7 @@ struct Neighbour {
 const NEIGHBOUR_SIZE: i32 = size_of::<Neighbour>() as i32;
 const _: () = assert!(size_of::<Neighbour>() == size_of::<bpf_redir_neigh>());
 
-/// Where a packet goes on the underlay.
+/// The next hop of a packet on the underlay.
 #[derive(Clone, Copy)]
 pub struct NextHop {
     ifindex: u32,
@@ -40,8 +40,8 @@ impl NextHop {
     /// Nowhere.
     pub const NONE: Self = Self { ifindex: 0, neighbour: Neighbour { family: 0, address: [0; 4] } };
 
-    /// Becomes the one that an answer names. In place, as a copy would be kept word by word, each in eight bytes of
-    /// stack.
+    /// Takes the next hop from an answer. In place, as the compiler would keep a copy word by word, each in eight bytes
+    /// of stack.
     #[inline(always)]
     pub fn fill(&mut self, place: &NextHopValue) {
         let FibLookup { ifindex, family, next_hop, .. } = &place.lookup;
@@ -50,8 +50,8 @@ impl NextHop {
         self.neighbour.address = *next_hop;
     }
 
-    /// Sends the packet there, by the next hop's neighbour entry: with the MAC address that is current when it
-    /// leaves, asked for where it is not known and confirmed where it is old. Returns the TC action.
+    /// Sends the packet by the next hop's neighbour entry, with the MAC address that is current when it leaves; the
+    /// kernel resolves one that is unknown and confirms one that is old. Returns the TC action.
     #[inline(always)]
     pub fn send(&mut self) -> i32 {
         let neighbour = core::ptr::from_mut(&mut self.neighbour).cast::<bpf_redir_neigh>();
@@ -60,18 +60,19 @@ impl NextHop {
     }
 }
 
-/// What [`ask`] answers.
+/// The result of [`ask`].
 pub enum Answer {
     /// There is no next hop, or the packet does not fit the path.
     Unknown,
-    /// The neighbour is not known, which the kernel asks for then: the packet fits the path, but its MTU is not told.
+    /// The next hop is known but its neighbour is not, and the kernel resolves it now: the packet fits the path, but
+    /// the path's MTU is not known.
     KnownOnce,
     /// All is known.
     Known,
 }
 
-/// Asks the kernel where it forwards packets of `length` bytes that `place` is about and that came by `ifindex`, and
-/// lets it write that into it.
+/// Asks the kernel for the route of packets of `length` bytes with the addresses of `place` that came by `ifindex`. The
+/// answer is written into `place`.
 #[inline(always)]
 pub fn ask(skb: *mut __sk_buff, place: &mut NextHopValue, length: u32, ifindex: u32, flags: u32) -> Answer {
     let [traffic_class, protocol, ..] = place.selector.to_le_bytes();
@@ -100,7 +101,7 @@ pub fn ask(skb: *mut __sk_buff, place: &mut NextHopValue, length: u32, ifindex: 
     }
 }
 
-/// The address as the kernel's interface has it: of IPv4 in the first word.
+/// Returns the address as this kernel interface expects it: an IPv4 address in the first word.
 #[inline(always)]
 fn words(addr: &Addr, is_v4: bool) -> [u32; 4] {
     let [first, second, third, last] = *addr.as_words();

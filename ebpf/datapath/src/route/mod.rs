@@ -1,4 +1,4 @@
-//! To another node by the underlay: where the kernel would send a packet, and there it goes.
+//! Routing to another node over the underlay, as the kernel would route.
 
 pub mod direct;
 pub mod fib;

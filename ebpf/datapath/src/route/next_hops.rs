@@ -1,8 +1,8 @@
-//! Next hops on the underlay, remembered for a moment: asking the kernel was three fifths of what encapsulation cost,
-//! where there are rules.
+//! Next hops on the underlay, cached for a moment: where there are rules, look-ups took three fifths of the time of
+//! encapsulation.
 //!
-//! On a kernel with PREEMPT_RT another program may take a place over while this one is at it. So what a place says is
-//! copied, and counts only if the place has the same version then.
+//! On a kernel with PREEMPT_RT another program may take a place over while this one uses it. So the contents of a place
+//! are copied, and count only if the place still has the same version after that.
 
 use core::{
     arch::asm,
@@ -19,14 +19,16 @@ use naru_packet::{Ip, forwarding_ports, protocol};
 use super::fib::{self, Answer, NextHop, ask};
 use crate::{maps::next_hops::place, packet::Packet};
 
-/// How long an answer is good, in jiffies: a quarter of a second or less. Neighbours are asked for each packet.
+/// Lifetime of an answer in jiffies: a quarter of a second at 100 Hz, less at higher rates. Neighbours are looked up
+/// for each packet.
 const FRESH: u64 = 25;
 /// Interface index of the loopback device, which the kernel takes for the origin of a node's own packets.
 const LOOPBACK: u32 = 1;
-/// In [`NextHopValue::selector`]: a pod sent them.
+/// Bit of [`NextHopValue::selector`]: a pod sent the packets.
 const FORWARDED: u32 = 1 << 16;
 
-/// What an answer depends on. Which interface a pod's packet came by is no part of it: a source has but one.
+/// Inputs on which an answer depends. The interface by which a pod's packet came is not among them: each source has but
+/// one.
 #[derive(Clone, Copy)]
 struct Key<'a> {
     source: &'a Addr,
@@ -55,8 +57,7 @@ impl<'a> Key<'a> {
             && place.ports == self.ports
     }
 
-    /// Makes the place be about this key; it has no answer yet. Returns its version, which nobody else has, and is
-    /// not 0.
+    /// Claims the place for this key, without an answer yet. Returns the place's version, which is unique and not 0.
     #[inline(always)]
     fn take(self, place: &mut NextHopValue) -> u32 {
         // SAFETY: a number.
@@ -73,7 +74,7 @@ impl<'a> Key<'a> {
     }
 }
 
-/// A place with the answer that was looked for.
+/// A place that holds the answer.
 pub struct Found {
     place: &'static mut NextHopValue,
     version: u32,
@@ -87,7 +88,7 @@ impl Found {
         Self { place, version }
     }
 
-    /// Fills in what the place says; whether it says it for us.
+    /// Fills in the next hop. Returns true if the place still holds our answer.
     #[inline(always)]
     pub fn next_hop(&self, next_hop: &mut NextHop) -> bool {
         next_hop.fill(self.place);
@@ -101,8 +102,8 @@ impl Found {
         self.place.lookup.length.into()
     }
 
-    /// Identification for the first of so many packets: the kernel counts on from there where it cuts one into
-    /// segments.
+    /// Returns the identification for the first of so many packets: the kernel counts on from it when it cuts a packet
+    /// into segments.
     #[inline(always)]
     pub fn identify(&mut self, packets: u32) -> u16 {
         let id = self.place.id;
@@ -111,7 +112,8 @@ impl Found {
     }
 }
 
-/// Where a node's own UDP packets go from `source` to `node`. `ports` are 0 unless [`features::ROUTES_BY_PORTS`].
+/// Finds the next hop of the node's own UDP packets from `source` to `node`. `ports` are 0 unless
+/// [`features::ROUTES_BY_PORTS`] is set.
 #[inline(always)]
 pub fn to_node(skb: *mut __sk_buff, source: &Addr, node: &Addr, ports: [u16; 2]) -> Option<Found> {
     let place = place(source, node)?;
@@ -123,7 +125,8 @@ pub fn to_node(skb: *mut __sk_buff, source: &Addr, node: &Addr, ports: [u16; 2])
     (found.version != 0).then_some(found)
 }
 
-/// Where a pod's packet of `length` bytes goes, if it fits the path. `features` are the node's.
+/// Finds the next hop of a pod's packet of `length` bytes; `None` if the packet does not fit the path. `features` are
+/// the node's.
 #[inline(always)]
 pub fn of_packet(packet: &Packet, ip: &Ip, length: u32, features: u32) -> Option<Found> {
     let ports = match features & features::ROUTES_BY_PORTS {
@@ -133,15 +136,15 @@ pub fn of_packet(packet: &Packet, ip: &Ip, length: u32, features: u32) -> Option
     let place = place(&ip.source, &ip.destination)?;
     let key = Key::of_packet(again(ip), ports);
     let mut found = Found::at(place);
-    // Kernels before 5.12 do not tell the MTU, which then is the length of the packet that was asked for.
+    // Kernels before 5.12 do not return the MTU; it counts as the length of the packet that was asked about.
     if !(key.is_of(found.place) && is_fresh(found.place) && length <= found.mtu()) {
         found.version = ask_for_packet(packet.raw(), found.place, ip, length, ports);
     }
     (found.version != 0).then_some(found)
 }
 
-/// Asks about a node; returns the place's version, or 0 where there is no answer. A function of its own, for a stack
-/// of its own: few packets come here.
+/// Looks up the next hop to a node. Returns the place's version, or 0 without an answer. A function of its own, for a
+/// stack of its own: few packets come here.
 #[inline(never)]
 fn ask_for_node(
     skb: *mut __sk_buff,
@@ -150,11 +153,11 @@ fn ask_for_node(
     node: &Addr,
     ports: [u16; 2],
 ) -> u32 {
-    // Any length makes the kernel answer with the path's MTU.
+    // For any length the kernel answers with the path's MTU.
     learn(skb, place, Key::of_node(source, node, ports), 1, LOOPBACK, fib::SKIP_NEIGH)
 }
 
-/// As [`ask_for_node`], about a pod's packet.
+/// Does the same as [`ask_for_node`] for a pod's packet.
 #[inline(never)]
 fn ask_for_packet(
     skb: *mut __sk_buff,
@@ -167,8 +170,8 @@ fn ask_for_packet(
     learn(skb, place, Key::of_packet(ip, ports), length, ifindex, 0)
 }
 
-/// Asks the kernel, whose answer is good for a moment if it is all there. Where another program took the place
-/// meanwhile, what is there may be of both: nobody's.
+/// Asks the kernel. The answer is valid for a moment if it is complete. Where another program took the place meanwhile,
+/// the entry may hold parts of both answers and belongs to neither.
 #[inline(always)]
 fn learn(
     skb: *mut __sk_buff,
@@ -198,7 +201,8 @@ fn ports(skb: *mut __sk_buff, ip: &Ip) -> [u16; 2] {
     forwarding_ports(&Packet::new(skb), ip).into()
 }
 
-/// The same, to be read again: the compiler would keep every word of it on the stack, each in eight bytes.
+/// Returns the same reference, opaque to the compiler, which would otherwise keep every word behind it on the stack,
+/// each in eight bytes.
 #[inline(always)]
 pub fn again<T>(it: &T) -> &T {
     let mut pointer = core::ptr::from_ref(it);

@@ -1,4 +1,4 @@
-//! A packet that came from another node: whether it may, and for whom it is.
+//! Validation of packets that came from another node, and their receivers.
 
 use naru_abi::{Addr, Config, Destination, DropReason, Outcome, StackReason};
 use naru_packet::Ip;
@@ -9,8 +9,8 @@ use crate::maps::{
     routes,
 };
 
-/// The pod that a tunnel packet is for. What the stack is to do with it does not depend on whether it is decapsulated
-/// yet.
+/// Returns the pod that a tunnel packet is for. An outcome for the stack does not depend on whether the packet is
+/// decapsulated yet.
 ///
 /// # Errors
 /// It is another cluster's packet or no node's, its source is not that node's, or it is for no pod.
@@ -30,7 +30,7 @@ pub fn pod(config: &Config, origin: &Origin, ip: &Ip) -> Result<Pod, Outcome> {
     })
 }
 
-/// Only what a node is routed to may come from it, from the first of its addresses or from another.
+/// Checks that the inner source is routed to the node that sent the packet, from any of its addresses.
 #[inline(always)]
 fn belongs_to(inner: &Addr, outer: &Addr) -> Result<(), DropReason> {
     let node = routes::get(inner).filter(|route| route.is_remote()).map(|route| &route.node);

@@ -1,4 +1,4 @@
-//! VXLAN taken off by the program itself, in place of the tunnel device.
+//! VXLAN decapsulation by the program instead of the tunnel device.
 
 use aya_ebpf::{
     bindings::{
@@ -14,7 +14,7 @@ use naru_packet::{
 
 use crate::packet::Packet;
 
-/// What of the outer headers the decision about the inner packet does not need.
+/// Fields of the outer headers that the decision about the inner packet does not need.
 #[derive(Clone, Copy)]
 pub struct Around {
     /// The outer family.
@@ -28,9 +28,8 @@ pub struct Around {
 /// Takes the outer headers off the packet around `ip`, or leaves it untouched to the tunnel device:
 /// - The kernel keeps a packet's tunnel for its segments, and would take that of UDP segments off once more.
 /// - A congestion mark made on the way has to be carried over.
-/// - An outer checksum that the hardware has not verified has to be. Where it has, it counts as one level of
-///   CHECKSUM_UNNECESSARY, and so does a zero one (`include/linux/skbuff.h`): that level must not vouch for what is
-///   inside.
+/// - An outer checksum that the hardware has not verified must be verified. A verified or zero one counts as one level
+/// of CHECKSUM_UNNECESSARY (`include/linux/skbuff.h`): that level must not vouch for the inner packet.
 #[inline(always)]
 pub fn decapsulate(packet: &mut Packet, ip: &Ip, around: &Around) -> Result<(), Outcome> {
     let is_known = around.traffic_class & 3 == outer_traffic_class(ip.traffic_class)
@@ -43,11 +42,11 @@ pub fn decapsulate(packet: &mut Packet, ip: &Ip, around: &Around) -> Result<(), 
     packet.write(ETHERTYPE, ethertype(ip.family)).ok_or(DropReason::HelperFailed.into())
 }
 
-/// Removes what is between the two IP headers and the outer one; the outer Ethernet header stays.
+/// Removes the headers between the outer Ethernet header, which stays, and the inner IP header.
 #[inline(always)]
 fn shrink(packet: &Packet, outer: Family, inner: Family) -> bool {
     let kept = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
-    // Only a change of family has to be told, and only kernels from 6.3 on can be.
+    // The kernel needs to be told only of a change of family, and only kernels from 6.3 on can be.
     let flags = match (outer, inner) {
         (Family::V4, Family::V6) => kept | BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
         (Family::V6, Family::V4) => kept | BPF_F_ADJ_ROOM_DECAP_L3_IPV4,

@@ -1,4 +1,4 @@
-//! VXLAN by the program itself, in place of the tunnel device: the last stage before the exit.
+//! VXLAN encapsulation by the program instead of the tunnel device: the last stage before the exit.
 
 use aya_ebpf::{
     bindings::{
@@ -21,16 +21,16 @@ use crate::{
     },
 };
 
-/// Answered where the tunnel device must do it; nothing is changed then.
+/// The result if the tunnel device must do it; nothing is changed then.
 const BY_DEVICE: i32 = -2;
 
-/// The frame stays what it is: the payload of each segment too, and the inner Ethernet header is part of the tunnel's.
+/// The payload of each segment stays the same, and the inner Ethernet header is part of the tunnel's.
 const GROW: u64 = (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH)
     as u64
     | (ETHERNET as u64 & BPF_ADJ_ROOM_ENCAP_L2_MASK as u64) << BPF_ADJ_ROOM_ENCAP_L2_SHIFT;
 
-/// Sends a packet of `length` bytes, on which a router's work is done, to `node`: encapsulated here if `by_program`
-/// and as far as that can be, else by the tunnel device.
+/// Sends a packet of `length` bytes, whose TTL and MAC addresses are done, to `node`: encapsulated here if `by_program`
+/// and if possible, otherwise by the tunnel device.
 #[inline(always)]
 pub fn send(packet: &Packet, config: &Config, node: &Addr, length: u32, by_program: bool) -> Decision {
     let sent = if by_program { encapsulate(packet.raw(), config, node, length) } else { BY_DEVICE };

@@ -9,7 +9,7 @@ use naru_abi::{Addr, Config, DropReason, features};
 use crate::packet::Packet;
 
 /// The part of `struct bpf_tunnel_key` (`include/uapi/linux/bpf.h`) that every kernel since 5.10 knows. Later kernels
-/// add the local address, and take this as what it is by its size.
+/// add the local address, and recognise this version by its size.
 #[repr(C)]
 struct Key {
     id: u32,
@@ -26,7 +26,7 @@ const IPV6: u64 = BPF_F_TUNINFO_IPV6 as u64;
 /// TTL of the outer packet.
 const OUTER_TTL: u8 = 64;
 
-/// Where a packet came from by the tunnel.
+/// The origin of a packet that came by the tunnel.
 pub struct Origin {
     /// VXLAN network identifier.
     pub vni: u32,
@@ -54,7 +54,7 @@ fn read(packet: &Packet, key: &mut Key, flags: u64) -> bool {
     unsafe { bpf_skb_get_tunnel_key(packet.raw(), key, KEY_SIZE, flags) == 0 }
 }
 
-/// Addresses the packet to `node` for the device to encapsulate; whether that worked. A function of its own, for a
+/// Sets the tunnel key to `node`, for the device to encapsulate. Returns true on success. A function of its own, for a
 /// stack of its own.
 #[inline(never)]
 pub fn address(skb: *mut __sk_buff, config: &Config, node: &Addr) -> bool {

@@ -1,4 +1,4 @@
-//! VXLAN: what the tunnel device and the programs exchange, and what the programs do in the device's place.
+//! VXLAN: the interface between tunnel device and programs, and encapsulation by the programs themselves.
 
 pub mod arrival;
 pub mod decap;

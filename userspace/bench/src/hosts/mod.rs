@@ -1,4 +1,4 @@
-//! The networks that are measured, out of namespaces: candidates and what they are compared with.
+//! The networks that are measured, built of namespaces: candidates and baselines.
 
 mod bridge;
 mod naru;

@@ -47,7 +47,7 @@ fn create(site: &Site, name: &str) -> anyhow::Result<Node> {
     let node = Node { name: name.to_owned(), netns: site.netns(name) };
     netns::create(&node.netns, || {
         netns::set_sysctl("net/ipv4/ip_forward", "1")?;
-        // On in every new namespace where br_netfilter is loaded; who wants it switches it on.
+        // Where br_netfilter is loaded, it is on in every new namespace; hosts that want it switch it on.
         netns::set_sysctl("net/bridge/bridge-nf-call-iptables", "0")?;
         netns::set_sysctl("net/bridge/bridge-nf-call-ip6tables", "0")
     })?;

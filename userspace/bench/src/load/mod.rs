@@ -88,7 +88,7 @@ impl Load {
 pub struct Sample {
     /// Transactions, bytes or packets in a second of the CPU, or by the clock.
     pub rate: f64,
-    /// Part of the time in which the CPU worked for this cell: well below 1 where others wanted it too.
+    /// Share of the time in which the CPU worked for this cell: well below 1 if other processes used it too.
     pub share: f64,
 }
 
@@ -126,7 +126,7 @@ pub fn run(pair: &Pair, load: Load, time: Duration, cpu: Cpu) -> anyhow::Result<
             client.send(load, peer, time)
         });
         watch(&end, &guard, &done, load, WARM_UP + time + PATIENCE);
-        // Whatever the client came to, the server must not wait for more.
+        // Whatever happened to the client, the server must not wait for more.
         guard.shut();
         let sent = sending.join().map_err(|_| anyhow!("the client panicked"))?;
         let served = serving.join().map_err(|_| anyhow!("the server panicked"))?;
@@ -136,12 +136,12 @@ pub fn run(pair: &Pair, load: Load, time: Duration, cpu: Cpu) -> anyhow::Result<
     .with_context(|| format!("{} from {} to {}", load.label(), pair.client, pair.server))
 }
 
-/// Waits until the client is through. A lost datagram is replaced, and who never ends is interrupted.
+/// Waits until the client is through. A lost datagram is replaced, and a client that never ends is interrupted.
 fn watch(end: &mpsc::Receiver<()>, guard: &Guard, done: &AtomicU64, load: Load, limit: Duration) {
     let deadline = Instant::now() + limit;
     let mut seen = u64::MAX;
     while end.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        // Again and again: a socket may be made after it.
+        // Repeatedly: a socket may be made after it.
         if Instant::now() > deadline || is_interrupted() {
             guard.shut();
         }
@@ -197,7 +197,7 @@ impl Side<'_> {
 
     /// Says where the server is.
     fn announce(&self, ready: &mpsc::Sender<Peer>, port: u16) {
-        // A client that is gone is told by its own result.
+        // The client's own result reports why it is gone.
         let _ = ready.send(Peer { port, thread: cpu::this_thread() });
     }
 
@@ -205,7 +205,7 @@ impl Side<'_> {
         self.done.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Repeats `once`, which counts what it did, and takes the rate after a warm-up.
+    /// Repeats `once`, which returns its count, and returns the rate after a warm-up.
     fn measure(
         &self,
         peer: &Peer,

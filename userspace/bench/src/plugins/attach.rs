@@ -68,7 +68,7 @@ pub fn measure(
         .map(|kind| Candidate::prepare(site, binaries, "cni", kind))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let floor = Floor::prepare(site)?;
-    // The first of each creates bridges, pins and stores: not what a running node pays.
+    // The first call of each creates bridges, pins and stores, which a running node does not pay for.
     round(&candidates, 0, &mut Times::new())?;
     progress.step()?;
     let mut times = Times::new();

@@ -20,7 +20,7 @@ use crate::{
 
 /// Weave's default range: 1,048,574 addresses.
 const SUBNET: &str = "10.32.0.0/12";
-/// Beyond this host-local takes seconds a call.
+/// With more addresses host-local takes seconds for a call.
 const MOST_FOR_HOST_LOCAL: u32 = 10_000;
 /// All addresses of the range but network, broadcast, gateway and ten.
 const NEARLY_ALL: u32 = (1 << 20) - 13;
@@ -28,7 +28,7 @@ const NEARLY_ALL: u32 = (1 << 20) - 13;
 /// The plugins that are compared.
 const OURS: &str = "naru-ipam";
 const THEIRS: &str = "host-local";
-/// Calls of each in a round, of which the fastest counts: what others on the machine do only adds.
+/// Calls of each in a round, of which the fastest counts: other processes of the machine only add time.
 const CALLS: usize = 5;
 
 /// Milliseconds of ADD and DEL together by plugin and addresses in use, for each round.

@@ -22,8 +22,8 @@ use crate::{
     site::Site,
 };
 
-/// Numbers of pods, and of prefixes. The first is what ratios are taken by, the last but one of a large run and the
-/// last of any other what the gates are for.
+/// Numbers of pods, and of prefixes. Ratios are taken by the first; gates apply to the last but one of a large run and
+/// to the last of any other.
 const PODS: [u32; 4] = [100, 1_000, 10_000, 60_000];
 const PREFIXES: [u32; 4] = [10, 100, 1_000, 10_000];
 /// In a large run also.

@@ -82,7 +82,7 @@ impl Way {
         matches!(self, Self::Decapsulate | Self::FromDirect)
     }
 
-    /// By how many bytes a packet has grown that took this path.
+    /// Number of bytes by which a packet that took this path has grown.
     pub const fn growth(self) -> i64 {
         match self {
             Self::Encapsulate => frame::OVERHEAD as i64,
@@ -96,8 +96,8 @@ impl Way {
         self.growth() == 0
     }
 
-    /// Returns true if the map's part of the time is large enough for a gate. Other paths ask the kernel for the
-    /// next hop too, or take one packet at a time, with what it costs to start and stop the clock.
+    /// Returns true if the map takes enough of the time for a gate. Other paths ask the kernel for the next hop too, or
+    /// take one packet at a time, which adds the cost of starting and stopping the clock.
     pub const fn is_gated(self) -> bool {
         matches!(self, Self::ToPod | Self::Deliver | Self::ToTunnel | Self::Key)
     }

@@ -1,4 +1,4 @@
-//! Layouts of ABI 4 (and 3) by their bytes, and what of them each value of this version is made of. Integers are in
+//! Layouts of ABI 4 (and 3) by their bytes, and the sources of each value of this version. Integers are in host order.
 //! host order.
 //!
 //! | map | key | value |
@@ -66,7 +66,7 @@ const LABELS: [&str; OUTCOMES_THEN] = [
 /// Hooks, in the order of their numbers.
 const HOOKS: [&str; 6] = ["from_pod", "to_pod", "from_overlay", "to_overlay", "from_underlay", "to_underlay"];
 
-/// The bits of a pod's flags that programs set: they are words of their own now.
+/// The flags that programs set in ABI 4: today they are words of their own.
 const MARKS: u32 = pod_flags::SENDS_ANSWERS | pod_flags::RECEIVES_ANSWERS;
 
 /// The entry of a pod.
@@ -112,7 +112,7 @@ pub(super) fn flow(_key: FlowKey, old: &OldFlow) -> FlowValue {
     FlowValue { last_seen: u64::from_ne_bytes(*old) }
 }
 
-/// The interface that has a slot; 0 for nobody.
+/// The interface that has a slot; 0 if none.
 pub(super) fn slot_owner(old: &OldSlot) -> u32 {
     word(old, 0)
 }

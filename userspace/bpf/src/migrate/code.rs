@@ -1,5 +1,5 @@
-//! Programs of a few instructions that work on maps from process context, run by `BPF_PROG_TEST_RUN` with what they
-//! need in the first bytes of their packet. Instructions are written down as `linux/bpf.h` numbers them.
+//! Programs of a few instructions that work on maps from process context, run by `BPF_PROG_TEST_RUN` with their input
+//! in the first bytes of the packet. Instructions have the numbers of `linux/bpf.h`.
 
 use std::{
     io,
@@ -46,7 +46,7 @@ impl Program {
         trial::load(code).map(Self)
     }
 
-    /// Runs it on this CPU with these words at the packet's beginning; what it answers.
+    /// Runs the program on this CPU with these words at the packet's beginning. Returns its result.
     pub(super) fn run(&self, words: &[u32]) -> io::Result<i32> {
         let mut frame = [0; FRAME];
         let bytes = words.iter().flat_map(|word| word.to_ne_bytes());
@@ -55,7 +55,7 @@ impl Program {
     }
 }
 
-/// The beginning: sees to it that the packet has that many bytes, and ends the program where it has not.
+/// The beginning of a program: checks that the packet has that many bytes, and ends the program otherwise.
 pub(super) fn begin(bytes: u32) -> Vec<u64> {
     vec![
         instruction(op::LOAD_WORD, PACKET, 1, DATA, 0),
@@ -77,12 +77,12 @@ pub(super) fn push(code: &mut Vec<u64>, words: std::ops::Range<i16>, below: i16)
     }
 }
 
-/// The end of a program that did what it should.
+/// The end of a program that succeeded.
 pub(super) fn end(code: &mut Vec<u64>) {
     code.extend([instruction(op::MOVE_IMMEDIATE, 0, 0, 0, 0), instruction(op::EXIT, 0, 0, 0, 0)]);
 }
 
-/// Looks a key on the stack up and leaves the value's address in `register`; ends the program where there is none.
+/// Looks up a key on the stack and leaves the value's address in `register`; ends the program if there is no entry.
 pub(super) fn look_up(code: &mut Vec<u64>, map: BorrowedFd<'_>, key: i16, register: u8) {
     code.extend([
         instruction(op::LOAD_IMMEDIATE, 1, MAP_FD, 0, map.as_raw_fd().cast_unsigned()),

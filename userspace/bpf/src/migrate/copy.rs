@@ -1,4 +1,4 @@
-//! Converting what programs and plugins wrote: pods, interfaces, recorded flows.
+//! Conversion of entries that programs and plugins wrote: pods, interfaces, recorded flows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +24,8 @@ pub(super) fn first(older: &Pins, pins: &Pins) -> Result<()> {
     counters::carry(older, pins)
 }
 
-/// Once no old program is attached any more: flows first, then the pods' marks, which say that there are some, and last
-/// the end of the hold.
+/// The second copy, once no old program is attached any more: first flows, then the pods' marks, which say that there
+/// are flows, and last the end of the hold.
 pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
     let mut flows = Table::<FlowKey, FlowValue>::open(pins, maps::FLOWS)?;
     for (key, old) in old_flows(older)? {
@@ -41,7 +41,7 @@ pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
     for (address, old) in old_pods(older)? {
         let now = pods.get(&address)?.filter(|now| now.generation == old.generation).unwrap_or(old);
         let marks = old.marks() | now.marks() | known.get(&address).copied().unwrap_or_default();
-        // What the pod sends from now is what new programs saw last.
+        // New programs know best what the pod has sent since.
         let value = PodValue { pod_mac: now.pod_mac, mtu: hold::HELD, ..old };
         all.insert(address, value.with_marks(marks));
         sizes.push((address, old.mtu));
@@ -57,8 +57,8 @@ pub(super) fn second(older: &Pins, pins: &Pins) -> Result<()> {
     counters::carry(older, pins)
 }
 
-/// A program may have marked an entry just when it was written again. It enters the flow before that: whoever looks for
-/// flows after he has written misses none.
+/// Completes the marks. A program may have marked an entry just when it was written again; as it records the flow
+/// before that, a writer that looks for flows after writing misses none.
 fn settle_marks(pods: &mut Table<Addr, PodValue>, flows: &Table<FlowKey, FlowValue>) -> Result<()> {
     loop {
         let known = marks(&flows.entries()?);
@@ -76,7 +76,7 @@ fn settle_marks(pods: &mut Table<Addr, PodValue>, flows: &Table<FlowKey, FlowVal
     }
 }
 
-/// The marks that the flows ask for, by address.
+/// Returns the marks that the flows require, by address.
 fn marks(flows: &[(FlowKey, FlowValue)]) -> BTreeMap<Addr, u32> {
     let mut marks = BTreeMap::new();
     for (key, _) in flows {
@@ -105,7 +105,7 @@ fn old_flows(older: &Pins) -> Result<BTreeMap<FlowKey, FlowValue>> {
     Ok(entries.iter().map(convert).collect())
 }
 
-/// Every entry of an old map; one of other sizes than its version's is refused.
+/// Returns every entry of an old map; a map with other sizes than its version's is refused.
 pub(super) fn old_entries<K: Plain, V: Plain>(older: &Pins, name: &'static str) -> Result<Vec<(K, V)>> {
     let data = map::data(&older.map(name), name)?;
     batch::entries(&data).map_err(failed(name, "read the older version's"))

@@ -3,8 +3,8 @@
 //! A counter is one CPU's, and programs add to it without a lock. So it is moved on that CPU, from process context:
 //! there programs come in between two instructions of ours, never the other way round, and what is added and taken
 //! away in one instruction each is neither lost nor counted twice, whoever counts meanwhile and wherever the process
-//! is killed. What old programs count after a first pass the next one carries. Left behind is what was counted on a
-//! CPU that this process may not run on.
+//! is killed. Packets that old programs count after a first pass are carried by the next one. Counters of a CPU that
+//! this process may not run on are left behind.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -21,14 +21,14 @@ use crate::{
     map::{self, Raw, failed},
 };
 
-/// A counter to move: the keys in both maps, and on which CPUs there is something.
+/// Counters to be moved: the keys in both maps, and the CPUs on which something was counted.
 struct Job {
     then: u32,
     now: u32,
     cpus: Vec<bool>,
 }
 
-/// Makes room for the counters of every pod that had some, at zero; what has room keeps what it counted.
+/// Makes room for the counters of every pod that had some, at zero; existing counters keep their values.
 pub(super) fn begin(older: &Pins, pins: &Pins) -> Result<()> {
     let mut counters = Counters::open(pins)?;
     let counted: Vec<u32> = slots(older)?.iter().chain(&others(older)?).map(|job| job.now).collect();
@@ -138,7 +138,7 @@ where
     cpus.contains(&true).then_some(Job { then, now, cpus })
 }
 
-/// On which CPUs anything was counted from that byte on.
+/// Returns the CPUs on which anything was counted from that byte on.
 fn counted<const N: usize>(values: &PerCpuValues<Raw<[u8; N]>>, from: usize) -> Vec<bool> {
     values.iter().map(|Raw(value)| value.iter().skip(from).any(|byte| *byte != 0)).collect()
 }

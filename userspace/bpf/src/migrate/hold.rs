@@ -1,5 +1,6 @@
-//! The end of the hold of a pod: its MTU is written where it stands. An entry that user space writes anew is another
-//! element, and what a program marks in the one before is lost; here the mark decides whether an answer finds its way.
+//! The end of a pod's hold: its MTU is written in place. If user space wrote the whole entry again, that would be
+//! another element, and marks that a program sets in the old one would be lost; but the mark decides whether an answer
+//! takes the stack.
 
 use std::{io, os::fd::AsFd};
 
@@ -8,7 +9,7 @@ use naru_abi::{Addr, PodValue};
 
 use super::code::{PACKET, Program, begin, end, instruction, look_up, op, push};
 
-/// Largest packet of a pod that is held: none passes, all take the node's stack.
+/// Largest packet of a pod that is held: none fits, so all take the node's stack.
 pub(super) const HELD: u32 = 0;
 
 /// Writes the MTU of each address into its entry of the map of pods, if there is one.

@@ -38,12 +38,12 @@ const KNOWN: std::ops::RangeInclusive<u32> = 3..=4;
 const CONVERTED: [&str; 6] =
     [maps::PODS, maps::INTERFACES, maps::FLOWS, maps::STATS, maps::POD_SLOTS, maps::POD_STATS];
 
-/// In the new directory while programs are swapped: from then on new programs write, too.
+/// A mark in the new directory while programs are swapped: from then on new programs write, too.
 const SWAPPING: &str = "swapping";
-/// In the new directory once everything is copied: the old directory is no longer needed.
+/// A mark in the new directory once everything is copied: the old directory is no longer needed.
 const SETTLED: &str = "settled";
 
-/// The way from the pins of an older version to those of this one.
+/// The migration from the pins of an older version to those of this one.
 #[derive(Debug)]
 pub struct Migration {
     older: Pins,
@@ -51,8 +51,8 @@ pub struct Migration {
 }
 
 impl Migration {
-    /// The migration to `pins` that is due; `None` where there is no older version, or none that can be converted: then
-    /// maps are filled from the store and the kernel, and what only the old ones knew is lost.
+    /// Returns the migration to `pins` that is due; `None` if there is no older version, or none that can be converted.
+    /// Then maps are filled from the store and the kernel, and facts that only the old maps knew are lost.
     ///
     /// # Errors
     /// The directory cannot be listed.
@@ -79,8 +79,8 @@ impl Migration {
         if self.mark(SWAPPING).exists() { Ok(()) } else { copy::first(&self.older, &self.pins) }
     }
 
-    /// Puts the new programs in the place of the old ones on every interface of this network namespace. `ROUTES`, held,
-    /// and `CONFIG` must be written.
+    /// Replaces the old programs by the new ones on every interface of this network namespace. `ROUTES`, held, and
+    /// `CONFIG` must be written before.
     ///
     /// # Errors
     /// The kernel's.
@@ -89,8 +89,8 @@ impl Migration {
         swap::all(&self.older, &self.pins)
     }
 
-    /// Copies what the old programs wrote since [`Migration::copy`], and ends the hold of the pods; the plan, which
-    /// writes `ROUTES` as they should be, ends that of other nodes.
+    /// Copies what the old programs wrote since [`Migration::copy`], and ends the hold of the pods. The plan ends the
+    /// hold of other nodes when it writes `ROUTES`.
     ///
     /// # Errors
     /// As [`Migration::copy`].
@@ -116,7 +116,7 @@ impl Migration {
         Ok(())
     }
 
-    /// A directory, as a file system of pins holds no files.
+    /// Marks are directories, because a bpffs holds no files.
     fn mark(&self, name: &str) -> PathBuf {
         self.pins.root().join(name)
     }

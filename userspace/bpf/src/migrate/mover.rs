@@ -1,7 +1,7 @@
-//! Moves counters from one map to another, on the CPU that they are of.
+//! Moves counters from one map to another, on the CPU to which they belong.
 //!
-//! For each word the program adds to the new counter what it read of the old one, and takes just that away from the old
-//! one: atomically, so that no program that counts on this CPU in between loses anything.
+//! For each word the program reads the old counter, adds that to the new one and subtracts it from the old one, both
+//! atomically, so that no program that counts on this CPU in between loses anything.
 
 use std::{io, os::fd::BorrowedFd, thread};
 
@@ -35,8 +35,8 @@ impl Mover {
         Program::load(&code).map(Self)
     }
 
-    /// Moves what this CPU has in the old map under the one key to the new map's other key. Where that is gone, the
-    /// pod is, and with it the reason to keep what was counted.
+    /// Moves this CPU's counters in the old map under the key `then` to the key `now` of the new map. Where the new key
+    /// is gone, the pod is too, and with it the reason to keep its counters.
     pub(super) fn run(&self, then: u32, now: u32) -> io::Result<()> {
         self.0.run(&[then, now]).map(drop)
     }

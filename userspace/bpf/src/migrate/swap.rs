@@ -1,5 +1,5 @@
-//! Putting each new program in the place of its predecessor, wherever that is: behind a pinned link, in a filter, or
-//! in a chain without a link. Each exchange is one step of the kernel's: a packet meets the one program or the other.
+//! Replacement of each program by its successor, wherever it is: behind a pinned link, in a filter, or in a chain
+//! without a link. The kernel exchanges them in one step: a packet meets the one program or the other.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use naru_netlink::{
 use super::failed;
 use crate::{Error, Pins, Result, filters, install::remove, program, sys, tcx};
 
-/// Programs that look into the map of flows, then those that write it.
+/// Programs that look up flows, then those that record them.
 const SIDES: [(TcAttachType, Direction, [&str; 3]); 2] = [
     (Ingress, Direction::Ingress, [programs::FROM_POD, programs::FROM_OVERLAY, programs::FROM_UNDERLAY]),
     (Egress, Direction::Egress, [programs::TO_POD, programs::TO_OVERLAY, programs::TO_UNDERLAY]),
@@ -37,7 +37,7 @@ pub(super) fn all(older: &Pins, pins: &Pins) -> Result<()> {
     Ok(())
 }
 
-/// A new program, by the number of the old one that it follows.
+/// New programs, by the number of the old program that each follows.
 type Successors = BTreeMap<u32, (&'static str, OwnedFd)>;
 
 fn successors(older: &Pins, pins: &Pins, names: &[&'static str]) -> Result<Successors> {
@@ -80,7 +80,7 @@ fn filter(ifindex: u32, direction: Direction, successors: &Successors) -> Result
     passed_over(ifindex, replaced)
 }
 
-/// Members of the tcx chain that no link holds; those that one does are its business.
+/// Replaces members of the tcx chain that no link holds; links replace the others.
 fn members(ifindex: u32, at: TcAttachType, successors: &Successors) -> Result<()> {
     let Ok(chain) = sys::chain(ifindex, at) else { return Ok(()) };
     for member in chain.into_iter().filter(|member| member.link == 0) {
@@ -94,7 +94,7 @@ fn members(ifindex: u32, at: TcAttachType, successors: &Successors) -> Result<()
     Ok(())
 }
 
-/// An interface that is gone needs nothing any more.
+/// Ignores the error of an interface that is gone.
 fn passed_over(ifindex: u32, result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),

@@ -1,4 +1,4 @@
-//! Following a file, whatever it says: watched, read when something was announced, and read again each period.
+//! Follows a file of any content: watches it, reads it after every announcement, and again each period.
 
 use std::{
     future::Future,
@@ -24,11 +24,11 @@ pub type Parse<T> = fn(&Path, &str) -> Result<T, ClusterError>;
 
 /// The result of a look at a file.
 pub enum Found<T> {
-    /// The content that was there at the look before.
+    /// The content of the look before.
     Same(u64),
-    /// What the file says, and the hash of its text.
+    /// The file's contents, and the hash of its text.
     Read(u64, T),
-    /// Something that cannot be, or nothing that can be read; the hash of its text, if there is one.
+    /// Invalid content, or a file that cannot be read; the hash of its text, if there is one.
     Nothing(Option<u64>, ClusterError),
 }
 
@@ -41,7 +41,7 @@ impl<T> Found<T> {
     }
 }
 
-/// Tells what is found at each look, until `closed` ends.
+/// Reports what is found at each look, until `closed` ends.
 pub async fn follow<T: Send + 'static>(
     path: PathBuf,
     parse: Parse<T>,
@@ -52,7 +52,7 @@ pub async fn follow<T: Send + 'static>(
     let mut known = None;
     loop {
         let file = path.clone();
-        // Watched before it is read, so that no change falls in between.
+        // The watch begins before the file is read, so that no change falls in between.
         let looked = tokio::task::spawn_blocking(move || (FileWatch::over(&file), look(&file, parse, known)));
         let Ok((watch, found)) = looked.await else { return };
         known = found.content();
@@ -91,7 +91,7 @@ fn look<T>(file: &Path, parse: Parse<T>, known: Option<u64>) -> Found<T> {
     }
 }
 
-/// Content identity of a text: it tells states of one process's life apart, and is written nowhere.
+/// A hash that identifies a text: it distinguishes contents within one process's life, and is stored nowhere.
 fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

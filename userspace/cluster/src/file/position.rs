@@ -1,4 +1,4 @@
-//! From a byte of the file to what a person looks for: line and key.
+//! Translation of a byte of the file into what a person looks for: line and key.
 
 /// Line of byte `offset`, from 1.
 pub fn line(text: &str, offset: usize) -> usize {

@@ -49,6 +49,7 @@ pub struct Settings {
     pub service_ranges: Option<Spanned<List>>,
     #[serde(default)]
     pub services: Mode,
+    pub contact_limit: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,9 +1,10 @@
-//! The settings of a cluster whose nodes come from elsewhere: the keys of `cluster.toml` but its nodes.
+//! The settings of a cluster whose nodes come from elsewhere: the keys of `cluster.toml` except its nodes.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use ipnet::IpNet;
 use naru_core::cluster::{Encapsulation, Routing, TunnelSpec};
+use toml::Spanned;
 
 use super::{
     convert::{self, Misfit},
@@ -11,10 +12,10 @@ use super::{
 };
 use crate::{ClusterError, Problem, services::Mode};
 
-/// What a cluster's administrator sets for all nodes; the default is that of a file without any key.
+/// Settings of the cluster's administrator for all nodes; the default is that of a file without any key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterSettings {
-    /// Ranges that all blocks must lie in; empty: whatever the nodes' blocks are.
+    /// Ranges that must contain all blocks; if empty, any block is accepted.
     pub ranges: Vec<IpNet>,
     /// True if pods' packets that leave the cluster take the node's address.
     pub masquerade: bool,
@@ -26,12 +27,14 @@ pub struct ClusterSettings {
     pub encapsulation: Encapsulation,
     /// The tunnel.
     pub tunnel: TunnelSpec,
-    /// Addresses of the API servers, `host:port` or a URL, before all others that a node finds.
+    /// Addresses of the API servers, `host:port` or a URL, to be tried before all others that a node finds.
     pub api_servers: Vec<String>,
-    /// Ranges of Service addresses, in place of those that the source says.
+    /// Ranges of Service addresses, which replace those of the source.
     pub service_ranges: Vec<IpNet>,
     /// Who translates packets to Services.
     pub services: Mode,
+    /// The longest time without contact for which a node gives out addresses of its blocks; `None`: for ever.
+    pub contact_limit: Option<Duration>,
 }
 
 impl Default for ClusterSettings {
@@ -46,11 +49,12 @@ impl Default for ClusterSettings {
             api_servers: Vec::new(),
             service_ranges: Vec::new(),
             services: Mode::default(),
+            contact_limit: None,
         }
     }
 }
 
-/// The settings that `text` says; `file` only names it in errors.
+/// Returns the settings in `text`; `file` is only used in errors.
 ///
 /// # Errors
 /// [`ClusterError::Invalid`] with line and key of the first thing that is wrong.
@@ -75,7 +79,19 @@ fn convert(raw: &raw::Settings) -> Result<ClusterSettings, Misfit> {
         api_servers: raw.api_servers.iter().map(|server| server.get_ref().trim().to_owned()).collect(),
         service_ranges: list(&raw.service_ranges)?,
         services: raw.services,
+        contact_limit: raw.contact_limit.as_ref().map(time).transpose()?,
     })
+}
+
+/// A number of seconds, minutes, hours or days: `90s`, `15m`, `12h`, `7d`.
+fn time(text: &Spanned<String>) -> Result<Duration, Misfit> {
+    let word = text.get_ref().trim();
+    let parsed = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)].into_iter().find_map(|(unit, seconds)| {
+        let number: u64 = word.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(seconds).filter(|seconds| *seconds > 0)
+    });
+    let wrong = || Misfit::new(text, Problem::NotATime(word.to_owned()));
+    parsed.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -103,6 +119,18 @@ mod tests {
         assert_eq!(settings.api_servers, ["10.0.0.1:6443"]);
         assert_eq!(settings.service_ranges, ["10.96.0.0/12".parse().unwrap()]);
         assert_eq!(settings.services, Mode::Stack);
+    }
+
+    #[test]
+    fn a_time_has_a_number_and_a_unit() {
+        let limit = |text: &str| {
+            let parsed = parsed(&format!("contact_limit = \"{text}\"\n"));
+            parsed.map(|settings| settings.contact_limit.unwrap().as_secs())
+        };
+        assert_eq!(["90s", "15m", "12h", "7d"].map(|text| limit(text).unwrap()), [90, 900, 43_200, 604_800]);
+        for wrong in ["", "12", "h", "-1h", "0s", "1.5h", "99999999999999999999d", "18446744073709551615d"] {
+            assert!(limit(wrong).unwrap_err().contains("settings.toml:1: contact_limit"), "{wrong}");
+        }
     }
 
     #[test]

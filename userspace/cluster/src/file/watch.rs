@@ -30,7 +30,7 @@ const CONTENT: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::MASK_ADD);
 /// The watch itself ended, or events were lost.
 const ENDED: ReadFlags = ReadFlags::IGNORED.union(ReadFlags::UNMOUNT).union(ReadFlags::QUEUE_OVERFLOW);
-/// Symbolic links that are followed on the way to the file; the kernel follows as many.
+/// Limit of symbolic links on the way to the file, the same as the kernel's.
 const LINKS: usize = 40;
 
 /// Watches on every directory that the path leads through, links resolved.
@@ -44,8 +44,8 @@ pub struct FileWatch {
 }
 
 impl FileWatch {
-    /// Watches the path as it leads now, as far as it does. A directory is watched before what it contains is looked
-    /// at, so a change meanwhile is announced too.
+    /// Watches the path as it leads now, as far as it exists. A directory is watched before its contents are looked at,
+    /// so that a change meanwhile is announced too.
     ///
     /// # Errors
     /// The kernel gives no inotify instance.
@@ -109,7 +109,7 @@ impl FileWatch {
         }
     }
 
-    /// Ends when something on the path changed; never, where the socket cannot be waited for.
+    /// Returns when something on the path has changed; never, if the socket cannot be waited for.
     pub async fn changed(self) {
         // SAFETY: the descriptor is owned by what is registered, and nothing replaces or closes it before.
         let registered = unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) };
@@ -123,7 +123,7 @@ impl FileWatch {
         }
     }
 
-    /// Reads all that was announced; whether any of it concerns the path.
+    /// Reads all announcements. Returns true if any of them concerns the path.
     fn take_events(&self) -> bool {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(self.inotify.as_fd(), &mut buffer);

@@ -7,7 +7,7 @@ mod runtime;
 use serde_json::{Map, Value};
 
 pub use addressing::{Addressing, Range, RangeSet};
-pub use naru::{NaruKeys, SourceCheck};
+pub use naru::{NaruKeys, SourceCheck, Unserved};
 pub use runtime::{Attachment, RuntimeConfig};
 
 pub(crate) use runtime::KEPT;

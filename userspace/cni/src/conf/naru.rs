@@ -25,6 +25,17 @@ pub struct NaruKeys {
     pub allow_overlap: bool,
     /// `shortcut: "off"`: the pod's packets take the node's stack in both directions.
     pub no_shortcut: bool,
+    /// `unserved`: capabilities that no plugin of the list serves; a pod that wants one is refused.
+    pub unserved: Vec<Unserved>,
+}
+
+/// What a pod may want that plugins of others do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unserved {
+    /// `portMappings`: host ports.
+    PortMappings,
+    /// `bandwidth`: rate limits.
+    Bandwidth,
 }
 
 /// The source addresses that may leave a pod.
@@ -54,6 +65,7 @@ impl NaruKeys {
             pool: fields.take::<String>("pool")?.filter(|name| !name.is_empty()),
             allow_overlap: fields.take::<bool>("allowOverlap")?.unwrap_or(false),
             no_shortcut: choice(&mut fields, "shortcut", &[("on", false), ("off", true)])?,
+            unserved: unserved(&mut fields)?,
         };
         fields.refuse_rest()?;
         Ok(keys)
@@ -84,6 +96,16 @@ fn directory(fields: &mut Fields, key: &str) -> Result<Option<PathBuf>, Error> {
         }
         path => Ok(path),
     }
+}
+
+fn unserved(fields: &mut Fields) -> Result<Vec<Unserved>, Error> {
+    let names = fields.take::<Vec<String>>("unserved")?.unwrap_or_default();
+    let known = |name: &String| match name.as_str() {
+        "portMappings" => Ok(Unserved::PortMappings),
+        "bandwidth" => Ok(Unserved::Bandwidth),
+        _ => Err(fields.error("unserved", format_args!("{name:?} is none of portMappings, bandwidth"))),
+    };
+    names.iter().map(known).collect()
 }
 
 fn timeout(fields: &mut Fields, key: &str) -> Result<Option<u32>, Error> {

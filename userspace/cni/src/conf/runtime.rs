@@ -20,6 +20,8 @@ pub struct RuntimeConfig {
     /// True if the limit is for packets that the pod sends (`egressRate`): that plugin then needs the ingress qdisc
     /// of the host veth.
     pub limits_egress: bool,
+    /// Host ports that are requested (`portMappings`), which a chained plugin maps.
+    pub host_ports: Vec<u16>,
     /// The pool that the pod's annotation `naru.dev/pool` names (`runtimeConfig`, capability
     /// `io.kubernetes.cri.pod-annotations`).
     pub pool: Option<String>,
@@ -45,6 +47,7 @@ impl RuntimeConfig {
             taken.dns = runtime.object("dns")?.map(dns).transpose()?;
             let rates = runtime.object("bandwidth")?.map(limited).unwrap_or_default();
             (taken.limits_bandwidth, taken.limits_egress) = (rates != [false; 2], rates[1]);
+            taken.host_ports = host_ports(&mut runtime)?;
             taken.pool = annotated_pool(&mut runtime)?;
         }
         let args = fields.object("args")?.map(|mut args| args.object("cni")).transpose()?.flatten();
@@ -72,6 +75,17 @@ fn mac(fields: &mut Fields) -> Result<Option<[u8; 6]>, Error> {
 fn limited(mut bandwidth: Fields) -> [bool; 2] {
     ["ingressRate", "egressRate"]
         .map(|key| bandwidth.value(key).and_then(|rate| rate.as_f64()).is_some_and(|rate| rate > 0.0))
+}
+
+/// The ports of the host that are asked for. What else is in a mapping is for the plugin that maps them.
+fn host_ports(runtime: &mut Fields) -> Result<Vec<u16>, Error> {
+    let mappings = runtime.value("portMappings").unwrap_or_default();
+    let port = |mapping: &serde_json::Value| {
+        let mut keys = mapping.as_object()?.iter();
+        let (_, port) = keys.find(|(key, _)| key.eq_ignore_ascii_case("hostPort"))?;
+        port.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0)
+    };
+    Ok(mappings.as_array().into_iter().flatten().filter_map(port).collect())
 }
 
 fn annotated_pool(runtime: &mut Fields) -> Result<Option<String>, Error> {

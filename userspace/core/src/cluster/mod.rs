@@ -148,7 +148,7 @@ impl ClusterSpec {
         self.node(name).and_then(|node| node.routing).unwrap_or(self.routing)
     }
 
-    /// Whether any node may send without the tunnel.
+    /// Returns true if any node may send without the tunnel.
     #[must_use]
     pub fn may_send_directly(&self) -> bool {
         self.nodes.iter().any(|node| self.routing_of(&node.name) != Routing::Tunnel)

@@ -35,7 +35,7 @@ fn entry(remote: Remote<'_>, address: IpAddr, destination: Destination) -> Route
         NextHop::Tunnel { .. } => Transport::Tunnel,
         NextHop::Direct { .. } => Transport::Direct,
     };
-    let flags = if remote.takes_programs(next_hop) { 0 } else { route_flags::DEVICE_PATH };
+    let flags = if remote.takes_programs(next_hop) { 0 } else { route_flags::KERNEL_ENCAPSULATION };
     let kind = RouteKind { destination, transport };
     RouteValue { flags, ..RouteValue::remote(kind, Addr::from(remote.underlay), next_hop.mtu()) }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -43,8 +43,11 @@ impl MemoryLedger {
     }
 
     fn matching<'a>(&'a self, domain: &'a Domain, net: Option<IpNet>) -> impl Iterator<Item = &'a Row> {
-        let inside = move |row: &&Row| net.is_none_or(|net| net.contains(&row.address));
-        self.rows.values().filter(move |row| row.domain == *domain).filter(inside)
+        let (first, last) = match net {
+            Some(net) => (net.network(), net.broadcast()),
+            None => (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::from([0xff; 16]).into()),
+        };
+        self.rows.range((domain.clone(), first)..=(domain.clone(), last)).map(|(_, row)| row)
     }
 }
 

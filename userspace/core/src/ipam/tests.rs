@@ -35,10 +35,10 @@ fn exactly(container: &str, addresses: &[&str]) -> AddressRequest {
     AddressRequest { addresses: addresses.iter().map(|text| ip(text)).collect(), ..request(container, 1) }
 }
 
-type Outcome = Result<Assignment, IpamError<std::convert::Infallible>>;
+type AssignResult = Result<Assignment, IpamError<std::convert::Infallible>>;
 
 impl MemoryLedger {
-    fn ask(&mut self, request: &AddressRequest, now: Millis) -> Outcome {
+    fn ask(&mut self, request: &AddressRequest, now: Millis) -> AssignResult {
         self.transact(|ledger| assign(ledger, request, now))
     }
 

@@ -40,7 +40,7 @@ struct Cni {
     conf_dir: PathBuf,
 }
 
-/// Reads the file and what it imports, of which each may say what those before it left open or said otherwise.
+/// Reads the file and its imports; a later file completes or overrides those before it.
 pub(super) fn read(tree: &Tree, file: &Path) -> Result<Reading, DirectoryError> {
     let mut said = Said::default();
     Ok(match merge(tree, file, &mut said, DEPTH)? {
@@ -50,7 +50,7 @@ pub(super) fn read(tree: &Tree, file: &Path) -> Result<Reading, DirectoryError> 
     })
 }
 
-/// Takes over what the file says; true if the plugin for the kubelet is on, `None` if there is no such file.
+/// Adds the settings of the file. Returns true if the plugin for the kubelet is on, `None` if there is no such file.
 fn merge(tree: &Tree, file: &Path, said: &mut Said, depth: u8) -> Result<Option<bool>, DirectoryError> {
     let Some(config) = tree.read::<Config>(file)? else { return Ok(None) };
     let is_off = |name: &String| CRI.contains(&name.as_str());
@@ -79,7 +79,7 @@ fn take(file: &Path, cni: Cni, said: &mut Said) -> Result<(), DirectoryError> {
         true => Ok(()),
         false => Err(DirectoryError::Relative { path: file.to_owned(), key, given: given.clone() }),
     };
-    // `bin_dirs` is the later key; a file that has both means the same directory by `bin_dir`.
+    // `bin_dirs` is the newer key; in a file that has both, `bin_dir` names the same directory.
     let single = Some(cni.bin_dir).filter(|path| !path.as_os_str().is_empty());
     let bin = if cni.bin_dirs.is_empty() { single.into_iter().collect() } else { cni.bin_dirs };
     bin.iter().try_for_each(|path| absolute("bin_dir", path))?;

@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-/// The reasons for which a runtime's configuration says nothing.
+/// The reasons for which a runtime's configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// A file is there and cannot be read.

@@ -17,11 +17,11 @@ pub struct Directories {
     pub conf: PathBuf,
     /// The directories of plugins, in the order in which the runtime searches them; never empty.
     pub bin: Vec<PathBuf>,
-    /// The file that says so; `None` where the runtime's defaults count.
+    /// The file that names them; `None` if these are the runtime's defaults.
     pub source: Option<PathBuf>,
 }
 
-/// A place where a runtime's configuration may be, and the socket it serves then.
+/// A path at which a runtime's configuration may be, and the socket that this runtime serves.
 struct Place {
     runtime: Runtime,
     /// The main file.
@@ -36,8 +36,8 @@ enum Runtime {
     Crio,
 }
 
-/// Where runtimes keep their configuration: first those that come with a distribution of Kubernetes and serve nobody
-/// else.
+/// Paths at which runtimes keep their configuration; first those of Kubernetes distributions that bring a runtime of
+/// their own.
 const PLACES: &[Place] = &[
     Place {
         runtime: Runtime::Containerd,
@@ -67,14 +67,14 @@ const PLACES: &[Place] = &[
     },
 ];
 
-/// What a runtime's configuration says; what it leaves out is the runtime's default.
+/// Settings from a runtime's configuration; a setting that is absent has the runtime's default.
 #[derive(Default)]
 struct Said {
     conf: Option<PathBuf>,
     bin: Vec<PathBuf>,
 }
 
-/// The result of a look at a runtime's configuration.
+/// The result of reading a runtime's configuration.
 enum Reading {
     /// There is none.
     Absent,
@@ -102,7 +102,7 @@ pub fn find(root: &Path) -> Result<Directories, DirectoryError> {
             Reading::Off => {}
         }
     }
-    // A socket without a file is a runtime by its defaults.
+    // A socket without a file is a runtime with its defaults.
     Ok(configured.filter(|_| !is_serving).unwrap_or_else(|| defaults(None)))
 }
 

@@ -95,14 +95,14 @@ pub fn load(path: &Path) -> Result<Credentials, ApiError> {
     })
 }
 
-/// The file, and the directory that paths in it start from.
+/// The file, and the directory to which paths in it are relative.
 struct Origin<'a> {
     path: &'a Path,
     directory: &'a Path,
 }
 
 impl Origin<'_> {
-    /// What stands in the file itself, else in the file that it names.
+    /// Returns the data that is in the file itself, else the contents of the file that it names; `None` without either.
     fn content(&self, file: &Option<PathBuf>, data: &Option<String>) -> Result<Option<Vec<u8>>, ApiError> {
         if let Some(data) = data {
             let decoded = STANDARD.decode(data.trim());
@@ -131,7 +131,7 @@ impl Origin<'_> {
     }
 }
 
-/// The parser shows the place in the text below its first line.
+/// Returns the first line of an error: the parser shows the place in the text below it.
 fn first_line(error: &serde_saphyr::Error) -> String {
     error.to_string().lines().next().unwrap_or("not a kubeconfig").to_owned()
 }

@@ -1,4 +1,4 @@
-//! Who asks, and whom to trust: read anew for every connection, because tokens and authorities rotate.
+//! Credentials and trusted authorities: read anew for every connection, because both rotate.
 
 mod kubeconfig;
 mod pem;
@@ -13,7 +13,7 @@ use rustls::{
 
 use crate::api::ApiError;
 
-/// The TLS name that every API server's certificate has within its cluster.
+/// The name that every API server's TLS certificate has within its cluster.
 pub const IN_CLUSTER_NAME: &str = "kubernetes.default.svc";
 
 /// The way to credentials.
@@ -25,7 +25,7 @@ pub enum Access {
     Kubeconfig(PathBuf),
 }
 
-/// Certificates and key of a client that is known by them.
+/// Certificates and key by which a client identifies itself.
 pub type Identity = Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>;
 
 /// Credentials as they are now.

@@ -3,7 +3,7 @@ use std::{fmt, net::IpAddr};
 use super::ApiError;
 use crate::access::IN_CLUSTER_NAME;
 
-/// The port of an API server unless it is named.
+/// The default port of an API server.
 const PORT: u16 = 6443;
 /// The port of a URL that names none.
 const URL_PORT: u16 = 443;

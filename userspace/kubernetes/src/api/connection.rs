@@ -21,18 +21,18 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{Address, ApiError};
 use crate::access::Credentials;
 
-/// Time in which the peer must acknowledge what is sent, probes of a quiet connection too. A half-open connection ends
-/// with the next probe after it, so that another one is tried within 30 seconds.
+/// Time in milliseconds for the peer to acknowledge data, and probes of a quiet connection. A half-open connection ends
+/// with the next probe after it, so that another address is tried within 30 seconds.
 const USER_TIMEOUT: u32 = 20_000;
 /// Quiet time before the first probe, and between probes.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// Time that an answer may take to begin, and that it may pause. A busy server lists slowly.
+/// Longest time until an answer begins, and longest pause within it. A busy server lists slowly.
 const ANSWER: Duration = Duration::from_secs(60);
 /// Longest answer that is read as a whole.
 const LONGEST: usize = 4 << 20;
 
-/// A connection to the API; requests go one after the other.
+/// A connection to the API; one request at a time.
 pub struct Connection {
     address: Address,
     token: Option<String>,
@@ -61,10 +61,11 @@ impl Connection {
     ) -> Result<Self, ApiError> {
         let failed = |reason: &dyn fmt::Display| failure(address, reason);
         let stream = timeout(limit, tls(address, credentials)).await;
-        let stream = stream.map_err(|_| failed(&format_args!("no TLS connection within {limit:?}")))??;
+        let stream = stream
+            .map_err(|_| failed(&format_args!("no TLS connection within {} s", limit.as_secs_f32())))??;
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|error| failed(&innermost(&error)))?;
-        // What ends it is told by the request that it ends.
+        // If the connection ends, the request under way reports it.
         let work = tokio::spawn(async move { drop(connection.await) });
         Ok(Self { address: address.clone(), token: credentials.token.clone(), sender, work })
     }
@@ -79,7 +80,7 @@ impl Connection {
         self.ask(Method::GET, path, None).await
     }
 
-    /// Sends a request, with a body and its type; returns the answer if it is a good one.
+    /// Sends a request, with a body and its type. Returns the answer if its status is a success.
     pub async fn ask(
         &mut self,
         method: Method,
@@ -125,7 +126,7 @@ impl Connection {
 }
 
 impl Answer {
-    /// The next piece of the body; `None` at its end. The caller limits how long it waits.
+    /// Returns the next piece of the body; `None` at its end. The caller limits the wait.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
             match self.body.frame().await {
@@ -189,7 +190,7 @@ async fn tls(address: &Address, credentials: &Credentials) -> Result<TlsStream<T
     Err(last)
 }
 
-/// Makes the kernel end the connection when the other side is gone without a word.
+/// Makes the kernel end the connection when the other side has vanished.
 fn limit(stream: &TcpStream) -> rustix::io::Result<()> {
     let socket = stream.as_fd();
     sockopt::set_tcp_nodelay(socket, true)?;
@@ -207,7 +208,7 @@ fn silence() -> String {
     format!("no answer within {} seconds", ANSWER.as_secs())
 }
 
-/// The cause that hyper's own words leave out.
+/// Returns the cause, which hyper's own text leaves out.
 fn innermost(error: &hyper::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {

@@ -2,7 +2,7 @@ use std::{fmt, path::Path, time::Duration};
 
 use super::Address;
 
-/// The reasons for which the API did not answer as asked.
+/// The reasons for which the API did not give the requested answer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ApiError {
     /// Nobody said where the API is.

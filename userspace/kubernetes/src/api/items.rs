@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-/// Longest item that is taken: far above the limit that the API has for an object.
+/// Longest item that is accepted: far above the API's limit for an object.
 const LONGEST: usize = 16 << 20;
 
 /// The items of a list, one by one from pieces of any size: a list of a thousand nodes is ten megabytes, one node ten
@@ -51,7 +51,7 @@ impl Items {
             self.is_in_items = !is_text && byte == b'[' && self.depth == 2 && self.is_at_items();
             return;
         }
-        // Within the array: an item's bytes are at its depth or deeper, what stands between items is not kept.
+        // Within the array: an item's bytes are at its depth or deeper; text between items is not kept.
         if self.depth < 2 {
             self.is_in_items = false;
             self.frame.push(byte);

@@ -1,4 +1,4 @@
-/// Longest event that is taken: far above the limit that the API has for an object.
+/// Longest event that is accepted: far above the API's limit for an object.
 const LONGEST: usize = 16 << 20;
 
 /// Lines of a watch, from pieces of any size.

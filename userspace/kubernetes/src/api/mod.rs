@@ -1,4 +1,4 @@
-//! The API: where it is, a connection to it, and requests.
+//! The API: its addresses, a connection to it, and requests.
 
 mod address;
 mod connection;
@@ -18,7 +18,7 @@ pub use places::Places;
 
 use crate::access::Access;
 
-/// Time for a connection and its TLS handshake, after which the next address is tried. Where no address is in time,
+/// Time for a connection and its TLS handshake, after which the next address is tried. If no address is in time,
 /// everything is slow, and the next round waits twice as long, up to the longest.
 const HANDSHAKE: Duration = Duration::from_secs(1);
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(8);
@@ -30,7 +30,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API behind these credentials, at these places.
+    /// The API behind these addresses, with these credentials.
     #[must_use]
     pub const fn new(access: Access, places: Places) -> Self {
         Self { access, places: Mutex::new(places) }
@@ -57,7 +57,7 @@ impl Api {
                     self.places(|places| places.answered(&address));
                     return Ok(connection);
                 }
-                // Those that follow are guesses more and more.
+                // The later addresses are ever less certain.
                 Err(error) => drop(failure.get_or_insert(error)),
             }
         }
@@ -86,8 +86,8 @@ impl Api {
         self.places(|places| places.avoid(address));
     }
 
-    /// Takes over the addresses that the API names itself; returns true if they are others than before. A kubeconfig
-    /// names its server, and no other is asked.
+    /// Takes over the addresses at which the API says it is. Returns true if they have changed. A kubeconfig names its
+    /// server, and no other is used.
     pub fn remember(&self, addresses: Vec<String>) -> bool {
         self.access.is_in_cluster() && self.places(|places| places.remember(addresses))
     }
@@ -103,7 +103,7 @@ impl Api {
     }
 
     fn places<T>(&self, change: impl FnOnce(&mut Places) -> T) -> T {
-        // Nothing that holds the lock can panic half-way through a change.
+        // No code that holds the lock can panic half-way through a change.
         change(&mut self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }

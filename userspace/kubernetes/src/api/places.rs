@@ -10,7 +10,7 @@ use crate::access::Server;
 /// Servers that distributions run on every node: Talos, k3s and rke2, a control-plane node itself.
 const LOCAL: [&str; 3] = ["127.0.0.1:7445", "127.0.0.1:6444", "127.0.0.1:6443"];
 
-/// Time for which a server that stayed silent is asked after all others.
+/// Time for which a server that stayed silent is tried after all others.
 const AVOIDED: Duration = Duration::from_secs(300);
 
 /// The addresses at which the API may be, in the order in which they are tried.
@@ -48,7 +48,8 @@ impl Places {
         Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
     }
 
-    /// All of them: the one that answered last, then in their order; those that are avoided come last.
+    /// Returns all addresses: the one that answered last, then the others in their order, and last those that are
+    /// avoided.
     pub(crate) fn in_order(&mut self, server: Option<&Server>) -> Result<Vec<Address>, ApiError> {
         self.avoided.retain(|_, since| since.elapsed() < AVOIDED);
         let mut all: Vec<Address> = self.last.iter().cloned().collect();
@@ -76,7 +77,7 @@ impl Places {
         let named = self.given.iter().chain(&self.configured);
         let mut all = named.map(|text| Address::in_cluster(text)).collect::<Result<Vec<_>, _>>()?;
         let found = self.remembered.iter().chain(&self.service).map(String::as_str).chain(LOCAL);
-        // What nobody wrote by hand is left out where it is no address.
+        // Addresses that nobody wrote by hand are ignored if they are invalid.
         all.extend(found.filter_map(|text| Address::in_cluster(text).ok()));
         Ok(all)
     }

@@ -3,10 +3,10 @@ use std::{
     time::Duration,
 };
 
-/// The longest of the first pause, and of all.
+/// Limits of the first pause and of all pauses.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
-/// The longest pause that a server may ask for.
+/// Longest pause that a server may request.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
 
 /// Pauses after failures, each random below a limit that doubles: agents that lost the API together do not come back
@@ -22,7 +22,7 @@ impl Backoff {
         self.failures
     }
 
-    /// The pause after one more failure; not shorter than the server asked for, within reason.
+    /// Returns the pause after one more failure; it is not shorter than the server requested, within reason.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
         let limit = LONGEST.min(FIRST.saturating_mul(1 << self.failures.min(10)));
         self.failures = self.failures.saturating_add(1);

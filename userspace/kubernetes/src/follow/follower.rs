@@ -19,17 +19,17 @@ use super::{
 };
 use crate::api::{Address, Answer, Api, ApiError, Connection, Lines};
 
-/// A watch that lived so long was no failure.
+/// Age from which the end of a watch is no failure.
 const LIVED: Duration = Duration::from_secs(10);
 
-/// What is known of a kind of objects.
+/// The known objects of a kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot<T> {
     /// The objects; `None` before the first list was taken.
     pub entries: Option<Arc<BTreeMap<String, Entry<T>>>>,
-    /// The state of the store that they come from.
+    /// The state of the store from which they come.
     pub revision: u64,
-    /// The reason for which they may not be those of now.
+    /// The reason for which they may be out of date.
     pub failure: Option<ApiError>,
 }
 
@@ -105,7 +105,7 @@ impl<T: Kind, L: Listener<T>> Follower<T, L> {
                 backoff.reset();
             }
             let pause = backoff.next(error.after());
-            // A connection that ends is no news while the next one succeeds.
+            // The end of a connection is no news as long as the next one succeeds.
             if backoff.failures() > 1 || !self.known.is_listed() {
                 self.listener.failed(error);
             }
@@ -113,7 +113,7 @@ impl<T: Kind, L: Listener<T>> Follower<T, L> {
         }
     }
 
-    /// A list, where one is needed, and a watch until it ends.
+    /// Reads a list if one is needed, and watches until the watch ends.
     async fn round(&mut self, backoff: &mut Backoff) -> Result<(), ApiError> {
         let mut connection = self.api.connect().await?;
         if self.wants_list {
@@ -182,7 +182,7 @@ impl<T: Kind, L: Listener<T>> Follower<T, L> {
         Instant::now() + period - below(period / 10)
     }
 
-    /// Lists beside the watch: events may have been lost. A list that is doubted is read again before the next watch.
+    /// Lists beside the watch, as events may have been lost. A doubted list is read again before the next watch.
     async fn compare(&mut self) -> Result<(), ApiError> {
         self.resync = self.next_resync();
         let mut connection = self.api.connect().await?;

@@ -5,7 +5,7 @@ use std::{
 
 use super::{Kind, Meta, Pace};
 
-/// What outlives the process: enough to notice that a first list goes back or leaves most out.
+/// State that outlives the process: enough to notice that a first list is older, or leaves most objects out.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Remembered {
     /// The state of the store that was read last.
@@ -21,7 +21,7 @@ pub struct Entry<T> {
     pub uid: String,
     /// The time at which it was made.
     pub created: String,
-    /// What it said last that could be; `None` if nothing yet.
+    /// Its last valid contents; `None` before there were any.
     pub value: Option<T>,
     /// The error in what it says now.
     pub fault: Option<String>,
@@ -39,16 +39,16 @@ pub struct Listing<T> {
     pub nameless: usize,
 }
 
-/// What becomes of a list.
+/// The verdict on a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// It is what is known now.
     Taken,
-    /// It says something unlikely: nothing changed, and another one must say it too.
+    /// It contains something unlikely: nothing changed, and a second list must confirm it.
     Doubted,
 }
 
-/// The change that an event of a watch tells.
+/// The change in an event of a watch.
 pub enum Change<T> {
     /// The object is there, and says this.
     Is(Meta, Result<T, String>),
@@ -56,10 +56,10 @@ pub enum Change<T> {
     Gone(Meta),
 }
 
-/// The objects of a kind as far as they are believed.
+/// The objects of a kind, as far as they are believed.
 pub struct Known<T> {
     entries: BTreeMap<String, Entry<T>>,
-    /// The state up to which everything is known: what an event tells of an earlier one is a replay.
+    /// The state up to which everything is known: events of earlier states are replays.
     position: u64,
     remembered: Option<Remembered>,
     doubt: Option<Doubt>,
@@ -81,7 +81,7 @@ struct Doubt {
 }
 
 impl<T: Kind> Known<T> {
-    /// Nothing is known but what is `remembered`.
+    /// Starts with nothing but what is `remembered`.
     pub const fn new(remembered: Option<Remembered>, pace: Pace) -> Self {
         let entries = BTreeMap::new();
         let news = BTreeMap::new();
@@ -122,7 +122,7 @@ impl<T: Kind> Known<T> {
                 self.doubt = Some(Doubt { revision: list.revision, missing, since });
                 return Verdict::Doubted;
             }
-            // No server lags for so long: the store is another one.
+            // No server lags for so long, so this is another store.
             self.settles = Some(now + self.pace.settles);
         } else if missing.len() * 2 > before.len() {
             let is_confirmed = |doubt: &Doubt| doubt.missing == missing && doubt.revision <= list.revision;
@@ -154,7 +154,7 @@ impl<T: Kind> Known<T> {
         self.is_listed = true;
     }
 
-    /// Takes what a watch tells; false if it is a replay.
+    /// Takes a change from a watch. Returns false if it is a replay.
     pub fn changed(&mut self, revision: u64, change: Change<T>) -> bool {
         if revision <= self.position {
             return false;
@@ -178,7 +178,7 @@ impl<T: Kind> Known<T> {
         true
     }
 
-    /// Takes a bookmark: everything up to `revision` was told.
+    /// Takes a bookmark: everything up to `revision` has been reported.
     pub fn reached(&mut self, revision: u64) {
         self.position = self.position.max(revision);
     }
@@ -211,14 +211,14 @@ impl<T: Kind> Known<T> {
     }
 }
 
-/// The entry for what an object says; `known` is the entry of that name before.
+/// Returns the entry for an object's contents; `known` is the previous entry of that name.
 fn entry<T: Kind>(
     known: Option<Entry<T>>,
     meta: Meta,
     said: Result<T, String>,
     watched: Option<u64>,
 ) -> Entry<T> {
-    // Under a name that was another object's nothing of that one counts.
+    // If the name belonged to another object before, that object's entry does not count.
     let before = known.filter(|entry| entry.uid == meta.uid).and_then(|entry| entry.value);
     let (value, fault) = match said {
         Ok(mut value) => {

@@ -20,7 +20,7 @@ pub use {known::Listing, read::meta};
 
 use serde::Deserialize;
 
-/// What every object has.
+/// The metadata that every object has.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Meta {
@@ -31,7 +31,7 @@ pub struct Meta {
     pub namespace: String,
     /// The identity, which no other object ever has.
     pub uid: String,
-    /// The state of the store in which the object became what it is.
+    /// The state of the store in which the object last changed.
     pub resource_version: String,
     /// The time at which it was made, as text that sorts.
     #[serde(default)]
@@ -53,10 +53,10 @@ pub trait Kind: Clone + PartialEq + Send + Sync + Sized + 'static {
     /// Reads an object.
     ///
     /// # Errors
-    /// What in it cannot be, in words: the object is left as it was known before.
+    /// An explanation in words of what is invalid; the object is then left as it was known before.
     fn read(object: &[u8]) -> Result<Self, String>;
 
-    /// Takes over what an earlier state of the same object tells, or, where there is none, the `revision` at which the
+    /// Takes over facts from an earlier state of the same object or, if there is none, the `revision` at which the
     /// object came while it was watched.
     fn succeed(&mut self, _before: Option<&Self>, _revision: Option<u64>) {}
 }

@@ -3,16 +3,16 @@ use std::time::Duration;
 /// The times by which the API is judged; tests make them short.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
-    /// A server tells each minute how far it is, whether or not something happened. Silent for so long, it is not heard
-    /// any more, although the connection is alive.
+    /// A server reports its progress each minute, whether or not something happened. After this much silence it counts
+    /// as lost, although the connection is alive.
     pub silence: Duration,
-    /// Period of the list beside the watch; up to a tenth of it is taken off at random.
+    /// Period of the list beside the watch; up to a tenth of it is subtracted at random.
     pub resync: Duration,
-    /// Time for which a state that is older than the one before must show again and again before it is believed.
+    /// Time for which an older state must show again and again before it is believed.
     pub lags: Duration,
     /// Time for which nothing is removed after the store went back: from a backup, nodes come back one by one.
     pub settles: Duration,
-    /// Pause before a list that was doubted is read again.
+    /// Pause before a doubted list is read again.
     pub again: Duration,
 }
 

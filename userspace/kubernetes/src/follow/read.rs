@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Kind, Meta, known::Listing};
 use crate::api::{ApiError, Connection, Items};
 
-/// Objects a page. The server answers a page from memory, and nothing here holds one: it is read item by item.
+/// Objects in a page. The server answers a page from memory; here it is read item by item, and never held whole.
 const PAGE: usize = 500;
 
 #[derive(Deserialize)]

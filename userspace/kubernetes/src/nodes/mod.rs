@@ -1,4 +1,4 @@
-//! A Node object as a node: its addresses for others, its blocks, and whether it is a node of ours at all.
+//! A Node object as a node: its addresses for others, its blocks, and its relation to the cluster.
 
 mod object;
 
@@ -13,12 +13,11 @@ use object::Object;
 /// All Node objects.
 pub const PATH: &str = "/api/v1/nodes";
 
-/// The annotation by which an administrator sets the addresses that other nodes use, before the internal ones:
-/// a list with commas, the tunnel's end first. The internal ones stay behind them: behind address translation they are
-/// what the machine itself has.
+/// The annotation by which an administrator sets the addresses that other nodes use: a list with commas, the tunnel's
+/// end first. The internal addresses follow them: with address translation they are those that the machine itself has.
 pub const ADDRESSES: &str = "naru.dev/node-addresses";
 
-/// What a Node object says.
+/// The contents of a Node object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
     /// Addresses for others, at most those that a node can have; empty if the object has none.
@@ -33,11 +32,11 @@ pub struct Node {
     pub zone: String,
     /// True if a cloud waits for the network to be said available.
     pub is_unavailable: bool,
-    /// The state of the store in which the blocks came while they were watched; 0 if they were listed.
+    /// The state of the store in which the blocks came while they were watched; 0 if they came in a list.
     pub since: u64,
 }
 
-/// Whether a Node is a node of ours.
+/// The relation of a Node to the cluster: a node of ours, or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
     /// A Linux machine.
@@ -81,7 +80,7 @@ impl Kind for Node {
     }
 }
 
-/// The addresses by annotation, then the internal ones that a node can have, each once.
+/// Returns the addresses of the annotation, then the internal ones that a node can have, each once.
 fn addresses(object: &Object) -> Result<Vec<IpAddr>, String> {
     let mut addresses = Vec::new();
     if let Some(list) = object.metadata.annotations.get(ADDRESSES) {

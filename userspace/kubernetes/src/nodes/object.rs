@@ -1,4 +1,4 @@
-//! The fields of a Node object that are looked at.
+//! The fields of a Node object that naru reads.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,7 @@ impl Object {
         internal.map(|address| address.address.as_str())
     }
 
-    /// The blocks; an API server from before dual stack has one.
+    /// Returns the blocks; an API server older than dual stack has one.
     pub fn pod_cidrs(&self) -> impl Iterator<Item = &str> {
         let one =
             (!self.spec.pod_cidr.is_empty() && self.spec.pod_cidrs.is_empty()).then_some(&self.spec.pod_cidr);

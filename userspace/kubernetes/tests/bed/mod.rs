@@ -24,7 +24,7 @@ use tokio::{
 
 use relay::Relay;
 
-/// Time that a test waits for what must come, on a busy machine.
+/// Time limit for events that must come, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Times that a test can wait for.

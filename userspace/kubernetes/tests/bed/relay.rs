@@ -1,5 +1,5 @@
-//! A relay before a real API server. It ends TLS, hands every request on, and tells lies on the way back as a test
-//! asks: nothing else in the tests pretends to be an API server.
+//! A relay in front of a real API server. It ends TLS, passes every request on, and falsifies answers as a test asks:
+//! nothing else in the tests pretends to be an API server.
 
 use std::{
     convert::Infallible,
@@ -35,14 +35,14 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// A change of an event of a watch: what is sent in its place, in lines.
+/// A change to an event of a watch: the lines that are sent in its place.
 pub type Filter = Box<dyn FnMut(&str) -> Vec<String> + Send>;
 /// An answer in place of the server's: code and `Retry-After`, for a request's path.
 pub type Refusal = Box<dyn FnMut(&str) -> Option<(u16, Option<u64>)> + Send>;
 /// A change of a whole answer.
 pub type Edit = Box<dyn FnMut(&str, String) -> String + Send>;
 
-/// What the relay does to what passes.
+/// Faults that the relay adds to what passes through it.
 #[derive(Default)]
 pub struct Faults {
     pub refusal: Option<Refusal>,

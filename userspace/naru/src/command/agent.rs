@@ -9,6 +9,7 @@ use naru_agent::{Mirror, follow};
 #[cfg(feature = "debug")]
 use naru_bpf::follow_log;
 use naru_cluster::Source;
+use naru_install::programs::Program;
 use naru_kubernetes::{Access, KubernetesSource, Pace, Places};
 use naru_node::{host, machine::Settings, paths::Paths};
 use naru_view::AgentReport;
@@ -17,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     init::{request, source},
     install::directories_of_the_runtime,
+    runtime,
 };
 use crate::{
     args::{AgentArgs, Directories, Probe},
@@ -27,7 +29,7 @@ use crate::{
 /// The log filter unless `NARU_LOG` sets another.
 const FILTER: &str = if cfg!(feature = "debug") { "info,naru_datapath=debug" } else { "info" };
 
-/// Init, then follow the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.
+/// Runs init, then follows the cluster until SIGTERM. The log goes to standard error; `NARU_LOG` filters it.
 pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCode> {
     let mut paths = directories.paths();
     if let Some(probe) = args.probe {
@@ -40,9 +42,13 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
         let pins = paths.pins();
         move || follow_log(&pins)
     });
-    let container = args.root.as_deref().map(|root| Container::leave(root, args)).transpose()?;
+    let mut container = args.root.as_deref().map(|root| Container::leave(root, args)).transpose()?;
     if args.kubernetes {
         let found = directories_of_the_runtime(&directories.given())?;
+        if let Some(container) = &mut container {
+            let plugins = std::mem::take(&mut container.plugins);
+            runtime::follow(directories.given(), plugins, found.clone())?;
+        }
         // Of several directories the one with the plugins that stand behind ours.
         let bin = found.bin.iter().find(|bin| bin.join("portmap").exists()).or(found.bin.first());
         paths.cni_bin = bin.cloned().unwrap_or(paths.cni_bin);
@@ -55,19 +61,20 @@ pub fn run(directories: &Directories, args: &AgentArgs) -> anyhow::Result<ExitCo
     let mirror = Mirror::new(paths.clone(), request(&paths, &args.init, None)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(follow(mirror, source, Duration::from_secs(args.interval)));
-    // A read of a file that hangs is not waited for.
+    // The process does not wait for a read of a file that hangs.
     runtime.shutdown_background();
     end.map(|()| ExitCode::SUCCESS)
 }
 
-/// What the agent reads of its container after its root directory is the host's.
+/// Files of the agent's container that it reads after its root directory has become the host's.
 struct Container {
     credentials: Kept,
     settings: Option<(Kept, PathBuf)>,
+    plugins: Vec<Program>,
 }
 
 impl Container {
-    /// Makes the host's root directory this process's.
+    /// Makes the host's root directory that of this process.
     fn leave(host: &Path, args: &AgentArgs) -> anyhow::Result<Self> {
         let credentials = Kept::open(Path::new(Access::POD))?;
         let settings = args.settings.as_ref().map(|file| {
@@ -75,7 +82,8 @@ impl Container {
             let name = file.file_name().with_context(|| format!("{}: not a file", file.display()))?;
             anyhow::Ok((Kept::open(directory.unwrap_or_else(|| Path::new(".")))?, name.into()))
         });
-        let container = Self { credentials, settings: settings.transpose()? };
+        let plugins = runtime::open_plugins()?;
+        let container = Self { credentials, settings: settings.transpose()?, plugins };
         root::enter(host)?;
         Ok(container)
     }

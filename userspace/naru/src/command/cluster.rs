@@ -1,4 +1,4 @@
-//! `naru cluster`: the cluster as its API tells it.
+//! `naru cluster`: the cluster as its API describes it.
 
 use std::{
     path::{Path, PathBuf},
@@ -35,7 +35,7 @@ pub enum ClusterCommand {
 /// Options of `cluster check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Credentials for the Kubernetes API; without it those of the pod that this runs in.
+    /// Credentials for the Kubernetes API; by default those of the pod in which this runs.
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Form of the output.
@@ -43,7 +43,7 @@ pub struct CheckArgs {
     pub output: OutputArgs,
 }
 
-/// Looks at the cluster and prints what is wrong with it.
+/// Checks the cluster and prints its faults.
 pub fn run(args: &ClusterArgs) -> ExitCode {
     let ClusterCommand::Check(check) = &args.command;
     match findings(check).and_then(|findings| print(&findings, check.output).map(|()| findings)) {

@@ -32,7 +32,7 @@ struct Endpoint {
     pod: String,
 }
 
-/// Prints every pod address of this node as the datapath knows it.
+/// Prints every pod address of this node that the datapath knows.
 pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
     let entries = Pods::open(&paths.pins())?.entries()?;
     let owners = Owners::read(paths);

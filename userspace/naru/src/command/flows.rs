@@ -12,7 +12,7 @@ use crate::report::{OutputArgs, Table, print_json};
 struct Flow {
     /// The sender of the packets that must take the stack.
     source: IpAddr,
-    /// From which port; 0 for fragments, and for protocols without ports.
+    /// The source port; 0 for fragments, and for protocols without ports.
     source_port: u16,
     /// The receiver.
     destination: IpAddr,
@@ -22,7 +22,7 @@ struct Flow {
     protocol: u32,
     /// True if there was no room for a flow of these hosts: then all packets of theirs take the stack.
     all: bool,
-    /// Seconds since a packet was seen, either way.
+    /// Seconds since a packet of either direction was seen.
     idle: u64,
 }
 
@@ -62,7 +62,7 @@ impl Flow {
     }
 }
 
-/// Prints what must take the node's stack because the other direction does.
+/// Prints the packets that must take the node's stack because those of the other direction do.
 pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
     let now = symmetry::now();
     let listed = |map: Flows, all: bool| -> anyhow::Result<Vec<Flow>> {

@@ -9,7 +9,7 @@ use naru_node::{
 
 use crate::args::InitArgs;
 
-/// Prepares this machine and says what it is now.
+/// Prepares this machine and prints a summary.
 pub fn run(paths: &Paths, args: &InitArgs) -> anyhow::Result<()> {
     let source = source(paths, args);
     let cluster = match source.path.exists() || args.cluster.is_some() {
@@ -38,10 +38,10 @@ pub fn source(paths: &Paths, args: &InitArgs) -> FileSource {
     FileSource { path: args.cluster.clone().unwrap_or_else(|| paths.cluster_file()) }
 }
 
-/// The request that the arguments make. Subnets that are a pool already are named without further properties.
+/// The request that the arguments make. Subnets that are a pool already keep its properties.
 pub fn request(paths: &Paths, args: &InitArgs, cluster: Option<ClusterSpec>) -> anyhow::Result<Request> {
     let known = match Settings::load(paths) {
-        // An init that somebody asks for begins anew.
+        // An explicit init starts over.
         Err(MachineError::DamagedSettings { .. }) => None,
         known => known?,
     };

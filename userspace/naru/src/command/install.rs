@@ -10,7 +10,7 @@ use naru_node::paths::GivenPaths;
 use crate::{args::InstallArgs, root};
 
 /// The programs that a container runtime calls.
-const PROGRAMS: [&str; 3] = ["naru-cni", "naru-ipam", "loopback"];
+pub const PROGRAMS: [&str; 3] = ["naru-cni", "naru-ipam", "loopback"];
 
 /// Puts the plugins where the container runtime looks for them.
 pub fn run(given: &GivenPaths, args: &InstallArgs) -> anyhow::Result<()> {
@@ -22,7 +22,7 @@ pub fn run(given: &GivenPaths, args: &InstallArgs) -> anyhow::Result<()> {
     }
     let found = directories_of_the_runtime(given)?;
     outln!("{}", described(&found));
-    // A runtime watches it from its start on, and the agent puts nothing where no directory is.
+    // A runtime watches this directory from its start on; without it the agent would write no configuration.
     std::fs::create_dir_all(&found.conf).with_context(|| found.conf.display().to_string())?;
     let (directory, installed) = programs::install(&mut programs, &found.bin)?;
     for (program, installed) in programs.iter().zip(installed) {
@@ -35,7 +35,7 @@ pub fn run(given: &GivenPaths, args: &InstallArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The runtime's directories, those that were given first.
+/// The runtime's directories; those that were given take precedence.
 pub fn directories_of_the_runtime(given: &GivenPaths) -> anyhow::Result<Directories> {
     let chosen = |flag: &Option<PathBuf>, variable: &str| {
         let environment = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -44,7 +44,7 @@ pub fn directories_of_the_runtime(given: &GivenPaths) -> anyhow::Result<Director
     let conf = chosen(&given.cni_conf, "NARU_CNI_CONF_DIR");
     let bin = chosen(&given.cni_bin, "NARU_CNI_BIN_DIR");
     if let (Some(conf), Some(bin)) = (&conf, &bin) {
-        // Then a configuration that cannot be read is in nobody's way.
+        // If both are given, an unreadable configuration does no harm.
         return Ok(Directories { conf: conf.clone(), bin: vec![bin.clone()], source: None });
     }
     let found = directories::find(Path::new("/"))
@@ -63,7 +63,7 @@ fn described(found: &Directories) -> String {
 }
 
 /// The directory of this program.
-fn own_directory() -> anyhow::Result<PathBuf> {
+pub fn own_directory() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("this program's own path; set --from")?;
     Ok(program.parent().unwrap_or_else(|| Path::new("/")).to_owned())
 }

@@ -23,16 +23,16 @@ pub struct NodeArgs {
 /// A command about nodes.
 #[derive(Subcommand, Debug)]
 pub enum NodeCommand {
-    /// Every node: addresses, blocks, standing. Without --kubeconfig those that this node accepted last.
+    /// Every node: addresses, blocks, standing. Without --kubeconfig: the nodes that this node accepted last.
     List(ListArgs),
-    /// One node. Exit status 1: there is none of that name.
+    /// One node. Exit status 1: there is no node of that name.
     Show(ShowArgs),
 }
 
 /// Options of `node list`.
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// Ask the Kubernetes API with these credentials, in place of this node.
+    /// Ask the Kubernetes API with these credentials, instead of this node.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Form of the output.
@@ -56,7 +56,7 @@ pub struct ShowArgs {
 struct Row {
     /// Its name.
     name: String,
-    /// The identity of its object; null where this node was asked.
+    /// The identity of its object; null if this node answered.
     uid: Option<String>,
     /// Its addresses, the tunnel's end first.
     addresses: Vec<IpAddr>,
@@ -81,7 +81,7 @@ pub fn run(paths: &Paths, args: &NodeArgs) -> anyhow::Result<ExitCode> {
         NodeCommand::Show(show) => {
             let row = rows(paths, &show.list)?.into_iter().find(|row| row.name == show.name);
             let Some(row) = row else {
-                eprintln!("naru: node {}: the cluster has none of this name", show.name);
+                eprintln!("naru: node {}: not in the cluster", show.name);
                 return Ok(ExitCode::FAILURE);
             };
             if show.list.output.json {

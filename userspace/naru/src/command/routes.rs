@@ -43,7 +43,7 @@ struct KernelRoute {
     mtu: Option<u32>,
 }
 
-/// Prints what the datapath knows of prefixes, and the kernel route of each.
+/// Prints the datapath's entries for prefixes, with the kernel route of each.
 pub fn run(paths: &Paths, args: &OutputArgs) -> anyhow::Result<()> {
     let entries = Routes::open(&paths.pins())?.entries()?;
     let kernel = kernel_routes(&Links::open(MARKS)?)?;
@@ -81,7 +81,8 @@ fn entry(
     })
 }
 
-/// Our kernel routes by destination; of two to the same, the one that leads somewhere, and of those not the spare.
+/// Returns our kernel routes by destination. Of several to one destination it is the one that leads somewhere, and not
+/// the spare.
 fn kernel_routes(links: &Links) -> anyhow::Result<BTreeMap<IpNet, KernelRoute>> {
     let mut routes = links.routes()?;
     let named: BTreeSet<IpNet> =

@@ -56,7 +56,7 @@ fn print(report: &Report) {
             (status.tunnel_port, status.device_port.filter(|own| Some(*own) != status.tunnel_port))
         {
             outln!(
-                "tunnel     port {wire} is somebody else's here: the device has {own}, translated on the way"
+                "tunnel     udp port {wire} is taken on this machine: the device has {own}, which nftables translates"
             );
         }
         if let (Some(routing), Some(encapsulation)) = (status.routing, status.encapsulation) {

@@ -21,18 +21,18 @@ pub fn run(paths: &Paths, args: &UninstallArgs) -> anyhow::Result<()> {
         outln!("not given back: {lease}");
     }
     for setting in &removed.stays {
-        outln!("stays as it is, as the notes of what it was are gone: {setting}");
+        outln!("{setting}: stays as it is, because its former value is no longer known");
     }
-    outln!("uninstalled; {} settings of the machine are as they were before", removed.restored.len());
+    outln!("uninstalled; {} settings of the machine restored", removed.restored.len());
     Ok(())
 }
 
-/// Says what the container runtime still has of naru.
+/// Prints the remains of naru in the container runtime's configuration.
 fn warn(removed: &Removed) {
     for file in &removed.kept {
         errln!(
-            "warning: {} stays, as somebody else wrote or changed it: the runtime goes on calling naru-cni, and pods \
-             fail; remove it (05-naru.conflist: also by --remove-conflist)",
+            "warning: {} stays, because somebody else wrote or changed it: the runtime still calls naru-cni, and pods \
+             fail; remove the file (05-naru.conflist: also by --remove-conflist)",
             file.display()
         );
     }

@@ -1,6 +1,5 @@
-//! The outputs of a command. What comes from outside may hold characters that command a terminal: they are shown by
-//! their numbers, here, for every command. A reader that is gone or a disk that is full lets the command fail, with a
-//! word.
+//! Output of the commands. Text from outside may hold characters that control a terminal: every command prints them by
+//! number, through this file. A reader that has gone or a disk that is full makes the command fail with a message.
 
 use std::{
     fmt,
@@ -25,7 +24,7 @@ macro_rules! errln {
     ($($part:tt)*) => { $crate::report::warning(format_args!($($part)*)) };
 }
 
-/// True once standard output took nothing any more.
+/// True once standard output did not accept a line.
 static IS_BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// Returns true if something that was printed did not reach anybody.
@@ -33,7 +32,7 @@ pub fn is_broken() -> bool {
     IS_BROKEN.load(Ordering::Relaxed)
 }
 
-/// What `outln!` and `out!` print: one line, or lines.
+/// Prints one line, or lines, for `outln!` and `out!`.
 pub fn lines(text: &str, is_one: bool) {
     if is_broken() {
         return;
@@ -54,15 +53,15 @@ pub fn warning(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// The agent's log on standard error, an event a line, without colours: a sequence for one cannot be told from one that
-/// a name brought along.
+/// The agent's log on standard error, one event a line, without colours: a colour sequence could not be told from one
+/// inside a name.
 #[derive(Clone, Copy)]
 pub struct Log;
 
 impl Write for Log {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        // A log that cannot be written keeps nothing from being done.
+        // A log line that cannot be written stops nothing.
         warning(format_args!("{}", text.strip_suffix('\n').unwrap_or(&text)));
         Ok(event.len())
     }

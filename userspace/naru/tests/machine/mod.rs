@@ -230,7 +230,7 @@ impl Machine {
         ]
     }
 
-    /// The filters of every device, and what runs behind every pinned link.
+    /// The filters of every device, and the programs behind every pinned link.
     pub fn attached(&self) -> String {
         let names = self.ip("-br link show");
         let devices = names.lines().filter_map(|line| line.split([' ', '@']).next());
@@ -243,7 +243,7 @@ impl Machine {
         filters.chain(behind).collect()
     }
 
-    /// Values of the namespace's writable network sysctls; what counts time or packets is left out.
+    /// Values of the namespace's writable network sysctls, except those that count time or packets.
     fn sysctls(&self) -> String {
         let all = self.tool("sysctl -a --pattern ^net[.]ipv[46]");
         let is_stable = |line: &&str| !line.contains("stable_secret") && !line.contains("netdev_rss_key");
@@ -254,7 +254,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if thread::panicking() {
-            // Why the agent did not do what a test waited for.
+            // The reason for which the agent did not do what a test waited for.
             eprintln!("the agent's log:\n{}", fs::read_to_string(self.path("agent.log")).unwrap_or_default());
         }
         let bpf = self.path("run/bpf");

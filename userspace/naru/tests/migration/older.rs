@@ -109,7 +109,7 @@ fn fill(machine: &Machine, old: &Pins, now: &Pins) {
     fill_routes(machine, old);
 }
 
-/// By what the command prints: how this version keeps them is its own business.
+/// Read from the output of the command: this version may store them in any form.
 fn fill_routes(machine: &Machine, old: &Pins) {
     let mut routes: LpmTrie<MapData, [u8; 16], [u8; 28]> = open(old.map("ROUTES"));
     let listed: Value = serde_json::from_str(&machine.ok(&["routes", "--json"])).unwrap();
@@ -182,7 +182,7 @@ pub fn neighbour(machine: &Machine, cluster: &str) -> Machine {
         "link set up0 up",
         "addr add 198.51.100.2/24 dev up0",
         "addr add 2001:db8::2/64 dev up0 nodad",
-        // What is forwarded asks for its next hop from here.
+        // Packets that are forwarded look their next hop up from here.
         "addr add fe80::b/64 dev up0 nodad",
         "route add default via 198.51.100.254",
         "-6 route add default via 2001:db8::fe",

@@ -1,4 +1,4 @@
-//! Traffic that runs for as long as a test wants, and tells exactly what became of it.
+//! Traffic that runs for as long as a test wants, and reports exactly what happened to it.
 
 use std::{
     io::{Read, Write},
@@ -108,7 +108,7 @@ pub fn receive(namespace: &str, port: u16) -> u64 {
     })
 }
 
-/// Sends datagrams that nobody answers, until `stop`; how many.
+/// Sends datagrams that nobody answers, until `stop`. Returns their number.
 pub fn count(namespace: &str, to: SocketAddr, stop: &AtomicBool) -> u64 {
     inside(namespace, || {
         let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };

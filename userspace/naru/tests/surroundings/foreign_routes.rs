@@ -1,4 +1,4 @@
-//! Kind 10: cost grows with what is not ours. The kernel lists our routes only; of a long list nothing is kept.
+//! Kind 10: cost grows with foreign objects. The kernel lists our routes only; of a long list nothing is kept.
 
 use std::{fmt::Write as _, fs, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What others do to a machine's network, by kinds of situations: one module a kind, one table a module.
+//! Changes that others make to a machine's network, by kinds of situations: one module a kind, one table a module.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 

@@ -1,12 +1,12 @@
-//! Kind 27: the node's address chosen by number. The kernel's own choice counts: its source for what is outside
-//! (RFC 6724, primary addresses, a route's preferred source), but none that passes.
+//! Kind 27: the node's address chosen by its number. The kernel's own choice counts: its source towards the outside
+//! (RFC 6724, primary addresses, a route's preferred source), but no passing address.
 
 use crate::{
     machine::Machine,
     scene::{Scene, network},
 };
 
-/// What the machine has beside 198.51.100.1 and 2001:db8::1, and the address of each family that is the node's.
+/// Addresses of the machine besides 198.51.100.1 and 2001:db8::1, and the node's address in each family.
 const TABLE: [(&[&str], [&str; 2]); 8] = [
     (&["addr add 198.51.100.0/32 dev up0"], ["198.51.100.1", "2001:db8::1"]),
     (&["addr add 10.0.0.1/32 dev lo", "addr add 2001:db8::/128 dev lo"], ["198.51.100.1", "2001:db8::1"]),

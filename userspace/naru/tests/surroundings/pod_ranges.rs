@@ -1,4 +1,4 @@
-//! Kind 6: a covering route taken for ownership. What only leads to addresses has none of them.
+//! Kind 6: a covering route taken for ownership. A route that only leads to addresses owns none of them.
 
 use serde_json::json;
 

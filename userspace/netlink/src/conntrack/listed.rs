@@ -11,8 +11,8 @@ const ECHOES: [(i32, &str); 2] = [(libc::IPPROTO_ICMP, "0"), (libc::IPPROTO_ICMP
 const WITH_PORTS: [i32; 5] =
     [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_UDPLITE, libc::IPPROTO_SCTP, libc::IPPROTO_DCCP];
 
-/// The flows that have one of the addresses at any end, before or after translation, named by their answers. `None`
-/// where the file is not there, or has one of these that cannot be named so.
+/// Returns the flows that have one of the addresses at any end, before or after translation, named by their answers.
+/// `None` if the file does not exist, or lists such a flow that cannot be named that way.
 pub(super) fn flows_of(addresses: &[IpAddr]) -> Option<Vec<Tuple>> {
     let text = fs::read_to_string(FILE).ok()?;
     let concerned = text.lines().filter(|line| {

@@ -76,7 +76,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Flows whose packets on that side come from `address`. An older kernel (before 5.8) lists more.
+    /// Selects flows whose packets on that side come from `address`. A kernel before 5.8 lists more.
     pub(super) fn source(address: IpAddr, side: Side) -> Self {
         Self { family: family(address), source: Some((address, side)) }
     }
@@ -134,7 +134,7 @@ fn answered(kind: u16, answers: &Tuple) -> Message {
     Message::new(kind, family(source)).with(TUPLE_REPLY | NESTED, &tuple.concat())
 }
 
-/// Forgets exactly this flow, not another with the same addresses and ports that came since.
+/// Deletes exactly this flow, not a later one with the same addresses and ports.
 pub(super) fn delete(entry: &Entry<'_>) -> Message {
     let message = Message::new(DELETE, entry.family());
     [TUPLE_ORIGINAL | NESTED, ZONE, ID].into_iter().fold(message, |message, kind| {
@@ -172,7 +172,7 @@ fn protocol(answers: &Tuple) -> Vec<u8> {
     bytes.extend(match i32::from(number) {
         libc::IPPROTO_ICMP => echo(ICMP, ECHO_REPLY),
         libc::IPPROTO_ICMPV6 => echo(ICMPV6, ECHO_REPLY_V6),
-        // Protocols without ports pass over them, GRE takes them for its keys.
+        // Protocols without ports ignore them; GRE takes them for its keys.
         _ => [
             attribute(SOURCE_PORT, &answers.source_port.to_be_bytes()),
             attribute(DESTINATION_PORT, &answers.destination_port.to_be_bytes()),

@@ -1,7 +1,7 @@
-//! The kernel's connection tracking over ctnetlink: which flows it knows, and forgetting those of an address.
+//! The kernel's connection tracking over ctnetlink: look-ups of flows, and deletion of an address's flows.
 //!
-//! Only what naru asks is here. Entries are never decoded as a whole: what is deleted is named by the attributes that
-//! the kernel listed it with.
+//! Only what naru needs is here. Entries are never decoded as a whole: a deletion names the flow by the attributes with
+//! which the kernel listed it.
 
 mod attributes;
 mod entry;
@@ -19,8 +19,8 @@ use socket::Socket;
 
 pub use tuple::Tuple;
 
-/// Flows of which the kernel's text is looked through. Of more, each costs as much as in a dump, older kernels begin
-/// anew for every page of it, and flows that end meanwhile would hide others.
+/// Limit of flows for reading the kernel's text. Beyond it each flow costs as much as in a dump, older kernels begin
+/// anew for every page, and flows that end meanwhile would hide others.
 const FEW: u32 = 1000;
 
 /// Connection tracking's knowledge of a flow.
@@ -41,7 +41,7 @@ pub struct Conntrack {
 }
 
 impl Conntrack {
-    /// A connection into the calling thread's network namespace.
+    /// Opens a connection into the calling thread's network namespace.
     ///
     /// # Errors
     /// The socket cannot be made.
@@ -49,10 +49,10 @@ impl Conntrack {
         Ok(Self { socket: Socket::open()? })
     }
 
-    /// Looks up each flow, given by the packets of its answer.
+    /// Looks up each flow by the packets of its answer.
     ///
     /// # Errors
-    /// The kernel's, but for "no such flow".
+    /// The kernel's, except "no such flow".
     pub fn look_up(&mut self, answers: &[Tuple]) -> Result<Vec<Tracked>, LinkError> {
         let requests = answers.iter().map(message::look_up).collect();
         let outcomes = self.socket.exchange(requests, "conntrack: look up")?;
@@ -118,8 +118,8 @@ impl Conntrack {
         }
     }
 
-    /// The same as far as it costs little: IPv4 flows where the kernel finds them itself (6.8 and newer), and those
-    /// with such answers. Walking the whole table, as [`Conntrack::forget`] does for the others, takes 10 ms and
+    /// Deletes flows like [`Conntrack::forget`], but only those that cost little: IPv4 flows if the kernel finds them
+    /// itself (6.8 and newer), and those with these answers. To walk the whole table for the others takes 10 ms and
     /// more.
     ///
     /// # Errors
@@ -130,11 +130,11 @@ impl Conntrack {
         self.delete(answers.iter().map(message::delete_answered).collect()).map(drop)
     }
 
-    /// Lets the kernel forget all flows of IPv4 addresses; `false` where it cannot.
+    /// Makes the kernel delete all flows of IPv4 addresses. Returns false if it cannot.
     fn flush(&mut self, addresses: &[IpAddr]) -> Result<bool, LinkError> {
         let requests = addresses.iter().flat_map(by_source).map(|filter| message::flush(&filter)).collect();
         match self.delete(requests) {
-            // Older kernels take the address for the name of one flow, and miss the rest of it.
+            // Older kernels take the address for part of one flow's name, and miss the rest of that name.
             Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Ok(false),
             result => result.map(|()| true),
         }
@@ -160,7 +160,7 @@ impl Conntrack {
     fn count(&mut self) -> Result<u32, LinkError> {
         match self.socket.exchange(vec![message::statistics()], "conntrack: count")?.pop() {
             Some(Ok(Some(body))) => Ok(Entry::new(&body).count()),
-            // No such subsystem in this kernel, or none that answers.
+            // This kernel has no such subsystem, or one that does not answer.
             Some(Err(error)) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Ok(0),
             Some(Err(error)) => Err(error),
             _ => Ok(0),
@@ -168,10 +168,10 @@ impl Conntrack {
     }
 }
 
-/// An address is the source of a flow's own packets or of their answers, whatever is translated.
+/// Filters for flows in which an address is the source of the packets or of their answers, whatever is translated.
 ///
-/// For IPv4 only: a kernel's filter for an IPv6 address chooses all flows but those of the address, up to at least 6.18
-/// (`ctnetlink_filter_match_tuple` takes `ipv6_addr_cmp` for true where the addresses are equal).
+/// For IPv4 only: a kernel's filter for an IPv6 address selects all flows except those of the address, up to 6.18 at
+/// least (`ctnetlink_filter_match_tuple` takes `ipv6_addr_cmp` for true if the addresses are equal).
 fn by_source(address: &IpAddr) -> [Filter; 2] {
     Side::BOTH.map(|side| Filter::source(*address, side))
 }

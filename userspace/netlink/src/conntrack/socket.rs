@@ -18,7 +18,7 @@ const BATCH: usize = 64;
 const BUFFER: usize = 32 * 1024;
 
 /// The kernel's answer to one request: the body, if the request was a question.
-pub(super) type Outcome = Result<Option<Vec<u8>>, LinkError>;
+pub(super) type ConntrackAnswer = Result<Option<Vec<u8>>, LinkError>;
 
 /// A blocking socket to netfilter.
 #[derive(Debug)]
@@ -39,8 +39,12 @@ impl Socket {
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends the requests and returns what the kernel said to each, in their order.
-    pub(super) fn exchange(&mut self, requests: Vec<Message>, what: &str) -> Result<Vec<Outcome>, LinkError> {
+    /// Sends the requests. Returns the kernel's answers in their order.
+    pub(super) fn exchange(
+        &mut self,
+        requests: Vec<Message>,
+        what: &str,
+    ) -> Result<Vec<ConntrackAnswer>, LinkError> {
         let mut outcomes = Vec::with_capacity(requests.len());
         for batch in requests.chunks(BATCH) {
             self.exchange_batch(batch, what, &mut outcomes)?;
@@ -52,14 +56,14 @@ impl Socket {
         &mut self,
         batch: &[Message],
         what: &str,
-        outcomes: &mut Vec<Outcome>,
+        outcomes: &mut Vec<ConntrackAnswer>,
     ) -> Result<(), LinkError> {
         let first = self.sequence.wrapping_add(1);
         let bytes: Vec<u8> =
             batch.iter().flat_map(|message| self.encode(message, NLM_F_REQUEST | NLM_F_ACK)).collect();
         self.send(&bytes, what)?;
         let mut answers: Vec<Option<Vec<u8>>> = vec![None; batch.len()];
-        let mut ends: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
+        let mut ends: Vec<Option<ConntrackAnswer>> = batch.iter().map(|_| None).collect();
         while ends.iter().any(Option::is_none) {
             for reply in replies(self.receive(what)?, what)? {
                 let position = reply.sequence.wrapping_sub(first) as usize;

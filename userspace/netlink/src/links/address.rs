@@ -9,7 +9,7 @@ use netlink_packet_route::{
     },
 };
 
-use super::{FAMILIES, LinkError, Links, family_of, host_len, socket::Request};
+use super::{FAMILIES, LinkError, Links, family_of, host_len, socket::LinkRequest};
 
 /// An address of this namespace.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -22,8 +22,8 @@ pub struct NodeAddress {
     pub prefix_len: u8,
     /// True if duplicate address detection is still running or has failed.
     pub unsettled: bool,
-    /// True if it is not to be counted on: deprecated, or temporary (RFC 8981). One that is secondary to another of its
-    /// prefix stays as long as that does, and a route may name it.
+    /// True if the address may go away by itself: it is deprecated, or temporary (RFC 8981). One that is secondary to
+    /// another of its prefix stays as long as that does, and a route may name it.
     pub is_passing: bool,
 }
 
@@ -42,8 +42,8 @@ impl NodeAddress {
 }
 
 impl Links {
-    /// Every address of the namespace, loopback and link-local ones too, by interface: those of one in the kernel's
-    /// order, in which primary ones come first.
+    /// Returns every address of the namespace by interface, also loopback and link-local ones. Those of one interface
+    /// are in the kernel's order, in which primary ones come first.
     ///
     /// # Errors
     /// The kernel refuses the dump.
@@ -62,7 +62,7 @@ impl Links {
         Ok(list)
     }
 
-    /// Of one interface where the kernel can tell them apart; 0 is all.
+    /// Returns the addresses of one interface if the kernel can filter by it, else all; 0 stands for all.
     fn addresses_by(&self, index: u32) -> Result<Vec<NodeAddress>, LinkError> {
         let mut list = Vec::new();
         for family in FAMILIES {
@@ -76,7 +76,7 @@ impl Links {
 }
 
 impl Links {
-    /// Gives the interface an address of link scope, unless it has it.
+    /// Adds an address of link scope to the interface, unless it has it.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -85,9 +85,9 @@ impl Links {
         message.header.scope = AddressScope::Link;
         message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
         let what = format!("{device}: add address {ip}");
-        // Replacing it would be announced, though nothing changes.
+        // To replace it would be announced, though nothing changes.
         let request =
-            Request::new(RouteNetlinkMessage::NewAddress(message), what).with(NLM_F_CREATE | NLM_F_EXCL);
+            LinkRequest::new(RouteNetlinkMessage::NewAddress(message), what).with(NLM_F_CREATE | NLM_F_EXCL);
         match self.ask(request) {
             Err(error) if !error.is_present() => Err(error),
             _ => Ok(()),
@@ -96,14 +96,14 @@ impl Links {
 }
 
 /// The request that gives the interface the address, alone in its prefix and usable at once (no duplicate detection).
-pub fn add(index: u32, device: &str, ip: IpAddr) -> Request {
+pub fn add(index: u32, device: &str, ip: IpAddr) -> LinkRequest {
     let mut message = message(index, family_of(ip), host_len(ip));
     message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
     if ip.is_ipv6() {
         message.header.flags = AddressHeaderFlags::Nodad | AddressHeaderFlags::Permanent;
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Permanent));
     }
-    Request::new(RouteNetlinkMessage::NewAddress(message), format!("{device}: add address {ip}"))
+    LinkRequest::new(RouteNetlinkMessage::NewAddress(message), format!("{device}: add address {ip}"))
         .with(NLM_F_CREATE | NLM_F_REPLACE)
 }
 
@@ -130,7 +130,7 @@ fn parsed(message: &RouteNetlinkMessage) -> Option<NodeAddress> {
         }
     }
     let ip = local.or(address)?;
-    // The bit that says temporary of IPv6 says secondary of IPv4.
+    // The bit that means temporary for IPv6 means secondary for IPv4.
     let is_temporary = ip.is_ipv6() && flags.contains(AddressFlags::Secondary);
     Some(NodeAddress {
         index: header.index,

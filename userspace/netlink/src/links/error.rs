@@ -29,7 +29,7 @@ pub enum LinkError {
         /// The evidence.
         reason: String,
     },
-    /// The kernel answered what this version cannot read.
+    /// The kernel's answer cannot be read by this version.
     #[error("{what}: unexpected answer: {detail}")]
     Answer {
         /// Object and action.
@@ -46,7 +46,7 @@ impl LinkError {
         Self::Kernel { what: what.into(), errno: Errno(errno) }
     }
 
-    /// An answer that ends before what it says it holds.
+    /// The error of an answer that is shorter than it says.
     #[must_use]
     pub fn cut(what: &str) -> Self {
         Self::Answer { what: what.to_owned(), detail: "it ends too early".to_owned() }

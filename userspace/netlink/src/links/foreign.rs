@@ -17,9 +17,9 @@ pub struct ForeignRoute {
 }
 
 impl Links {
-    /// Routes of the main table that are not ours and whose destination `concerns` the caller. Those to local
-    /// addresses, broadcast and multicast, link-local ones and default routes are left out. However many others there
-    /// are, none is kept.
+    /// Returns routes of the main table that are not ours and whose destination `concerns` the caller. Routes to local,
+    /// broadcast, multicast and link-local addresses and default routes are left out. Other routes are not kept in
+    /// memory, however many there are.
     ///
     /// # Errors
     /// The kernel refuses the dump.

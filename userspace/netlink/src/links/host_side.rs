@@ -7,7 +7,8 @@ use super::{LinkError, Links, Mac, Neighbour, Route, link, neighbour, route};
 pub struct PodAddress {
     /// The pod's address.
     pub ip: IpAddr,
-    /// The node's address of that family, source of the node's own packets to the pod: as long as the machine has it.
+    /// The node's address of that family, as the source of the node's own packets to the pod. It is used if the machine
+    /// still has it.
     pub source: Option<IpAddr>,
 }
 
@@ -46,7 +47,7 @@ impl Links {
         for (route, outcome) in routes.iter().zip(&mut of_routes) {
             if route.source.is_some() && matches!(outcome, Err(error) if error.errno() == Some(libc::EINVAL))
             {
-                // The machine has lost that address since somebody looked: the spare leads to the pod.
+                // The machine has lost that address since it was looked up; the spare route leads to the pod.
                 *outcome = Ok(None);
             }
         }

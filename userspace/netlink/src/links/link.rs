@@ -3,7 +3,7 @@ use netlink_packet_route::{
     link::{InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
 };
 
-use super::{LinkError, Links, Mac, socket::Request};
+use super::{LinkError, Links, Mac, socket::LinkRequest};
 
 /// An interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,8 +34,7 @@ pub struct Link {
 pub type HostVeth = Link;
 
 impl Link {
-    /// Returns true if it is an Ethernet one: with a MAC address that is one, which loopback's and a tunnel's are
-    /// not.
+    /// Returns true if it is an Ethernet link: it has a valid MAC address, which loopback and IP tunnels do not have.
     #[must_use]
     pub fn is_ethernet(&self) -> bool {
         self.mac.is_some_and(|mac| mac.0 != [0; 6])
@@ -58,7 +57,9 @@ impl Links {
     pub fn link_at(&self, index: u32) -> Result<Option<Link>, LinkError> {
         let mut message = question();
         message.header.index = index;
-        present(self.ask(Request::new(RouteNetlinkMessage::GetLink(message), format!("link {index}: look"))))
+        present(
+            self.ask(LinkRequest::new(RouteNetlinkMessage::GetLink(message), format!("link {index}: look"))),
+        )
     }
 
     /// Every host veth whose alias is the caller's ([`crate::Marks::alias_prefix`]).
@@ -81,8 +82,8 @@ impl Links {
         self.link(name)?.map_or(Ok(false), |link| self.delete_seen_veth(&link))
     }
 
-    /// [`Links::delete_host_veth`] of a link that was looked at already: the kernel's lock, for which others may make
-    /// us wait long, is then taken once less.
+    /// Does the same as [`Links::delete_host_veth`] for a link that was looked up already: this takes the kernel's
+    /// lock, for which we may wait long, once less.
     ///
     /// # Errors
     /// As there.
@@ -94,7 +95,7 @@ impl Links {
         Err(LinkError::Foreign { device: link.name.clone(), reason })
     }
 
-    /// Deletes a veth that the caller knows for its own by more than its alias; `false` when it was gone already.
+    /// Deletes a veth that the caller knows for its own by more than its alias. Returns false if it was gone already.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -116,49 +117,49 @@ pub fn question() -> LinkMessage {
 }
 
 /// The request for the link of that name.
-pub fn look(name: &str) -> Request {
+pub fn look(name: &str) -> LinkRequest {
     let mut message = question();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    Request::new(RouteNetlinkMessage::GetLink(message), format!("{name}: look"))
+    LinkRequest::new(RouteNetlinkMessage::GetLink(message), format!("{name}: look"))
 }
 
 /// The request that brings the link up.
-pub fn up(index: u32, name: &str) -> Request {
+pub fn up(index: u32, name: &str) -> LinkRequest {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
-    Request::new(RouteNetlinkMessage::SetLink(message), format!("{name}: set up"))
+    LinkRequest::new(RouteNetlinkMessage::SetLink(message), format!("{name}: set up"))
 }
 
 /// The request that brings a pod's host veth up, without ARP and neighbour discovery of its own: a change of its MAC
-/// flushes its neighbours, permanent ones too, and those the kernel then makes need no answer from the pod, as
+/// flushes its neighbours, even permanent ones, and the ones that the kernel then makes need no answer from the pod, as
 /// `to_pod` writes the pod's MAC.
-pub fn up_without_neighbour_discovery(index: u32, name: &str) -> Request {
+pub fn up_without_neighbour_discovery(index: u32, name: &str) -> LinkRequest {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.header.flags = LinkFlags::Up | LinkFlags::Noarp;
     message.header.change_mask = LinkFlags::Up | LinkFlags::Noarp;
-    Request::new(RouteNetlinkMessage::SetLink(message), format!("{name}: set up"))
+    LinkRequest::new(RouteNetlinkMessage::SetLink(message), format!("{name}: set up"))
 }
 
 /// The request that sets attributes of the link.
-pub fn set(index: u32, attributes: Vec<LinkAttribute>, what: String) -> Request {
+pub fn set(index: u32, attributes: Vec<LinkAttribute>, what: String) -> LinkRequest {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes = attributes;
-    Request::new(RouteNetlinkMessage::SetLink(message), what)
+    LinkRequest::new(RouteNetlinkMessage::SetLink(message), what)
 }
 
 /// The request that deletes the link.
-pub fn delete(index: u32, name: &str) -> Request {
+pub fn delete(index: u32, name: &str) -> LinkRequest {
     let mut message = LinkMessage::default();
     message.header.index = index;
-    Request::new(RouteNetlinkMessage::DelLink(message), format!("{name}: delete"))
+    LinkRequest::new(RouteNetlinkMessage::DelLink(message), format!("{name}: delete"))
 }
 
 /// The link in an answer, `None` where the kernel knows none.
-pub fn present(outcome: super::socket::Outcome) -> Result<Option<Link>, LinkError> {
+pub fn present(outcome: super::socket::LinkAnswer) -> Result<Option<Link>, LinkError> {
     match outcome {
         Ok(Some(answer)) => Ok(parsed(&answer.decode("link: look")?)),
         Ok(None) => Ok(None),

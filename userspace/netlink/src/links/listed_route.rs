@@ -1,5 +1,5 @@
-//! Routes as the kernel lists them, read by hand: an attribute that is not understood must not be taken for absent, and
-//! of a list of hundreds of thousands nothing is kept.
+//! Parser for the kernel's lists of routes, written by hand: an attribute that is not understood must not count as
+//! absent, and nothing is kept of a list of hundreds of thousands.
 
 use std::net::IpAddr;
 
@@ -38,12 +38,12 @@ mod rta {
     pub const TABLE: u16 = 15;
     pub const VIA: u16 = 18;
     pub const NH_ID: u16 = 30;
-    /// Attributes that do not tell where packets go: source and incoming interface of the question, realm, mark,
+    /// Attributes that do not affect where packets go: source and incoming interface of the question, realm, mark,
     /// preference, expiry, padding, user, TTL propagation, and protocol and ports of the question.
     pub const NEITHER_HOP: [u16; 12] = [2, 3, 11, 16, 20, 23, 24, 25, 26, 27, 28, 29];
 }
 
-/// A route, with what any of our questions needs.
+/// A route, with everything that any of our look-ups needs.
 pub(super) struct ListedRoute {
     /// Destination.
     pub destination: IpNet,
@@ -75,7 +75,7 @@ struct Told {
 }
 
 impl Told {
-    /// Takes the attribute if it is one of next hops, or is not known not to be.
+    /// Takes the attribute if it belongs to a next hop, or may do so.
     fn take(&mut self, kind: u16, content: &[u8]) -> Result<(), Cut> {
         match kind {
             rta::GATEWAY => self.router = Some(address(content).ok_or(Cut)?),
@@ -84,7 +84,7 @@ impl Told {
                 Some(router) => self.router = Some(router),
                 None => self.is_opaque = true,
             },
-            // Encapsulation, a label to exchange, and what later kernels may bring.
+            // Encapsulation, a label to exchange, and attributes of later kernels.
             kind if !rta::NEITHER_HOP.contains(&kind) => self.is_opaque = true,
             _ => {}
         }
@@ -119,7 +119,7 @@ impl ListedRoute {
         self.hops.first().and_then(|hop| hop.next.router())
     }
 
-    /// As one of the forms we make; `None` for any other.
+    /// Returns it as a route of ours; `None` if it has a form that we never make.
     pub(super) fn as_route(&self) -> Option<Route> {
         let target = match (self.kind, self.hops.as_slice()) {
             (libc::RTN_UNREACHABLE, _) => RouteTarget::Unreachable,

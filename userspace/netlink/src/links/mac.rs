@@ -16,8 +16,8 @@ impl Mac {
         if got == 6 { Ok(Self(octets).local()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// The unicast address of the locally administered range with the same remaining bits: for addresses derived from
-    /// a hash.
+    /// Returns the unicast address of the locally administered range with the same remaining bits; for addresses
+    /// derived from a hash.
     #[must_use]
     pub const fn local(self) -> Self {
         let [a, b, c, d, e, f] = self.0;

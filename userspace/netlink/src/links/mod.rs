@@ -1,8 +1,8 @@
-//! Links, addresses, routes, neighbours and rules over rtnetlink: facts out, single changes in.
+//! Links, addresses, routes, neighbours and rules over rtnetlink: reads facts, and makes single changes.
 //!
-//! Everything here blocks and none of it needs an async runtime. A [`Links`] is one netlink socket, bound to the
-//! network namespace of the thread that opened it; a process keeps one. What must happen inside a pod's namespace
-//! opens a short-lived socket there on a scoped thread ([`wire_pod`], [`pod_facts`], [`loopback_up`]).
+//! Everything here blocks and needs no async runtime. A [`Links`] is one netlink socket, bound to the network namespace
+//! of the thread that opened it; a process keeps one. Work inside a pod's namespace opens a short-lived socket there on
+//! a scoped thread ([`wire_pod`], [`pod_facts`], [`loopback_up`]).
 
 mod address;
 mod error;
@@ -53,7 +53,7 @@ use std::{
 
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, route::RouteProtocol};
 use reply::Reply;
-use socket::{Outcome, Request, Socket};
+use socket::{LinkAnswer, LinkRequest, Socket};
 
 use crate::Marks;
 
@@ -65,7 +65,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// A connection into the calling thread's network namespace; `marks` tell which objects are the caller's own.
+    /// Opens a connection into the calling thread's network namespace; `marks` distinguish the caller's own objects.
     ///
     /// # Errors
     /// The socket cannot be made.
@@ -84,18 +84,18 @@ impl Links {
         RouteProtocol::Other(self.marks.protocol)
     }
 
-    /// The socket. A panic elsewhere leaves it usable: unread answers are passed over by their number.
+    /// Locks the socket. A panic elsewhere leaves it usable: unread answers are skipped by their number.
     fn socket(&self) -> MutexGuard<'_, Socket> {
         self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One request.
-    fn ask(&self, request: Request) -> Outcome {
+    fn ask(&self, request: LinkRequest) -> LinkAnswer {
         self.socket().ask(request)
     }
 
-    /// One change that is `false` where its object is gone already.
-    fn removed(&self, request: Request) -> Result<bool, LinkError> {
+    /// Makes a change; returns false if its object is gone already.
+    fn removed(&self, request: LinkRequest) -> Result<bool, LinkError> {
         match self.ask(request) {
             Ok(_) => Ok(true),
             Err(error) if error.is_absent() => Ok(false),
@@ -103,7 +103,7 @@ impl Links {
         }
     }
 
-    /// Everything of one family; nothing where the kernel has no such family.
+    /// Lists all objects of one family; none if the kernel has no such family.
     fn dump(&self, message: &RouteNetlinkMessage, what: &str) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
         self.dump_each(message, what, |all: &mut Vec<_>, reply| {
             all.push(reply.decode(what)?);

@@ -6,7 +6,7 @@ use netlink_packet_route::{
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
 };
 
-use super::{FAMILIES, LinkError, Links, Mac, family_of, socket::Request};
+use super::{FAMILIES, LinkError, Links, Mac, family_of, socket::LinkRequest};
 
 /// A permanent neighbour.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -53,12 +53,12 @@ impl Links {
         let mut message = message(index, family_of(ip));
         message.attributes.push(NeighbourAttribute::Destination(ip.into()));
         let what = format!("link {index}: delete neighbour {ip}");
-        self.removed(Request::new(RouteNetlinkMessage::DelNeighbour(message), what))
+        self.removed(LinkRequest::new(RouteNetlinkMessage::DelNeighbour(message), what))
     }
 }
 
 /// The request that adds the permanent neighbour on the device of that name, or gives it this MAC address.
-pub fn add(neighbour: &Neighbour, device: &str) -> Request {
+pub fn add(neighbour: &Neighbour, device: &str) -> LinkRequest {
     let Neighbour { index, ip, mac } = *neighbour;
     let mut message = message(index, family_of(ip));
     message.header.state = NeighbourState::Permanent;
@@ -66,7 +66,7 @@ pub fn add(neighbour: &Neighbour, device: &str) -> Request {
         NeighbourAttribute::Destination(ip.into()),
         NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()),
     ];
-    Request::new(RouteNetlinkMessage::NewNeighbour(message), format!("{device}: add neighbour {ip}"))
+    LinkRequest::new(RouteNetlinkMessage::NewNeighbour(message), format!("{device}: add neighbour {ip}"))
         .with(NLM_F_CREATE | NLM_F_REPLACE)
 }
 

@@ -16,10 +16,10 @@ const NETCONFA_RP_FILTER: u16 = 3;
 const ALL: u32 = u32::MAX;
 const DEFAULT: u32 = u32::MAX - 1;
 
-/// The devices that an answer concerns, in the order in which the kernel's own changes go from one to the other.
+/// The devices that an answer concerns, in the order in which the kernel passes changes on from one to the next.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ConfOf {
-    /// `all`: for IPv6 forwarding the switch of the whole machine, for `rp_filter` the least that any device has.
+    /// `all`: for IPv6 forwarding the switch of the whole machine, for `rp_filter` a minimum for every device.
     All,
     /// `default`: what devices begin with.
     Default,
@@ -48,7 +48,7 @@ impl Links {
     pub fn device_confs(&self) -> Result<Vec<DeviceConf>, LinkError> {
         let mut list = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
-            // One byte of the header, the rest is padding.
+            // The header is one byte; the rest is padding.
             let body = family.to_le_bytes();
             let answers = self.socket().dump_bytes(RTM_GETNETCONF, &body, "device settings: list");
             match answers {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{LinkError, Links, socket::Request};
+use super::{LinkError, Links, socket::LinkRequest};
 use crate::message::{Cut, attribute, attributes_whole, u32_at};
 
 /// `RTM_GETNEXTHOP`.
@@ -27,7 +27,7 @@ pub enum NextHop {
     OnLink,
     /// To this router, which may be of the other family (RFC 8950).
     Router(IpAddr),
-    /// This version cannot tell the receiver; it is never taken for on-link.
+    /// The receiver is of a kind that this version does not know; it is never taken for on-link.
     Unknown,
 }
 
@@ -81,7 +81,7 @@ impl Links {
     fn object(&self, id: u32) -> Result<Object, LinkError> {
         let what = format!("next hop {id}: look");
         let body = [vec![0; HEADER], attribute(ID, &id.to_ne_bytes())].concat();
-        let Some(answer) = self.ask(Request::raw(GET, body, what.clone()))? else {
+        let Some(answer) = self.ask(LinkRequest::raw(GET, body, what.clone()))? else {
             return Ok(Object::default());
         };
         let attributes = answer.body().get(HEADER..).unwrap_or_default();

@@ -8,10 +8,10 @@ use super::{
     LinkError, Links, Mac,
     link::{Link, delete, look, parsed, set, up},
     pair::no_link_local,
-    socket::Request,
+    socket::LinkRequest,
 };
 
-/// The vxlan device as it should be: `collect_md`, learning off, no IPv6 link-local address.
+/// The desired vxlan device: `collect_md`, learning off, no IPv6 link-local address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Overlay {
     /// Name, at most 15 bytes.
@@ -34,7 +34,8 @@ pub struct OverlayState {
 }
 
 impl Links {
-    /// Makes the overlay device be as `overlay` says and up; one of another kind or port under its name is replaced.
+    /// Makes the overlay device match `overlay` and brings it up. A device of another kind or port under its name is
+    /// replaced.
     ///
     /// # Errors
     /// [`LinkError::PortTaken`] (a device made for it is gone again), or the kernel refuses.
@@ -54,7 +55,7 @@ impl Links {
         }
     }
 
-    /// The outer UDP port of the overlay device of that name; `None` where there is no such device.
+    /// Returns the outer UDP port of the overlay device of that name; `None` if there is no such device.
     ///
     /// # Errors
     /// The kernel refuses for another reason than the link's absence.
@@ -63,7 +64,7 @@ impl Links {
         Ok(found.filter(|(_, options)| options.vxlan).map(|(_, options)| options.port))
     }
 
-    /// The overlay device of that name with its outer UDP port; `None` where there is none of the form that
+    /// Returns the overlay device of that name with its outer UDP port; `None` if there is none of the form that
     /// [`Links::ensure_overlay`] makes.
     ///
     /// # Errors
@@ -108,7 +109,7 @@ impl Links {
         self.link(&overlay.name)?.ok_or_else(missing)
     }
 
-    /// Sets what can be set on the living device, and brings it up.
+    /// Sets everything that can be changed on a living device, and brings it up.
     fn settle(&self, link: &Link, overlay: &Overlay) -> Result<(), LinkError> {
         let (index, name) = (link.index, overlay.name.as_str());
         match self.ask(no_link_local(index, name)) {
@@ -130,10 +131,10 @@ impl Links {
         self.socket().apply(requests)
     }
 
-    /// Names a taken port, and takes a device just made back.
+    /// Returns an error that names a taken port, and removes a device that was just made.
     fn give_up(&self, link: &Link, created: bool, overlay: &Overlay, error: LinkError) -> LinkError {
         if created {
-            // What kept it from coming up is the error worth telling.
+            // The reason why it did not come up is the error to report.
             let _ = self.removed(delete(link.index, &overlay.name));
         }
         match error.errno() {
@@ -202,8 +203,8 @@ impl Options {
     }
 }
 
-/// The request that makes the device. A peer's own encapsulation sends outer checksum 0 (RFC 6935): accepted here.
-fn create(overlay: &Overlay) -> Request {
+/// The request that makes the device. It accepts outer checksum 0 (RFC 6935), which a peer's own encapsulation sends.
+fn create(overlay: &Overlay) -> LinkRequest {
     let mut message = LinkMessage::default();
     let options = vec![
         InfoVxlan::CollectMetadata(true),
@@ -221,5 +222,5 @@ fn create(overlay: &Overlay) -> Request {
         ]),
     ];
     let what = format!("{}: create vxlan, udp port {}, mtu {}", overlay.name, overlay.port, overlay.mtu);
-    Request::new(RouteNetlinkMessage::NewLink(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
+    LinkRequest::new(RouteNetlinkMessage::NewLink(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
 }

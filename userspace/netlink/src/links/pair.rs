@@ -12,7 +12,7 @@ use netlink_packet_route::{
 use super::{
     LinkError, Links, Mac,
     link::{Link, delete, look, present, set},
-    socket::{Outcome, Request},
+    socket::{LinkAnswer, LinkRequest},
 };
 
 /// A veth pair to be made: one end here, the other born in a pod's namespace.
@@ -33,9 +33,9 @@ pub struct PairSpec<'a> {
 }
 
 impl Links {
-    /// Makes the pair, both ends down, the end here with its alias and without IPv6 link-local address;
-    /// returns the index of the end here. A process that is killed leaves no pair without its alias, which nobody would
-    /// know for ours: the kernel works off one datagram before the signal.
+    /// Makes the pair, both ends down, the end here with its alias and without IPv6 link-local address. Returns the
+    /// index of the end here. A killed process never leaves a pair without its alias, which nobody would know for ours:
+    /// the kernel finishes one datagram before it handles the signal.
     ///
     /// # Errors
     /// The kernel refuses ([`LinkError::is_present`] when either name is taken); then nothing stays behind.
@@ -43,7 +43,7 @@ impl Links {
         let name = spec.host_name;
         let create = create(spec, netns);
         if self.link(name)?.is_some() {
-            // What follows goes by the name, and would mark whoever has it.
+            // The messages that follow go by name, and would mark whichever link has it.
             return Err(LinkError::kernel(create.what, libc::EEXIST));
         }
         let requests = vec![
@@ -57,11 +57,12 @@ impl Links {
         let made = present(outcomes.next_back().unwrap_or(Ok(None)))?
             .ok_or_else(|| LinkError::kernel(format!("{name}: look"), libc::ENODEV))?;
         let without_ipv6 =
-            |outcome: &Outcome| matches!(outcome, Err(error) if error.errno() == Some(libc::EAFNOSUPPORT));
+            |outcome: &LinkAnswer| matches!(outcome, Err(error) if error.errno() == Some(libc::EAFNOSUPPORT));
         let marked =
             outcomes.filter(|outcome| !without_ipv6(outcome)).try_for_each(|outcome| outcome.map(drop));
         if marked.is_err() {
-            // The refusal to mark is the error worth telling; the pair just made is deletable by its maker.
+            // The refusal to set the alias is the error to report; the pair that was just made can be deleted by its
+            // maker.
             let _ = self.ask(delete(made.index, name));
         }
         marked.map(|()| made.index)
@@ -88,18 +89,18 @@ fn quiet() -> LinkAttribute {
 }
 
 /// The request that sets an attribute of a link whose index is not known yet.
-fn of_name(name: &str, attribute: LinkAttribute, what: String) -> Request {
+fn of_name(name: &str, attribute: LinkAttribute, what: String) -> LinkRequest {
     set(0, vec![LinkAttribute::IfName(name.to_owned()), attribute], what)
 }
 
-/// The request that keeps the link from making itself an IPv6 link-local address; the kernel answers `EAFNOSUPPORT`
-/// where it has no IPv6.
-pub fn no_link_local(index: u32, name: &str) -> Request {
+/// The request that keeps the link from making an IPv6 link-local address; the kernel answers `EAFNOSUPPORT` if it has
+/// no IPv6.
+pub fn no_link_local(index: u32, name: &str) -> LinkRequest {
     set(index, vec![quiet()], format!("{name}: set addrgenmode none"))
 }
 
 /// The request that makes the pair.
-fn create(spec: &PairSpec<'_>, netns: BorrowedFd<'_>) -> Request {
+fn create(spec: &PairSpec<'_>, netns: BorrowedFd<'_>) -> LinkRequest {
     let mut peer = end(spec.pod_name, spec.pod_mac, spec.mtu);
     peer.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
     let mut pair = end(spec.host_name, spec.host_mac, spec.mtu);
@@ -108,7 +109,7 @@ fn create(spec: &PairSpec<'_>, netns: BorrowedFd<'_>) -> Request {
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
     ]));
     let what = format!("veth {}: create with peer {}, mtu {}", spec.host_name, spec.pod_name, spec.mtu);
-    Request::new(RouteNetlinkMessage::NewLink(pair), what).with(NLM_F_CREATE | NLM_F_EXCL)
+    LinkRequest::new(RouteNetlinkMessage::NewLink(pair), what).with(NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// One end as it is to be born.

@@ -13,12 +13,12 @@ use super::{
     link::Link,
     listed_route::ListedRoute,
     next_hop::{Hop, NextHop},
-    socket::{Outcome, Request},
+    socket::{LinkAnswer, LinkRequest},
 };
 
-/// An address of each family that stands for all that is outside: a root name server's. The kernel is asked for the
-/// route to it; nothing is sent there. It finds halves of a default route and rules of others too, and costs the same
-/// beside a full table.
+/// An address of each family that stands for everything outside: a root name server's. The kernel is asked for the
+/// route to it; nothing is sent there. This also finds halves of a default route and rules of others, and costs the
+/// same with a full routing table.
 const OUTSIDE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)),
@@ -33,7 +33,7 @@ pub struct UnderlayPath {
     pub device: String,
     /// MTU of the path in bytes: the smallest of the route's, where it has one, and of the devices'.
     pub mtu: u32,
-    /// The receiver of the packets: on-link only if that holds for every next hop of the route.
+    /// The next hop of the packets; on-link only if that holds for every next hop of the route.
     pub next: NextHop,
     /// All interfaces that packets may leave by, with their names: several for a multipath route.
     pub hops: BTreeMap<u32, String>,
@@ -83,12 +83,12 @@ impl Links {
         Ok(OUTSIDE.iter().filter_map(|end| paths.remove(end)).collect())
     }
 
-    /// The path by the answers to [`questions`]; each interface is looked at once.
+    /// Returns the path by the answers to [`questions`]; each interface is looked up once.
     fn path(
         &self,
         ip: IpAddr,
-        chosen: Outcome,
-        matching: Outcome,
+        chosen: LinkAnswer,
+        matching: LinkAnswer,
         known: &mut BTreeMap<u32, Link>,
     ) -> Result<UnderlayPath, LinkError> {
         let what = format!("route to {ip}: look");
@@ -116,9 +116,9 @@ impl Links {
         })
     }
 
-    /// The hops of the route that matches, of which the kernel's other answer names the one that it would take for a
-    /// packet like that. None where the kernel does not tell.
-    fn hops(&self, matching: Outcome, what: &str) -> Vec<Hop> {
+    /// Returns the hops of the matching route, of which the kernel's other answer names the one that it would choose
+    /// for such a packet. Returns none if the kernel does not tell them.
+    fn hops(&self, matching: LinkAnswer, what: &str) -> Vec<Hop> {
         let Ok(Some(route)) = listed(matching, what) else { return Vec::new() };
         match route.object.filter(|_| route.hops.is_empty()) {
             Some(object) => self.hops_of_object(object).unwrap_or_default(),
@@ -136,26 +136,26 @@ impl Links {
     }
 }
 
-/// The receiver of packets that may take any of the next hops.
+/// Returns the next hop of packets that may take any of these hops.
 fn next(hops: &[Hop]) -> NextHop {
     let first = hops.first().map_or(NextHop::Unknown, |hop| hop.next);
     let is_alike = |hop: &Hop| hop.next == first || (hop.next.router().is_some() && first.router().is_some());
     if hops.iter().all(is_alike) { first } else { NextHop::Unknown }
 }
 
-/// The questions which way the kernel would send a packet to `ip`, and by which route.
-fn questions(ip: IpAddr) -> [Request; 2] {
+/// The requests for the kernel's choice for a packet to `ip`, and for the route that it matches.
+fn questions(ip: IpAddr) -> [LinkRequest; 2] {
     [RouteFlags::empty(), RouteFlags::FibMatch].map(|flags| {
         let mut message = RouteMessage::default();
         message.header.address_family = family_of(ip);
         message.header.destination_prefix_length = host_len(ip);
         message.header.flags = flags;
         message.attributes = vec![RouteAttribute::Destination(ip.into())];
-        Request::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))
+        LinkRequest::new(RouteNetlinkMessage::GetRoute(message), format!("route to {ip}: look"))
     })
 }
 
 /// The route of an answer.
-fn listed(answer: Outcome, what: &str) -> Result<Option<ListedRoute>, LinkError> {
+fn listed(answer: LinkAnswer, what: &str) -> Result<Option<ListedRoute>, LinkError> {
     answer?.map_or(Ok(None), |answer| ListedRoute::of(&answer, what))
 }

@@ -13,7 +13,7 @@ use super::{
     listed_route::ListedRoute,
     neighbour,
     route::{MAIN, metric},
-    socket::{Outcome, Request},
+    socket::{LinkAnswer, LinkRequest},
 };
 use crate::{
     Gateways, Marks,
@@ -46,7 +46,7 @@ impl PodRoute {
         Self { destination, gateway, mtu: None, advmss: None, priority: None }
     }
 
-    fn request(&self, index: u32, device: &str, gateways: Gateways) -> Request {
+    fn request(&self, index: u32, device: &str, gateways: Gateways) -> LinkRequest {
         let gateway = self.gateway.unwrap_or_else(|| gateways.of(self.destination.addr()));
         route(index, device, self, Some(gateway))
     }
@@ -68,8 +68,8 @@ pub struct PodSide<'a> {
 }
 
 /// Configures the pod's end inside its namespace: sysctls, addresses, up, gateway, routes. Repeating it changes
-/// nothing. Returns the routes it has then, those of [`settled_routes`]: first come, first served, as by the
-/// reference plugins.
+/// nothing. Returns the routes that it then has, those of [`settled_routes`]: an earlier network keeps its routes, as
+/// with the reference plugins.
 ///
 /// # Errors
 /// The kernel refuses one of them; what was done before stays and goes with the pair.
@@ -98,8 +98,8 @@ pub fn wire_pod(netns: BorrowedFd<'_>, side: &PodSide<'_>, marks: Marks) -> Resu
     })
 }
 
-/// The routes that the pod would have by [`wire_pod`]: those that no other interface of it has. In place of a default
-/// route that one has, those to the network's own subnets, unless the other is in them.
+/// Returns the routes that the pod would have by [`wire_pod`]: those that none of its other interfaces has. If another
+/// one has the default route, this one gets routes to the network's own subnets instead, unless the other is in them.
 ///
 /// # Errors
 /// There is no such interface, the namespace cannot be entered, or the kernel refuses.
@@ -117,7 +117,7 @@ fn index_of(links: &Links, name: &str) -> Result<u32, LinkError> {
 }
 
 /// Returns true if all that was added was not there before.
-fn are_new(outcomes: Vec<Outcome>) -> Result<bool, LinkError> {
+fn are_new(outcomes: Vec<LinkAnswer>) -> Result<bool, LinkError> {
     let mut all = true;
     for outcome in outcomes {
         match outcome {
@@ -129,18 +129,19 @@ fn are_new(outcomes: Vec<Outcome>) -> Result<bool, LinkError> {
 }
 
 impl Links {
-    /// Settles beside other interfaces of the pod: adds what [`Links::settled`] says, a route to the gateway by this
-    /// interface too, and what makes each address answer by its own interface. Returns the routes.
+    /// Sets up an interface beside other interfaces of the pod: adds the routes of [`Links::settled`], a route to the
+    /// gateway by this interface too, and rules by which each address answers by its own interface. Returns the routes.
     fn settle_beside(&self, index: u32, side: &PodSide<'_>) -> Result<Vec<PodRoute>, LinkError> {
         let routes = self.settled(index, side)?;
         let own = self.marks().gateways;
-        // What is there may be what an earlier call made.
+        // Existing ones may have been made by an earlier call.
         let is_alone = !self.has_other_interfaces(index)?;
         if !is_alone {
             self.answer_by_source(index, side.addresses)?;
         }
         let on_link = gateways(side, own).into_iter().filter(|_| !is_alone).map(|gateway| {
-            // Beside that of another interface, by its metric. Who routes by source (sbr) relies on one by each.
+            // By its metric it may stand beside that of another interface. Plugins that route by source (sbr) rely on
+            // one for each.
             let priority = Some(GATEWAY_METRIC + index);
             route(index, side.name, &PodRoute { priority, ..PodRoute::new(IpNet::from(gateway), None) }, None)
         });
@@ -165,7 +166,7 @@ impl Links {
         let others = self.siblings(index)?;
         for default in taken.iter().filter(|route| route.destination.prefix_len() == 0) {
             let is_alike = |net: &&IpNet| net.addr().is_ipv4() == default.destination.addr().is_ipv4();
-            // Of two interfaces in one network the first goes on leading there.
+            // Of two interfaces in one network, the first keeps the route to it.
             let is_new = |net: &&IpNet| !others.iter().any(|other| net.contains(&other.ip));
             let own = side.subnets.iter().filter(is_alike).filter(is_new);
             routes.extend(
@@ -201,8 +202,8 @@ fn refused(error: &NetnsError) -> LinkError {
     LinkError::kernel(error.subject(), error.errno().unwrap_or(libc::EIO))
 }
 
-/// The sysctls of the pod's interface: a change of its MAC announces itself; IPv6 is on, takes no router's word, and
-/// its addresses are usable at once, also from inside, by way of `lo`, where IPv6 is off by default.
+/// Sysctls of the pod's interface: a change of its MAC announces itself; IPv6 is on, ignores router advertisements, and
+/// its addresses are usable at once, also from inside by way of `lo`, where IPv6 may be off by default.
 const SYSCTLS: [(&str, Option<&str>, &str, bool); 6] = [
     ("ipv4", None, "arp_notify=1", false),
     ("ipv6", None, "accept_dad=0", true),
@@ -212,7 +213,7 @@ const SYSCTLS: [(&str, Option<&str>, &str, bool); 6] = [
     ("ipv6", Some("lo"), "disable_ipv6=0", true),
 ];
 
-/// Sets the sysctls of the families the pod has addresses of.
+/// Sets the sysctls of the families in which the pod has addresses.
 fn prepare(side: &PodSide<'_>) -> Result<(), LinkError> {
     let serves = |v6: bool| side.addresses.iter().any(|ip| ip.is_ipv6() == v6);
     for (family, device, setting, v6) in SYSCTLS {
@@ -228,8 +229,8 @@ fn prepare(side: &PodSide<'_>) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// Up, addresses and gateways, in the order the kernel needs them.
-fn requests(index: u32, side: &PodSide<'_>, own: Gateways) -> Vec<Request> {
+/// The requests for up, addresses and gateways, in the order that the kernel needs.
+fn requests(index: u32, side: &PodSide<'_>, own: Gateways) -> Vec<LinkRequest> {
     let name = side.name;
     let mut requests = vec![link::up(index, name)];
     requests.extend(side.addresses.iter().map(|ip| address::add(index, name, *ip)));
@@ -240,8 +241,8 @@ fn requests(index: u32, side: &PodSide<'_>, own: Gateways) -> Vec<Request> {
     requests
 }
 
-/// The next hops of the pod, each once: its own gateway of each family, and those the configuration names.
-/// All of them are the host end.
+/// Returns the next hops of the pod, each once: its own gateway of each family, and those of the configuration. All of
+/// them are the host end.
 fn gateways(side: &PodSide<'_>, own: Gateways) -> Vec<IpAddr> {
     let own = own.both().into_iter();
     let own = own.filter(|gateway| side.addresses.iter().any(|ip| ip.is_ipv4() == gateway.is_ipv4()));
@@ -252,7 +253,7 @@ fn gateways(side: &PodSide<'_>, own: Gateways) -> Vec<IpAddr> {
 }
 
 /// The request for one route of the pod; without `gateway` it leads onto the link.
-fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -> Request {
+fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -> LinkRequest {
     let destination = wanted.destination;
     let mut message = RouteMessage::default();
     let header = &mut message.header;
@@ -276,6 +277,6 @@ fn route(index: u32, device: &str, wanted: &PodRoute, gateway: Option<IpAddr>) -
         message.attributes.push(RouteAttribute::Metrics(metrics));
     }
     message.attributes.extend(wanted.priority.map(RouteAttribute::Priority));
-    Request::new(RouteNetlinkMessage::NewRoute(message), format!("{device}: add route {destination}"))
+    LinkRequest::new(RouteNetlinkMessage::NewRoute(message), format!("{device}: add route {destination}"))
         .with(NLM_F_CREATE | NLM_F_EXCL)
 }

@@ -20,7 +20,8 @@ pub struct PodRouteFact {
     pub gateway: Option<IpAddr>,
     /// MTU of the route in bytes.
     pub mtu: Option<u32>,
-    /// Whether it is in a table of another plugin's (sbr), which packets from the interface's addresses look up.
+    /// True if the route is in a table of another plugin (sbr) that is looked up for packets from the interface's
+    /// addresses.
     pub is_by_source: bool,
 }
 
@@ -48,7 +49,7 @@ pub fn pod_facts(netns: BorrowedFd<'_>, name: &str, marks: Marks) -> Result<Opti
     })
 }
 
-/// The interface `name` inside the namespace alone; `None` when it is not there.
+/// Returns just the interface `name` inside the namespace; `None` if it does not exist.
 ///
 /// # Errors
 /// As [`pod_facts`].
@@ -60,7 +61,7 @@ pub fn pod_link(netns: BorrowedFd<'_>, name: &str, marks: Marks) -> Result<Optio
 fn facts(links: &Links, link: Link) -> Result<PodFacts, LinkError> {
     let mut addresses = links.addresses()?;
     addresses.retain(|address| address.index == link.index && !is_link_local(address.ip));
-    // Of any table: another plugin (sbr) may have moved them to one of its own.
+    // Routes of any table: another plugin (sbr) may have moved them to one of its own.
     let own = |route: &ListedRoute| {
         route.kind == libc::RTN_UNICAST
             && route.table != table_of(link.index)

@@ -1,5 +1,5 @@
-//! A pod with several interfaces of ours: each of its addresses answers by the interface that has it, as the programs
-//! on every other would take a packet from it for forged.
+//! Source routing of a pod with several interfaces of ours: each of its addresses answers by the interface that has it,
+//! because the programs of the others would take its packets for spoofed.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -16,14 +16,14 @@ use super::{
     next_hop::NextHop,
     route::{COMPAT, MAIN},
     rule::{Rule, Selector, add},
-    socket::Request,
+    socket::LinkRequest,
 };
 
 /// Index of `lo` in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// The tables of a pod's interfaces, less their indexes, and the place of the rules that look them up: before the main
-/// table's, behind the local one's.
+/// Base of the numbers of a pod's tables (an interface's index is added), and the preference of the rules that look
+/// them up: after the local table, before the main one.
 const TABLES: u32 = 5230;
 const PREFERENCE: u32 = 5230;
 
@@ -84,7 +84,7 @@ impl Links {
         Ok(())
     }
 
-    fn default_by(&self, index: u32, v6: bool) -> Request {
+    fn default_by(&self, index: u32, v6: bool) -> LinkRequest {
         let everywhere = if v6 { IpNet::from(Ipv6Net::default()) } else { IpNet::from(Ipv4Net::default()) };
         let mut message = RouteMessage::default();
         let header = &mut message.header;
@@ -99,7 +99,7 @@ impl Links {
             RouteAttribute::Gateway(self.marks().gateways.of(everywhere.addr()).into()),
         ];
         let what = format!("link {index}: add default route of its own");
-        Request::new(RouteNetlinkMessage::NewRoute(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
+        LinkRequest::new(RouteNetlinkMessage::NewRoute(message), what).with(NLM_F_CREATE | NLM_F_EXCL)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The holder of a UDP port, for the one error that an administrator can only repair by knowing it.
+//! The holder of a UDP port, which an administrator must know to repair that error.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use netlink_packet_route::{
 use super::{Links, link, overlay};
 
 impl Links {
-    /// The holder of the UDP port, in words: another tunnel device that is up, or a process of this machine.
+    /// Returns the holder of the UDP port in words: another tunnel device that is up, or a process of this machine.
     pub(super) fn port_holder(&self, port: u16) -> Option<String> {
         self.vxlan_on(port).map(|name| format!("device {name}")).or_else(|| socket_on(port))
     }

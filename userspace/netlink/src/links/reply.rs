@@ -1,4 +1,4 @@
-//! Splitting what the kernel sends into messages, by hand, so that the text of an extended acknowledgement is kept.
+//! Splits the kernel's datagrams into messages, by hand, so that the text of an extended acknowledgement is kept.
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;

@@ -13,7 +13,7 @@ use netlink_packet_route::{
 use super::{
     FAMILIES, LinkError, Links, family_of,
     listed_route::ListedRoute,
-    socket::{Outcome, Request},
+    socket::{LinkAnswer, LinkRequest},
 };
 
 /// Metric of the unreachable routes of own blocks: any other route to the same prefix wins.
@@ -77,8 +77,8 @@ impl Route {
         Self { destination, table, target, source, mtu, metric }
     }
 
-    /// The route beneath this one that names no source: with a source's address the kernel takes the routes away that
-    /// name it, and what they lead to is to be reached all the same.
+    /// Returns the spare route, which names no source: when an address goes, the kernel removes the routes that name it
+    /// as source, but their destinations must stay reachable.
     #[must_use]
     pub const fn spare(self) -> Self {
         Self { source: None, metric: SPARE_METRIC, ..self }
@@ -105,8 +105,8 @@ impl Route {
 }
 
 impl Links {
-    /// Every route of our protocol, in all tables and both families; of several to one destination those with
-    /// our metric come first, the spare after the one above it, and of equal ones the one that the kernel takes.
+    /// Returns every route of our protocol, in all tables and both families. Of several to one destination those with
+    /// our metric come first, the spare after the one above it, and of equal ones the one that the kernel uses.
     ///
     /// # Errors
     /// The kernel refuses the dump.
@@ -129,9 +129,9 @@ impl Links {
         self.settle_routes(routes, outcomes)
     }
 
-    /// Finishes [`add`]: if there was a route already, one of ours is replaced. The kernel would replace anybody's: of
-    /// several to one destination with one metric the first, which somebody may have put before ours.
-    pub(super) fn settle_routes(&self, routes: &[Route], outcomes: Vec<Outcome>) -> Result<(), LinkError> {
+    /// Finishes [`add`]: an existing route is replaced if it is ours. The kernel would replace anybody's: of several to
+    /// one destination with one metric the first, which may be a foreign one in front of ours.
+    pub(super) fn settle_routes(&self, routes: &[Route], outcomes: Vec<LinkAnswer>) -> Result<(), LinkError> {
         let (mut present, mut refusals) = (Vec::new(), Vec::new());
         for (route, outcome) in routes.iter().zip(outcomes) {
             match outcome {
@@ -153,8 +153,8 @@ impl Links {
         refusals.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// The protocol of the first route at the place of each of these. All routes of their tables are listed, and none
-    /// of the others is kept.
+    /// Returns the protocols of the first route at the place of each of these. All routes of their tables are listed;
+    /// the others are not kept.
     fn first_holders(&self, routes: &[&Route]) -> Result<BTreeMap<Place, u8>, LinkError> {
         let places: BTreeSet<Place> = routes.iter().map(|route| place(route)).collect();
         let tables: BTreeSet<u32> = routes.iter().map(|route| route.table).collect();
@@ -171,7 +171,7 @@ impl Links {
         Ok(first)
     }
 
-    /// Removes the routes; those that are gone already are passed over.
+    /// Removes the routes; those that are gone already are skipped.
     ///
     /// # Errors
     /// The kernel refuses one for another reason; the others are gone.
@@ -214,7 +214,7 @@ impl Links {
     }
 }
 
-/// What makes two routes one to the kernel: table, destination and metric.
+/// The properties by which the kernel tells routes apart: table, destination and metric.
 type Place = (u32, IpNet, u32);
 
 const fn place(route: &Route) -> Place {
@@ -225,26 +225,26 @@ fn own_metric(destination: IpNet, target: RouteTarget) -> u32 {
     metric(destination, matches!(target, RouteTarget::Unreachable).then_some(UNREACHABLE_METRIC))
 }
 
-/// The metric as the kernel lists it: it gives IPv6 routes that come without the one of `IP6_RT_PRIO_USER`.
+/// The metric that the kernel lists for a route: an IPv6 route without one gets `IP6_RT_PRIO_USER`.
 pub fn metric(destination: IpNet, given: Option<u32>) -> u32 {
     given.filter(|metric| *metric > 0).unwrap_or(if destination.addr().is_ipv4() { 0 } else { 1024 })
 }
 
 /// The request that adds the route, unless there is one to the same destination with the same metric.
-pub fn add(route: &Route, protocol: RouteProtocol) -> Request {
+pub fn add(route: &Route, protocol: RouteProtocol) -> LinkRequest {
     new(route, protocol).with(NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// The request that puts the route in that one's place.
-fn replace(route: &Route, protocol: RouteProtocol) -> Request {
+/// The request that replaces such a route.
+fn replace(route: &Route, protocol: RouteProtocol) -> LinkRequest {
     new(route, protocol).with(NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-fn new(route: &Route, protocol: RouteProtocol) -> Request {
+fn new(route: &Route, protocol: RouteProtocol) -> LinkRequest {
     let mut message = message(route, protocol);
     message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
     message.attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
-    Request::new(RouteNetlinkMessage::NewRoute(message), format!("route {}: add", route.destination))
+    LinkRequest::new(RouteNetlinkMessage::NewRoute(message), format!("route {}: add", route.destination))
 }
 
 fn taken(route: &Route) -> LinkError {
@@ -253,12 +253,12 @@ fn taken(route: &Route) -> LinkError {
 }
 
 /// The request that removes the route.
-fn delete(route: &Route, protocol: RouteProtocol) -> Request {
+fn delete(route: &Route, protocol: RouteProtocol) -> LinkRequest {
     let what = format!("route {}: delete", route.destination);
     let mut message = message(route, protocol);
-    // Without one the kernel takes the first; ours with a metric of its own says it already.
+    // Without a metric the kernel takes the first route; ours with a metric of its own names it already.
     message.attributes.extend(route.is_beside_ours().then_some(RouteAttribute::Priority(route.metric)));
-    Request::new(RouteNetlinkMessage::DelRoute(message), what)
+    LinkRequest::new(RouteNetlinkMessage::DelRoute(message), what)
 }
 
 /// The route as the kernel takes it, without preferred source and metrics.

@@ -8,7 +8,7 @@ use netlink_packet_route::{
     rule::{RuleAction, RuleAttribute, RuleHeader, RuleMessage},
 };
 
-use super::{FAMILIES, LinkError, Links, MAIN, family_of, socket::Request};
+use super::{FAMILIES, LinkError, Links, MAIN, family_of, socket::LinkRequest};
 
 /// The main table's own rule (`ip rule`): everything behind it leads nowhere that the main table does not.
 const MAIN_PREFERENCE: u32 = 32766;
@@ -112,7 +112,7 @@ impl Links {
     /// # Errors
     /// The kernel refuses for another reason.
     pub fn delete_rule(&self, rule: Rule) -> Result<bool, LinkError> {
-        self.removed(Request::new(
+        self.removed(LinkRequest::new(
             RouteNetlinkMessage::DelRule(message(rule, self.protocol())),
             what(rule, "delete"),
         ))
@@ -127,8 +127,8 @@ fn what(rule: Rule, action: &str) -> String {
 }
 
 /// The request that adds the rule, unless it is there.
-pub fn add(rule: Rule, protocol: RouteProtocol) -> Request {
-    Request::new(RouteNetlinkMessage::NewRule(message(rule, protocol)), what(rule, "add"))
+pub fn add(rule: Rule, protocol: RouteProtocol) -> LinkRequest {
+    LinkRequest::new(RouteNetlinkMessage::NewRule(message(rule, protocol)), what(rule, "add"))
         .with(NLM_F_CREATE | NLM_F_EXCL)
 }
 
@@ -185,8 +185,8 @@ fn is_about_ports(attribute: &RuleAttribute) -> bool {
     matches!(attribute, RuleAttribute::SourcePortRange(_) | RuleAttribute::DestinationPortRange(_))
 }
 
-/// A rule of others, if packets meet it before the main table's and it may lead them elsewhere. That of VRF devices
-/// is for packets of those alone, which must not reach pods by a rule of ours.
+/// Returns a foreign rule if packets meet it before the main table's rule and it may lead them elsewhere. The rule of
+/// VRF devices is for their packets only, which must not reach pods by a rule of ours.
 fn foreign(message: &RuleMessage, family: AddressFamily) -> Option<ForeignRule> {
     let mut table =
         Some(u32::from(message.header.table)).filter(|_| message.header.action == RuleAction::ToTable);

@@ -30,7 +30,7 @@ enum Body {
 }
 
 /// One change or question, with the words that name it in an error.
-pub struct Request {
+pub struct LinkRequest {
     /// The message.
     body: Body,
     /// `NLM_F_*` beyond request and acknowledgement.
@@ -39,7 +39,7 @@ pub struct Request {
     pub what: String,
 }
 
-impl Request {
+impl LinkRequest {
     /// A request without further flags.
     pub fn new(message: RouteNetlinkMessage, what: impl Into<String>) -> Self {
         Self { body: Body::Typed(message), flags: 0, what: what.into() }
@@ -58,7 +58,7 @@ impl Request {
 }
 
 /// The kernel's answer to one request, if the request was a question.
-pub type Outcome = Result<Option<Reply>, LinkError>;
+pub type LinkAnswer = Result<Option<Reply>, LinkError>;
 
 /// A blocking rtnetlink socket.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Socket {
         Self::subscribed(0)
     }
 
-    /// The same, receiving the notifications of the groups (`RTMGRP_*`) too.
+    /// Opens a socket that also receives the notifications of these groups (`RTMGRP_*`).
     pub fn subscribed(groups: u32) -> Result<Self, LinkError> {
         let failed = |errno: rustix::io::Errno| LinkError::kernel("netlink socket", errno.raw_os_error());
         let fd =
@@ -82,32 +82,32 @@ impl Socket {
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
                 .map_err(failed)?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failed)?;
-        // An older kernel answers without them: errors carry no text then, dumps are filtered here.
+        // An older kernel does not know these options: errors then carry no text, and dumps are filtered here.
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
             switch_on(fd.as_fd(), option);
         }
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends the requests, as few system calls as they fit in, and returns what the kernel said to each, in their
-    /// order. A refused request does not stop the later ones.
-    pub fn exchange(&mut self, requests: Vec<Request>) -> Result<Vec<Outcome>, LinkError> {
+    /// Sends the requests, in as few system calls as possible. Returns the kernel's answers in their order. A refused
+    /// request does not stop the later ones.
+    pub fn exchange(&mut self, requests: Vec<LinkRequest>) -> Result<Vec<LinkAnswer>, LinkError> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter().peekable();
         while requests.peek().is_some() {
-            let batch: Vec<Request> = requests.by_ref().take(BATCH).collect();
+            let batch: Vec<LinkRequest> = requests.by_ref().take(BATCH).collect();
             outcomes.append(&mut self.exchange_batch(batch)?);
         }
         Ok(outcomes)
     }
 
     /// Sends one request.
-    pub fn ask(&mut self, request: Request) -> Outcome {
+    pub fn ask(&mut self, request: LinkRequest) -> LinkAnswer {
         self.exchange(vec![request])?.pop().unwrap_or(Ok(None))
     }
 
-    /// Sends the requests; the first refusal is the result, after all were tried.
-    pub fn apply(&mut self, requests: Vec<Request>) -> Result<(), LinkError> {
+    /// Sends the requests. The result is the first refusal, after all were tried.
+    pub fn apply(&mut self, requests: Vec<LinkRequest>) -> Result<(), LinkError> {
         self.exchange(requests)?.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
@@ -132,7 +132,7 @@ impl Socket {
         })
     }
 
-    /// Dumps again until nobody changed the list meanwhile.
+    /// Repeats the dump until the list does not change meanwhile.
     fn dump_whole<T: Default>(
         &mut self,
         encoded: impl Fn(u32) -> Vec<u8>,
@@ -156,7 +156,8 @@ impl Socket {
     ) -> Result<Option<T>, LinkError> {
         let sequence = self.next_sequence();
         self.send(&encoded(sequence), what)?;
-        // What cannot be read does not end it: the kernel starts no other dump on this socket before the last word.
+        // A message that cannot be read does not end the dump: the kernel starts no other dump on this socket before
+        // the last message.
         let (mut all, mut torn, mut failed) = (T::default(), false, Ok(()));
         loop {
             for reply in self.receive(what)? {
@@ -175,11 +176,11 @@ impl Socket {
     }
 
     /// [`Socket::exchange`] for as many requests as are sent at once.
-    fn exchange_batch(&mut self, batch: Vec<Request>) -> Result<Vec<Outcome>, LinkError> {
+    fn exchange_batch(&mut self, batch: Vec<LinkRequest>) -> Result<Vec<LinkAnswer>, LinkError> {
         let first = self.sequence.wrapping_add(1);
         let mut names = Vec::with_capacity(batch.len());
         let mut bytes = Vec::new();
-        for Request { body, flags, what } in batch {
+        for LinkRequest { body, flags, what } in batch {
             let sequence = self.next_sequence();
             bytes.append(&mut encode(body, NLM_F_REQUEST | NLM_F_ACK | flags, sequence));
             names.push(what);
@@ -189,9 +190,9 @@ impl Socket {
     }
 
     /// Reads until every request from `first` on is acknowledged.
-    fn collect(&mut self, first: u32, names: &[String]) -> Result<Vec<Outcome>, LinkError> {
+    fn collect(&mut self, first: u32, names: &[String]) -> Result<Vec<LinkAnswer>, LinkError> {
         let mut answers = HashMap::new();
-        let mut outcomes: Vec<Option<Outcome>> = names.iter().map(|_| None).collect();
+        let mut outcomes: Vec<Option<LinkAnswer>> = names.iter().map(|_| None).collect();
         let mut open = names.len();
         while open > 0 {
             for reply in self.receive(names.first().map_or("netlink", String::as_str))? {

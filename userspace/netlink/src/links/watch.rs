@@ -33,8 +33,8 @@ use crate::{
 /// (25), which have no name of that form.
 const GROUPS: u32 = 0x1 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18 | 1 << 23 | 1 << 24;
 
-/// Bytes of notifications that may wait; the kernel takes them only as they come. A router that reads a whole table of
-/// routes sends ten thousand in the time that a busy machine needs to run us.
+/// Bytes of notifications that may wait; the kernel allocates them only as they come. A router that reads a whole table
+/// of routes sends ten thousand in the time for which a busy machine may keep us from running.
 const QUEUE: usize = 8 << 20;
 
 /// All messages of traffic control: `RTM_NEWQDISC` to `RTM_GETTFILTER`, `RTM_NEWCHAIN` to `RTM_GETCHAIN`.
@@ -69,7 +69,7 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 
-/// Something changed in the namespace; what it is now must be looked up.
+/// Something changed in the namespace; its present state must be looked up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// A link appeared, or its name, MAC address, MTU or up state was set.
@@ -101,7 +101,7 @@ pub enum Change {
         /// Its destination; everything, for a default route.
         destination: IpNet,
     },
-    /// An address of the node appeared, went or has other flags.
+    /// An address of the node appeared or went, or its flags changed.
     Address {
         /// Interface index.
         index: u32,
@@ -112,15 +112,16 @@ pub enum Change {
     },
     /// A policy rule appeared or went.
     Rule,
-    /// Somebody set forwarding or the reverse path filter, of a device or of those to come; a new device tells its own.
+    /// Somebody set forwarding or the reverse path filter of a device, or of devices to come; a new device announces
+    /// its own.
     Conf(DeviceConf),
-    /// Somebody took a filter, or the qdisc with all of them, off an interface that stays, or attached one that is not
-    /// where ours are.
+    /// Somebody removed a filter, or the qdisc with all filters, from an interface that stays, or attached a filter in
+    /// another place than ours.
     Filters {
         /// Interface index.
         index: u32,
     },
-    /// A filter appeared where ours are: with every pod that is attached, or as somebody put theirs in its place.
+    /// A filter appeared in our place: by the attachment of a pod, or because somebody put a filter of theirs there.
     FilterInPlace {
         /// Interface index.
         index: u32,
@@ -147,7 +148,7 @@ impl Watch {
     /// The socket cannot be made.
     pub fn open(marks: Marks) -> Result<Self, LinkError> {
         let socket = Socket::subscribed(GROUPS)?;
-        // Less is no error: what does not fit is told as lost. Only root may go beyond the machine's limit.
+        // A smaller queue is no error: what does not fit is reported as lost. Only root may exceed the machine's limit.
         let _ = set_socket_recv_buffer_size_force(&socket, QUEUE)
             .or_else(|_| set_socket_recv_buffer_size(&socket, QUEUE));
         Ok(Self { socket, marks, ready: VecDeque::new() })
@@ -236,7 +237,7 @@ fn change(reply: &Reply, marks: &Marks) -> Option<Change> {
     }
     match reply.kind {
         RTM_DELNETCONF => return None,
-        // By hand: a router that learns routes sends hundreds of thousands of them.
+        // Parsed by hand: a router that learns routes sends hundreds of thousands of them.
         RTM_NEWROUTE | RTM_DELROUTE => return Some(route(reply, marks).unwrap_or(Change::Lost)),
         RTM_NEWADDR | RTM_DELADDR => return Some(address(reply).unwrap_or(Change::Lost)),
         _ => {}
@@ -258,8 +259,8 @@ fn change(reply: &Reply, marks: &Marks) -> Option<Change> {
     }
 }
 
-/// Qdiscs and filters have more forms than the decoder knows; what and where is all we ask. Of an interface that goes
-/// the kernel announces no filters.
+/// Parsed by hand: qdiscs and filters have more forms than the decoder knows, and only kind and place matter. When an
+/// interface goes, the kernel announces no filters.
 fn filters(reply: &Reply, mark: FilterMark) -> Option<Change> {
     let word = |offset| u32_at(reply.body(), offset);
     let is_own = word(TC_HANDLE) == Some(mark.handle)
@@ -277,7 +278,7 @@ fn program(reply: &Reply) -> Option<u32> {
     u32_at(find(options, TCA_BPF_ID)?, 0)
 }
 
-/// `None` where the message cannot be read. Families beside the two have routes too, of no interest.
+/// Returns `None` if the message cannot be read. Routes of other families are of no interest.
 fn route(reply: &Reply, marks: &Marks) -> Option<Change> {
     let (body, byte) = (reply.body(), |offset: usize| reply.body().get(offset).copied());
     let destination = match find(body.get(RTM_HEADER..)?, RTA_DST) {
@@ -296,7 +297,7 @@ fn route(reply: &Reply, marks: &Marks) -> Option<Change> {
 fn address(reply: &Reply) -> Option<Change> {
     let body = reply.body();
     let attributes = body.get(IFA_HEADER..)?;
-    // Of a point-to-point link, the address is the peer's.
+    // On a point-to-point link this address is the peer's.
     let own = find(attributes, IFA_LOCAL).or_else(|| find(attributes, IFA_ADDRESS))?;
     let short = body.get(IFA_FLAGS_BYTE).copied().map(u32::from);
     let flags = find(attributes, IFA_FLAGS).and_then(|bytes| u32_at(bytes, 0)).or(short)?;

@@ -1,6 +1,6 @@
 use super::{
     Attributes, TableName,
-    message::{Request, SUBSYSTEM, encode},
+    message::{NftRequest, SUBSYSTEM, encode},
 };
 
 /// `NFNL_MSG_BATCH_BEGIN`.
@@ -21,7 +21,7 @@ pub(super) const APPEND: u16 = 0x800;
 /// Changes that are made together or not at all.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Batch {
-    changes: Vec<Request>,
+    changes: Vec<NftRequest>,
     sets: u32,
 }
 
@@ -38,7 +38,7 @@ impl Batch {
         self.changes.is_empty()
     }
 
-    /// The changes as bytes that are the same whenever the changes are.
+    /// Returns the changes as bytes, which are equal for equal changes.
     #[must_use]
     pub fn content(&self) -> Vec<u8> {
         self.changes.iter().flat_map(|change| change.encode(REQUEST, 0)).collect()
@@ -53,7 +53,7 @@ impl Batch {
         attributes: Attributes,
         what: String,
     ) {
-        self.changes.push(Request { kind, flags, family: Some(table.family), attributes, what });
+        self.changes.push(NftRequest { kind, flags, family: Some(table.family), attributes, what });
     }
 
     /// A number for a set, unique in this batch.
@@ -62,7 +62,7 @@ impl Batch {
         self.sets
     }
 
-    pub(super) fn changes(&self) -> &[Request] {
+    pub(super) fn changes(&self) -> &[NftRequest] {
         &self.changes
     }
 
@@ -73,7 +73,7 @@ impl Batch {
             Some(generation) => Attributes::new().number(EXPECTED_GENERATION, generation),
             None => Attributes::new(),
         };
-        // In place of a resource: which subsystem the batch is for.
+        // In place of a resource number: the subsystem of the batch.
         let generic = [0, 0, 0, SUBSYSTEM];
         let mut bytes = encode(BEGIN, REQUEST, begin, generic, &expected);
         let mut sequence = begin;

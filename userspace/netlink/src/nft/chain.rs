@@ -2,7 +2,7 @@ use super::{
     Attributes, Batch, Family, NftError, Socket, TableName, Verdict,
     attribute::{find, number, text},
     batch::CREATE,
-    message::{Request, TABLE_NAME, kind},
+    message::{NftRequest, TABLE_NAME, kind},
 };
 
 /// `NFTA_CHAIN_NAME`.
@@ -79,7 +79,7 @@ impl Batch {
     }
 }
 
-/// A chain of anybody's, as the kernel lists it.
+/// A listed chain, of whatever owner.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedChain {
     /// Its table.
@@ -90,7 +90,7 @@ pub struct ListedChain {
     pub hook: Option<ListedHook>,
 }
 
-/// The place where a base chain of anybody's is called, and its policy.
+/// The hook of a listed base chain, and its policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedHook {
     /// True if it sees forwarded packets.
@@ -106,7 +106,7 @@ impl Socket {
     /// The kernel refuses, or the list changes all the time.
     pub fn chains(&mut self) -> Result<Vec<ListedChain>, NftError> {
         let (kind, what) = (kind::GET_CHAIN, "nftables chains".to_owned());
-        let request = Request { kind, flags: 0, family: None, attributes: Attributes::new(), what };
+        let request = NftRequest { kind, flags: 0, family: None, attributes: Attributes::new(), what };
         let mut chains = Vec::new();
         for object in self.dump(&request)? {
             let Some(family) = Family::from_number(object.family) else { continue };

@@ -4,7 +4,7 @@ use super::{
     Attributes, CounterValue, NftError, Socket, TableName,
     attribute::{attributes, find, long, text},
     chain, counter,
-    message::{Request, TABLE_NAME, kind},
+    message::{NftRequest, TABLE_NAME, kind},
     rule, set,
     socket::ATTEMPTS,
 };
@@ -45,7 +45,7 @@ pub struct TableHandle {
     pub number: u64,
 }
 
-/// One object in the kernel's own form, without what changes by itself.
+/// One object in the kernel's own form, without counters and the like, which change by themselves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Part {
     kind: u8,
@@ -54,8 +54,8 @@ struct Part {
 }
 
 impl TableContent {
-    /// All of it as bytes that are the same until somebody changes something, but for the chains that `without`
-    /// chooses.
+    /// Returns the content as bytes, which stay the same until somebody changes something; chains that `without`
+    /// chooses are left out.
     #[must_use]
     pub fn bytes(&self, without: impl Fn(&str) -> bool) -> Vec<u8> {
         let is_left_out = |part: &&Part| part.kind == kind::GET_CHAIN && without(&part.name);
@@ -73,7 +73,7 @@ impl Socket {
         let generation = self.generation()?;
         let what = format!("nftables table {table}");
         let (attributes, family) = (table.attributes(), Some(table.family));
-        let request = Request { kind: kind::GET_TABLE, flags: 0, family, attributes, what };
+        let request = NftRequest { kind: kind::GET_TABLE, flags: 0, family, attributes, what };
         let found = match self.ask(&request) {
             Err(error) if error.is_absent() => return Ok(None),
             found => found?,
@@ -83,7 +83,7 @@ impl Socket {
         Ok(Some(TableHandle { generation, number }))
     }
 
-    /// Reads all that the table holds, as of one moment; `None` where there is no such table.
+    /// Reads the whole content of the table, as of one moment; `None` if there is no such table.
     ///
     /// # Errors
     /// The kernel refuses, or somebody changes rules all the time.
@@ -91,7 +91,7 @@ impl Socket {
         for _ in 0..ATTEMPTS {
             let Some(handle) = self.table(table)? else { return Ok(None) };
             match self.content_once(table, handle) {
-                // A set may go between the list of sets and its own.
+                // A set may be deleted between the list of sets and the list of its elements.
                 Err(error) if error.is_absent() => {}
                 content => {
                     let content = content?;
@@ -149,7 +149,7 @@ impl Socket {
             None => table.attributes(),
         };
         let what = format!("nftables table {table}: list");
-        let request = Request { kind, flags: 0, family: Some(table.family), attributes, what };
+        let request = NftRequest { kind, flags: 0, family: Some(table.family), attributes, what };
         let mut objects: Vec<Vec<u8>> =
             self.dump(&request)?.into_iter().map(|object| object.attributes).collect();
         // Tables and chains are listed for the whole family.
@@ -157,7 +157,7 @@ impl Socket {
         Ok(objects)
     }
 
-    /// The elements of a set. A hash table has them in an order of its own.
+    /// Reads the elements of a set. A hash table lists them in an order of its own.
     fn elements(&mut self, table: &TableName, name: String) -> Result<Part, NftError> {
         let mut elements = Vec::new();
         for found in self.list(kind::GET_ELEMENTS, table, Some(&name))? {
@@ -170,8 +170,8 @@ impl Socket {
 }
 
 impl TableContent {
-    /// Keeps the object: its name and those attributes that only a change by somebody changes. A list of what is left
-    /// out would do as well today, but not with the next kernel's next statistics.
+    /// Keeps the object: its name, and those attributes that do not change by themselves. A list of attributes to leave
+    /// out would work today, but not with statistics that the next kernel adds.
     fn keep(&mut self, kind: u8, object: &[u8], name: u16, shown: &[u16]) {
         let bytes = chosen(object, &[&[name], shown].concat());
         let name = text(object, name).unwrap_or_default().to_owned();

@@ -18,7 +18,7 @@ impl NftError {
         Self { what: what.into(), source: errno.into() }
     }
 
-    /// An answer that is not what the kernel documents.
+    /// The error of an answer that differs from the kernel's documentation.
     pub(super) fn unexpected(what: &str, detail: &str) -> Self {
         Self { what: format!("{what}: unexpected answer: {detail}"), source: Errno::PROTO.into() }
     }

@@ -1,5 +1,5 @@
-//! The kernel's expressions, each with its name and its attributes. They hand values on in registers; one register is
-//! enough here, as every value is judged by the expression after the one that loaded it.
+//! The kernel's expressions, each with its name and its attributes. They pass values on in registers; one register is
+//! enough here, as each value is used by the very next expression.
 
 use super::{Attributes, CounterValue, Verdict};
 
@@ -61,7 +61,7 @@ pub(super) fn data(value: &[u8]) -> Attributes {
     Attributes::new().bytes(VALUE, value)
 }
 
-/// Loads what the kernel knows about the packet.
+/// Loads metadata of the packet.
 pub(super) fn load_meta(key: u32) -> Attributes {
     expression("meta", &Attributes::new().number(meta::KEY, key).number(meta::REGISTER, REGISTER))
 }
@@ -82,8 +82,8 @@ pub(super) fn load_payload(base: Base, offset: u32, length: u32) -> Attributes {
     expression("payload", &position(Attributes::new().number(DESTINATION, REGISTER), base, offset, length))
 }
 
-/// Writes the register into the packet; `checksum` is where the transport header has its checksum, if it is to be
-/// kept right.
+/// Writes the register into the packet; `checksum` is the offset of the checksum in the transport header, if it is to
+/// be corrected.
 pub(super) fn write_payload(base: Base, offset: u32, length: u32, checksum: Option<u32>) -> Attributes {
     const SOURCE: u16 = 5;
     const CHECKSUM_TYPE: u16 = 6;
@@ -138,7 +138,7 @@ pub(super) fn mask(mask: u32) -> Attributes {
     expression("bitwise", &attributes)
 }
 
-/// Loads the type that the routing tables give the destination address.
+/// Loads the type that the routing tables assign to the destination address.
 pub(super) fn load_destination_type() -> Attributes {
     const DESTINATION: u16 = 1;
     const RESULT: u16 = 2;
@@ -193,7 +193,7 @@ pub(super) fn masquerade() -> Attributes {
     expression("masq", &Attributes::new().number(FLAGS, FULLY_RANDOM))
 }
 
-/// An extension of x_tables that matches whatever comes; its 256 bytes of text are shown in listings.
+/// An extension of x_tables that matches every packet; its 256 bytes of text are shown in listings.
 pub(super) fn comment_extension(comment: &str) -> Attributes {
     let mut info = comment.as_bytes().to_vec();
     info.resize(256, 0);

@@ -115,7 +115,7 @@ impl fmt::Display for TableName {
 
 /// A question, or one change of a batch, with the words that name it in an error.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Request {
+pub(super) struct NftRequest {
     /// `NFT_MSG_*`.
     pub kind: u8,
     /// `NLM_F_*` beyond `NLM_F_REQUEST`.
@@ -128,7 +128,7 @@ pub(super) struct Request {
     pub what: String,
 }
 
-impl Request {
+impl NftRequest {
     /// The message as bytes.
     pub fn encode(&self, flags: u16, sequence: u32) -> Vec<u8> {
         let family = self.family.map_or(0, Family::number);
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_request_is_read_back_as_it_was_written() {
         let attributes = TableName::new(Family::Inet, "naru").attributes();
-        let request = Request {
+        let request = NftRequest {
             kind: kind::NEW_TABLE,
             flags: 4,
             family: Some(Family::Inet),

@@ -1,4 +1,4 @@
-//! nf_tables over netlink: batches of changes, lists of what is there, and notifications.
+//! nf_tables over netlink: batches of changes, listings, and notifications.
 //!
 //! A table is written as values ([`Chain`], [`Set`], [`Rule`] out of [`Statement`]s) that a [`Batch`] compiles to
 //! messages. Rules of others are read as far as they are understood ([`Part`]); what is not understood says so. No
@@ -40,8 +40,8 @@ pub use verdict::Verdict;
 pub use version::IpVersion;
 pub use watch::Watch;
 
-/// The number of the rules' present state in the calling thread's network namespace; every transaction of anybody's
-/// advances it, so that the same number means the same rules. Costs microseconds.
+/// Returns the generation of the rules in the calling thread's network namespace. Every transaction, by whomever,
+/// advances it, so the same number means the same rules. The call takes microseconds.
 ///
 /// # Errors
 /// The kernel refuses.

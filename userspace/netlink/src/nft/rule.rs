@@ -5,7 +5,7 @@ use super::{
     attribute::{attributes, find, long, number, text},
     batch::{APPEND, CREATE},
     expression::{self, compare, extension, immediate, meta},
-    message::{Request, kind},
+    message::{NftRequest, kind},
     statement::compile,
 };
 
@@ -92,7 +92,7 @@ impl Batch {
     }
 }
 
-/// A rule of anybody's, as far as it can be understood.
+/// A listed rule of whatever owner, as far as it is understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListedRule {
     /// Its chain.
@@ -112,7 +112,7 @@ pub enum Part {
     Verdict(Verdict),
     /// The packet is refused with an answer.
     Reject,
-    /// An extension of x_tables of that name does something with the packet.
+    /// An extension of x_tables of that name acts on the packet.
     Target(String),
     /// The packet is counted.
     Counter,
@@ -127,7 +127,7 @@ pub enum Part {
     LoadDevice(Device),
     /// The value that was loaded begins with these bytes.
     Begins(Vec<u8>),
-    /// Anything else, by the kernel's name: whether it lets a packet pass is not known.
+    /// Any other expression, by the kernel's name: it may or may not let a packet pass.
     Other(String),
 }
 
@@ -143,7 +143,7 @@ impl Socket {
         };
         let what = format!("nftables table {table}: rules");
         let request =
-            Request { kind: kind::GET_RULE, flags: 0, family: Some(table.family), attributes, what };
+            NftRequest { kind: kind::GET_RULE, flags: 0, family: Some(table.family), attributes, what };
         let incomplete = || NftError::unexpected(&request.what, "a rule without chain or handle");
         let objects = self.dump(&request)?;
         objects.iter().map(|object| ListedRule::read(&object.attributes).ok_or_else(incomplete)).collect()

@@ -120,8 +120,8 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The note of nft at a set whose keys are in network byte order, without which it prints them wrong: a type, a length,
-/// and a number of four bytes in host order.
+/// A note of the tool nft for a set whose keys are in network byte order; without it, nft prints them wrong. It holds a
+/// type, a length, and a number of four bytes in host order.
 fn network_order() -> Vec<u8> {
     const KEY_BYTE_ORDER: u8 = 0;
     const BIG_ENDIAN: u32 = 2;

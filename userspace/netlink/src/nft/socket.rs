@@ -12,7 +12,7 @@ use rustix::{
 use super::{
     Batch, NftError,
     attribute::{find, number},
-    message::{DONE, ERROR, HEADER, Reply, Request, kind, replies},
+    message::{DONE, ERROR, HEADER, NftRequest, Reply, kind, replies},
 };
 
 /// `NLM_F_REQUEST`.
@@ -31,7 +31,7 @@ const REASON: u16 = 1;
 const GENERATION: u16 = 1;
 /// The kernel's largest answer to a dump: it fills what the reader offers, up to 32 KiB.
 const BUFFER: usize = 32 * 1024;
-/// A list that changes while it is read is read again, this often at most.
+/// Limit of attempts to read a list that changes while it is read.
 pub(super) const ATTEMPTS: usize = 20;
 /// Bytes of a batch that a socket's send buffer takes by default, with room to spare.
 const USUAL_BATCH: usize = 64 * 1024;
@@ -68,28 +68,28 @@ impl Socket {
         let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
         let fd = socket_with(family, kind, SocketFlags::CLOEXEC, Some(NETFILTER)).map_err(failed)?;
         bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failed)?;
-        // A kernel that refuses them gives errors without words.
+        // A kernel that refuses these options gives errors without text.
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
             set(&fd, libc::SOL_NETLINK, option, 1);
         }
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// The number of the rules' present state, which every transaction of anybody in this network namespace advances.
+    /// Returns the generation of the rules; every transaction in this network namespace, by whomever, advances it.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn generation(&mut self) -> Result<u32, NftError> {
         let what = "nf_tables generation".to_owned();
         let attributes = super::Attributes::new();
-        let request = Request { kind: kind::GET_GENERATION, flags: 0, family: None, attributes, what };
+        let request = NftRequest { kind: kind::GET_GENERATION, flags: 0, family: None, attributes, what };
         let object = self.ask(&request)?;
         let found = number(&object.attributes, GENERATION);
         found.ok_or_else(|| NftError::unexpected(&request.what, "it has no number"))
     }
 
     /// Asks for one object.
-    pub(super) fn ask(&mut self, request: &Request) -> Result<Object, NftError> {
+    pub(super) fn ask(&mut self, request: &NftRequest) -> Result<Object, NftError> {
         let sequence = self.next_sequence();
         self.send(&request.encode(REQUEST, sequence), &request.what)?;
         loop {
@@ -103,7 +103,7 @@ impl Socket {
     }
 
     /// Lists all objects that the request asks for.
-    pub(super) fn dump(&mut self, request: &Request) -> Result<Vec<Object>, NftError> {
+    pub(super) fn dump(&mut self, request: &NftRequest) -> Result<Vec<Object>, NftError> {
         for _ in 0..ATTEMPTS {
             match self.dump_once(request) {
                 Err(error) if error.is_torn() => {}
@@ -116,7 +116,7 @@ impl Socket {
         ))
     }
 
-    fn dump_once(&mut self, request: &Request) -> Result<Vec<Object>, NftError> {
+    fn dump_once(&mut self, request: &NftRequest) -> Result<Vec<Object>, NftError> {
         let sequence = self.next_sequence();
         self.send(&request.encode(REQUEST | DUMP, sequence), &request.what)?;
         let (mut list, mut torn) = (Vec::new(), false);
@@ -158,7 +158,7 @@ impl Socket {
         }
         let transaction = "nf_tables transaction";
         self.send(&bytes, transaction)?;
-        // The kernel works on a batch within the call that sends it, so every answer is there.
+        // The kernel processes a batch within the call that sends it, so every answer is there already.
         loop {
             let datagram = match self.receive(RecvFlags::DONTWAIT, transaction) {
                 Err(error) if error.is(Errno::AGAIN) => {
@@ -200,7 +200,7 @@ impl Socket {
     }
 }
 
-/// The error of a reply that is one and says more than "done".
+/// Returns the error of a reply, if it is an error and not just "done".
 fn refusal(reply: &Reply<'_>, what: &str) -> Result<(), NftError> {
     if !matches!(reply.kind, ERROR | DONE) {
         return Ok(());

@@ -12,7 +12,7 @@ use super::{
 
 /// The bit of the group `NFNLGRP_NFTABLES` (7).
 const GROUP: u32 = 1 << (7 - 1);
-/// Changes that are told of every table. Those of sets are not: they come with every endpoint of a Service.
+/// Changes that are reported for every table. Those of sets are not: every endpoint of a Service comes with one.
 const STRUCTURE: [u8; 6] = [
     kind::NEW_TABLE,
     kind::DELETE_TABLE,
@@ -49,7 +49,7 @@ impl Watch {
             match self.socket.receive(RecvFlags::empty(), "nf_tables notifications") {
                 Ok(datagram) if concerns(datagram, &self.table) => return Ok(()),
                 Ok(_) => {}
-                // More than the socket or the buffer holds: something of it may be of concern.
+                // More than the socket or the buffer holds, so some of it may matter.
                 Err(error) if error.is(Errno::NOBUFS) || error.is(Errno::MSGSIZE) => return Ok(()),
                 Err(error) => return Err(error.source),
             }

@@ -75,7 +75,7 @@ fn filter_attributes(filter: &Attached<'_>) -> Vec<u8> {
     attributes
 }
 
-/// Sends the requests and waits for as many acknowledgements. The first is the qdisc's: having one is as good.
+/// Sends the requests and waits for as many acknowledgements. The first is the qdisc's: "exists" is as good as success.
 fn exchange(requests: &[u8], mut open: usize) -> io::Result<()> {
     // Protocol 0 is NETLINK_ROUTE.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;

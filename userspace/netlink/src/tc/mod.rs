@@ -96,7 +96,7 @@ fn message(kind: u16, flags: u16, header: [u32; 5], attributes: &[u8]) -> Vec<u8
     bytes::message(kind, flags, 0, &body)
 }
 
-/// Takes the filters out of one datagram; `true` once the list is at its end.
+/// Takes the filters out of one datagram. Returns true at the end of the list.
 fn take(datagram: &[u8], filters: &mut Vec<Filter>) -> io::Result<bool> {
     for (kind, message) in bytes::messages(datagram) {
         match kind {
@@ -116,7 +116,7 @@ fn error(message: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The filter a message describes; one without a handle only announces its priority.
+/// Returns the filter that a message describes; a message without a handle only announces its priority.
 fn filter(message: &[u8]) -> Option<Filter> {
     let handle = u32_at(message, HEADER + 8)?;
     let info = u32_at(message, HEADER + 16)?;

@@ -101,7 +101,7 @@ fn every_form_of_next_hop_is_understood_or_unknown_and_never_taken_for_on_link()
     for compatible in ["1", "0"] {
         for (setup, to, expected, devices) in TABLE {
             let node = two_uplinks();
-            // Without it the kernel lists the object that a route names, and not what the object says.
+            // Without it the kernel lists the object that a route names, and not the object's hops.
             node.sh(&format!("sysctl -qw net.ipv4.nexthop_compat_mode={compatible}"));
             node.sh(setup);
             let path = node.run(|| Links::open(MARKS).unwrap().path_to(ip(to)).unwrap());

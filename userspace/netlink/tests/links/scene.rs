@@ -9,7 +9,7 @@ use naru_netlink::{FilterMark, Gateways, Marks};
 
 pub use crate::support::Netns;
 
-/// Any values: what is asked is whether the adapters keep to them.
+/// Any values: the tests check that the adapters keep to them.
 pub const MARKS: Marks = Marks {
     protocol: 150,
     alias_prefix: "naru1:",

@@ -1,4 +1,4 @@
-//! Other IPAM plugins: running them, and giving back what they gave.
+//! Other IPAM plugins: running them, and giving their addresses back.
 
 mod run;
 
@@ -14,10 +14,10 @@ use crate::{
     paths::Paths,
 };
 
-/// Time that a plugin may take unless the configuration sets another; it is less than runtimes wait for naru.
+/// Time limit for a plugin unless the configuration sets another; runtimes wait longer than that for naru.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Time that a DEL on nobody's request may take: init and the runtime wait for it.
+/// Time limit for a DEL that no runtime requested, as init and the runtime wait for it.
 const UNASKED: Duration = Duration::from_secs(10);
 
 /// The reasons for which a lease was not given back.
@@ -34,8 +34,8 @@ pub enum ReleaseError {
     Store(#[from] StoreError),
 }
 
-/// Held while leases are given back by what was noted of them, and while a new one is noted: a lease made in
-/// between must not be taken for the old one.
+/// Locks the leases, while noted leases are given back and while a new one is noted: a lease made in between must not
+/// be taken for the old one.
 ///
 /// # Errors
 /// The file cannot be made or locked.
@@ -43,8 +43,9 @@ pub fn lock(paths: &Paths) -> Result<File, MachineError> {
     machine::take_lock(paths.delegate_lock())
 }
 
-/// Asks the plugin of a noted lease to give it back, with the configuration it was made with, and forgets it. One that
-/// never answered and is not there gave nothing: its name was a slip. The caller holds the [`lock`].
+/// Makes the plugin of a noted lease give it back, with the configuration with which it was made, and forgets it. A
+/// plugin that never answered and does not exist gave nothing: its name was a typing error. The caller holds the
+/// [`lock`].
 ///
 /// # Errors
 /// [`ReleaseError`]; then the lease stays noted.
@@ -70,8 +71,8 @@ pub fn release(store: &mut NodeStore, lease: &DelegatedLease) -> Result<(), Rele
     Ok(store.forget_delegated(&lease.id)?)
 }
 
-/// Gives back those leases that `concerns` chooses; returns what could not be. The caller holds the [`lock`]. After
-/// the first plugin that hangs the others of its kind wait for the next time.
+/// Gives back the leases that `concerns` chooses. Returns those that could not be given back. The caller holds the
+/// [`lock`]. After the first plugin that hangs, the others of its kind wait for the next time.
 ///
 /// # Errors
 /// The store cannot be read.

@@ -18,7 +18,7 @@ pub enum RunError {
         /// The variable.
         path: String,
     },
-    /// It is this very plugin: that would have no end.
+    /// It is this very plugin, which would call itself without end.
     #[error("{} is this plugin itself", .0.display())]
     Itself(PathBuf),
     /// It took longer than it may.
@@ -59,7 +59,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs it to its end. What it writes to standard error goes where ours goes.
+    /// Runs the plugin to its end. Its standard error is ours.
     ///
     /// # Errors
     /// [`RunError`]; a plugin that ran and failed is no error here.

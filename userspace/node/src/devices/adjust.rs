@@ -9,8 +9,8 @@ use crate::{
     paths::Paths,
 };
 
-/// Goes over to what the machine is now, its uplinks and addresses: the tunnel device with all that is on it, the
-/// programs' configuration and where they are attached.
+/// Adapts to the machine's present uplinks and addresses: the tunnel device with everything that depends on it, the
+/// programs' configuration, and the devices to which they are attached.
 pub fn readjust(
     paths: &Paths,
     links: &Links,
@@ -18,7 +18,7 @@ pub fn readjust(
     survey: &Survey,
 ) -> Result<(), MachineError> {
     let pins = paths.pins();
-    // Repeating the whole of it would be announced, and wake the agent again.
+    // A full repetition would be announced, and wake the agent again.
     if !is_sound(links, settings, survey)? {
         overlay::ensure(links, &pins, settings, survey)?;
     }

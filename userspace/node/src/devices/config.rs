@@ -11,7 +11,7 @@ use crate::{
 };
 use naru_bpf::{ConfigMap, Pins};
 
-/// Makes the programs' configuration be what the cluster and the machine's addresses ask for.
+/// Makes the programs' configuration match the cluster and the machine's addresses.
 pub(super) fn ensure(
     links: &Links,
     pins: &Pins,
@@ -43,7 +43,7 @@ fn features(settings: &Settings, can_encapsulate: fn() -> bool) -> u32 {
     if !uplinks::is_needed(settings) {
         return features;
     }
-    // What comes without the tunnel in the name of a remote pod is taken only where a node may send so.
+    // Packets that come without the tunnel from a remote pod's address are accepted only if a node may send that way.
     if settings.cluster.may_send_directly() {
         features |= features::DIRECT;
     }
@@ -54,8 +54,8 @@ fn features(settings: &Settings, can_encapsulate: fn() -> bool) -> u32 {
     features
 }
 
-/// The feature for a node where ports may decide where a packet is routed: by a rule, or by the choice among paths of
-/// equal cost. The programs then ask the kernel for each pair of ports. Else 0.
+/// Returns the feature for a node on which routing may depend on ports: by a rule, or by the choice among paths of
+/// equal cost. The programs then ask the kernel for each pair of ports. Else returns 0.
 fn by_ports(links: &Links) -> Result<u32, MachineError> {
     let mut asks = links.rules()?.asks_for_ports;
     for policy in ["net/ipv4/fib_multipath_hash_policy", "net/ipv6/fib_multipath_hash_policy"] {
@@ -64,14 +64,15 @@ fn by_ports(links: &Links) -> Result<u32, MachineError> {
     Ok(if asks { features::ROUTES_BY_PORTS } else { 0 })
 }
 
-/// The feature for a device that has another port than the tunnel, else 0. A rule then writes the tunnel's port into
-/// sent packets; at that point nobody can tell how far a checksum has been computed.
+/// Returns the feature for a tunnel device whose port differs from the tunnel's, else 0. A rule then writes the
+/// tunnel's port into sent packets; at that point nobody can tell how far a checksum has been computed.
 fn substitute(links: &Links, settings: &Settings) -> Result<u32, MachineError> {
     let own = links.overlay_port(DEVICE)?;
     Ok(if own.is_some_and(|port| port != settings.cluster.tunnel.port) { features::SHARED_PORT } else { 0 })
 }
 
-/// The first of the node's addresses of a family that the machine has: the source of what its programs encapsulate.
+/// Returns the first of the node's addresses of a family that the machine has: the source of packets that its programs
+/// encapsulate.
 fn source(settings: &Settings, survey: &Survey, is_of_family: fn(&IpAddr) -> bool) -> Addr {
     let own = settings.cluster.node(&settings.node).map_or(&[][..], |own| &own.addresses);
     let found = own.iter().find(|address| is_of_family(address) && survey.addresses.contains(address));

@@ -11,16 +11,15 @@ use crate::{
     readiness,
 };
 
-/// Returns true if a device, or what new ones begin with, does not forward what pods' packets need, or the tunnel
-/// device, which has that index, is strict about where packets come from.
+/// Returns true if a device, or the default for new ones, does not forward pods' packets, or if the tunnel device,
+/// which has the index `tunnel`, has a strict reverse path filter.
 pub(crate) fn is_off(links: &Links, settings: &Settings, tunnel: Option<u32>) -> Result<bool, MachineError> {
     let (confs, families) = (links.device_confs()?, settings.families());
     let is_strict = || readiness::strict(&confs, families).any(|index| Some(index) == tunnel);
     Ok(!readiness::not_forwarding(&confs, families).is_empty() || is_strict())
 }
 
-/// Switches forwarding on, first for all, then for every device where somebody switched it off for one, or for those to
-/// come.
+/// Switches forwarding on: first for all devices, then for single devices, or the default, that somebody switched off.
 pub(crate) fn ensure(
     links: &Links,
     settings: &Settings,
@@ -45,7 +44,7 @@ pub(crate) fn ensure(
 fn switch_on(device: &str, setting: &str, journal: &mut dyn Journal) -> Result<(), MachineError> {
     if sysctl::read(setting)?.is_some() {
         match device.starts_with("naru") {
-            // Nobody needs a setting of a device of ours restored.
+            // Nobody needs a setting of our own device restored.
             true => sysctl::set_own(setting, "1")?,
             false => drop(sysctl::set(setting, "1", journal)?),
         }

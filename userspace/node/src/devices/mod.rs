@@ -26,7 +26,7 @@ use crate::{
     machine::{self, DEVICE, MachineError, NodeFacts, Settings, Survey},
 };
 
-/// Writes the programs' configuration where programs are to find it that are attached by others.
+/// Writes the programs' configuration, before others attach programs that need it.
 pub(crate) fn configure(
     links: &Links,
     pins: &Pins,

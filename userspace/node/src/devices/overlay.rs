@@ -9,12 +9,12 @@ use naru_bpf::{AttachMode, Pins, Side, attach, detach_others};
 use super::config;
 use crate::machine::{DEVICE, MachineError, Settings, Survey};
 
-/// The tunnel device's IPv4 address. The kernel's loose reverse path filter is a strict one on a device without any,
-/// and would drop what a node sends through the tunnel that is answered directly.
+/// The tunnel device's IPv4 address. On a device without any, the kernel's loose reverse path filter acts as a strict
+/// one, and would drop packets through the tunnel whose answers go directly.
 pub(super) const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 2));
 
-/// Makes the tunnel device, what leads through it and the programs on it be as they should; a single machine has none.
-/// Returns the mode of attachment.
+/// Makes or repairs the tunnel device, the routes through it and the programs on it; a single machine has none. Returns
+/// the mode of attachment.
 pub(crate) fn ensure(
     links: &Links,
     pins: &Pins,
@@ -36,16 +36,16 @@ pub(crate) fn ensure(
     Ok(Some(attach(pins, Side::Overlay, DEVICE, settings.attach_mode())?))
 }
 
-/// The gateways behind which other nodes' pods are, of the families that pods have: below IPv6's least MTU the kernel
-/// takes no neighbour of it.
+/// Returns the gateways to other nodes' pods, of the families that pods have: below IPv6's least MTU the kernel accepts
+/// no IPv6 neighbour on the device.
 pub(super) fn served_gateways(settings: &Settings) -> Vec<IpAddr> {
     let families = settings.families();
     let is_served = |ip: &IpAddr| if ip.is_ipv4() { families.v4 } else { families.v6 };
     GATEWAYS.both().into_iter().filter(is_served).collect()
 }
 
-/// The device, on the tunnel's port or, where that is taken, on the first of the others that is free. One that it has
-/// already it keeps, though the tunnel's become free: changing it costs the device, and all that leads through it.
+/// Returns the device, on the tunnel's port or, if that is taken, on the first of the others that is free. An existing
+/// device keeps its port even if the tunnel's becomes free: a change would cost the device and all routes through it.
 fn device(links: &Links, settings: &Settings, mtu: u32) -> Result<u32, MachineError> {
     let tunnel = &settings.cluster.tunnel;
     let mut ports: Vec<u16> = [&[tunnel.port], tunnel.fallback_ports.as_slice()].concat();
@@ -59,7 +59,7 @@ fn device(links: &Links, settings: &Settings, mtu: u32) -> Result<u32, MachineEr
             other => return Ok(other?.index),
         }
     }
-    // The list is never empty; the first refusal is of the port that was wanted.
+    // The list is never empty; the first refusal is that of the configured port.
     Err(refused.unwrap_or_else(|| LinkError::kernel(DEVICE, libc::EADDRINUSE)).into())
 }
 
@@ -72,13 +72,14 @@ pub fn overlay_mac(node: &str) -> Mac {
     Mac([a, b, c, d, e, f]).local()
 }
 
-/// Destination MAC of what the stack sends into the tunnel: any unicast address does, receivers do not look at it.
+/// Destination MAC of packets that the stack sends into the tunnel: any unicast address will do, as receivers ignore
+/// it.
 pub(super) fn peer_mac() -> Mac {
     overlay_mac("any node")
 }
 
-/// The MTU of the widest path: routes hold the MTUs of narrower ones. With IPv6 pods it is never less than every link
-/// must carry, or the kernel would take IPv6 off the device; the underlay then carries such packets in fragments.
+/// Returns the MTU of the widest path, as routes hold the MTUs of narrower ones. With IPv6 pods it is never below the
+/// IPv6 minimum, or the kernel would disable IPv6 on the device; the underlay then carries such packets in fragments.
 pub(crate) fn device_mtu(settings: &Settings, survey: &Survey) -> u32 {
     let tunnels = survey.ways(settings).remotes().map(|remote| remote.whole_mtu());
     carried(tunnels.max().unwrap_or_else(|| survey.pod_mtu(settings)), settings.families().v6)

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::overlay::{ANCHOR, device_mtu, overlay_mac, peer_mac, served_gateways};
 use crate::machine::{DEVICE, MachineError, Settings, Survey};
 
-/// The tunnel device as it should be, beside what is the same on every node.
+/// The desired tunnel device, apart from properties that are the same on every node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Tunnel {
-    /// Its index: another device of that name lacks all that leads through it.
+    /// Its index: another device of that name lacks the routes through it.
     pub(crate) index: u32,
     port: u16,
     mac: [u8; 6],
@@ -18,7 +18,7 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// The one that there is, with MTU and MAC as they should be; `None` on a single machine, or where it is gone.
+    /// Returns the existing device, with the desired MTU and MAC; `None` on a single machine, or if it is gone.
     pub(crate) fn of(
         links: &Links,
         settings: &Settings,
@@ -38,7 +38,7 @@ impl Tunnel {
         }))
     }
 
-    /// The fault of the device, of its address, its neighbours or its settings.
+    /// Returns the first fault of the device, its address, its neighbours or its settings.
     pub(crate) fn fault(&self, links: &Links) -> Result<Option<String>, MachineError> {
         let fault = |what: &str| Ok(Some(format!("{DEVICE}: {what}")));
         let Some((link, port)) = links.overlay(DEVICE)? else { return fault("the tunnel device is gone") };

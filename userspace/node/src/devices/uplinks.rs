@@ -6,8 +6,8 @@ use crate::host::{Journal, sysctl};
 use crate::machine::{MachineError, NodeFacts, Settings, Survey};
 use naru_bpf::{Pins, Side, attach, detach, detach_others};
 
-/// Attaches the programs to the uplinks, where the cluster asks for what they do, and takes them off devices that were
-/// uplinks `before` and are none now.
+/// Attaches the programs to the uplinks, if the cluster needs them there, and detaches them from devices that were
+/// uplinks `before` and are not any more.
 pub(crate) fn ensure(
     pins: &Pins,
     settings: &Settings,
@@ -29,12 +29,13 @@ pub(crate) fn ensure(
 }
 
 /// Returns true if packets of pods may leave for other nodes without the tunnel: because the node may choose so, or
-/// because rules lead only those from its own ranges into it, not those from addresses that another IPAM plugin gave.
+/// because rules lead only packets from its own ranges into the tunnel, not those from addresses that another IPAM
+/// plugin gave.
 pub(crate) fn sends_around(settings: &Settings) -> bool {
     settings.cluster.routing_of(&settings.node) != Routing::Tunnel || settings.delegated.is_some()
 }
 
-/// The uplinks that programs belong on; none where everything takes the tunnel device.
+/// Returns the uplinks on which programs belong; none if all packets take the tunnel device.
 pub(crate) fn wanted(settings: &Settings, survey: &Survey) -> BTreeSet<String> {
     if is_needed(settings) { survey.uplinks.values().cloned().collect() } else { BTreeSet::new() }
 }
@@ -47,8 +48,8 @@ pub(crate) fn is_needed(settings: &Settings) -> bool {
             || cluster.routing_of(node) != Routing::Tunnel)
 }
 
-/// Loosens the reverse path filter of uplinks by which another node may send what this one answers through the tunnel.
-/// One that is off or loose stays as it is.
+/// Loosens the reverse path filter of uplinks by which another node may send packets that this one answers through the
+/// tunnel. A filter that is off or loose stays as it is.
 pub(crate) fn loosen(
     settings: &Settings,
     survey: &Survey,
@@ -60,7 +61,7 @@ pub(crate) fn loosen(
     Ok(())
 }
 
-/// The uplinks, by index, that [`loosen`] looks at.
+/// Returns the uplinks, by index, to which [`loosen`] applies.
 pub(crate) fn loose(settings: &Settings, survey: &Survey) -> Vec<u32> {
     let needs = |remote: naru_core::desired::Remote<'_>| remote.may_send_around(&settings.cluster);
     match survey.ways(settings).remotes().any(needs) {

@@ -36,7 +36,7 @@ struct Work<'a> {
     ifindex: u32,
 }
 
-/// What the attachment had in another namespace goes before its addresses are given back.
+/// Removes what the attachment had in another namespace, and only then gives its addresses back.
 const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 2] {
     [
         Step { name: "unwire", act: unwire, undo: nothing },
@@ -44,8 +44,8 @@ const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 2] {
     ]
 }
 
-/// Everything after the reservation. Map entries come before the interface is up, and what is fixed to the veth
-/// (filters, routes, neighbours, the pod's own side) goes with it.
+/// The steps after the reservation. Map entries are written before the interface is up; everything that belongs to the
+/// veth (filters, routes, neighbours, the pod's side) goes with it.
 const fn wiring<'a>(pair: Step<Work<'a>, Cause>) -> [Step<Work<'a>, Cause>; 7] {
     [
         pair,
@@ -62,14 +62,14 @@ const fn new_pair<'a>() -> Step<Work<'a>, Cause> {
     Step { name: "create-pair", act: create_pair, undo: delete_pair }
 }
 
-/// The pair that [`prepare`] made. It stays when a later step fails: the IPAM has yet to say goodbye over it.
+/// The pair that [`prepare`] made. It stays when a later step fails: the IPAM still needs it to release the lease.
 const fn prepared_pair<'a>() -> Step<Work<'a>, Cause> {
     Step { name: "take-pair", act: take_pair, undo: nothing }
 }
 
 /// Makes the pair before there is an address, up at both ends, for an IPAM that asks for the address over it (DHCP).
-/// What there was of the attachment is taken down. [`attach`] goes on from here where [`Spec::prepared`] says so;
-/// whoever does not get as far calls [`detach`].
+/// Takes down whatever the attachment had before. [`attach`] continues from here where [`Spec::prepared`] says so; a
+/// caller that does not get that far calls [`detach`].
 ///
 /// # Errors
 /// [`AttachError`]; what was done is taken back.
@@ -116,7 +116,7 @@ fn explain(spec: &Spec, failure: Failure<Cause>) -> AttachError {
 }
 
 impl<'a> Work<'a> {
-    /// Checks what can be checked before anything is done.
+    /// Makes every check that is possible before anything is done.
     fn begin(tools: &'a mut Tools, node: &'a NodeFacts, spec: &'a Spec, now: Millis) -> Result<Self, Cause> {
         let netns = netns::open_netns(&spec.netns)?;
         let netns_id = namespaces::id(netns::netns_identity(netns.as_fd())?);
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
         Ok(Self { tools, node, spec, now, netns, netns_id, assignment, attached, ifindex: 0 })
     }
 
-    /// Whether the kernel shows the attachment as an earlier ADD left it; then takes over what it was given.
+    /// Returns true if the kernel shows the attachment as an earlier ADD left it; its assignment is taken over then.
     fn is_standing(&mut self) -> bool {
         let Ok(routes) = links::settled_routes(self.netns.as_fd(), &self.pod_side(), MARKS) else {
             return false;
@@ -158,7 +158,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Confirms what stands: the process that made it may have died just before.
+    /// Confirms an attachment that stands: the process that made it may have died just before.
     fn settle(mut self) -> Result<Attached, Cause> {
         confirm(&mut self)?;
         Ok(self.attached)
@@ -200,7 +200,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// An address that cools must not be at a live veth: it may be another pod's next.
+/// Takes the address off the veth before it cools: a cooling address may be another pod's next.
 fn unwire(work: &mut Work<'_>) -> Result<(), Cause> {
     let held = work.tools.store.lease_of(&Domain::naru(), &work.spec.id)?;
     if held.is_empty() || keeps(&work.request(), &held) {
@@ -209,7 +209,7 @@ fn unwire(work: &mut Work<'_>) -> Result<(), Cause> {
     remove_predecessor(work, &held)
 }
 
-/// Map entries first: nothing leads to the veth any more when it goes.
+/// Removes map entries first, so that nothing leads to the veth when it goes.
 fn remove_predecessor(work: &mut Work<'_>, held: &[Row]) -> Result<(), Cause> {
     for row in held {
         work.tools.maps.pods.delete_generation(row.address, row.generation.0)?;
@@ -225,7 +225,7 @@ fn remove_link(tools: &mut Tools, link: &Link) -> Result<bool, Cause> {
     Ok(tools.links.delete_known_veth(link)?)
 }
 
-/// Removes a veth of ours that has the name of the one to be made; whether there was one.
+/// Removes a veth of ours that has the name of the one to be made. Returns true if there was one.
 fn remove_namesake(work: &mut Work<'_>) -> Result<bool, Cause> {
     match work.tools.links.link(&work.attached.host_name)? {
         Some(link) => remove_link(work.tools, &link),
@@ -250,7 +250,7 @@ fn reserve(work: &mut Work<'_>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// By generation: an assignment that superseded this one stays.
+/// Gives the addresses back by generation, so that an assignment that superseded this one stays.
 fn give_back(work: &mut Work<'_>) -> Result<(), Cause> {
     for address in &work.assignment.addresses {
         let generation = work.assignment.generation;
@@ -259,7 +259,7 @@ fn give_back(work: &mut Work<'_>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Nothing leads to the addresses yet, and nothing that their last holder left may.
+/// Forgets the flows of the addresses' last holder, before anything leads to the addresses.
 fn purge(work: &mut Work<'_>) -> Result<(), Cause> {
     Ok(symmetry::purge_again(&mut work.tools.maps.records, &work.assignment.addresses)?)
 }
@@ -267,14 +267,14 @@ fn purge(work: &mut Work<'_>) -> Result<(), Cause> {
 fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
     let superseded = std::mem::take(&mut work.assignment.superseded);
     if !superseded.is_empty() {
-        // Nothing is left of it unless another ADD made it since.
+        // Nothing is left of the attachment unless another ADD has made it again.
         remove_predecessor(work, &superseded)?;
     }
     if work.assignment.reused {
         remove_namesake(work)?;
     }
     work.ifindex = match make_pair(work) {
-        // A veth that the store knows nothing of: its ADD died, or the store was lost.
+        // A veth that is not in the store: its ADD died, or the store was lost.
         Err(error) if error.is_present() && remove_namesake(work)? => make_pair(work),
         result => result,
     }
@@ -285,7 +285,7 @@ fn create_pair(work: &mut Work<'_>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Its index on the node.
+/// Returns its index on the node.
 fn make_pair(work: &Work<'_>) -> Result<u32, LinkError> {
     let alias = work.label().to_string();
     let pair = PairSpec {
@@ -345,7 +345,7 @@ fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
     for address in &work.assignment.addresses {
         work.tools.maps.pods.delete_generation(*address, work.assignment.generation.0)?;
     }
-    // A prepared pair is still to carry the IPAM's goodbye.
+    // The IPAM still needs a prepared pair to release the lease.
     if !work.spec.prepared {
         work.tools.maps.interfaces.remove(work.ifindex)?;
     }

@@ -11,21 +11,21 @@ use naru_netlink::links::{self, Link, Mac, PodFacts, PodRouteFact, RouteTarget};
 
 use super::{Attached, Cause, Tools, namespaces};
 
-/// The properties that the caller expects of an attachment; other routes belong to other people.
+/// Properties that the caller expects of an attachment; other routes belong to others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Expected {
-    /// The pod's addresses; empty: those the store says.
+    /// The pod's addresses; if empty, those of the store.
     pub addresses: Vec<IpAddr>,
     /// Destinations that must have a route in the pod.
     pub routes: Vec<IpNet>,
 }
 
-/// The first thing that is not as it should be.
+/// The first difference that was found.
 #[derive(Debug)]
 pub enum Difference {
     /// A property is missing or differs.
     Found(String),
-    /// It could not be looked at.
+    /// The state could not be read.
     Unknown(Cause),
 }
 
@@ -44,7 +44,7 @@ impl<E: Into<Cause>> From<E> for Difference {
     }
 }
 
-/// A condition with the words for its absence.
+/// A condition, with the message for its absence.
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Difference> {
     if holds { Ok(()) } else { Err(Difference::Found(otherwise())) }
 }
@@ -90,7 +90,7 @@ fn led_here(tools: &Tools, attached: &Attached, index: u32) -> Result<(), Differ
     Ok(())
 }
 
-/// Compares the kernel's side; returns what stands, but for the pod's routes, and the interface's index.
+/// Compares the kernel's side except the pod's routes. Returns the attachment as it stands, and the interface's index.
 pub(super) fn find(
     tools: &Tools,
     id: &AttachmentId,
@@ -142,13 +142,14 @@ fn pod_end(
         format!("{name}: not the other end of {}", link.name)
     })?;
     ensure(pod.link.up, || format!("{name}: down in the container"))?;
-    // No look at the gateway's neighbour: a change of the MAC flushes it, and `from_pod` answers for the gateway.
+    // The gateway's neighbour entry is not compared: a change of the MAC flushes it, and `from_pod` answers for the
+    // gateway.
     for ip in &expected.addresses {
         let there = pod.addresses.iter().any(|address| address.ip == *ip);
         ensure(there, || format!("{name}: address {ip} is missing in the container"))?;
     }
     for destination in &expected.routes {
-        // A plugin that routes by source takes routes away that its own default route stands for.
+        // A plugin that routes by source removes routes that its own default route replaces.
         let leads = |route: &PodRouteFact| {
             route.destination == *destination
                 || (route.is_by_source && route.destination.contains(destination))

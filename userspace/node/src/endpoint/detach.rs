@@ -25,9 +25,9 @@ pub struct Detached {
     pub flows: Vec<Cause>,
 }
 
-/// Takes the attachment down as far as there is anything of it: map entries, then the veth with all that is fixed to
-/// it, then what was remembered of its flows, then the addresses. Goes on past every error, and needs neither maps nor
-/// store nor the pod's namespace.
+/// Takes the attachment down, as far as it exists: map entries, then the veth with everything that belongs to it, then
+/// records of its flows, then the addresses. Continues after every error, and needs neither maps nor store nor the
+/// pod's namespace.
 pub fn detach(
     links: &Links,
     maps: Option<&mut Maps>,
@@ -76,8 +76,8 @@ pub fn detach(
     done
 }
 
-/// The attachment's veth. Its name is a hash of the attachment: one whose alias somebody changed is it all the same,
-/// but not one whose alias is another attachment's.
+/// Returns the attachment's veth. Its name is a hash of the attachment: if somebody changed its alias, it is still that
+/// veth, unless the alias is another attachment's.
 pub(super) fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>, Cause> {
     let link = links.link(&host_ifname(id))?;
     let is_own = |link: &Link| match link.alias.parse::<Label>() {
@@ -87,8 +87,8 @@ pub(super) fn own_link(links: &Links, id: &AttachmentId) -> Result<Option<Link>,
     Ok(link.filter(is_own))
 }
 
-/// The veth where somebody gave it another name, or another attachment's alias: by the index that the store has, and
-/// what is left of the two.
+/// Returns the veth if somebody gave it another name, or another attachment's alias: the link with the store's index
+/// that still has the other of the two.
 fn renamed(links: &Links, held: &[Held], id: &AttachmentId) -> Result<Option<Link>, Cause> {
     let Some(known) = held.iter().find(|held| held.ifindex != 0) else { return Ok(None) };
     let is_own = |link: &Link| {
@@ -102,7 +102,7 @@ fn renamed(links: &Links, held: &[Held], id: &AttachmentId) -> Result<Option<Lin
 struct Held {
     address: IpAddr,
     generation: Generation,
-    /// The veth's index, 0 where the store was not told yet.
+    /// The veth's index, 0 if the store does not know it yet.
     ifindex: u32,
 }
 
@@ -140,7 +140,8 @@ fn held(
     }
 }
 
-/// Forgets flows of addresses to which nothing leads any more. One that has another holder by now keeps what it has.
+/// Forgets flows of addresses to which nothing leads any more. If an address has another holder by now, that one keeps
+/// its flows.
 pub(super) fn purge(maps: &mut Maps, addresses: &[IpAddr]) -> Result<(), Cause> {
     let mut given_up = Vec::new();
     for address in addresses {
@@ -162,7 +163,7 @@ fn forget(links: &Links, maps: &mut Maps, link: Option<&Link>, held: &[Held], do
         (None, Some(held)) => forget_gone(links, maps, held.ifindex),
         (None, None) => Ok(()),
     };
-    // Where somebody took the pins away meanwhile, there is nothing left to forget.
+    // If somebody removed the pins meanwhile, there is nothing left to forget.
     done.kernel.extend(result.err().filter(|cause| !is_not_installed(cause)));
 }
 
@@ -170,8 +171,8 @@ fn is_not_installed(cause: &Cause) -> bool {
     matches!(cause, Cause::Datapath(error) if error.is_not_installed())
 }
 
-/// Forgets an interface that went with its pod's namespace. The kernel gives an index again: where there is an
-/// interface, it is another one.
+/// Forgets an interface that went with its pod's namespace. The kernel reuses indexes: if an interface with this index
+/// exists, it is another one.
 pub(super) fn forget_gone(links: &Links, maps: &mut Maps, ifindex: u32) -> Result<(), Cause> {
     if links.link_at(ifindex)?.is_none() {
         maps.interfaces.remove(ifindex)?;

@@ -33,7 +33,7 @@ pub enum Cause {
     #[error(transparent)]
     Flows(#[from] SymmetryError),
     /// No random MAC address.
-    #[error("mac address: {0}")]
+    #[error("random mac address: {0}")]
     Random(std::io::Error),
     /// The pod has an interface of that name which is not ours.
     #[error("interface {0} exists in the container already")]
@@ -61,7 +61,7 @@ impl From<Cause> for MachineError {
     }
 }
 
-/// The reason for which an attachment was not made; nothing of it is left but for `undo`.
+/// The reason for which an attachment was not made; nothing of it is left, except what `undo` names.
 #[derive(Debug)]
 pub struct AttachError {
     /// The subject: `pod default/web-0`.

@@ -5,10 +5,11 @@ use naru_core::{
 
 use super::{Cause, Tools, observe};
 
-/// Every difference between the store and the kernel, and within the store, that one look shows; changes nothing.
+/// Returns every difference between the store and the kernel, and within the store, that one look shows; changes
+/// nothing.
 ///
 /// # Errors
-/// An adapter's; half a picture is none.
+/// An adapter's; no partial result is returned.
 pub fn examine(tools: &Tools, policy: Policy, now: Millis) -> Result<Vec<Finding>, Cause> {
     let facts = observe(tools)?;
     let mut all = findings(&facts, policy, now);
@@ -18,13 +19,13 @@ pub fn examine(tools: &Tools, policy: Policy, now: Millis) -> Result<Vec<Finding
     Ok(all)
 }
 
-/// Addresses that the index of free ones has wrong: they are lost, or would be looked at in vain.
+/// A finding about addresses for which the index of free addresses is wrong: they are lost, or looked at in vain.
 fn misindexed(fault: &IndexFault) -> Finding {
     let kind = if fault.held { Kind::Missing } else { Kind::Leak };
     Finding::of(kind, fault.first, fault.to_string())
 }
 
-/// A veth whose packets our programs do not see. One that is gone since we looked is none.
+/// A finding about a veth whose packets our programs do not see. A veth that went since we looked is none.
 fn unfiltered(tools: &Tools, link: &LiveLink) -> Option<Finding> {
     let filters = naru_bpf::pod_filters(&tools.maps.pins, &link.name).ok()?;
     let what = format!("veth {} has not both programs attached", link.name);

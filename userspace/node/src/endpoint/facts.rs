@@ -11,14 +11,14 @@ use naru_netlink::links::{Links, RouteTarget};
 
 use super::{Cause, Tools, namespaces};
 
-/// Everything that the store and the kernel say about attachments. The store is read first: what is attached in
-/// between then shows as live without a row, never as a row without life.
+/// Reads everything that the store and the kernel hold about attachments. The store is read first: an attachment made
+/// in between then appears live without a row, never as a row without life.
 ///
 /// # Errors
-/// An adapter's; half a picture is none.
+/// An adapter's; no partial result is returned.
 pub fn observe(tools: &Tools) -> Result<Facts, Cause> {
     let rows = tools.store.rows()?;
-    // An ADD enters an interface that is there, so what is entered and not seen after this is gone.
+    // An ADD enters an existing interface, so an entry whose interface is not seen after this is left over.
     let entered = tools.maps.interfaces.list()?;
     let routes = pod_routes(&tools.links)?;
     let links = live_links(&tools.links, &routes)?;
@@ -33,7 +33,7 @@ pub fn observe(tools: &Tools) -> Result<Facts, Cause> {
     Ok(Facts { rows, links, netns, entries: entries.collect(), routes, orphans })
 }
 
-/// Those of the interfaces that are not there; `live` are known to be.
+/// Returns the entered interfaces that do not exist; `live` are known to exist.
 fn orphans(links: &Links, mut entered: Vec<u32>, live: &[LiveLink]) -> Result<Vec<u32>, Cause> {
     let live: BTreeSet<u32> = live.iter().map(|link| link.ifindex).collect();
     entered.retain(|ifindex| !live.contains(ifindex));
@@ -57,7 +57,7 @@ pub(super) fn pod_routes(links: &Links) -> Result<Vec<HostRoute>, Cause> {
         _ => None,
     };
     let mut routes: Vec<HostRoute> = links.routes()?.into_iter().filter_map(to_pod).collect();
-    // A route and its spare are one way to the pod; one over another interface may stand between them.
+    // A route and its spare count as one; a route over another interface may stand between them.
     let mut seen = BTreeSet::new();
     routes.retain(|route| seen.insert((route.address, route.ifindex)));
     Ok(routes)

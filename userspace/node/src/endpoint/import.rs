@@ -1,4 +1,4 @@
-//! Taking over what host-local gave to containers that live.
+//! Import of addresses that host-local gave to containers that still live.
 
 use crate::machine::MARKS;
 use naru_netlink::netns;
@@ -16,13 +16,13 @@ use super::{Cause, namespaces};
 /// The result for one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Imported {
-    /// The address is the container's in our store now.
+    /// The address belongs to the container in our store now.
     Adopted,
-    /// It was already.
+    /// It belonged to the container already.
     Known,
-    /// No namespace has the address at that interface: nobody lives.
+    /// No namespace has the address at that interface: its holder is gone.
     Stale,
-    /// It cannot be taken over, and why.
+    /// It cannot be taken over, with the reason.
     Refused(String),
 }
 
@@ -45,8 +45,8 @@ pub fn host_local_files(directory: &Path) -> std::io::Result<Vec<HostLocalFile>>
     Ok(all)
 }
 
-/// Adopts every address that a live namespace has, for the attachment of `network` that the file names. No container
-/// is touched. Returns what became of each file, in their order.
+/// Adopts every address that a live namespace has, for the attachment of `network` that the file names. No container is
+/// touched. Returns the results of the files in their order.
 ///
 /// # Errors
 /// The store; an address that somebody else holds is told in the answer.

@@ -1,4 +1,4 @@
-//! Network namespaces that are alive, and the one that holds a pod's end.
+//! Network namespaces that are alive, and the one that holds a pod's end of a veth pair.
 
 use crate::machine::MARKS;
 use naru_netlink::netns;
@@ -19,15 +19,16 @@ use naru_netlink::{
     netns::{NetnsError, NetnsIdentity},
 };
 
-/// The identity that is written down: the cookie where the kernel has it, else the inode.
+/// Returns the identity that is written down: the cookie if the kernel has cookies, else the inode.
 pub(crate) fn id(identity: NetnsIdentity) -> NetnsId {
     identity.cookie.map_or(NetnsId::Inode(identity.inode), NetnsId::Cookie)
 }
 
-/// Every namespace that a process runs in or that is mounted where runtimes mount them, with one path to each.
+/// Returns every namespace in which a process runs or that is mounted where runtimes mount them, with one path to each.
 ///
 /// # Errors
-/// Nobody could look, for want of procfs, descriptors or memory: a namespace that was not seen is then no dead one.
+/// The look was impossible, for want of procfs, descriptors or memory: a namespace that was not seen does not count as
+/// dead then.
 pub fn alive() -> Result<BTreeMap<NetnsId, PathBuf>, NetnsError> {
     let mut by_inode: BTreeMap<u64, PathBuf> = BTreeMap::new();
     for path in candidates()? {
@@ -46,7 +47,8 @@ pub fn alive() -> Result<BTreeMap<NetnsId, PathBuf>, NetnsError> {
     Ok(found)
 }
 
-/// Lets the error of one path pass, whose process ended or is not ours to look at, but none that any path would have.
+/// Ignores the error of one path, whose process ended or which we may not look at, but no error that any path would
+/// have.
 fn told(error: NetnsError) -> Result<(), NetnsError> {
     match error.errno() {
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Err(error),
@@ -75,8 +77,8 @@ fn unreadable(path: &'static str) -> impl Fn(io::Error) -> NetnsError {
     move |source| NetnsError::File { path: path.into(), action: "read", source }
 }
 
-/// Those in a table of mounts (`proc(5)`, mountinfo: root is field 4, mount point field 5). Paths are bytes, and
-/// blanks in them are octal numbers.
+/// Returns those in a table of mounts (`proc(5)`, mountinfo: root is field 4, mount point field 5). Paths are bytes,
+/// and blanks in them are octal numbers.
 fn points(table: &[u8]) -> Vec<PathBuf> {
     let point = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ').skip(3);
@@ -86,7 +88,7 @@ fn points(table: &[u8]) -> Vec<PathBuf> {
     table.split(|byte| *byte == b'\n').filter_map(point).collect()
 }
 
-/// The text with `\\040` and its like as the byte that they stand for.
+/// Returns the text with `\\040` and its like replaced by the bytes for which they stand.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

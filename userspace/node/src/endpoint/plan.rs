@@ -1,4 +1,4 @@
-//! Ordered steps, each with its undo: what fails is taken back in reverse.
+//! Ordered steps, each with its undo: after a failure the steps before it are undone in reverse.
 
 use naru_store::failpoint::{Whim, reach};
 
@@ -6,9 +6,9 @@ use naru_store::failpoint::{Whim, reach};
 pub(super) struct Step<W, E> {
     /// Its name, for failpoints and errors.
     pub(super) name: &'static str,
-    /// Does it. A step that fails must leave nothing of its own behind.
+    /// Does the step. A step that fails must leave nothing of its own behind.
     pub(super) act: fn(&mut W) -> Result<(), E>,
-    /// Takes it back after it was done and a later step failed.
+    /// Undoes the step after a later step failed.
     pub(super) undo: fn(&mut W) -> Result<(), E>,
 }
 

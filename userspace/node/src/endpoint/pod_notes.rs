@@ -1,6 +1,6 @@
-//! Names of pods, noted for a store that is made again while they live: what the kernel remembers of an attachment
-//! (the alias of its veth) names the container only. Nothing but lists and reservations goes by them, so a note is
-//! neither synced nor missed.
+//! Names of pods, noted in case the store has to be rebuilt while they live: the kernel remembers only the container of
+//! an attachment (in the alias of its veth). Only lists and reservations use the notes, so a note is not synced, and
+//! the loss of one does no harm.
 
 use std::{
     fs, io,
@@ -57,9 +57,9 @@ impl PodNotes {
         }
     }
 
-    /// Forgets the pod of an attachment; one that was not noted is forgotten, too.
+    /// Forgets the pod of an attachment, if it was noted.
     pub fn forget(&self, id: &AttachmentId) {
-        // One that stays is removed by the next init of another boot, and is nobody's before that.
+        // A note that stays is removed by the first init of the next boot, and belongs to nobody until then.
         let _ = fs::remove_file(self.file(id));
     }
 

@@ -1,4 +1,4 @@
-//! Putting right what differs between the store and the kernel, as [`naru_core::reconcile`] decides.
+//! Repair of differences between the store and the kernel, as [`naru_core::reconcile`] decides.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,27 +18,27 @@ use naru_store::{Adoption, StateStore, StoreError};
 use super::{Cause, PodNotes, Tools, detach, facts, namespaces, observe, restore};
 use crate::{machine::NodeFacts, symmetry};
 
-/// Time after which a DEL that was seen under way has taken the veth down, which takes the kernel 20 ms.
+/// Time in which a DEL that was seen under way takes the veth down; the kernel needs 20 ms for that.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
 
-/// What a pass did.
+/// The result of a pass.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What was put right.
+    /// Repairs that were made.
     pub done: Vec<Action>,
-    /// What could not be; the next pass tries again.
+    /// Repairs that failed; the next pass tries them again.
     pub failed: Vec<(Action, Cause)>,
     /// Addresses with more than one live holder, as the pass found them.
     pub duplicates: Vec<Finding>,
-    /// Why flows of addresses that were given up may be left; the next holder's ADD forgets them.
+    /// The reason for which flows of freed addresses may be left; the next holder's ADD forgets them.
     pub flows: Option<Cause>,
     /// Interfaces whose filters were attached again.
     pub filters: Vec<String>,
-    /// Why those of others could not be.
+    /// The reasons for which filters of other interfaces could not be attached.
     pub bare: Vec<Cause>,
-    /// How many addresses had cooled long enough and are free again.
+    /// Number of addresses that have cooled long enough and are free again.
     pub cooled: usize,
-    /// Why it is not all of them.
+    /// The reason for which that is not all of them.
     pub uncooled: Option<StoreError>,
 }
 
@@ -88,9 +88,9 @@ pub fn pass(
     Ok((report, next))
 }
 
-/// Pods whose DEL is under way: it takes the interface out of the map first, then the veth, then gives the addresses
-/// back. One of which the map alone knows nothing is looked at again, when a DEL would be further. Maps that are new
-/// know nobody.
+/// Returns pods whose DEL is under way: it removes the interface from the map first, then the veth, then gives the
+/// addresses back. A pod that is missing only in the map is looked at again, as a DEL would have got further by then.
+/// In maps that are new, all pods are missing.
 fn leaving(tools: &Tools, facts: &Facts) -> Result<BTreeSet<u32>, Cause> {
     let known: BTreeSet<u32> = tools.maps.interfaces.list()?.into_iter().collect();
     let mut suspects: BTreeSet<u32> =
@@ -132,7 +132,7 @@ fn purge(tools: &mut Tools, done: &[Action]) -> Result<(), Cause> {
     }
 }
 
-/// Carries out one action; `false` if somebody else did meanwhile.
+/// Carries out one action. Returns false if another process did so meanwhile.
 fn act(tools: &mut Tools, node: &NodeFacts, action: &Action, now: Millis) -> Result<bool, Cause> {
     match action {
         Action::Adopt { owner, addresses, netns, ifindex, generation } => {
@@ -214,7 +214,7 @@ fn label(link: &Link) -> Option<Label> {
     link.alias.parse().ok()
 }
 
-/// What `INTERFACES` shall say of a pod's veth, as the kernel remembers it.
+/// Returns the entry that `INTERFACES` must have for a pod's veth, made from what the kernel knows of the veth.
 fn interface_value(tools: &Tools, link: &Link) -> Result<InterfaceValue, Cause> {
     let neighbours = tools.links.neighbours(link.index)?;
     let pod_mac = neighbours.first().map_or([0; 6], |one| one.mac.0);
@@ -231,8 +231,8 @@ fn restore_route(tools: &Tools, node: &NodeFacts, address: IpAddr, ifindex: u32)
     Ok(tools.links.ensure_routes(if source.is_some() { &all } else { &all[..1] })?)
 }
 
-/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod; takes
-/// off what is of ours beside them.
+/// Attaches the pinned programs and enters the interface where init replaced maps or programs under a live pod;
+/// detaches other programs of ours.
 fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
     if tools.maps.interfaces.get(link.ifindex)?.is_none()
         && let Some(found) = tools.links.link_at(link.ifindex)?
@@ -245,8 +245,8 @@ fn restore_filters(tools: &mut Tools, link: &LiveLink) -> Result<bool, Cause> {
 }
 
 /// Writes every live veth into a store that lost its rows, before the first address is given out of it. An address
-/// whose owner cannot be read back from the alias is kept away from everybody. Pods have the names that were noted of
-/// them. Returns how many veths were found.
+/// whose owner cannot be read from the alias is kept from everybody. Pods get the names that were noted for them.
+/// Returns the number of veths.
 ///
 /// # Errors
 /// The kernel's side cannot be read, or the store not be written.
@@ -257,7 +257,7 @@ pub fn adopt(store: &mut StateStore, links: &Links, notes: &PodNotes, now: Milli
     for link in &live {
         adopt_one(store, (links, notes), link, &namespaces, now)?;
     }
-    // Asked one by one: an ADD under way notes its pod when its veth is there.
+    // The notes are read one by one: an ADD under way notes its pod when its veth is there.
     notes.retain(|name| !matches!(links.link(name), Ok(None)));
     Ok(live.len())
 }

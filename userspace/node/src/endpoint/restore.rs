@@ -11,14 +11,14 @@ use naru_bpf::Pins;
 pub struct Reattached {
     /// Those that got their programs again.
     pub interfaces: Vec<String>,
-    /// The reasons for which others could not be restored, each by itself.
+    /// The reasons for which single interfaces could not be restored.
     pub refused: Vec<String>,
 }
 
-/// Attaches the programs again to pods' interfaces that somebody took them off, and takes off what is of ours beside
-/// them. For filters the `noted` interfaces are looked at, which the kernel announced; for tcx all, of which it
-/// announces nothing. Interfaces that a plugin is at work on are left to it. `open` is asked for the tools only if
-/// there may be one to put right.
+/// Attaches the programs again to pods' interfaces from which somebody detached them, and detaches other programs of
+/// ours there. Filters are checked on the `noted` interfaces, which the kernel announced; tcx on all, as the kernel
+/// announces nothing. Interfaces on which a plugin is at work are left to it. `open` is called for the tools only if
+/// something may have to be repaired.
 ///
 /// # Errors
 /// Nothing can be looked at.
@@ -47,7 +47,7 @@ pub fn restore_programs<E: From<Cause>>(
     Ok(done)
 }
 
-/// The interface's name if it is a pod's, at rest, and was bare.
+/// Returns the interface's name if it is a pod's, at rest, and lacked a program.
 fn restore(tools: &Tools, ifindex: u32) -> Result<Option<String>, Cause> {
     let Some(link) = tools.links.link_at(ifindex)? else { return Ok(None) };
     if !is_wired(tools, &link)? {
@@ -58,8 +58,8 @@ fn restore(tools: &Tools, ifindex: u32) -> Result<Option<String>, Cause> {
     Ok(is_put_right.then_some(link.name))
 }
 
-/// Returns true if the store says that this very veth was wired and not given up since: an ADD that is under way has
-/// yet to confirm, and a DEL takes the interface out of the map before it touches the veth.
+/// Returns true if the store says that this very veth was wired and not given up since: an ADD under way has yet to
+/// confirm, and a DEL removes the interface from the map before it touches the veth.
 fn is_wired(tools: &Tools, link: &Link) -> Result<bool, Cause> {
     let Ok(Label { alias, .. }) = link.alias.parse::<Label>() else { return Ok(false) };
     let rows = tools.store.rows()?;
@@ -67,7 +67,8 @@ fn is_wired(tools: &Tools, link: &Link) -> Result<bool, Cause> {
     Ok(rows.iter().any(|row| row.confirmed && row.ifindex == link.index && row.generation == generation))
 }
 
-/// Makes a pod's interface have both programs, and no more of ours; whether it had not. `flags` are the pod's.
+/// Makes a pod's interface have both programs, and no other of ours. Returns true if that changed anything. `flags` are
+/// the pod's.
 pub(super) fn put_right(pins: &Pins, interface: &str, flags: u32) -> Result<bool, Cause> {
     let is_sound =
         || Ok(naru_bpf::pod_filters(pins, interface)?.is_complete() && !naru_bpf::has_strays(interface)?);

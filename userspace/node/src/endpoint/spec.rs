@@ -15,7 +15,7 @@ pub struct Spec {
     pub netns: PathBuf,
     /// The store's pool that addresses come from.
     pub pool: String,
-    /// Exact addresses that are asked for; none: any of the pool, one of each of its families.
+    /// Exact addresses that are requested; if empty, any of the pool, one of each of its families.
     pub addresses: Vec<IpAddr>,
     /// True if another IPAM gave `addresses`: then there is no pool that they come from.
     pub delegated: bool,
@@ -23,9 +23,9 @@ pub struct Spec {
     pub prepared: bool,
     /// MTU of the pair in bytes.
     pub mtu: u32,
-    /// MAC address of the pod's interface; none: a random one.
+    /// MAC address of the pod's interface; `None` for a random one.
     pub mac: Option<Mac>,
-    /// Routes in the pod; none: a default route for each family it has an address in.
+    /// Routes in the pod; if empty, a default route for each family in which it has an address.
     pub routes: Vec<PodRoute>,
     /// The network's own subnets, which get routes in place of a default route that the pod has already.
     pub subnets: Vec<IpNet>,

@@ -30,18 +30,35 @@ pub fn is_bpffs(directory: &Path) -> Result<bool, HostError> {
 /// # Errors
 /// The directory cannot be made, remembered or mounted.
 pub fn ensure_bpffs(directory: &Path, journal: &mut dyn Journal) -> Result<bool, HostError> {
-    fs::create_dir_all(directory).map_err(|error| HostError::file(directory, "make", error))?;
+    if !is_bpffs(directory)? {
+        // In sysfs nobody makes a directory.
+        fs::create_dir_all(directory).map_err(|error| refused(directory, "make", error))?;
+    }
     if is_bpffs(directory)? {
         return Ok(false);
     }
     journal::remember(journal, &format!("{KEY} {}", directory.display()), "")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
     mount("bpf", directory, "bpf", flags, Some(c"mode=0700"))
-        .map_err(|errno| HostError::file(directory, "mount bpffs", errno))?;
+        .map_err(|errno| refused(directory, "mount bpffs", errno.into()))?;
     Ok(true)
 }
 
-/// Unmounts the bpffs whose root the directory is; `false` when there is none.
+/// An agent in a container may not mount, and the host would not see it.
+fn refused(directory: &Path, action: &'static str, error: io::Error) -> HostError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            let mut above = directory.ancestors().skip(1);
+            let place = above.find(|above| above.is_dir()).unwrap_or(directory);
+            HostError::NoBpffs { directory: directory.to_owned(), place: place.to_owned() }
+        }
+        _ => HostError::file(directory, action, error),
+    }
+}
+
+/// Unmounts the bpffs whose root the directory is; returns false if there is none. A process may be in it just then,
+/// such as a plugin that looks for a pin, or an administrator's shell: the directory is free at once, and the file
+/// system goes when that process leaves.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -49,7 +66,7 @@ pub fn unmount_bpffs(directory: &Path) -> Result<bool, HostError> {
     if !is_bpffs(directory)? || !is_mount_point(directory)? {
         return Ok(false);
     }
-    unmount(directory, UnmountFlags::NOFOLLOW)
+    unmount(directory, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
         .map(|()| true)
         .map_err(|errno| HostError::file(directory, "unmount bpffs", errno))
 }

@@ -3,8 +3,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use naru_core::ipam::Millis;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The clock of everything that ends with the boot: milliseconds since the kernel started, sleep included. Nobody
-/// sets it, so what cools, waits or is newer than something else stays so when the time of day goes backwards.
+/// Returns the time of the clock for everything that ends with the boot: milliseconds since the kernel started, sleep
+/// included. Nobody can set this clock, so times of cooling and waiting, and the order of events, hold when the time of
+/// day is set back.
 #[must_use]
 pub fn now() -> Millis {
     let time = clock_gettime(ClockId::Boottime);

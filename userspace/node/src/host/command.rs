@@ -7,7 +7,7 @@ use super::{
     process::{Process, ProcessError, find_tool},
 };
 
-/// The time that a tool may take. It is told to wait 10 s for the lock of its tables.
+/// Time limit for a tool, which is told to wait 10 s for the lock of its tables.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs the tool in the calling thread's network namespace and returns what it printed.

@@ -17,6 +17,19 @@ pub enum HostError {
         /// The system's error.
         source: io::Error,
     },
+    /// There is no bpffs for maps and programs, and this process may not make one.
+    #[error(
+        "{}: no bpffs is there, and this process may not mount one: run mount -t bpf bpf {} on the host, and let its \
+         boot do so",
+        directory.display(),
+        place.display()
+    )]
+    NoBpffs {
+        /// The directory that should be on one.
+        directory: PathBuf,
+        /// The place to mount it.
+        place: PathBuf,
+    },
     /// A system call failed.
     #[error("{what}: {}", Errno::of(source))]
     System {
@@ -48,7 +61,7 @@ pub enum HostError {
         source: JournalError,
     },
     /// The journal holds a key this version cannot undo.
-    #[error("{key}: nothing of this version can undo that")]
+    #[error("{key}: this version does not know how to undo that")]
     UnknownKey {
         /// The key in the journal.
         key: String,

@@ -28,11 +28,12 @@ pub fn install_file(path: &Path, content: &[u8], mode: u32) -> Result<bool, Host
 
 /// Writes the temporary file and moves it into place.
 fn put(temporary: &Path, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-    // The temporary name is another one each time; who repeats it must be able to tell that it is the same failure.
+    // The temporary name differs each time; a caller that repeats it must recognise the same failure, so the error
+    // names the file.
     let written = write(temporary, content, mode).map_err(|error| HostError::file(path, "write", error));
     let replaced = written.and_then(|()| rename(temporary, path));
     if replaced.is_err() {
-        // The step that failed is the error worth telling.
+        // The step that failed is the error to report.
         let _ = fs::remove_file(temporary);
     }
     replaced
@@ -68,7 +69,8 @@ pub fn is_temporary_of(path: &Path, name: &str) -> bool {
     numbers.is_some_and(|(process, count)| is_number(process) && is_number(count))
 }
 
-/// A name for `path` that no other process and no other call uses, hidden, and of no suffix that anybody looks for.
+/// Returns a hidden name beside `path` that no other process and no other call uses, with a suffix that no program
+/// looks for.
 fn temporary_name(path: &Path) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -76,7 +78,7 @@ fn temporary_name(path: &Path) -> String {
     format!(".{name}.{}-{count}.tmp", process::id())
 }
 
-/// Writes the temporary file through to the disk. One of that name is of a process long gone.
+/// Writes the temporary file through to the disk. An existing one of that name belongs to a process long gone.
 fn write(temporary: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     match fs::remove_file(temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -84,7 +86,7 @@ fn write(temporary: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)?;
     file.write_all(content)?;
-    // The mask of the process took bits from the mode at creation.
+    // The process's mask removed bits from the mode at creation.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }

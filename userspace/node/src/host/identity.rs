@@ -20,7 +20,7 @@ pub fn machine_id() -> Option<String> {
     given_machine().or_else(|| line_of("/etc/machine-id")).filter(|id| id != "uninitialized")
 }
 
-/// The identity of the hardware or the virtual machine, as its firmware tells it to root.
+/// Returns the identity of the hardware or the virtual machine, which its firmware shows to root.
 #[must_use]
 pub fn product_uuid() -> Option<String> {
     if given_machine().is_some() { None } else { line_of("/sys/class/dmi/id/product_uuid") }

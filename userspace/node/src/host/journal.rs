@@ -7,7 +7,7 @@ use super::HostError;
 /// The error of a journal that could not keep an entry.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The record of what was before naru, for `naru uninstall`; survives reboots.
+/// The record of the host's state before naru, for `naru uninstall`; it survives reboots.
 pub trait Journal {
     /// Keeps `former` as the value of `key` before naru. The first value kept stays: a later call for the same key
     /// changes nothing. Called before the change is made.

@@ -10,6 +10,7 @@ pub(crate) mod process;
 pub mod sysctl;
 
 mod bpffs;
+mod capabilities;
 mod clock;
 mod command;
 mod error;
@@ -19,6 +20,7 @@ mod journal;
 mod undo;
 
 pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
+pub use capabilities::lacking as lacking_capabilities;
 pub use clock::{now, time_of_day};
 pub use error::HostError;
 pub use file::{install_file, is_temporary_of, remove_file};

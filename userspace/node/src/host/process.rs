@@ -1,4 +1,4 @@
-//! Running somebody else's program: with a deadline, and with nothing of ours but what it is given.
+//! Running programs of others: with a deadline, and without anything of ours that they are not given.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -25,7 +25,7 @@ const SIGNALS: libc::c_int = 64;
 /// Descriptors that are closed one by one where the kernel cannot close them together (before 5.11).
 const DESCRIPTORS: libc::c_int = 4096;
 
-/// The reason why a program did not come to an end of its own.
+/// The reason for which a program did not end by itself.
 #[derive(Debug)]
 pub enum ProcessError {
     /// It took longer than it may.
@@ -72,7 +72,7 @@ impl Process<'_> {
     /// # Errors
     /// [`ProcessError`]; a program that ran and failed is no error here.
     pub fn run(&self) -> Result<Ended, ProcessError> {
-        // Files in memory: however much either side writes, nobody waits for the other.
+        // The outputs are files in memory: however much either side writes, nobody waits for the other.
         let (stdin, stdout) = (memory("naru-stdin", self.stdin)?, memory("naru-stdout", &[])?);
         let stderr = memory("naru-stderr", &[])?;
         let mut command = Command::new(self.program);
@@ -101,7 +101,7 @@ impl Process<'_> {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                // Its own process group: whatever it started goes too.
+                // It has its own process group, so that its children are ended too.
                 let _ = kill_process_group(process, Signal::KILL);
                 io_error("wait for it", child.wait())?;
                 return Err(ProcessError::Deadline);
@@ -144,8 +144,8 @@ fn absolute(path: &OsStr) -> impl Iterator<Item = PathBuf> {
     std::env::split_paths(path).filter(|part| part.is_absolute())
 }
 
-/// Whoever ignores `SIGCHLD` leaves that to the programs it starts, us among them, and the kernel then ends children of
-/// ours without a word. A handler is left alone.
+/// Resets an ignored `SIGCHLD`: programs pass it on to those they start, us among them, and the kernel would then reap
+/// our children unseen. A handler is left alone.
 fn hear_of_children() {
     // SAFETY: both calls are given a valid place for one action, or none.
     unsafe {
@@ -158,7 +158,7 @@ fn hear_of_children() {
     }
 }
 
-/// Between fork and exec: what we inherited or keep does not go on to the program.
+/// Runs between fork and exec: keeps the program from inheriting what we inherited or hold.
 fn forget_ours() -> io::Result<()> {
     // SAFETY: system calls on numbers and on memory of this frame, which a forked child may make; one that fails
     // changes nothing.
@@ -168,7 +168,7 @@ fn forget_ours() -> io::Result<()> {
         for signal in 1..=SIGNALS {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8_usize);
         }
-        // Closed by exec, not now: the standard library tells by one of them why exec failed.
+        // They are closed by exec, not now: the standard library uses one of them to report why exec failed.
         let (first, last) = (libc::STDERR_FILENO + 1, libc::c_int::MAX);
         if libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) != 0 {
             for descriptor in first..DESCRIPTORS {

@@ -65,9 +65,9 @@ pub struct Families {
     pub v6: bool,
 }
 
-/// Makes this machine forward the families. A host that takes router advertisements goes on taking them, also those
-/// that are yet to come, from whatever kind of router. `was_own`: whether forwarding of IPv6 was switched on by us
-/// before, so that interfaces of a later time are deaf to routers because of that.
+/// Makes this machine forward the families. A host that accepts router advertisements goes on accepting them, also on
+/// interfaces to come. `was_own`: we had switched IPv6 forwarding on before, which is why newer interfaces ignore
+/// routers.
 ///
 /// # Errors
 /// As [`set`].
@@ -117,7 +117,7 @@ fn deaf() -> Result<Vec<String>, HostError> {
 
 fn by_advertisements(forwarding: &str) -> Result<Vec<String>, HostError> {
     let mut devices = devices_of(V6)?;
-    // What hears no router has nothing to lose; of a pod nobody takes a router's word.
+    // An interface that gets no advertisements loses nothing, and a pod's are never believed.
     devices.retain(|device| !matches!(device.as_str(), "all" | "default" | "lo") && !is_own(device));
     let mut found = Vec::new();
     for device in devices {
@@ -189,9 +189,9 @@ pub(super) fn restore_forwarding(root: &str, former: &str) -> Result<(), HostErr
     first.into_iter().chain(rest).try_for_each(|(name, value)| restore(&format!("{root}/{name}"), value))
 }
 
-/// Prepares a device of ours (host veth, overlay), whatever the defaults for devices are at this moment: loose
-/// reverse path filter, forwarding, and IPv6 switched on where served. `rp_filter`'s effective value is the larger of
-/// `all` and the device's, so 2 here is 2 whatever `all` says.
+/// Prepares a device of ours (host veth, overlay), whatever the present defaults for devices are: loose reverse path
+/// filter, forwarding, and IPv6 on if served. The effective `rp_filter` is the larger of `all` and the device's, so 2
+/// here is 2 whatever `all` says.
 ///
 /// # Errors
 /// As [`set_own`].

@@ -1,7 +1,7 @@
 use super::{HostError, bpffs, forward, sysctl};
 
-/// Makes the entry's subject be as it was: the exact inverse of the change that remembered it. Repeating it, or undoing
-/// what is gone (a device's sysctl), changes nothing.
+/// Restores the entry's subject: the exact inverse of the change that remembered it. It changes nothing to repeat it,
+/// or to undo something that is gone (a device's sysctl).
 ///
 /// # Errors
 /// The key is not one of ours, or the change is refused.

@@ -1,5 +1,5 @@
-//! The plugins of others that stand behind ours in the runtime's list, where they are installed: without them a pod's
-//! host ports and rate limits are silently ignored.
+//! Plugins of others that follow ours in the runtime's list if they are installed: without them a pod's host ports and
+//! rate limits are silently ignored.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
@@ -11,32 +11,32 @@ use crate::{delegate::Run, machine::MachineError};
 /// The plugins, in their order, each with the capability that it serves.
 const BEHIND: [(&str, &str); 2] = [("portmap", "portMappings"), ("bandwidth", "bandwidth")];
 
-/// The versions that our own plugin is asked for in a list, the oldest first.
+/// The versions that a list may request from our own plugin, the oldest first.
 const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
-/// The version that runtimes which know no `cniVersions` ask for.
+/// The version that runtimes without `cniVersions` request.
 const USUAL: &str = "1.0.0";
-/// Time that a plugin may take to tell its versions.
+/// Time limit for a plugin to report its versions.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The key under which the node's store keeps a plugin's versions: `<stamp of the file> <versions>`.
 const KEY: &str = "chained/";
 
-/// The plugins behind ours, and the versions that all of the list speak.
+/// The plugins after ours, and the versions that all plugins of the list speak.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Chain {
+pub(super) struct PluginChain {
     behind: Vec<(&'static str, &'static str)>,
     versions: Vec<&'static str>,
 }
 
-impl Default for Chain {
+impl Default for PluginChain {
     /// Ours alone.
     fn default() -> Self {
         Self { behind: Vec::new(), versions: VERSIONS.into() }
     }
 }
 
-impl Chain {
-    /// The plugins that are in the runtime's directory. One that gives no versions, or only others than ours, would
-    /// keep every pod from starting, and is left out.
+impl PluginChain {
+    /// Finds the plugins in the runtime's directory. A plugin that reports no versions, or none of ours, would keep
+    /// every pod from starting, and is left out.
     pub(super) fn look(bin: &Path, store: &mut NodeStore) -> Result<Self, MachineError> {
         let mut chain = Self::default();
         for (name, capability) in BEHIND {
@@ -55,7 +55,7 @@ impl Chain {
         Ok(chain)
     }
 
-    /// The plugins that could stand behind ours and do not.
+    /// Returns the plugins that could follow ours and are not installed.
     pub(super) fn missing(&self) -> Vec<&'static str> {
         BEHIND.into_iter().filter(|one| !self.behind.contains(one)).map(|(name, _)| name).collect()
     }
@@ -79,14 +79,21 @@ impl Chain {
     }
 
     /// Capabilities of our own entry: a pod with a rate limit must leave the qdisc of its veth to the plugin, and its
-    /// packets take the stack.
-    pub(super) fn own_capabilities(&self) -> Option<Value> {
-        let is_limited = self.behind.iter().any(|(_, capability)| *capability == "bandwidth");
-        is_limited.then(|| json!({ "bandwidth": true }))
+    /// packets take the stack. What no plugin serves is asked for, too, so that a pod that wants it can be refused.
+    pub(super) fn own_capabilities(&self) -> Value {
+        let mut capabilities = serde_json::Map::from_iter([("bandwidth".to_owned(), json!(true))]);
+        capabilities.extend(self.unserved().into_iter().map(|name| (name.to_owned(), json!(true))));
+        capabilities.into()
+    }
+
+    /// The capabilities that no plugin of the list serves.
+    pub(super) fn unserved(&self) -> Vec<&'static str> {
+        let behind = |one: &(&str, &str)| self.behind.iter().any(|(name, _)| *name == one.0);
+        BEHIND.into_iter().filter(|one| !behind(one)).map(|(_, capability)| capability).collect()
     }
 }
 
-/// The versions that the plugin speaks; `None` where there is none. A file that was asked before is not asked again.
+/// Returns the versions that the plugin speaks; `None` if there is no such plugin. A file is asked only once.
 fn versions(bin: &Path, name: &str, store: &mut NodeStore) -> Result<Option<Vec<String>>, MachineError> {
     let Ok(meta) = fs::metadata(bin.join(name)) else { return Ok(None) };
     let changed = (meta.mtime(), meta.mtime_nsec());
@@ -104,7 +111,7 @@ fn versions(bin: &Path, name: &str, store: &mut NodeStore) -> Result<Option<Vec<
     Ok(Some(told.split_whitespace().map(str::to_owned).collect()))
 }
 
-/// Asks the plugin; one that fails speaks no version.
+/// Asks the plugin; one that fails counts as speaking no version.
 fn ask(bin: &Path, name: &str) -> Vec<String> {
     let variables = [
         ("CNI_COMMAND", "VERSION"),
@@ -140,7 +147,7 @@ mod tests {
             Self { root, store }
         }
 
-        /// A plugin that says so when it is asked, and notes that it was.
+        /// A plugin that gives this reply, and notes that it was asked.
         fn plugin(&self, name: &str, reply: &str) {
             let (file, asked) = (self.root.path().join(name), self.root.path().join("asked"));
             let script = format!("#!/bin/sh\necho {name} >> {}\necho '{reply}'\n", asked.display());
@@ -148,8 +155,8 @@ mod tests {
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
         }
 
-        fn look(&mut self) -> Chain {
-            Chain::look(self.root.path(), &mut self.store).unwrap()
+        fn look(&mut self) -> PluginChain {
+            PluginChain::look(self.root.path(), &mut self.store).unwrap()
         }
 
         fn asked(&self) -> usize {
@@ -161,21 +168,27 @@ mod tests {
         json!({ "cniVersion": "1.0.0", "supportedVersions": versions }).to_string()
     }
 
-    fn types(chain: &Chain) -> Vec<String> {
+    fn types(chain: &PluginChain) -> Vec<String> {
         chain.entries().map(|entry| entry["type"].as_str().unwrap().to_owned()).collect()
     }
 
     #[test]
     fn plugins_are_behind_ours_where_they_are_installed_and_all_speak_the_lists_versions() {
         let mut scene = Scene::new();
-        assert_eq!(scene.look(), Chain::default());
+        assert_eq!(scene.look(), PluginChain::default());
+        let both = json!({ "bandwidth": true, "portMappings": true });
+        assert_eq!(
+            (scene.look().unserved(), scene.look().own_capabilities()),
+            (vec!["portMappings", "bandwidth"], both.clone())
+        );
         scene.plugin("bandwidth", &speaking(&["0.3.1", "0.4.0", "1.0.0", "1.1.0"]));
         let chain = scene.look();
         assert_eq!((types(&chain), chain.version()), (vec!["bandwidth".to_owned()], "1.0.0"));
-        assert_eq!(chain.own_capabilities(), Some(json!({ "bandwidth": true })));
+        assert_eq!((chain.unserved(), chain.own_capabilities()), (vec!["portMappings"], both));
         scene.plugin("portmap", &speaking(&["0.4.0", "1.0.0"]));
         let chain = scene.look();
         assert_eq!(types(&chain), ["portmap", "bandwidth"]);
+        assert_eq!((chain.unserved().len(), chain.own_capabilities()), (0, json!({ "bandwidth": true })));
         assert_eq!(chain.versions(), ["0.4.0", "1.0.0"]);
         assert_eq!(chain.entries().next().unwrap()["capabilities"], json!({ "portMappings": true }));
     }
@@ -185,7 +198,7 @@ mod tests {
         for reply in ["", "{}", "panic", &speaking(&["9.0.0"]), &speaking(&[])] {
             let mut scene = Scene::new();
             scene.plugin("portmap", reply);
-            assert_eq!(scene.look(), Chain::default(), "{reply}");
+            assert_eq!(scene.look(), PluginChain::default(), "{reply}");
         }
     }
 

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use naru_store::NodeStore;
 use serde_json::{Value, json};
 
-use super::chain::Chain;
+use super::chain::PluginChain;
 use crate::machine::{MachineError, OWN_NETWORK, Pool, Settings};
 use crate::{
     host,
@@ -13,13 +13,13 @@ use crate::{
 
 /// The key under which the node's store keeps the content that init wrote last.
 const KEY: &str = "conflist";
-/// The keys of the runtime's directories as init was told them; a plugin that makes the node again is not.
+/// The keys of the runtime's directories as init got them; a plugin that makes the node again does not get them.
 const DIRECTORIES: [&str; 2] = ["conflist-conf-dir", "conflist-bin-dir"];
 
-/// Installs the runtime's network configuration, if there is a directory for it: the last thing init does, because a
-/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, under our name too, is not
-/// touched. `is_asked`: the caller was told which the runtime's directories are. Returns the plugins that the list goes
-/// without.
+/// Installs the runtime's network configuration, if there is a directory for it. This is init's last step, because a
+/// runtime starts pods as soon as it sees the file. A file that somebody else wrote, even under our name, is not
+/// touched. `is_asked`: the caller was told the runtime's directories. Returns the plugins that are missing in the
+/// list.
 pub(super) fn ensure(
     paths: &Paths,
     settings: &Settings,
@@ -37,17 +37,17 @@ pub(super) fn ensure(
     if !paths.cni_conf.is_dir() {
         return Ok(Vec::new());
     }
-    let chain = Chain::look(&paths.cni_bin, store)?;
+    let chain = PluginChain::look(&paths.cni_bin, store)?;
     let content = text(paths, settings, &chain);
     if path.exists() && !is_written(&path, store)? && !is_content(&path, &content) {
         return Ok(Vec::new());
     }
     if !settings.has_addresses() && !path.exists() {
-        // The runtime waits for the file, and says so.
+        // The runtime waits for the file, and reports that.
         return Ok(Vec::new());
     }
-    // Written beside it and renamed there: containerd passes over a file that is created or moved in from elsewhere,
-    // and reads its directory again when a name in it goes.
+    // Written in the same directory and renamed there: containerd ignores a file that is created or moved in from
+    // elsewhere, and reads its directory again when a name in it goes.
     host::install_file(&path, content.as_bytes(), 0o644)?;
     if store.value(KEY)?.as_ref() != Some(&content) {
         store.put(KEY, &content)?;
@@ -55,7 +55,7 @@ pub(super) fn ensure(
     Ok(chain.missing())
 }
 
-/// What became of the runtime's network configuration.
+/// The result of removing the runtime's network configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Withdrawn {
     /// It is gone, or there was none.
@@ -77,8 +77,10 @@ pub(crate) fn remove(
     }
     let is_ours = is_written(&path, store)?
         || match settings {
-            // Init may have been killed before it could note what it wrote.
-            Some(settings) => is_content(&path, &text(paths, settings, &Chain::look(&paths.cni_bin, store)?)),
+            // Init may have been killed before it could note the file.
+            Some(settings) => {
+                is_content(&path, &text(paths, settings, &PluginChain::look(&paths.cni_bin, store)?))
+            }
             None => false,
         };
     if !is_ours {
@@ -88,7 +90,7 @@ pub(crate) fn remove(
     Ok(Withdrawn::Gone)
 }
 
-/// The directories, with the runtime's as init was told them.
+/// Returns the directories, with those of the runtime as init got them.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -122,25 +124,26 @@ fn is_content(path: &Path, content: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|found| content.starts_with(&found))
 }
 
-fn text(paths: &Paths, settings: &Settings, chain: &Chain) -> String {
+fn text(paths: &Paths, settings: &Settings, chain: &PluginChain) -> String {
     format!("{:#}\n", content(paths, settings, chain))
 }
 
-/// cniVersion 1.0.0 for runtimes that know no later one, `cniVersions` for those that do. What it leaves out is read as
-/// no, so it says all that the first pool of a single machine is; the node's blocks need nothing.
-fn content(paths: &Paths, settings: &Settings, chain: &Chain) -> Value {
+/// cniVersion is 1.0.0 for runtimes that know no later one, and `cniVersions` is for the others. An absent key means
+/// no, so the list states every property of a single machine's first pool; the node's blocks need none.
+fn content(paths: &Paths, settings: &Settings, chain: &PluginChain) -> Value {
     let pool = settings.pools.first().filter(|_| !settings.is_clustered());
     let mut plugin = json!({ "type": "naru-cni", "ipam": { "type": "naru-ipam" } });
     if let Some(pool) = pool {
         plugin["ipMasq"] = json!(pool.masquerade);
         plugin["ipam"]["ranges"] = json!(sets(pool));
     }
-    if let Some(capabilities) = chain.own_capabilities() {
-        plugin["capabilities"] = capabilities;
+    plugin["capabilities"] = chain.own_capabilities();
+    let mut keys = directories(paths);
+    if !chain.unserved().is_empty() {
+        keys.insert("unserved".to_owned(), json!(chain.unserved()));
     }
-    let directories = directories(paths);
-    if directories.as_object().is_some_and(|directories| !directories.is_empty()) {
-        plugin["naru"] = directories;
+    if !keys.is_empty() {
+        plugin["naru"] = keys.into();
     }
     json!({
         "cniVersion": chain.version(),
@@ -150,7 +153,7 @@ fn content(paths: &Paths, settings: &Settings, chain: &Chain) -> Value {
     })
 }
 
-/// The pool's subnets, a set for each family, in their order, and as gateways what no pod gets.
+/// Returns the pool's subnets, a set for each family, in their order, with its reserved addresses as gateways.
 fn sets(pool: &Pool) -> Vec<Vec<Value>> {
     let mut sets: Vec<(bool, Vec<Value>)> = Vec::new();
     for (range, is_v4) in ranges(pool) {
@@ -162,7 +165,7 @@ fn sets(pool: &Pool) -> Vec<Vec<Value>> {
     sets.into_iter().map(|(_, set)| set).collect()
 }
 
-/// Each subnet, with the next gateway of its family: they come back in this order, wherever they are.
+/// Returns each subnet, with the next gateway of its family: they are read back in this order, wherever they are.
 fn ranges(pool: &Pool) -> Vec<(Value, bool)> {
     let mut gateways = pool.reserved.clone();
     let mut with_gateway = |subnet: &IpNet| {
@@ -178,7 +181,7 @@ fn ranges(pool: &Pool) -> Vec<(Value, bool)> {
 }
 
 /// Those directories that the plugin would not find by default.
-fn directories(paths: &Paths) -> Value {
+fn directories(paths: &Paths) -> serde_json::Map<String, Value> {
     let default = Paths::resolve(GivenPaths::default(), |_| None);
     let all = [
         ("runDir", &paths.run, default.run),
@@ -187,7 +190,7 @@ fn directories(paths: &Paths) -> Value {
         ("configDir", &paths.config, default.config),
     ];
     let other = all.into_iter().filter(|(_, path, default)| *path != default);
-    other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect::<serde_json::Map<_, _>>().into()
+    other.map(|(key, path, _)| (key.to_owned(), json!(path))).collect()
 }
 
 #[cfg(test)]
@@ -228,8 +231,14 @@ mod tests {
     #[test]
     fn default_directories_are_not_written_into_the_configuration() {
         let paths = Paths::resolve(GivenPaths::default(), |_| None);
-        let list = content(&paths, &settings(vec![]), &Chain::default());
-        assert_eq!(list["plugins"], json!([{ "type": "naru-cni", "ipam": { "type": "naru-ipam" } }]));
+        let list = content(&paths, &settings(vec![]), &PluginChain::default());
+        let plugin = json!({
+            "type": "naru-cni",
+            "ipam": { "type": "naru-ipam" },
+            "capabilities": { "bandwidth": true, "portMappings": true },
+            "naru": { "unserved": ["portMappings", "bandwidth"] },
+        });
+        assert_eq!(list["plugins"], json!([plugin]));
         assert_eq!(list["cniVersion"], "1.0.0");
     }
 
@@ -238,7 +247,7 @@ mod tests {
         let list = content(
             &Paths::under(Path::new("/x")),
             &settings(vec![pool(&["10.22.0.0/16", "fd22::/64"])]),
-            &Chain::default(),
+            &PluginChain::default(),
         );
         assert_eq!(list["plugins"][0]["naru"]["stateDir"], "/x/state");
         let sets = json!([[{ "subnet": "10.22.0.0/16" }], [{ "subnet": "fd22::/64" }]]);
@@ -251,7 +260,7 @@ mod tests {
         let reserved = vec!["10.22.0.9".parse().unwrap(), "fd22::9".parse().unwrap()];
         let pool =
             Pool { reserved, masquerade: false, ..pool(&["10.22.0.8/31", "10.22.0.10/31", "fd22::/64"]) };
-        let list = content(&paths, &settings(vec![pool]), &Chain::default());
+        let list = content(&paths, &settings(vec![pool]), &PluginChain::default());
         assert_eq!(list["plugins"][0]["ipMasq"], false);
         let v4 = json!([{ "subnet": "10.22.0.8/31", "gateway": "10.22.0.9" }, { "subnet": "10.22.0.10/31" }]);
         let sets = json!([v4, [{ "subnet": "fd22::/64", "gateway": "fd22::9" }]]);

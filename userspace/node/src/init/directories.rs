@@ -14,11 +14,11 @@ use crate::{
 /// First word of a directory's key in the journal: init made it, so uninstall removes it when it is empty.
 pub(crate) const DIRECTORY: &str = "directory";
 
-/// Name of the list, in the state directory, of directories that init made but that no journal has: because there is
-/// none yet, or none any more.
+/// Name of the list, in the state directory, of directories that init made but no journal names: because there is no
+/// journal yet, or not any more.
 const MARK: &str = "directories.made";
 
-/// How often the state directory is begun anew, where several processes make it at once.
+/// Limit of attempts to create the state directory while other processes create it too.
 const TRIALS: usize = 50;
 
 /// The path of that list.
@@ -33,8 +33,8 @@ pub(crate) fn write_mark(paths: &Paths, made: &[&PathBuf]) -> Result<(), Machine
     std::fs::write(mark(paths), list.join("\n")).map_err(MachineError::file(mark(paths), "write"))
 }
 
-/// Makes the state directory, in which the journal will be. It is moved into place with the list in it, so that a
-/// kill at any moment leaves no directory that nobody knows for ours.
+/// Creates the state directory, in which the journal will be. It is moved into place together with the list, so that a
+/// kill at any moment leaves no directory that is not known as ours.
 pub(super) fn make_state(paths: &Paths) -> Result<(), MachineError> {
     for _ in 0..TRIALS {
         match try_make_state(paths) {
@@ -69,8 +69,8 @@ fn try_make_state(paths: &Paths) -> Result<(), MachineError> {
     }
 }
 
-/// Removes what a killed [`make_state`] left beside the state directory, or beside its outermost parent; whether
-/// there was anything.
+/// Removes leftovers of a killed [`make_state`] beside the state directory, or beside its outermost parent. Returns
+/// true if there were any.
 pub(crate) fn remove_draft(paths: &Paths) -> Result<bool, MachineError> {
     let mut found = false;
     for parent in paths.state.ancestors().filter(|path| path.file_name().is_some()) {
@@ -86,9 +86,9 @@ pub(crate) fn remove_draft(paths: &Paths) -> Result<bool, MachineError> {
     Ok(found)
 }
 
-/// Removes the state directory, and the parents that init made with it, where nothing but the list is in them: the
-/// whole in one step, so that a kill at any moment leaves either the list or nothing of these names. `false`:
-/// somebody else's file is there, and nothing was changed.
+/// Removes the state directory, and the parents that init made with it, if they hold nothing but the list. All of them
+/// go in one step, so that a kill at any moment leaves either the list or nothing of these names. Returns false, and
+/// changes nothing, if there is a file of somebody else.
 pub(crate) fn retire_state(paths: &Paths, made: &[&PathBuf]) -> Result<bool, MachineError> {
     let Some(outermost) = made.iter().min_by_key(|path| path.components().count()) else { return Ok(false) };
     if !holds_only(outermost, &mark(paths)) {
@@ -149,7 +149,7 @@ fn create(path: &Path) -> Result<(), MachineError> {
     }
 }
 
-/// The part of the path that is not there, the outermost directory first.
+/// Returns the missing part of the path, the outermost directory first.
 fn missing(directory: &Path) -> Vec<PathBuf> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let mut missing: Vec<PathBuf> =

@@ -15,9 +15,9 @@ use crate::{
     sync::{self, Changes},
 };
 
-/// Goes over to a cluster in which only other nodes, or what is masqueraded, changed: maps, routes, rules, firewall,
-/// the tunnel device's MTU, and the settings of it all; and to these ranges of Services, unless there are none.
-/// `None` where more than that changed, or the node is not initialised: then it is init's business.
+/// Applies a cluster in which only other nodes, or the masqueraded destinations, changed: maps, routes, rules,
+/// firewall, the tunnel device's MTU and the saved settings; also new ranges of Services, unless there are none.
+/// Returns `None` if more than that changed or the node is not initialised: then init has to do it.
 ///
 /// # Errors
 /// As [`super::run`].
@@ -42,14 +42,14 @@ pub fn follow(
     adapt(paths, &pins, &settings, &survey)?;
     let changes = sync::apply(&links, &pins, &settings, &survey)?;
     Record::note(paths, (&links, &pins), (&settings, &survey), changes.mirrored)?;
-    // Kept although single changes may have been refused, or the next look would take the others back.
+    // Saved even if single changes were refused, or the next look would undo the others.
     settings.save(paths)?;
     publish(paths, &links, &settings, &survey)?;
     Ok(Some(changes))
 }
 
-/// Returns true if the ranges are the same, or are no more than all blocks together: those come and go with nodes, and
-/// what a node makes of its own does not depend on them.
+/// Returns true if the ranges are the same, or are just the blocks together: those come and go with nodes, and nothing
+/// that a node does depends on them.
 fn is_same_range(before: &ClusterSpec, after: &ClusterSpec) -> bool {
     let is_made_of_blocks = |cluster: &ClusterSpec| {
         let blocks = cluster.nodes.iter().flat_map(|node| node.blocks.iter().copied()).collect();
@@ -59,7 +59,7 @@ fn is_same_range(before: &ClusterSpec, after: &ClusterSpec) -> bool {
     before.ranges == after.ranges || (is_made_of_blocks(before) && is_made_of_blocks(after))
 }
 
-/// Returns true if the cluster asks of this node itself what it asked before.
+/// Returns true if the cluster says the same about this node itself as before.
 fn is_same_here(before: &Settings, after: &Settings) -> bool {
     let own = |settings: &Settings| settings.cluster.node(&settings.node).cloned();
     is_same_range(&before.cluster, &after.cluster)

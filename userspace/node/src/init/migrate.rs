@@ -1,4 +1,4 @@
-//! The older version's datapath becomes this one's, with pods running.
+//! Migration of an older version's datapath to this one's, with pods running.
 
 use naru_bpf::{Migration, Pins};
 use naru_netlink::links::Links;
@@ -10,9 +10,8 @@ use crate::{
     sync,
 };
 
-/// Goes from the pins of an older version of the ABI to `pins`, which are installed; nothing where there is no older
-/// one. What is still to be done is the plan's: it gives `ROUTES` its values, and so lets packets for other nodes
-/// pass again.
+/// Migrates the pins of an older version of the ABI to `pins`, which are installed; does nothing if there are none. The
+/// plan does the rest: it gives `ROUTES` its values, and so lets packets for other nodes pass again.
 pub(super) fn run(
     links: &Links,
     pins: &Pins,

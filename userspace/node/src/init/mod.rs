@@ -1,6 +1,6 @@
-//! Making this machine a node: one idempotent plan, shared by `naru init`, the agent and a plugin after a reboot.
+//! Init makes this machine a node: one idempotent plan, shared by `naru init`, the agent and a plugin after a reboot.
 //!
-//! [`run`] is the plan. It looks first and refuses before it changes anything, then goes from the inside out: files,
+//! [`run`] is the plan. It looks first and refuses before it changes anything, then works from the inside out: files,
 //! bpffs, programs, overlay device, addresses, routes, firewall; the runtime's configuration comes last.
 
 mod chain;
@@ -22,12 +22,12 @@ pub(crate) use directories::{
 };
 
 use crate::{
-    machine::{Delegated, MachineError, NodeFacts, Request, Standalone, current},
+    machine::{Delegated, LastContact, MachineError, NodeFacts, Request, Standalone, current},
     paths::Paths,
     readiness,
 };
 
-/// As [`ensure`], for a network whose addresses another IPAM gives: the node needs no pool for it.
+/// Does the same as [`ensure`] for a network whose addresses another IPAM gives: the node needs no pool for it.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -36,9 +36,10 @@ pub fn ensure_delegated(paths: &Paths, delegated: &Delegated) -> Result<NodeFact
     ready(paths, &request, |facts| facts.knows(delegated))
 }
 
-/// The plugin calls this before every ADD and STATUS. It returns soon if the node is initialised in this boot, as
-/// init left it, and serves the network as requested (it reads two files, and checks pins and kernel); else it
-/// initialises the node under the lock, with the settings of the init before (`<state>/init.json`).
+/// Returns a node that is ready; the plugin calls this before every ADD and STATUS. It returns at once if the node was
+/// initialised in this boot, is as init left it, and serves the network as requested (it reads two files, and checks
+/// pins and kernel). Otherwise it initialises the node under the lock, with the settings of the last init
+/// (`<state>/init.json`).
 ///
 /// The store's pools (domain `naru`, named by [`crate::machine::pool_name`]) have their ranges when it returns.
 ///
@@ -46,10 +47,13 @@ pub fn ensure_delegated(paths: &Paths, delegated: &Delegated) -> Result<NodeFact
 /// [`MachineError`]; [`MachineError::is_retryable`] tells whether a later ADD may succeed without anybody's doing.
 pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFacts, MachineError> {
     let request = Request { standalone: standalone.cloned(), ..Request::default() };
-    // Making the node again brings no range: only the cluster does.
+    // Another init would bring no range: only the cluster does.
     let is_enough = |facts: &NodeFacts| facts.serves(standalone) || facts.waits_for_range(standalone);
     let facts = ready(paths, &request, is_enough)?;
     if facts.serves(standalone) {
+        if standalone.is_none() {
+            LastContact::refuse_overdue(paths, &facts.node)?;
+        }
         return Ok(facts);
     }
     match facts.waits_for_range(standalone) {
@@ -58,7 +62,7 @@ pub fn ensure(paths: &Paths, standalone: Option<&Standalone>) -> Result<NodeFact
     }
 }
 
-/// As [`ensure`], for pods of the pool of that name, which an administrator made.
+/// Does the same as [`ensure`] for pods of the pool of that name, which an administrator made.
 ///
 /// # Errors
 /// As [`ensure`]; [`MachineError::NoPool`] where there is none.
@@ -68,7 +72,7 @@ pub fn ensure_pool(paths: &Paths, name: &str) -> Result<NodeFacts, MachineError>
     if facts.has_pool(name) { Ok(facts) } else { Err(MachineError::NoPool { pool: name.to_owned(), known }) }
 }
 
-/// The node, if it is ready and `is_enough`; made so else.
+/// Returns the node if it is ready and `is_enough` holds; otherwise makes it so.
 fn ready(
     paths: &Paths,
     request: &Request,

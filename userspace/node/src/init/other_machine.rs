@@ -6,8 +6,8 @@ use crate::{
     paths::Paths,
 };
 
-/// Refuses to make this machine a node that another machine is: by a wrong name or file, or because its state is a copy
-/// of that machine's. Two nodes that take addresses from one block would give them out twice.
+/// Refuses to make this machine a node that another machine already is: by a wrong name or file, or because its state
+/// is a copy of that machine's. Two nodes that assign addresses from one block would give them out twice.
 pub(super) fn refuse(
     paths: &Paths,
     request: &Request,
@@ -31,7 +31,7 @@ pub(super) fn refuse(
     let other = others
         .filter_map(|node| Some((node.name.clone(), *node.addresses.iter().find(|at| is_here(at))?)))
         .next();
-    // A node that lives here may lose its address, and its pods have to start all the same.
+    // The node of this machine may lose an address; its pods have to start all the same.
     let is_new = before.is_none() || is_named_anew;
     let is_alone = settings.cluster.remotes(&settings.node).next().is_none() || survey.addresses.is_empty();
     if is_new || other.is_some() || !(is_alone || lives(paths)?) {

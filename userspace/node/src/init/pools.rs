@@ -10,22 +10,22 @@ use naru_store::{NodeStore, StateStore};
 use crate::machine::{MachineError, NamedPool, Settings, pool_name};
 use crate::{host, reservations};
 
-/// Gives the store the ranges of the node's pools. A pool that is not among them any more, or a range of one, gives
-/// nothing out from now on; addresses that pods have of it stay theirs, and with the last of them it goes.
+/// Writes the ranges of the node's pools to the store. A pool or range that is no longer among them gives out nothing
+/// from now on; pods keep the addresses that they have of it, and it goes with the last of them.
 pub(super) fn ensure(
     settings: &Settings,
     state: &mut StateStore,
     node: &mut NodeStore,
 ) -> Result<(), MachineError> {
     if settings.named.iter().any(|pool| !pool.draining.is_empty()) {
-        // What has cooled keeps no range from going.
+        // Addresses that have cooled do not keep a range.
         while state.sweep(&Domain::naru(), DEFAULT_COOLING, host::now())? > 0 {}
     }
     let mut specs = specs(settings, &reservations::all(node)?);
     specs.extend(gone(&specs, state)?);
     let boot_id = state.boot_id().to_owned();
     for spec in specs {
-        // Not the addresses again that were in use until a moment ago.
+        // Start elsewhere, so that addresses that were in use until a moment ago are not given out at once.
         state.set_ranges(&spec.varied_by(&boot_id), host::now())?;
     }
     if node.blocks()? != settings.blocks() {
@@ -34,7 +34,8 @@ pub(super) fn ensure(
     Ok(())
 }
 
-/// Pools of ours that the store has and that shall not be, each without ranges. Other domains are others' to keep.
+/// Returns pools of ours that the store has but must no longer have, each without ranges. Pools of other domains are
+/// left alone.
 fn gone(specs: &[PoolSpec], state: &StateStore) -> Result<Vec<PoolSpec>, MachineError> {
     let ours = state.ranges()?.into_iter().filter(|range| range.domain == Domain::naru());
     let mut known: BTreeSet<String> = ours.map(|range| range.pool).collect();
@@ -87,7 +88,7 @@ fn specs(settings: &Settings, kept: &[Reservation]) -> Vec<PoolSpec> {
         let spec = PoolSpec::routed(Domain::naru(), pool_name(&pool.subnets), pool.subnets.clone());
         specs.push(pool.reserved.iter().fold(spec, |spec, address| spec.reserve(*address, "gateway")));
     }
-    // One outside a pool is of no effect in it.
+    // A reserved address outside a pool has no effect in it.
     for spec in &mut specs {
         spec.reserved.extend(edges(settings));
         spec.reserved.extend_from_slice(kept);

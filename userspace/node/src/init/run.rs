@@ -40,9 +40,9 @@ pub struct Ready {
     pub installed: Installed,
     /// The changes of maps, routes and rules.
     pub changes: Changes,
-    /// Plugins that would stand behind ours in the runtime's list, if they were installed.
+    /// Plugins that would follow ours in the runtime's list, if they were installed.
     pub unlisted: Vec<&'static str>,
-    /// Last, optional steps that failed; the node does without.
+    /// Failures of the last, optional steps; the node works without them.
     pub warnings: Vec<String>,
 }
 
@@ -74,19 +74,19 @@ impl Ready {
         if !self.unlisted.is_empty() {
             let names = self.unlisted.join(", ");
             lines.push(format!(
-                "not installed: {names}; host ports (portmap), rate limits (bandwidth) are ignored"
+                "not installed: {names}; pods that ask for host ports (portmap), rate limits (bandwidth) are refused"
             ));
         }
         lines
     }
 }
 
-/// Makes this machine the node that `request` and the init before say. Changes nothing that is already so. Single map
-/// entries and routes that are refused hold up nothing else: they are told in [`Changes::refused`].
+/// Makes this machine the node that `request` and earlier inits describe. Changes nothing that is right already. A
+/// single map entry or route that is refused does not hold up others: [`Changes::refused`] names it.
 ///
 /// # Errors
-/// [`MachineError`]. What is refused on the way in (probe, overlap, unknown node) leaves no trace; after another error
-/// run it again.
+/// [`MachineError`]. A request that is refused by the first checks (probe, overlap, unknown node) leaves no trace;
+/// after any other error run it again.
 pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
     let links = Links::open(MARKS)?;
     check(paths, request, &links, Caller::Anybody)?;
@@ -95,7 +95,7 @@ pub fn run(paths: &Paths, request: &Request) -> Result<Ready, MachineError> {
     locked(paths, request, links, &mut node)
 }
 
-/// As [`run`] by the node's agent, which takes its `place` before anything is changed, and keeps it.
+/// Does the same as [`run`] for the node's agent, which takes its `place` before anything is changed, and keeps it.
 ///
 /// # Errors
 /// As [`run`]; [`MachineError::AgentRuns`] where another process has the place.
@@ -117,8 +117,8 @@ pub fn run_as_agent(
     locked(paths, request, links, &mut node)
 }
 
-/// [`run`], unless whoever had the lock before did what is needed, as `is_enough` says. The node is ready when it
-/// returns.
+/// Runs [`run`], unless the previous holder of the lock did what is needed, as `is_enough` says. The node is ready when
+/// it returns.
 pub(super) fn run_unless(
     paths: &Paths,
     request: &Request,
@@ -140,8 +140,8 @@ pub(super) fn run_unless(
     }
 }
 
-/// Maps and programs that are of a network namespace which is no more (a container that was this node started again)
-/// know interfaces of it by numbers that mean others here.
+/// Discards maps and programs of a network namespace that no longer exists (a container that was this node was started
+/// again): they know its interfaces by numbers that mean others here.
 fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     let Some(facts) = NodeFacts::load(paths)? else { return Ok(()) };
     if facts.boot_id != host::boot_id()? || facts.netns.is_empty() || facts.netns == machine::netns()? {
@@ -151,7 +151,7 @@ fn discard_other_namespaces(paths: &Paths) -> Result<(), MachineError> {
     if alive.keys().any(|id| id.to_string() == facts.netns) {
         return Err(MachineError::OtherNamespace { run: paths.run.clone() });
     }
-    // Its generations of nftables are others than those here.
+    // Generations of nftables differ between namespaces.
     machine::remove(&paths.nft_sight())?;
     let root = paths.pins().root().to_owned();
     match std::fs::remove_dir_all(&root) {
@@ -167,21 +167,25 @@ enum Caller {
     Anybody,
 }
 
-/// Refuses what can be refused before anything is changed.
+/// Refuses everything that can be refused before anything is changed.
 fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Result<(), MachineError> {
     machine::refuse_newer(paths)?;
     if caller == Caller::Anybody && machine::is_older(paths)? {
-        // An agent that runs has left it at that: it is as old, and would take back what is made of it.
+        // A running agent has left it at that: it is of the older version too, and would undo a migration.
         AgentPlace::refuse_other(paths)?;
     }
     let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
     if !missing.is_empty() {
-        return Err(MachineError::MissingFeatures(missing));
+        // The kernel answers both alike.
+        return Err(match host::lacking_capabilities() {
+            lacking if lacking.is_empty() => MachineError::MissingFeatures(missing),
+            lacking => MachineError::NotPermitted(lacking),
+        });
     }
     consider(paths, request, links).map(drop)
 }
 
-/// The directories, and in them the store with the journal.
+/// Creates the directories, and in them the store with the journal.
 fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     directories::make_state(paths)?;
     let mut node = NodeStore::migrate(&paths.node_store())?;
@@ -190,26 +194,25 @@ fn open_store(paths: &Paths) -> Result<NodeStore, MachineError> {
     Ok(node)
 }
 
-/// The plan itself; the caller holds the lock.
+/// Carries out the plan; the caller holds the lock.
 fn locked(
     paths: &Paths,
     request: &Request,
     links: Links,
     node: &mut NodeStore,
 ) -> Result<Ready, MachineError> {
-    // Somebody else may have had the lock since the check.
+    // Another process may have held the lock since the check.
     let (settings, survey) = consider(paths, request, &links)?;
     discard_other_namespaces(paths)?;
     let is_asked = request.conflist.is_some();
-    // Maps or a store that are new would not know who is attached meanwhile with those before.
+    // New maps or a new store would not know pods that are attached meanwhile with the old ones.
     let alone = if is_whole(paths)? { None } else { Some(presence::alone(paths)?) };
     presence::make(paths)?;
     let (mut ready, links) = prepare(paths, settings, &survey, links, node)?;
     if other_machine::is_left(paths, request, &ready.settings)? {
         node.forget_identity()?;
     }
-    // Traffic first: what follows waits for the disk. It is done also where single changes were refused, which hold up
-    // nothing else.
+    // Traffic comes first: the steps that follow wait for the disk. They are done even if single changes were refused.
     if let Err(MachineError::DamagedSettings { path, .. }) = Settings::load(paths) {
         set_aside(&path).map_err(MachineError::file(&path, "set aside"))?;
     }
@@ -222,7 +225,7 @@ fn locked(
     if ready.changes.unprotected.is_some() {
         ready.changes.complete()?;
     }
-    // Without its exceptions a node is not ready, which whoever asks sees for himself; the rest is noted all the same.
+    // Without these exceptions a node is not ready, which every caller finds by itself; the rest is noted all the same.
     let is_open = forward::open(node);
     Record::note(paths, (&links, &paths.pins()), (&ready.settings, &survey), ready.changes.mirrored)?;
     let lists = machine::limits(&conflist::as_told(paths, node)?.cni_conf);
@@ -234,7 +237,7 @@ fn locked(
     Ok(ready)
 }
 
-/// What the last steps depend on.
+/// Facts that the last steps depend on.
 #[derive(Clone, Copy)]
 struct Finish {
     /// The first init of this boot.
@@ -243,8 +246,8 @@ struct Finish {
     is_asked: bool,
 }
 
-/// The steps that a node can do without, each by itself; the runtime's configuration is the last, because a runtime
-/// starts pods as soon as it sees the file. What failed is in `ready` afterwards.
+/// Runs the optional steps, each by itself. The runtime's configuration is the last of them, because a runtime starts
+/// pods as soon as it sees the file. `ready` names the steps that failed.
 fn finish(paths: &Paths, ready: &mut Ready, node: &mut NodeStore, how: Finish) {
     let mut warnings = Vec::new();
     let mut note = |what: &str, done: Result<(), MachineError>| {
@@ -264,8 +267,8 @@ fn is_whole(paths: &Paths) -> Result<bool, MachineError> {
     Ok(current(paths)?.is_some() && StateStore::check_schema(&paths.lease_store()).is_ok())
 }
 
-/// Other IPAM plugins are told that their leases ended with the boot they were made in. What they refuse is tried
-/// again by the next ADD of such a network.
+/// Tells other IPAM plugins that their leases ended with the boot in which they were made. Releases that they refuse
+/// are tried again by the next ADD of such a network.
 fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Result<(), MachineError> {
     if node.delegated()?.is_empty() {
         return Ok(());
@@ -275,7 +278,7 @@ fn release_stale(paths: &Paths, facts: &NodeFacts, node: &mut NodeStore) -> Resu
     Ok(())
 }
 
-/// Reads the machine's state and computes the settings; refuses settings that are impossible.
+/// Reads the machine's state and computes the settings; refuses impossible ones.
 fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings, Survey), MachineError> {
     let before = Settings::load_for(paths, request)?;
     let mut settings = Settings::merge(before.as_ref(), request)?;
@@ -286,7 +289,7 @@ fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings
     Ok((settings, survey))
 }
 
-/// Everything in the kernel, and the store of addresses.
+/// Prepares everything in the kernel, and the store of addresses.
 fn prepare(
     paths: &Paths,
     mut settings: Settings,
@@ -306,10 +309,10 @@ fn prepare(
     ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
     let mut facts = devices::facts(&links, &settings, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, host::now())?;
-    // naru-ipam may have made the store: what it did not find there it did not adopt either.
+    // naru-ipam may have made the store, and adopts no pods.
     let is_known = start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());
     pools::ensure(&settings, &mut state, node)?;
-    // A store that is new does not know yet who lives in them.
+    // A new store does not know yet who lives in them.
     if is_known || start == Start::Rebooted {
         pools::forget_drained(&mut settings, &state)?;
         facts.pools = settings.pool_facts();
@@ -337,7 +340,7 @@ fn restore_pods(
     Ok(tools.links)
 }
 
-/// Ranges that are new must be nobody else's; those accepted before are only warned about, by status.
+/// Refuses new ranges that somebody else uses; status only warns about those that were accepted before.
 fn refuse_overlap(links: &Links, before: Option<&Settings>, settings: &Settings) -> Result<(), MachineError> {
     let accepted = before.map(Settings::ranges).unwrap_or_default();
     let clashes = overlaps(links, settings, |range| !accepted.contains(range))?;

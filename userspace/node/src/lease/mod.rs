@@ -1,5 +1,5 @@
-//! Addresses for other main plugins (bridge, ptp, macvlan): no link, no map and no init, only the store, which is
-//! made on first use. There is no interface of ours to show who lives: the network namespace is the witness.
+//! Addresses for other main plugins (bridge, ptp, macvlan): no link, no map and no init, only the store, which is made
+//! on first use. As there is no interface of ours, the network namespace shows whether a container lives.
 
 use naru_netlink::netns;
 use std::{
@@ -27,7 +27,7 @@ pub struct Ask {
     pub id: AttachmentId,
     /// The pod it asks for.
     pub pod: PodName,
-    /// The container's namespace. One that cannot be entered is of no effect: nothing is made in it here.
+    /// The container's namespace. One that cannot be entered does no harm: nothing is made in it here.
     pub netns: PathBuf,
     /// One address is wanted of each.
     pub sets: Vec<AddressSet>,
@@ -77,7 +77,7 @@ pub fn held(paths: &Paths, id: &AttachmentId) -> Result<Vec<IpAddr>, Cause> {
 /// Gives back what attachments of the network hold that are not `valid`, those made since `began` apart.
 ///
 /// # Errors
-/// The store. What could be given back is.
+/// The store failed; every address that could be given back has been.
 pub fn gc(
     paths: &Paths,
     network: &str,
@@ -92,13 +92,13 @@ pub fn gc(
         held && row.owner.as_ref().is_some_and(|owner| !is_valid(owner))
     };
     for row in rows.iter().filter(stale) {
-        // By generation: a container made anew meanwhile keeps what it has.
+        // By generation: a container that was made anew meanwhile keeps its addresses.
         store.free_if_generation(&domain, row.address, row.generation, began)?;
     }
     Ok(())
 }
 
-/// The first set that has no address left, in words; `None`: an ADD could be served.
+/// Returns the first set that has no address left, in words; `None` if an ADD could be served.
 ///
 /// # Errors
 /// The store, or the place where the first ADD would make it.
@@ -110,7 +110,7 @@ pub fn shortage(paths: &Paths, network: &str, sets: &[AddressSet]) -> Result<Opt
     for set in sets {
         let (pool, family) = (set.pool(), set.family());
         let usage = store.usage(&Domain::ipam(network), &pool, family)?;
-        // A pool is made by the first ADD; what is cooling is given out when nothing else is left.
+        // A pool is made by the first ADD; cooling addresses are given out if no other is left.
         if usage.total > 0 && usage.free() + usage.cooling == 0 {
             return Ok(Some(format!("pool {pool}: no {family} address left: {usage}")));
         }

@@ -2,10 +2,10 @@ use std::net::IpAddr;
 
 use naru_netlink::links::{NodeAddress, UnderlayPath};
 
-/// The addresses that others can use. First, of each family, the one that the kernel would send from to what is
-/// outside (RFC 6724, and a route's preferred source), then those that stay, those of loopback last, then passing
-/// ones. Within each the kernel's own order holds, in which an interface's primary addresses come first: no address
-/// counts by its number.
+/// Returns the addresses that others can use. For each family the first is the one that the kernel would use as source
+/// towards the outside (RFC 6724, and a route's preferred source); then come those that stay, loopback's last, then
+/// passing ones. Otherwise the kernel's own order holds, in which an interface's primary addresses come first; the
+/// numeric order never matters.
 pub(super) fn ordered(held: &[NodeAddress], outside: &[UnderlayPath]) -> Vec<IpAddr> {
     let chosen: Vec<IpAddr> = outside.iter().filter_map(|path| lasting(held, path.source?)).collect();
     let rank = |address: &NodeAddress| {
@@ -25,8 +25,8 @@ pub(super) fn ordered(held: &[NodeAddress], outside: &[UnderlayPath]) -> Vec<IpA
     usable.into_iter().map(|address| address.ip).collect()
 }
 
-/// The address, or in place of a passing one (temporary, deprecated) the one of its interface and prefix that stays:
-/// what names the node's address must not have to change with every day.
+/// Returns the address or, for a passing one (temporary, deprecated), the lasting one of its interface and prefix:
+/// configurations that name the node's address must not have to change every day.
 fn lasting(held: &[NodeAddress], source: IpAddr) -> Option<IpAddr> {
     let chosen = held.iter().find(|address| address.ip == source)?;
     let is_alike = |other: &&NodeAddress| {

@@ -17,7 +17,7 @@ use crate::paths::Paths;
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The place of the node's agent, held until it is dropped: there is one agent a node, and no uninstall beside it.
+/// The place of the node's agent, held until it is dropped: a node has one agent, and no uninstall beside it.
 #[derive(Debug)]
 pub struct AgentPlace {
     file: File,
@@ -33,7 +33,7 @@ impl AgentPlace {
         Self::lock(&path, lock_file::open(&path).map_err(MachineError::file(&path, "open"))?)
     }
 
-    /// Takes the place where an agent has run before, and makes nothing where none has.
+    /// Takes the place if an agent has run here before; otherwise creates nothing.
     ///
     /// # Errors
     /// As [`AgentPlace::take`].
@@ -86,10 +86,12 @@ impl AgentPlace {
     }
 }
 
-/// The refusal that names the process which has the place.
+/// Returns the refusal, which names the process that holds the place.
 fn runs(path: &Path, file: &mut File) -> MachineError {
     let mut holder = String::new();
     match file.read_to_string(&mut holder) {
+        // An agent writes its process id as soon as it has the lock.
+        Ok(0) => MachineError::LockedByOther { path: path.to_owned() },
         Ok(_) => MachineError::AgentRuns { pid: holder.trim().to_owned() },
         Err(error) => MachineError::file(path, "read")(error),
     }

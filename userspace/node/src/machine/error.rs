@@ -21,6 +21,19 @@ pub enum MachineError {
         /// The node.
         node: String,
     },
+    /// The node has not heard of its cluster for longer than its administrator allows.
+    #[error(
+        "node {node} has not heard of its cluster for {without} s, and contact_limit is {limit} s: no address is given \
+         out until it does"
+    )]
+    OutOfContact {
+        /// The node.
+        node: String,
+        /// Seconds without contact.
+        without: u64,
+        /// The limit, in seconds.
+        limit: u64,
+    },
     /// Init has not run since the machine was started.
     #[error("this node is not initialised in this boot: run naru init")]
     NotReady,
@@ -32,12 +45,18 @@ pub enum MachineError {
         /// The names there are.
         known: String,
     },
-    /// Pod ranges that somebody else uses; nothing was changed.
+    /// Pod ranges that are in use elsewhere; nothing was changed.
     #[error("{}", joined(.0))]
     Overlap(Vec<Clash>),
     /// The kernel or the machine lacks something; nothing was changed.
     #[error("this machine lacks {}", .0.join(", "))]
     MissingFeatures(Vec<String>),
+    /// The process may not use eBPF; nothing was changed.
+    #[error(
+        "eBPF is not permitted to this process: it has no {}: run it as root, or with these capabilities",
+        .0.join(", ")
+    )]
+    NotPermitted(Vec<&'static str>),
     /// The cluster says that this machine has an address, but no interface of it has.
     #[error(
         "node {node}: none of its addresses is on this machine (first: {first}){}: correct the cluster file, or name \
@@ -65,7 +84,7 @@ pub enum MachineError {
         /// The identities.
         difference: String,
     },
-    /// A pool that cannot be, or not as asked; nothing was changed.
+    /// A pool that is impossible, or not possible as requested; nothing was changed.
     #[error("pool {pool}: {why}")]
     Pool {
         /// The pool.
@@ -84,7 +103,8 @@ pub enum MachineError {
     /// The network namespace that the process is in cannot be told.
     #[error("{0}")]
     Namespace(String),
-    /// The node's files belong to another network namespace, which lives: two nodes need directories each.
+    /// The node's files belong to another network namespace, which still exists: two nodes need directories of their
+    /// own.
     #[error(
         "{}: belongs to a node in another network namespace, which still exists: name other directories (--run-dir and \
          the others), or end that one first",
@@ -94,7 +114,7 @@ pub enum MachineError {
         /// The run directory.
         run: PathBuf,
     },
-    /// An object that init makes is not as it should be, and making it again did not help.
+    /// An object that init makes is wrong, and repairing it did not help.
     #[error("this node is not ready: {0}")]
     NotAsMade(String),
     /// The programs' maps are too small for what they should hold; nothing was changed.
@@ -108,7 +128,7 @@ pub enum MachineError {
         room: u32,
     },
     /// Nobody made a pool of that name.
-    #[error("there is no pool {pool} on this node; there is {}", none_or(known))]
+    #[error("pool {pool}: not on this node; its pools: {}", none_or(known))]
     NoPool {
         /// The name.
         pool: String,
@@ -129,16 +149,22 @@ pub enum MachineError {
         /// The first one.
         first: String,
     },
-    /// The node's agent runs: it would undo what is undone.
-    #[error("the agent of this node runs, process {pid}: stop it first")]
+    /// The node's agent runs, and would restore what uninstall removes.
+    #[error("naru agent is running (pid {pid}); stop it first")]
     AgentRuns {
         /// Its process id.
         pid: String,
     },
+    /// A process that is no agent has locked the agent's file.
+    #[error("{}: locked by a process that is no naru agent (`fuser -v` names it): end it first", path.display())]
+    LockedByOther {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// A newer naru left something here; nothing was changed.
     #[error(
-        "{}: {what} {found} is a newer naru's, and this one knows {known}: \
-         use the newer one, or its naru uninstall first",
+        "{}: {what} {found} was made by a newer naru; this one knows {known}: \
+         use the newer one, or run its naru uninstall first",
         path.display()
     )]
     Newer {
@@ -161,7 +187,7 @@ pub enum MachineError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// A file of ours does not say what it should.
+    /// A file of ours has invalid contents.
     #[error("{}: {source}", path.display())]
     Content {
         /// The file.
@@ -169,10 +195,10 @@ pub enum MachineError {
         /// The error in it.
         source: serde_json::Error,
     },
-    /// The settings of the init before cannot be read.
+    /// The settings of the last init cannot be read.
     #[error(
-        "{}: damaged ({why}), so that nobody knows what this node is: naru init with its options sets the file aside \
-         and begins anew; naru uninstall --force takes the node away",
+        "{}: damaged ({why}), so this node's settings are lost: run naru init with its options to set the file aside \
+         and start over, or naru uninstall --force to remove the node",
         path.display()
     )]
     DamagedSettings {
@@ -181,10 +207,10 @@ pub enum MachineError {
         /// The damage.
         why: String,
     },
-    /// There is something of a node, but no note of what was before it.
+    /// Parts of a node exist, but no notes about the machine before it.
     #[error(
-        "{}: not there, though this machine has {}: naru uninstall --force takes all of that away; settings of the \
-         machine that init changed stay",
+        "{}: missing, though this machine has {}: run naru uninstall --force to remove all of that; settings of the \
+         machine that init changed stay as they are",
         store.display(),
         found.join(", ")
     )]
@@ -194,7 +220,7 @@ pub enum MachineError {
         /// The parts of a node that are there.
         found: Vec<String>,
     },
-    /// Several changes were refused; the others are made.
+    /// Several changes were refused; the others were made.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),
     /// Links, routes, rules.

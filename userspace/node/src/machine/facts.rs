@@ -18,8 +18,8 @@ pub struct NodeFacts {
     pub abi: u32,
     /// This node's name.
     pub node: String,
-    /// Those of this node's addresses that the machine has, its underlay address first; what pods see as source of
-    /// the node's own packets.
+    /// This node's addresses that the machine has, its underlay address first; pods see them as source of the node's
+    /// own packets.
     pub addresses: Vec<IpAddr>,
     /// Blocks that pods without a `subnet` in their configuration take addresses from (the cluster's).
     pub blocks: Vec<IpNet>,
@@ -40,7 +40,7 @@ pub struct NodeFacts {
     /// UDP port of the tunnel; `None` without one.
     #[serde(default)]
     pub tunnel_port: Option<u16>,
-    /// UDP port of the tunnel device: the tunnel's, unless somebody else has that here.
+    /// UDP port of the tunnel device; it differs from the tunnel's if another program uses that here.
     #[serde(default)]
     pub device_port: Option<u16>,
     /// Devices that our programs are attached to beside the tunnel device and pods'.
@@ -74,7 +74,7 @@ impl NodeFacts {
         self.pools.iter().find(holds).map(|pool| pool.name.as_str())
     }
 
-    /// The facts as init left them, of whichever boot; `None` when there are none or they cannot be understood.
+    /// Returns the facts of the last init, in whichever boot; `None` if there are none or they are not understood.
     ///
     /// # Errors
     /// [`MachineError::Newer`], or the file is there but cannot be read.

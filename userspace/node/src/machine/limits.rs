@@ -1,5 +1,5 @@
-//! Rate limits that the runtime's lists ask of the bandwidth plugin, and that the shortcut between pods of one node
-//! would pass by: its queues are on the host's veths, which such packets never see.
+//! Rate limits that the runtime's lists request from the bandwidth plugin, and that the shortcut between pods of one
+//! node would bypass: that plugin's queues are on the host's veths, which such packets never pass.
 
 use std::{
     fs,
@@ -15,12 +15,13 @@ pub struct Limits {
     pub file: PathBuf,
     /// The network's name.
     pub network: String,
-    /// True if the list has the rates itself, for every pod of the network; else a pod's own are asked of the bandwidth
-    /// plugin alone.
+    /// True if the list itself has the rates, for every pod of the network; false if only the bandwidth plugin is told
+    /// of each pod's own rates.
     pub is_for_all: bool,
 }
 
-/// The lists in the runtime's directory in which such a limit stands behind our plugin. What cannot be read is none.
+/// Returns the lists in the runtime's directory in which such a limit comes after our plugin. Lists that cannot be read
+/// are ignored.
 #[must_use]
 pub fn limits(directory: &Path) -> Vec<Limits> {
     let files = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::{MachineError, versions};
 use crate::{host, paths::Paths};
 
-/// Holds the node's init lock until it is dropped; waits for whoever holds it now. Nobody has it on a machine that a
-/// newer naru has taken over, be that while this one waited.
+/// Holds the node's init lock until it is dropped; waits for its present holder. Nobody gets it on a machine that a
+/// newer naru has taken over, also if that happened during the wait.
 pub(crate) fn lock(paths: &Paths) -> Result<File, MachineError> {
     let file = take(paths.init_lock())?;
     versions::refuse_newer(paths)?;

@@ -1,10 +1,11 @@
-//! The machine as a node: what it was told ([`Settings`]), what it is like ([`Survey`]), what init found and set
-//! ([`NodeFacts`]), and the locks and marks by which processes of naru know each other and their own.
+//! The machine as a node: its settings ([`Settings`]), its state ([`Survey`]), the facts that init found and set
+//! ([`NodeFacts`]), and the locks and marks by which processes of naru recognise each other and their own objects.
 //!
 //! Plans import from here; nothing here imports a plan.
 
 mod addresses;
 mod agent;
+mod contact;
 mod error;
 mod facts;
 mod limits;
@@ -21,6 +22,7 @@ pub(crate) mod undo;
 mod versions;
 
 pub use agent::AgentPlace;
+pub use contact::LastContact;
 pub use error::MachineError;
 pub use facts::{NodeFacts, PoolFacts, pool_name};
 pub use limits::{Limits, limits};
@@ -66,7 +68,7 @@ pub const MARKS: Marks = Marks {
 /// # Errors
 /// [`MachineError::Newer`]; the boot cannot be told, or a file is there but not readable.
 pub fn current(paths: &Paths) -> Result<Option<NodeFacts>, MachineError> {
-    versions::glance(paths)?;
+    versions::check_header(paths)?;
     let Some(facts) = NodeFacts::load(paths)? else {
         refuse_newer(paths)?;
         return Ok(None);

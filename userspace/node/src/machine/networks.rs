@@ -12,8 +12,8 @@ use super::{Delegated, MachineError, Pool, Settings, Standalone};
 pub const OWN_NETWORK: &str = "naru";
 
 impl Standalone {
-    /// Returns true if it says nothing of the pool but that it is there: `naru init` where it is, and a list of ours
-    /// from before it told all keys.
+    /// Returns true if the request only names the pool: `naru init` for an existing pool, and a list of ours from
+    /// before it had all keys.
     fn says_nothing(&self) -> bool {
         self.network == OWN_NETWORK && self.masquerade.is_none() && self.reserved.is_empty()
     }
@@ -25,7 +25,7 @@ impl Standalone {
             && (self.says_nothing() || self.differing(pool).is_none())
     }
 
-    /// The first key of which the pool has another value: its name, what is asked for, and what is.
+    /// Returns the first key in which the pool differs: its name, the requested value, and the present one.
     fn differing(&self, pool: &Pool) -> Option<(&'static str, String, String)> {
         let asked = self.masquerade.unwrap_or(false);
         if asked != pool.masquerade {
@@ -41,8 +41,8 @@ impl Standalone {
 }
 
 impl Settings {
-    /// Serves the network: by the pool of the same subnets, or by a new one in place of those that were this network's
-    /// alone and have a subnet in common with it.
+    /// Serves the network: by the pool with the same subnets, or by a new one that replaces those that were this
+    /// network's alone and share a subnet with it.
     pub(super) fn serve(&mut self, asked: &Standalone) -> Result<(), MachineError> {
         for pool in &self.pools {
             self.refuse_other_value(asked, pool)?;
@@ -50,7 +50,7 @@ impl Settings {
         }
         let stays = |known: &Pool| known.subnets == asked.subnets || !known.overlaps(&asked.subnets);
         self.pools.retain(stays);
-        // A configuration names one list of subnets: it left the others.
+        // A configuration names one list of subnets, so it has left the others.
         for pool in self.pools.iter_mut().filter(|pool| pool.subnets != asked.subnets) {
             pool.networks.remove(&asked.network);
         }
@@ -72,7 +72,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Notes what another IPAM gives addresses of; the later configuration of a network counts.
+    /// Notes the subnets from which another IPAM gives addresses; the latest configuration of a network counts.
     pub(super) fn delegate(&mut self, asked: &Delegated) -> Result<(), MachineError> {
         let all = self.delegated.get_or_insert_default();
         if asked.subnets.is_empty() {
@@ -93,7 +93,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses a value that another network gives another one.
+    /// Refuses a value that differs from another network's.
     fn refuse_other_value(&self, asked: &Standalone, pool: &Pool) -> Result<(), MachineError> {
         if pool.subnets != asked.subnets || asked.says_nothing() {
             return Ok(());
@@ -118,7 +118,7 @@ impl Settings {
         Err(MachineError::Network { network: asked.network.clone(), why })
     }
 
-    /// Another network that names the pool. The list that init writes follows the pool and is none.
+    /// Returns another network that names the pool. The list that init writes follows the pool and does not count.
     fn other_network<'a>(&self, asked: &Standalone, pool: &'a Pool) -> Option<&'a str> {
         let is_other = |name: &&String| **name != asked.network && !(self.conflist && *name == OWN_NETWORK);
         pool.networks.iter().find(is_other).map(String::as_str)

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host;
 
-/// The machine that a node's state was made on: on a copy of its disk the state is another node's.
+/// The machine on which a node's state was made: on a copy of its disk the state is another node's.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Origin {
     /// The `product_uuid` of hardware or virtual machine, where there is one.
@@ -20,7 +20,7 @@ impl Origin {
         Self { hardware: host::product_uuid(), system: host::machine_id() }
     }
 
-    /// Describes how `now` shows another machine; `None` where it does not. Hardware decides where both know it: in a
+    /// Describes how `now` differs, if it is another machine; `None` otherwise. Hardware decides if both know it: in a
     /// container the system's identity may be the image's.
     #[must_use]
     pub fn difference(&self, now: &Self) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Pod ranges against what else this machine knows addresses of.
+//! Comparison of pod ranges with all other addresses that this machine knows.
 
 use ipnet::IpNet;
 use naru_core::overlap::{Claim, Clash, Holder, Suggestion, clashes, is_suggestible};
@@ -6,8 +6,8 @@ use naru_netlink::links::{ForeignRoute, LinkError, Links, NodeAddress};
 
 use super::{MachineError, Settings};
 
-/// The clashes of those pod ranges that `concerns` chooses, as the machine is now; those with addresses of the
-/// machine and its routes not where the settings allow them.
+/// Returns the present clashes of those pod ranges that `concerns` chooses; without those with the machine's addresses
+/// and routes, if the settings allow them.
 ///
 /// # Errors
 /// The kernel refuses a dump.
@@ -30,7 +30,7 @@ pub fn overlaps(
         let fixed = |clash| Clash { suggestion: Suggestion::Fixed, ..clash };
         return Ok(found.into_iter().map(fixed).collect());
     }
-    // What to suggest must be free of every route.
+    // A suggestion must be free of every route.
     all.extend(held(links, is_suggestible)?);
     Ok(clash(&ranges, &concerns, &all))
 }

@@ -11,9 +11,9 @@ pub struct NamedPool {
     pub name: String,
     /// Its ranges, those that drain among them.
     pub ranges: Vec<IpNet>,
-    /// Parts of the ranges that nobody gets addresses of.
+    /// Parts of the ranges from which no addresses are assigned.
     pub excluded: Vec<IpNet>,
-    /// Ranges that nothing is given out from any more.
+    /// Ranges from which no more addresses are assigned.
     pub draining: Vec<IpNet>,
     /// Namespaces whose pods take their addresses from it.
     pub namespaces: Vec<String>,
@@ -24,9 +24,9 @@ pub struct NamedPool {
 /// A change of the named pools.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PoolChange {
-    /// Make the pool, or add to it; a range that drains is given out from again.
+    /// Make the pool, or add to it; a draining range is used again.
     Add(NamedPool),
-    /// Give nothing out any more from a range of the pool, or from all of them.
+    /// Assign no more addresses from a range of the pool, or from all of them.
     Drain {
         /// The pool.
         name: String,
@@ -113,7 +113,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses what cannot be a pool of this node; clashes with other addresses of the machine are init's to find.
+    /// Refuses a pool that this node cannot have; init finds clashes with other addresses of the machine.
     fn refuse_pool(&self, pool: &NamedPool) -> Result<(), MachineError> {
         let name = &pool.name;
         if !is_name(name) {
@@ -161,7 +161,7 @@ impl Settings {
         let largest = self.unnamed_blocks().into_iter().filter(is_alike).min_by_key(IpNet::prefix_len)?;
         let half = (largest.prefix_len() + 1).min(largest.max_prefix_len());
         let length = range.prefix_len().max(half);
-        // The last one, where the cluster's network address is not.
+        // The last one, as the cluster's network address is not in it.
         IpNet::new(largest.broadcast(), length).ok().map(|part| part.trunc())
     }
 }
@@ -249,6 +249,6 @@ mod tests {
         assert_eq!(refusal(None, &pool("red", &[], &[])), "pool red: needs a range");
         let change = PoolChange::Drain { name: "red".into(), range: None };
         let text = refusal(Some(&one), &Request { pool: Some(change), ..Request::default() });
-        assert_eq!(text, "there is no pool red on this node; there is blue");
+        assert_eq!(text, "pool red: not on this node; its pools: blue");
     }
 }

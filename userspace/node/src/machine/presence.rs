@@ -1,5 +1,5 @@
-//! The lock between those who work on attachments and those who take the node, its maps or its store from under them:
-//! no ADD succeeds that an uninstall, an upgrade or a new store undoes at the same moment.
+//! The lock between processes that work on attachments and those that remove the node, its maps or its store: no ADD
+//! succeeds that an uninstall, an upgrade or a new store undoes at the same moment.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -13,21 +13,20 @@ use naru_store::lock_file::{self, Hold};
 use super::MachineError;
 use crate::paths::Paths;
 
-/// The right to work on attachments, held until it is dropped: maps and store stay those that are opened after it was
-/// taken.
+/// The right to work on attachments, held until it is dropped: maps and store that are opened after it was taken stay.
 #[derive(Debug)]
 pub struct Presence {
     _file: File,
 }
 
 impl Presence {
-    /// Takes it, together with others; waits for whoever is changing what attachments are made with.
+    /// Takes the right, which others may hold too; waits for a process that changes maps or stores.
     ///
     /// # Errors
     /// [`MachineError::NotReady`] where there is no node, or it went while this waited; [`MachineError::Busy`].
     pub fn take(paths: &Paths) -> Result<Self, MachineError> {
         let path = paths.pods_lock();
-        // Only init makes it: where there is no node nothing is left behind.
+        // Only init makes the file: without a node nothing is left behind.
         let file =
             OpenOptions::new().read(true).write(true).open(&path).map_err(|error| match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
@@ -43,7 +42,7 @@ impl Presence {
     }
 }
 
-/// Waits for everybody who works on attachments, and keeps the others away until it is dropped. The caller has the init
+/// Waits for everybody who works on attachments, and keeps others away until it is dropped. The caller holds the init
 /// lock.
 pub(crate) fn alone(paths: &Paths) -> Result<File, MachineError> {
     hold(paths.pods_lock(), make(paths)?, Hold::Alone)

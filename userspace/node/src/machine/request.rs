@@ -44,7 +44,7 @@ pub struct Request {
     pub attach: Option<AttachMode>,
     /// One more pool of subnets for this machine's own pods.
     pub standalone: Option<Standalone>,
-    /// Subnets that another IPAM gives this machine's pods addresses of; an empty list is a network of which none is
+    /// Subnets from which another IPAM gives this machine's pods addresses; an empty list is a network of which none is
     /// known yet.
     pub delegated: Option<Delegated>,
     /// A change of the named pools.

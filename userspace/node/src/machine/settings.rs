@@ -11,8 +11,7 @@ use crate::{
 };
 use naru_bpf::{AttachMode, Sizes};
 
-/// The settings that init was given, kept in `<state>/init.json`: enough to repeat it after a reboot without asking
-/// anybody.
+/// The settings of init, kept in `<state>/init.json`: enough to repeat it after a reboot without any other source.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// This node's name.
@@ -43,7 +42,7 @@ pub struct Settings {
     /// True if pods cannot have other ranges: those of an orchestrator, which gives each node its own.
     #[serde(default)]
     pub fixed_ranges: bool,
-    /// The machine that they are for; of settings that an older version kept, nothing is known.
+    /// The machine to which they belong; unknown for settings of an older version.
     #[serde(default)]
     pub origin: Origin,
 }
@@ -57,8 +56,8 @@ pub struct Pool {
     pub reserved: Vec<std::net::IpAddr>,
     /// True if packets that leave the machine take its address.
     pub masquerade: bool,
-    /// The networks that ask for it, by the `name` of their configurations; none where a version that did not note them
-    /// made it, or where all went over to other subnets.
+    /// The networks that request it, by the `name` of their configurations; none if a version made it that did not note
+    /// them, or if all have changed to other subnets.
     #[serde(default)]
     pub networks: BTreeSet<String>,
 }
@@ -101,7 +100,7 @@ impl Settings {
         }
     }
 
-    /// As [`Settings::load`]; where they are damaged and the request begins anew, there are none.
+    /// Loads them as [`Settings::load`] does; returns none if they are damaged and the request starts over.
     ///
     /// # Errors
     /// As [`Settings::load`].
@@ -112,7 +111,7 @@ impl Settings {
         }
     }
 
-    /// Adds `request` to the settings known `before`.
+    /// Adds `request` to the settings of `before`.
     ///
     /// # Errors
     /// [`MachineError::NotConfigured`], [`MachineError::UnknownNode`], [`MachineError::Network`],
@@ -151,7 +150,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Keeps it, on the disk when the call returns.
+    /// Saves them; they are on the disk when the call returns.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -236,7 +235,7 @@ impl Settings {
             named: Vec::new(),
             services: Vec::new(),
             attach: AttachMode::Auto.label().to_owned(),
-            // A plugin that makes the node was called by a configuration that is there.
+            // If a plugin makes the node, the configuration that called it exists.
             conflist: false,
             max_flows: None,
             allow_overlap: false,

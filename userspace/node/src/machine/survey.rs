@@ -6,15 +6,15 @@ use naru_netlink::links::{self, Links, RuleList, UnderlayPath};
 use super::{MachineError, PoolSubnets, Settings, addresses};
 
 /// The state of the machine, as far as the desired state depends on it. The cost of reading it does not grow with the
-/// routes of others: the kernel is asked for single routes, and lists naru's only.
+/// number of foreign routes: the kernel is asked for single routes, and lists naru's only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Survey {
-    /// This machine's unicast addresses that others reach it at. The first of each family is the one that the kernel
-    /// takes for what is outside, unless that is a passing one.
+    /// This machine's unicast addresses at which others reach it. The first of each family is the one that the kernel
+    /// uses towards the outside, unless that is a passing one.
     pub addresses: Vec<IpAddr>,
     /// The paths to the other nodes' addresses.
     pub paths: Paths,
-    /// The Ethernet interfaces that the tunnel's and the nodes' packets take, by index.
+    /// The Ethernet interfaces that the tunnel's and the nodes' packets use, by index.
     pub uplinks: BTreeMap<u32, String>,
     /// MTU of the device that holds this node's first address, or of the path outside.
     pub uplink_mtu: Option<u32>,
@@ -33,7 +33,7 @@ impl Survey {
         let remotes = settings.cluster.remotes(&settings.node).flat_map(|node| &node.addresses).copied();
         let ways = links.paths_to(remotes)?;
         let own = settings.cluster.node(&settings.node).map_or(&[][..], |own| &own.addresses);
-        // An address on lo, as routers have it, says nothing of a device.
+        // An address on lo, as routers have it, does not name a device.
         let holder = held.iter().find(|address| own.contains(&address.ip) && !address.is_on_loopback());
         let holder = holder.map_or(Ok(None), |address| links.link_at(address.index))?;
         Ok(Self {

@@ -1,5 +1,5 @@
-//! The undo journal once more, in the run directory: what it names dies with the kernel, as the copy does, and somebody
-//! may lose the state directory alone.
+//! A copy of the undo journal, in the run directory: the changes that it names die with the kernel, as the copy does,
+//! while the state directory alone may get lost.
 
 use naru_store::NodeStore;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub(crate) fn keep(paths: &Paths, store: &NodeStore) -> Result<(), MachineError>
     write_json(&paths.undo_copy(), &Copy { entries }).map(drop)
 }
 
-/// Gives a journal that has nothing what the copy has. What is not there or cannot be read is passed over.
+/// Fills an empty journal from its copy. A copy that is missing or unreadable is ignored.
 pub(crate) fn recall(paths: &Paths, store: &mut NodeStore) -> Result<(), MachineError> {
     if !store.journal("")?.is_empty() {
         return Ok(());

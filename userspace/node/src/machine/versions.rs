@@ -1,5 +1,5 @@
-//! Versions of everything that lasts longer than a process: pins, stores and files. They are read before anything
-//! else is, because what a newer naru left must not be changed, and what it means is not known here.
+//! Versions of everything that outlives a process: pins, stores and files. They are read before anything else, because
+//! the state of a newer naru must not be changed, and its meaning is unknown here.
 
 use std::{
     io::ErrorKind,
@@ -48,7 +48,7 @@ pub fn refuse_newer(paths: &Paths) -> Result<(), MachineError> {
     for schema in
         [NodeStore::check_schema(&paths.node_store()), StateStore::check_schema(&paths.lease_store())]
     {
-        // Whatever else may be wrong with a store is for whoever opens it.
+        // Other faults of a store are reported when it is opened.
         if let Err(newer @ StoreError::Newer { .. }) = schema {
             return Err(newer.into());
         }
@@ -65,12 +65,12 @@ pub(crate) fn is_older(paths: &Paths) -> Result<bool, MachineError> {
         || is_older(StateStore::check_schema(&paths.lease_store())))
 }
 
-/// The part of [`refuse_newer`] that every ADD has time for: a directory is listed, and two headers are read.
-/// `node.json` is read by whoever asks.
-pub(super) fn glance(paths: &Paths) -> Result<(), MachineError> {
+/// Makes the part of the checks of [`refuse_newer`] for which every ADD has time: lists a directory and reads two
+/// headers. `node.json` is checked by its readers.
+pub(super) fn check_header(paths: &Paths) -> Result<(), MachineError> {
     refuse_newer_pins(paths)?;
-    StateStore::glance(&paths.lease_store())?;
-    Ok(NodeStore::glance(&paths.node_store())?)
+    StateStore::check_header(&paths.lease_store())?;
+    Ok(NodeStore::check_header(&paths.node_store())?)
 }
 
 fn refuse_newer_pins(paths: &Paths) -> Result<(), MachineError> {
@@ -83,8 +83,8 @@ fn refuse_newer_pins(paths: &Paths) -> Result<(), MachineError> {
     }
 }
 
-/// Refuses the content of one of our files that a newer naru wrote. One that says nothing of itself is left to its
-/// reader, and `node.json` is void in another boot, like all that it tells about.
+/// Refuses the content of one of our files that a newer naru wrote. A file without a version is left to its reader, and
+/// `node.json` is void in another boot, like everything that it describes.
 pub(super) fn check(path: &Path, content: &[u8]) -> Result<(), MachineError> {
     let Ok(Stamp { format, abi, boot_id }) = serde_json::from_slice(content) else { return Ok(()) };
     if boot_id.is_some_and(|boot_id| host::boot_id().is_ok_and(|now| now != boot_id)) {

@@ -8,9 +8,9 @@ use crate::{
 
 use super::{Found, Scene};
 
-/// Our table is as it was made, and no chain of others drops what pods send and receive. While nobody changes any
-/// rule that costs two small questions to the kernel; else all of it is looked at, and the generation noted at which
-/// it was well.
+/// Checks that our table is as it was made, and that no chain of others drops pods' packets. While nobody changes any
+/// rule, this takes two small requests to the kernel; otherwise everything is read, and the generation noted at which
+/// it was right.
 pub(super) fn look(scene: &Scene<'_>) -> Found {
     let path = scene.paths.nft_sight();
     let known: Option<Intact> =
@@ -23,7 +23,7 @@ pub(super) fn look(scene: &Scene<'_>) -> Found {
     }
     match known == Some(now) {
         true => Ok(None),
-        // Without the note the next look takes longer, no more.
+        // Without the note, the next check only takes longer.
         false => write_json(&path, &now).map(|_| None).or_else(passing),
     }
 }

@@ -8,7 +8,8 @@ const LOOPBACK: u32 = 1;
 /// `rp_filter`: packets must come in by the interface that leads back to their source.
 const STRICT: u32 = 1;
 
-/// A packet is forwarded if the device that it came in by forwards, so every device has to, and those to come.
+/// Checks forwarding: a packet is forwarded if the device by which it came forwards, so every device must, also those
+/// to come.
 pub(super) fn look(scene: &Scene<'_>) -> Found {
     let confs = scene.links.device_confs()?;
     for conf in off(&confs, scene.record.families()) {
@@ -28,7 +29,7 @@ pub(super) fn look(scene: &Scene<'_>) -> Found {
     }
 }
 
-/// The devices that do not forward and should: `all` first, then `default`, then devices.
+/// Returns the devices that should forward and do not: `all` first, then `default`, then devices.
 pub(crate) fn off(confs: &[DeviceConf], families: Families) -> Vec<DeviceConf> {
     let is_wanted = |conf: &&DeviceConf| if conf.v4 { families.v4 } else { families.v6 };
     let is_off = |conf: &&DeviceConf| conf.forwarding == Some(false) && conf.of != ConfOf::Device(LOOPBACK);
@@ -37,8 +38,8 @@ pub(crate) fn off(confs: &[DeviceConf], families: Families) -> Vec<DeviceConf> {
     all
 }
 
-/// Devices whose reverse path filter is a strict one, where pods have the family that has such a filter: the larger
-/// value of `all` and the device counts.
+/// Returns devices with a strict reverse path filter, if pods have IPv4, as only that has the filter: the larger value
+/// of `all` and the device counts.
 pub(crate) fn strict(confs: &[DeviceConf], families: Families) -> impl Iterator<Item = u32> {
     let of_all = confs.iter().find(|conf| conf.v4 && conf.of == ConfOf::All).and_then(|conf| conf.rp_filter);
     confs.iter().filter(move |_| families.v4).filter_map(move |conf| match conf.of {
@@ -47,7 +48,7 @@ pub(crate) fn strict(confs: &[DeviceConf], families: Families) -> impl Iterator<
     })
 }
 
-/// As it is called below `/proc/sys/net`; `None` for a device that is gone by now.
+/// Returns its name below `/proc/sys/net`; `None` for a device that is gone by now.
 pub(crate) fn name(links: &Links, of: ConfOf) -> Result<Option<String>, MachineError> {
     Ok(match of {
         ConfOf::All => Some("all".to_owned()),

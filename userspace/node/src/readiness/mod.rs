@@ -1,9 +1,9 @@
-//! True if the node is still as init left it. A marker says that init ran; what it made or relies on anybody may
-//! undo.
+//! Checks that the node is still as init left it. A marker would only say that init ran; anybody may undo what it made
+//! or relies on.
 //!
-//! Each check is a look that costs microseconds: a question to the kernel whose answer is compared with what was noted
-//! when the node was made or brought up to date ([`Record`]). The repair of all of them is init. ADD, STATUS and CHECK
-//! ask for the first fault, `naru status` for every one, and the agent for those that the kernel does not announce.
+//! Each check takes microseconds: one request to the kernel, whose answer is compared with the notes from when the node
+//! was made or brought up to date ([`Record`]). Init repairs all faults. ADD, STATUS and CHECK look for the first
+//! fault, `naru status` for every one, and the agent for those that the kernel does not announce.
 
 mod digest;
 mod firewall;
@@ -30,7 +30,7 @@ struct Scene<'a> {
     links: Links,
 }
 
-/// The result of a check: a description of what is not as it should be.
+/// The result of a check: a description of the fault, if there is one.
 type Found = Result<Option<String>, MachineError>;
 
 /// One thing that init makes or relies on.
@@ -47,12 +47,12 @@ const CHECKS: [Check; 6] = [
     Check { look: firewall::look, announced: true },
     Check { look: routes_and_rules, announced: true },
     Check { look: tunnel, announced: false },
-    // The agent's own look knows more of them: strays, and pods'.
+    // The agent's own check sees more: surplus programs, and those of pods.
     Check { look: programs, announced: true },
 ];
 
-/// The first thing that is not as init left it; `None` on a node that is ready. `facts` are those of
-/// [`crate::machine::current`], which looks at the boot, the namespace, the pins and the store.
+/// Returns the first fault; `None` on a node that is ready. `facts` are those of [`crate::machine::current`], which
+/// checks the boot, the namespace, the pins and the store.
 ///
 /// # Errors
 /// The machine cannot be looked at.
@@ -60,7 +60,7 @@ pub fn fault(paths: &Paths, facts: &NodeFacts) -> Result<Option<String>, Machine
     first(paths, facts, |_| true)
 }
 
-/// [`fault`] among those that the kernel announces to nobody.
+/// Does the same as [`fault`] for faults that the kernel does not announce.
 ///
 /// # Errors
 /// As [`fault`].
@@ -68,7 +68,7 @@ pub fn unannounced_fault(paths: &Paths, facts: &NodeFacts) -> Result<Option<Stri
     first(paths, facts, |check| !check.announced)
 }
 
-/// Everything that is not as init left it.
+/// Returns every fault.
 ///
 /// # Errors
 /// As [`fault`].
@@ -95,10 +95,10 @@ fn first(paths: &Paths, facts: &NodeFacts, concerns: impl Fn(&Check) -> bool) ->
     Ok(None)
 }
 
-/// The scene, or why nothing can be compared.
+/// Returns the scene, or the reason for which nothing can be compared.
 fn open<'a>(paths: &'a Paths, facts: &'a NodeFacts) -> Result<Result<Scene<'a>, String>, MachineError> {
     let Some(record) = Record::load(paths)? else {
-        return Ok(Err(format!("{}: not there, or of another version", paths.record().display())));
+        return Ok(Err(format!("{}: missing, or of another version", paths.record().display())));
     };
     Ok(Ok(Scene { paths, facts, record, links: Links::open(MARKS)? }))
 }
@@ -112,10 +112,15 @@ fn configuration(scene: &Scene<'_>) -> Found {
 fn routes_and_rules(scene: &Scene<'_>) -> Found {
     let (routes, rules) = (scene.links.routes()?, scene.links.rules()?);
     if scene.record.foreign_rules != crate::machine::first_foreign(&rules) {
-        return Ok(Some("rules: others have changed theirs, and ours must come before them".to_owned()));
+        return Ok(Some("rules: others have changed, and naru's must come before them".to_owned()));
     }
-    let is_as_made = mirrored(&routes, &rules.own) == scene.record.mirrored;
-    Ok((!is_as_made).then(|| "routes and rules of naru: not as init left them".to_owned()))
+    if mirrored(&routes, &rules.own) != scene.record.mirrored {
+        return Ok(Some("routes and rules of naru: not as init left them".to_owned()));
+    }
+    // What could not be put right when the record was made is no reason to try at each ADD.
+    let sourceless = digest::sourceless(&routes);
+    let is_known = sourceless == 0 || sourceless == scene.record.sourceless;
+    Ok((!is_known).then(|| "routes to pods: some have lost the node's address as their source".to_owned()))
 }
 
 fn tunnel(scene: &Scene<'_>) -> Found {

@@ -23,6 +23,8 @@ pub(crate) struct Record {
     v6: bool,
     /// Routes and rules ([`super::mirrored`]).
     pub(super) mirrored: u64,
+    /// Pods' routes that had lost their source already ([`digest::sourceless`]).
+    pub(super) sourceless: u64,
     /// The preference at which the rules of others began.
     #[serde(with = "foreign_rules")]
     pub(super) foreign_rules: ForeignRules,
@@ -45,8 +47,8 @@ impl Record {
         }
     }
 
-    /// Notes what is, after everything was made as it should be; `mirrored` is what of routes and rules was reached.
-    /// The caller holds the init lock.
+    /// Notes the present state, after everything was made right; `mirrored` stands for the routes and rules as they
+    /// are. The caller holds the init lock.
     pub(crate) fn note(
         paths: &Paths,
         (links, pins): (&Links, &Pins),
@@ -58,6 +60,7 @@ impl Record {
             v4: families.v4,
             v6: families.v6,
             mirrored,
+            sourceless: digest::sourceless(&links.routes()?),
             foreign_rules: survey.foreign_rules,
             tunnel: Tunnel::of(links, settings, survey)?,
             loose: devices::loose(settings, survey),

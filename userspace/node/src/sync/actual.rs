@@ -21,8 +21,8 @@ pub(super) struct Actual {
     pub overlay: Option<u32>,
 }
 
-/// Reads what the node holds, and takes away what hides it: the routes before the map of pods, so that the route of a
-/// pod that is attached meanwhile is not taken for one without a pod.
+/// Reads the actual state, and removes objects that hide it. The routes are read before the map of pods, so that the
+/// route of a pod that is attached meanwhile does not look like one without a pod.
 pub(super) fn read(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
     let routes = sole(links, links.routes()?)?;
     of(links, pins, &routes)
@@ -34,7 +34,7 @@ pub(super) fn look(links: &Links, pins: &Pins) -> Result<Actual, MachineError> {
 }
 
 fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, MachineError> {
-    // Another device of that name is none of ours.
+    // Another device of that name is not ours.
     let overlay = links.overlay(DEVICE)?.map(|(link, _)| link.index);
     let rules = links.rules()?.own.into_iter().map(core_rule).collect();
     let pods: Vec<Pod> = Pods::open(pins)?
@@ -48,23 +48,23 @@ fn of(links: &Links, pins: &Pins, routes: &[links::Route]) -> Result<Actual, Mac
     let routes = routes.iter().map(|route| core_route(route, overlay));
     let state = State {
         entries: entries(pins)?,
-        // Whether a route that is not its pod's may go is for the reconciler, which looks twice.
+        // The reconciler, which looks twice, decides about routes that are not their pod's.
         routes: routes.filter(|(key, route)| !is_pods(route) || is_held(key, route)).collect(),
         rules,
     };
     Ok(Actual { state, pods, overlay })
 }
 
-/// One route to each destination and its spare, for pods over each interface: a second one over another may show a
-/// second holder. What somebody added beside ours would be taken for it, or keep it from being set: the kernel
-/// replaces the first only, and refuses to make it what another is already.
+/// Returns one route to each destination and its spare; for pods, one over each interface, because a second one over
+/// another interface may show a second holder. A foreign route beside ours would be taken for ours, or keep ours from
+/// being set: the kernel replaces only the first, and refuses to turn it into one that exists already.
 fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route>, MachineError> {
     let mut seen = BTreeSet::new();
     let place = |route: &links::Route| {
         let is_one_of_two = !matches!(route.target, RouteTarget::Gateway { .. });
         (route.table, route.destination, route.is_spare(), is_one_of_two.then_some(route.target))
     };
-    // By its destination alone the kernel would not find one with another metric.
+    // By its destination alone the kernel would not find a route with another metric.
     let is_beside =
         |route: &links::Route| route.is_beside_ours() && !matches!(route.target, RouteTarget::Device { .. });
     let more: Vec<_> =
@@ -73,7 +73,7 @@ fn sole(links: &Links, mut routes: Vec<links::Route>) -> Result<Vec<links::Route
         return Ok(routes);
     }
     links.delete_routes(&more)?;
-    // Of two that differ in source or MTU alone, either may be left.
+    // Of two that differ only in source or MTU, either may stay.
     Ok(links.routes()?)
 }
 
@@ -82,7 +82,7 @@ fn entries(pins: &Pins) -> Result<BTreeMap<IpNet, naru_abi::RouteValue>, Machine
     Ok(entries.into_iter().filter_map(|(prefix, value)| Some((network(prefix)?, value))).collect())
 }
 
-/// A key of `ROUTES` as its own family counts it.
+/// Returns a key of `ROUTES` with the prefix length of its own family.
 pub(crate) fn network(prefix: naru_abi::Prefix) -> Option<IpNet> {
     let (address, length) = prefix.parts();
     IpNet::new(address, length).ok()

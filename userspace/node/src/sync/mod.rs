@@ -29,17 +29,16 @@ use naru_bpf::{Pins, Routes, Side, attach, attachment, has_strays};
 /// The changes of a sync.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// Of maps, routes and rules; those that were refused are among them.
+    /// Changes of maps, routes and rules, including those that were refused.
     pub commands: Vec<Command>,
     /// True if the nftables table was rendered anew.
     pub firewall: bool,
-    /// The reasons for which single changes of these were refused. All others are made: one entry does not hold up
-    /// another.
+    /// The reasons for which single changes were refused. All others are made: one entry does not hold up another.
     pub refused: Vec<String>,
-    /// The reason for which the nftables table is not as it should be. No pod may be attached then, because its
-    /// packets would leave with the pod's address.
+    /// The reason for which the nftables table is not right. No pod may be attached then, because its packets would
+    /// leave with the pod's address.
     pub unprotected: Option<String>,
-    /// Routes and rules as they are now, in short.
+    /// A digest of the present routes and rules.
     pub(crate) mirrored: u64,
 }
 
@@ -56,10 +55,10 @@ impl Changes {
         self.commands.len().saturating_sub(self.refused.len())
     }
 
-    /// Returns true if all that was due is made.
+    /// Checks that all due changes were made.
     ///
     /// # Errors
-    /// [`MachineError::Refused`] with what is not.
+    /// [`MachineError::Refused`] with those that were refused.
     pub fn complete(&self) -> Result<(), MachineError> {
         let refused = self.complaints();
         if refused.is_empty() { Ok(()) } else { Err(MachineError::Refused(refused)) }
@@ -80,8 +79,8 @@ impl Changes {
     }
 }
 
-/// Looks at the machine and applies what follows for the tunnel device, maps, routes, rules and uplinks, under the init
-/// lock; `None` where there is no node, or its pins are gone, and only init helps.
+/// Looks at the machine and applies the consequences for the tunnel device, maps, routes, rules and uplinks, under the
+/// init lock. Returns `None` if there is no node, or its pins are gone, and only init helps.
 ///
 /// # Errors
 /// As [`apply`].
@@ -89,7 +88,8 @@ pub fn refresh(paths: &Paths) -> Result<Option<Changes>, MachineError> {
     look(paths, false)
 }
 
-/// As [`refresh`], and the nftables table and the exceptions in other people's FORWARD chains in any case.
+/// Does the same as [`refresh`], and in any case also the nftables table and the exceptions in other people's FORWARD
+/// chains.
 ///
 /// # Errors
 /// As [`refresh`], and those of the tools.
@@ -111,14 +111,13 @@ fn look(paths: &Paths, at_firewall: bool) -> Result<Option<Changes>, MachineErro
     let survey = Survey::take(&links, &settings)?;
     let adjusted = devices::readjust(paths, &links, &settings, &survey);
     let Mirrored { commands, mut refused, nat, mirrored } = mirror(&links, &pins, &settings, &survey)?;
-    // What was refused is told, and holds up nothing else. The devices' state is noted only where it is as it should
-    // be.
+    // Refused changes are reported, and hold up nothing else. The devices' state is noted only if it is right.
     match adjusted {
         Ok(()) => Record::note(paths, (&links, &pins), (&settings, &survey), mirrored)?,
         Err(error) => refused.push(error.to_string()),
     }
     let mut changes = Changes { commands, refused, mirrored, ..Changes::default() };
-    // What is masqueraded follows the same facts; looking at the table takes longer than all the rest.
+    // Masquerade follows from the same facts; to look at the table takes longer than all the rest.
     if at_firewall || !changes.commands.is_empty() {
         changes.protect(&links, &settings, nat);
     }
@@ -141,8 +140,8 @@ pub fn differences(
     Ok(diff(&desired.state, &actual.state).iter().map(ToString::to_string).collect())
 }
 
-/// Attaches the programs again where somebody took one off the tunnel device or an uplink, and takes off what is of
-/// ours beside them: the kernel announces nothing of tcx. Cheap where nothing is missing.
+/// Attaches the programs again if somebody detached one from the tunnel device or an uplink, and detaches other
+/// programs of ours there: the kernel announces nothing of tcx. Cheap if nothing is missing.
 ///
 /// # Errors
 /// The node's files cannot be read.
@@ -154,7 +153,7 @@ pub fn reattach(paths: &Paths) -> Result<Reattached, MachineError> {
     let uplink = Side::of_uplink(facts.sends_around);
     let uplinks = facts.uplinks.iter().map(|name| (uplink, name.clone()));
     let mut bare: Vec<(Side, String)> = overlay.into_iter().chain(uplinks).collect();
-    // A device or pin that is gone is for a larger pass.
+    // A larger pass repairs a device or pin that is gone.
     bare.retain(|(side, name)| {
         attachment(&pins, *side, name)
             .is_ok_and(|found| !found.is_complete() || has_strays(name).is_ok_and(|has| has))
@@ -174,7 +173,7 @@ pub fn reattach(paths: &Paths) -> Result<Reattached, MachineError> {
     Ok(done)
 }
 
-/// Makes maps, kernel routes, rules and the nftables table be what `settings` and the machine ask for.
+/// Makes maps, kernel routes, rules and the nftables table match `settings` and the machine.
 ///
 /// # Errors
 /// The actual state cannot be read ([`MachineError::Links`], [`MachineError::Datapath`]).
@@ -190,8 +189,8 @@ pub fn apply(
     Ok(changes)
 }
 
-/// Writes what lies behind every prefix into the map, and lets no packet pass there: for programs that are not to
-/// take the fast path yet. [`apply`] ends that.
+/// Writes the destinations of every prefix into the map, held, so that no packet passes there: for programs that must
+/// not take the fast path yet. [`apply`] ends that.
 ///
 /// # Errors
 /// The kernel's.
@@ -205,10 +204,10 @@ pub(crate) fn hold(pins: &Pins, settings: &Settings, survey: &Survey) -> Result<
     Ok(())
 }
 
-/// Makes the nftables table be as it should; whether it was made anew.
+/// Makes the nftables table right. Returns true if it was made anew.
 fn firewall(links: &Links, settings: &Settings, nat: Nat) -> Result<bool, HostError> {
     let port = nat.tunnel_port;
-    // Without an answer the table is as for a port of our own; the next pass asks again.
+    // Without an answer the table is made as for a port of our own; the next pass asks again.
     let device_port = links.overlay_port(DEVICE).ok().flatten().unwrap_or(port);
     let tunnel = Tunnel { port, device_port, vni: settings.cluster.tunnel.vni, addresses: nat.addresses };
     let table = Firewall {
@@ -227,7 +226,7 @@ struct Mirrored {
     refused: Vec<String>,
     /// The desired state of the firewall.
     nat: Nat,
-    /// Routes and rules as they are now, in short.
+    /// A digest of the present routes and rules.
     mirrored: u64,
 }
 

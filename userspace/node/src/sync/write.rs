@@ -8,10 +8,10 @@ use naru_netlink::links::{self, Links, RouteTarget};
 use crate::machine::MachineError;
 use naru_bpf::{Pins, Routes};
 
-/// Both ends of the plan mean the same table.
+/// The plan and the kernel use the same table.
 const _: () = assert!(MAIN_TABLE == links::MAIN);
 
-/// Carries the commands out in order; returns what was refused.
+/// Carries the commands out in order. Returns the refusals.
 pub(super) fn all(
     links: &Links,
     pins: &Pins,
@@ -50,7 +50,8 @@ fn routes(links: &Links, overlay: Option<u32>, batch: &[Command]) -> Vec<String>
     failures.filter(|(route, error)| !is_leaving(route, error)).map(|(_, error)| error.to_string()).collect()
 }
 
-/// Returns true if the route is a pod's that is being attached or detached right now: its own plan does the rest.
+/// Returns true if the route belongs to a pod that is being attached or detached right now: the pod's own plan does the
+/// rest.
 fn is_leaving(route: &links::Route, error: &links::LinkError) -> bool {
     let is_pods = matches!(route.target, RouteTarget::Device { .. });
     is_pods && (error.is_absent() || error.errno() == Some(libc::ENETDOWN))

@@ -1,4 +1,4 @@
-//! The exact inverse of init: what it made goes, what it changed becomes what it was.
+//! The exact inverse of init: it removes what init made, and restores what init changed.
 
 mod traces;
 mod unnoted;
@@ -46,8 +46,8 @@ pub struct Wishes {
     pub remove_conflist: bool,
 }
 
-/// Takes the node back to what the machine was. Goes on past every refusal; run again, it does the rest. Where the
-/// notes of it are gone, what is naru's is known by names, marks and places.
+/// Restores the machine as it was before init. Continues after every refusal; a second run does the rest. Where the
+/// notes are lost, naru's objects are known by their names, marks and places.
 ///
 /// # Errors
 /// [`MachineError::Newer`], [`MachineError::PodsAttached`] and [`MachineError::NoNotes`] without `force` and
@@ -83,7 +83,7 @@ pub fn uninstall(paths: &Paths, wishes: Wishes) -> Result<Removed, MachineError>
     let is_lost = store.journal("")?.is_empty() && (!has_notes || store.replaced().is_some());
     let lost = work.leases(&mut store, force)?;
     let told = init::as_told(paths, &store)?;
-    // What cannot be read says nothing of the list.
+    // A configuration that cannot be read says nothing about the list.
     let settings = Settings::load(paths).ok().flatten();
     let result = init::remove_conflist(paths, settings.as_ref(), &mut store)
         .and_then(|found| withdraw(&told, wishes, found));
@@ -107,7 +107,7 @@ pub fn uninstall(paths: &Paths, wishes: Wishes) -> Result<Removed, MachineError>
     Ok(Removed { was_initialised: true, pods, restored, lost, stays, kept })
 }
 
-/// Removes the network configuration under our name that somebody changed, where that is wished for.
+/// Removes the network configuration under our name that somebody changed, if the caller wishes so.
 fn withdraw(paths: &Paths, wishes: Wishes, found: Withdrawn) -> Result<(), MachineError> {
     if wishes.remove_conflist && found == Withdrawn::Kept {
         host::remove_file(&paths.conflist())?;
@@ -115,7 +115,7 @@ fn withdraw(paths: &Paths, wishes: Wishes, found: Withdrawn) -> Result<(), Machi
     Ok(())
 }
 
-/// The pods that are attached; none, unless they are to go by force.
+/// Returns the attached pods; refuses if there are any and `force` is not set.
 fn refuse_pods(links: &Links, force: bool) -> Result<Vec<HostVeth>, MachineError> {
     let pods = links.host_veths()?;
     match pods.first().filter(|_| !force) {
@@ -142,8 +142,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Other IPAM plugins get back what they gave, while the interfaces are there: DHCP says goodbye over them. With
-    /// `force` what cannot be given back is given up, and returned.
+    /// Gives the leases of other IPAM plugins back while the interfaces exist: DHCP releases its leases over them. With
+    /// `force`, leases that cannot be given back are given up and returned.
     fn leases(&mut self, store: &mut NodeStore, force: bool) -> Result<Vec<String>, MachineError> {
         let noted = store.delegated()?;
         if !self.paths.run.exists() || noted.is_empty() {
@@ -161,7 +161,7 @@ impl Work<'_> {
         Ok(Vec::new())
     }
 
-    /// Everything of ours in the kernel, in the order in which nothing falls back to something half there.
+    /// Removes every object of ours in the kernel, in an order in which no packet meets half of a node.
     fn kernel(&mut self, pods: &[HostVeth]) {
         let pins = self.paths.pins();
         for pod in pods {
@@ -187,14 +187,14 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What the journal would have named, as far as it is known without; returns what stays.
+    /// Undoes what the lost journal would have named, as far as that is known without it. Returns what stays.
     fn unnoted(&mut self) -> Vec<String> {
         let result = unnoted::undo(self.paths);
         self.note(result);
         unnoted::settings()
     }
 
-    /// By the list that init left, and whatever else is pinned.
+    /// Detaches the programs of uplinks: those of the list that init left, and all others that are pinned.
     fn uplinks(&self, pins: &Pins) -> Result<(), MachineError> {
         let facts = NodeFacts::load(self.paths)?;
         for name in facts.iter().flat_map(|facts| &facts.uplinks) {
@@ -210,7 +210,7 @@ impl Work<'_> {
         Ok(self.links.delete_routes(&self.links.routes()?)?)
     }
 
-    /// Restores the things that the journal names, the newest change first.
+    /// Undoes the changes that the journal names, the newest first.
     fn restore(&mut self, store: &mut NodeStore) -> Result<Vec<String>, MachineError> {
         let mut restored = Vec::new();
         for (key, former) in store.journal("")? {

@@ -9,7 +9,7 @@ use naru_bpf::Pins;
 
 use crate::{endpoint::PodNotes, host, init, machine::MachineError, paths::Paths};
 
-/// Removes our files, and those directories that init made and that are empty now; last what says which these are.
+/// Removes our files, and those directories that init made and that are empty now; last the list of these directories.
 pub(super) fn remove(paths: &Paths, made: &[PathBuf]) -> Result<(), MachineError> {
     remove_files(&paths.run, |name| is_of_run(paths, name))?;
     remove_files(&paths.cni_conf, |name| host::is_temporary_of(&paths.conflist(), name))?;
@@ -47,8 +47,8 @@ pub(super) fn calling_us(directory: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Removes what an init left that was killed before it could note what it did, or an uninstall at its very end.
-/// Whether there was anything.
+/// Removes leftovers of an init that was killed before it could note its work, or of an uninstall that was killed at
+/// its very end. Returns true if there were any.
 pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     let files = remove_files(&paths.run, |name| is_of_run(paths, name))?
         + remove_files(&paths.state, |name| is_of_state(paths, name))?;
@@ -63,7 +63,7 @@ pub(super) fn remove_remnants(paths: &Paths) -> Result<bool, MachineError> {
     Ok(true)
 }
 
-/// Removes our directories, of which nobody knows any more if init made them, where nothing is in them.
+/// Removes our directories if they are empty, when it is no longer known which of them init made.
 pub(super) fn remove_empty(paths: &Paths) -> Result<(), MachineError> {
     remove_directories(vec![&paths.bpf, &paths.run, &paths.state])
 }
@@ -97,7 +97,7 @@ fn is_left_alone(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound)
 }
 
-/// Removes the files in the directory whose names are ours; returns how many there were. Others may keep files there.
+/// Removes files of ours, by name, from the directory. Returns their number. Others may keep files there.
 fn remove_files(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Result<usize, MachineError> {
     let name_of = |entry: &PathBuf| entry.file_name().and_then(OsStr::to_str).map(str::to_owned);
     let mut ours = entries(directory)?;
@@ -129,6 +129,7 @@ fn is_of_state(paths: &Paths, name: &str) -> bool {
     naru_store::is_file_of(&paths.node_store(), name)
         || is_written(&paths.settings(), name)
         || is_written(&paths.kubernetes_memory(), name)
+        || is_written(&paths.contact(), name)
 }
 
 /// Returns true if it is the name of `file`, or of one that is about to take its place.

@@ -1,4 +1,4 @@
-//! A node without notes: what of it is there, and what of the machine can be put back all the same.
+//! Uninstall of a node without notes: its parts that exist, and changes of the machine that can be undone all the same.
 
 use naru_netlink::links::Links;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 use naru_bpf::Pins;
 
-/// The parts of a node that are there, in words.
+/// Returns the parts of a node that exist, in words.
 pub(super) fn found(paths: &Paths, links: &Links) -> Result<Vec<String>, MachineError> {
     let counted = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
     let named = |is_there: bool, what: &str| is_there.then(|| what.to_owned());
@@ -26,7 +26,7 @@ pub(super) fn found(paths: &Paths, links: &Links) -> Result<Vec<String>, Machine
     Ok(all.into_iter().flatten().collect())
 }
 
-/// Takes exceptions of ours from others' chains, and unmounts the bpffs where it lies within our directory.
+/// Removes our exceptions from others' chains, and unmounts the bpffs if it lies within our directory.
 pub(super) fn undo(paths: &Paths) -> Result<(), MachineError> {
     for chain in forward::dropping()? {
         forward::close(&chain.to_string())?;
@@ -37,7 +37,7 @@ pub(super) fn undo(paths: &Paths) -> Result<(), MachineError> {
     Ok(())
 }
 
-/// Settings that init switches on, and that are on.
+/// Returns settings that init switches on, and that are on.
 pub(super) fn settings() -> Vec<String> {
     let all = ["net/ipv4/conf/all/forwarding", "net/ipv6/conf/all/forwarding"];
     let is_on = |name: &&str| sysctl::read(name).is_ok_and(|value| value.as_deref() == Some("1"));

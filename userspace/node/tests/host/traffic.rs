@@ -125,7 +125,7 @@ fn tunnel_packets_come_in_at_the_addresses_the_cluster_lists_and_nowhere_else() 
         for node in nodes {
             let before = scene.packets(TUNNEL_ELSEWHERE);
             let server = scene.node.run(|| UdpSocket::bind((node, 8472)).unwrap());
-            // What must not arrive is waited for in vain.
+            // The test waits in vain for packets that must not arrive.
             let patience = Duration::from_millis(if arrive { 20_000 } else { 500 });
             server.set_read_timeout(Some(patience)).unwrap();
             let any = if node.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };

@@ -40,7 +40,7 @@ impl<'a> Lease<'a> {
         boot_id: &str,
         ready: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(Self, CniResult), Error> {
-        // Nothing is noted that nobody could give back.
+        // No lease is taken that nobody could give back.
         delegate.look()?;
         let mut store = open(paths)?;
         let variable = |name: &str| env::var(name).unwrap_or_default();
@@ -100,9 +100,9 @@ fn passing(why: &dyn std::fmt::Display) -> Error {
     Error::new(Code::TryAgainLater, why.to_string())
 }
 
-/// The end of an attachment: whoever gave its addresses gets them back. If the configuration is as it was at the ADD,
-/// its plugin is called with it; else the noted plugin with the noted configuration. If the plugin fails, DEL
-/// fails, and the lease stays noted; one that is not there now may be later.
+/// Gives the addresses of an ended attachment back to the plugin that gave them. If the configuration is the same as at
+/// the ADD, its plugin is called with it; otherwise the noted plugin with the noted configuration. If the plugin fails,
+/// DEL fails, and the lease stays noted; a plugin that is missing now may return.
 pub(crate) fn release_noted(
     delegate: Option<Delegate<'_>>,
     paths: &Paths,
@@ -138,8 +138,8 @@ pub(crate) fn release_noted(
     }
 }
 
-/// Gives a lease back by what is noted of it. A plugin that never answered its ADD, and does not now, gave nothing that
-/// anybody knows of.
+/// Gives a lease back by its note. A plugin that never answered its ADD, and does not answer now, gave nothing that is
+/// known.
 fn by_note(store: &mut NodeStore, lease: &DelegatedLease) -> Result<(), Error> {
     match delegate::release(store, lease) {
         Ok(()) => Ok(()),

@@ -24,6 +24,7 @@ pub(super) fn add(
     netns: PathBuf,
     stdin: &[u8],
 ) -> Result<String, Error> {
+    setting::check_served(conf)?;
     setting::check_limits(conf, || naru_bpf::has_tcx("lo"))?;
     match Delegate::of(&conf.network, stdin) {
         Some(delegate) => add_delegated(conf, target, netns, delegate),

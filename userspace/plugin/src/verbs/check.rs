@@ -10,8 +10,8 @@ use naru_node::{
 use super::{listed::Listed, tools};
 use crate::{cause, delegate::Delegate, setting};
 
-/// Says whether the target is as ADD left it and as `prevResult` has it, the other IPAM's part included, and the node
-/// as init left it. It makes nothing again: that is ADD's.
+/// Checks that the target is as ADD left it and as `prevResult` describes it, including the other IPAM's part, and that
+/// the node is as init left it. Repairs nothing: that is ADD's task.
 pub(super) fn check(
     conf: &NetworkConf,
     target: &Target,

@@ -17,8 +17,8 @@ use crate::{
 
 use super::refuse_own_netns;
 
-/// Detaches the target. Things that are gone already, even the store and the maps, are no error; what the kernel
-/// refuses may succeed later.
+/// Detaches the target. It is no error if parts are gone already, even the store and the maps; a refusal of the kernel
+/// may succeed later.
 pub(super) fn del(
     network: &Network,
     target: &Target,
@@ -28,14 +28,14 @@ pub(super) fn del(
     let id = setting::attachment(network, target)?;
     let paths = setting::paths(&network.naru);
     let delegate = Delegate::of(network, stdin).map(|delegate| match netns {
-        // The container's namespace is gone; nobody is to tidy up in the node's.
+        // The container's namespace is gone; the plugin must not clean up in the node's.
         Some(netns) if refuse_own_netns(target, netns).is_err() => delegate.without_netns(),
         _ => delegate,
     });
     // The DHCP plugin releases its lease over the interface, which is deleted even if that fails.
     let early = delegate.filter(|one| one.asks_over_link());
     let released = early.map(|one| delegate::release_noted(Some(one), &paths, &id));
-    // Without it the attachment goes all the same: there is no node, or somebody keeps the lock.
+    // Without this lock the attachment goes all the same: there is no node, or another process keeps the lock.
     let _presence = Presence::take(&paths).ok();
     let links = Links::open(MARKS).map_err(|why| failed(target, &[why.into()]))?;
     let mut maps = told(Maps::open(paths.pins()).map_err(Cause::from));
@@ -58,7 +58,7 @@ pub(super) fn del(
     Ok(String::new())
 }
 
-/// The value, or nothing and a line in the runtime's log.
+/// Returns the value, or logs the error to the runtime's log and returns nothing.
 fn told<T>(result: Result<T, Cause>) -> Option<T> {
     result.inspect_err(|cause| log!("{cause}: detaching without it")).ok()
 }

@@ -20,10 +20,9 @@ use crate::{
     setting,
 };
 
-/// Detaches every attachment of this network that the runtime does not list, as far as possible; without a list none.
-/// Attachments made since this call began are newer than the list. Then come other IPAM plugins: their leases are given
-/// back by DEL with the configuration of the ADD, and the one that the configuration names is told to collect by
-/// itself.
+/// Detaches every attachment of this network that the runtime does not list, as far as possible; none without a list.
+/// Attachments made since this call began are newer than the list. Then come other IPAM plugins: leases of theirs are
+/// given back by DEL with the configuration of the ADD, and the plugin that the configuration names runs its own GC.
 pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     let began = clock::now();
     let valid: HashSet<&Attachment> = conf.attachments_to_keep()?.iter().collect();
@@ -36,7 +35,7 @@ pub(super) fn gc(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     };
     keep(take_down(&paths, &conf.network.name, &valid, began).map_err(|why| why.to_string()));
     keep(delegate::collect(&paths, &conf.network.name, &valid, began).map_err(|why| why.to_string()));
-    // Another plugin may know the list by the newer key only, and take everything down for want of it.
+    // Another plugin may know the list only by the newer key, and take everything down without it.
     let stdin = gc_input(stdin)?;
     let delegate = Delegate::of(&conf.network, &stdin);
     keep(delegate.map_or(Ok(()), Delegate::gc).map(|()| Vec::new()).map_err(|why| why.to_string()));
@@ -72,7 +71,7 @@ fn take_down(
     Ok(errors)
 }
 
-/// The attachments of `network`, by store or by live veth, that nobody needs.
+/// Returns the attachments of `network`, by store or by live veth, that are not needed.
 fn stale(
     paths: &Paths,
     store: &StateStore,
@@ -92,7 +91,7 @@ fn stale(
             *newest = row.since.max(*newest);
         }
     }
-    // A pair that waits for an address of DHCP has a note of its lease, and no row yet.
+    // A pair that waits for an address from DHCP has a note of its lease, and no row yet.
     for (owner, since) in delegate::noted_since(paths)? {
         all.entry(owner).and_modify(|newest| *newest = since.max(*newest));
     }

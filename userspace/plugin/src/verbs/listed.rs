@@ -28,8 +28,8 @@ impl<'a> Listed<'a> {
         Expected { addresses, routes: self.result.routes.iter().map(|route| route.dst).collect() }
     }
 
-    /// The first thing that is missing in the list, or other than `attached` is. `is_lent`: another IPAM gave the
-    /// addresses, and said what the gateways are.
+    /// Returns the first property that is missing in the list, or differs from `attached`. `is_lent`: another IPAM gave
+    /// the addresses, and named the gateways.
     pub(super) fn difference(&self, attached: &Attached, is_lent: bool) -> Option<String> {
         let inside = |one: &&Interface| self.is_own(one);
         let on_node = |one: &&Interface| one.name == attached.host_name && one.sandbox.is_empty();
@@ -73,7 +73,7 @@ impl<'a> Listed<'a> {
         })
     }
 
-    /// The addresses of our interface. One of no interface is any's.
+    /// Returns the addresses of our interface. One that names no interface counts as ours.
     fn own_ips(&self) -> impl Iterator<Item = &'a Ip> {
         let is_inside = |index: Option<usize>| {
             index.is_none_or(|at| self.result.interfaces.get(at).is_some_and(|one| self.is_own(one)))

@@ -61,9 +61,9 @@ pub(crate) fn allow(call: &Call, version: Version) -> Result<(), Error> {
     Err(Error::new(Code::IncompatibleVersion, msg))
 }
 
-/// Refuses a container that lives where the plugin runs, on the node: its process id was another's before, or the
-/// runtime is wrong. The interface would be made on the node, and its routes be the node's. libcni's plugins answer so,
-/// too, unless `CNI_NETNS_OVERRIDE` says that it is meant.
+/// Refuses a container whose namespace is the plugin's own, the node's: its process id was another's before, or the
+/// runtime is wrong. The interface would be made on the node, and its routes be the node's. libcni's plugins refuse
+/// that too, unless `CNI_NETNS_OVERRIDE` says that it is intended.
 pub(crate) fn refuse_own_netns(target: &Target, netns: &Path) -> Result<(), Error> {
     if target.in_own_netns || !is_own(netns) {
         return Ok(());
@@ -78,7 +78,7 @@ fn is_own(netns: &Path) -> bool {
     same.unwrap_or(false)
 }
 
-/// Opens everything that work on an attachment needs, for as long as the node stays as it is.
+/// Opens everything that work on an attachment needs, and keeps the node as it is meanwhile.
 fn hold(paths: &Paths, node: &NodeFacts) -> Result<(Presence, Tools), Cause> {
     let presence = Presence::take(paths)?;
     Ok((presence, tools(paths, node)?))

@@ -15,8 +15,8 @@ use naru_store::StateStore;
 use super::tools;
 use crate::{answer, cause, clock, delegate::Delegate, setting};
 
-/// Says whether an ADD could be served now, by doing of one what leaves nothing behind: the configuration is read,
-/// the node made ready, and addresses are assigned in a transaction that is taken back.
+/// Checks that an ADD could be served now, by all of its steps that leave nothing behind: the configuration is read,
+/// the node made ready, and addresses are assigned in a transaction that is rolled back.
 pub(super) fn status(conf: &NetworkConf, stdin: &[u8]) -> Result<String, Error> {
     match Delegate::of(&conf.network, stdin) {
         Some(delegate) => status_of_delegate(conf, delegate),
@@ -28,7 +28,7 @@ fn unavailable(why: &dyn std::fmt::Display) -> Error {
     Error::new(Code::NotAvailable, why.to_string())
 }
 
-/// Another IPAM: the node is ready, its store can be written, and the plugin says that it is ready.
+/// Checks for another IPAM that the node is ready, its store can be written, and the plugin says that it is ready.
 fn status_of_delegate(conf: &NetworkConf, delegate: Delegate<'_>) -> Result<String, Error> {
     let (paths, delegated) = (setting::paths(&conf.network.naru), Delegated::default());
     let node = init::ensure_delegated(&paths, &delegated).map_err(|why| unavailable(&why))?;
@@ -58,8 +58,8 @@ fn status_of_own(conf: &NetworkConf) -> Result<String, Error> {
     refuse_small_mtu(conf.mtu.unwrap_or(node.pod_mtu), &assigned).map(|()| String::new())
 }
 
-/// Rehearses an assignment; where the store or the pins went away under a node that looked ready, makes it ready anew
-/// first, as ADD does.
+/// Rehearses an assignment. If the store or the pins of a node are gone that looked ready, makes it ready again first,
+/// as ADD does.
 fn rehearsed<T>(
     paths: &Paths,
     node: &NodeFacts,

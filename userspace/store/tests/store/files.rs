@@ -118,7 +118,7 @@ fn a_store_that_one_short_process_after_another_uses_does_not_grow() {
 fn the_log_of_a_store_on_disk_is_written_back_in_time() {
     let scene = Scene::new();
     for turn in 0..400 {
-        // One transaction a process: what it writes to the log stays there.
+        // One transaction a process: the log keeps everything that it writes.
         NodeStore::open(&scene.path).unwrap().identity(&format!("node{turn}")).unwrap();
     }
     assert!(size(&scene) < 2 << 20, "{} bytes", size(&scene));

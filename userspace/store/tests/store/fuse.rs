@@ -69,7 +69,7 @@ fn serve(mut device: File) {
         };
         let length = u32::try_from(16 + body.len()).unwrap();
         let reply = [&length.to_ne_bytes()[..], &error.to_ne_bytes(), unique, &body].concat();
-        // Whoever asked may be gone.
+        // The process that asked may be gone.
         let _ = device.write(&reply);
     }
 }

@@ -1,5 +1,5 @@
-//! Whatever stands in any column: it is an error that is told, or put right; never a panic, and never an address for
-//! two.
+//! Any value in any column is an error that is reported, or repaired; it is never a panic, and never leads to one
+//! address for two.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -50,7 +50,7 @@ const NODE: [(&str, &str, &[&str]); 4] = [
     ),
 ];
 
-/// A column of one row, and what it is given.
+/// A column of one row, and its new value.
 #[derive(Clone, Debug)]
 struct Spoil {
     table: usize,
@@ -79,7 +79,7 @@ fn spoil() -> impl Strategy<Value = Spoil> {
     })
 }
 
-/// Takes from the tables what keeps wrong values out: a damaged page has no constraints either.
+/// Removes the constraints of the tables, which keep wrong values out: a damaged page has none either.
 fn loosen(connection: &Connection) {
     let sql = "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = \
                replace(replace(replace(replace(sql, ' STRICT, WITHOUT', ' WITHOUT'), ' STRICT', ''), \
@@ -106,7 +106,7 @@ fn apply(path: &Path, tables: &[(&str, &str, &[&str]); 4], spoils: &[Spoil]) {
     }
 }
 
-/// Everything that a process may ask of the store; what new attachments were given.
+/// Runs every operation that a process may request of the store. Returns the addresses that new attachments got.
 fn use_it(store: &mut StateStore) -> Vec<IpAddr> {
     let naru = Domain::naru();
     let rows = store.rows().unwrap_or_default();
@@ -188,7 +188,7 @@ proptest! {
             prop_assert_eq!(once.len(), given.len(), "given twice: {:?}", &given);
             prop_assert!(once.is_disjoint(&held), "{:?} given, {:?} held", &once, &held);
         }
-        // What cannot be read is moved aside at the next start, and the store serves again.
+        // A store that cannot be read is moved aside at the next start, and serves again.
         let (mut store, start) = StateStore::create(&scene.path, BOOT, 10_000).unwrap();
         prop_assert!(store.rows().is_ok() && store.ranges().is_ok(), "{:?}", start);
         if start != Start::Kept {

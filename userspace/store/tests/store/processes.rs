@@ -19,7 +19,7 @@ use super::scene::{BOOT, POOL, Scene, request, spec};
 const WORKER: &str = "NARU_TEST_STORE_WORKER";
 /// Attachments that one process makes and takes down.
 const CONTAINERS: u64 = 3;
-/// Fewer addresses than attachments, so that what one process gives back another gets at once.
+/// Fewer addresses than attachments, so that an address that one process gives back is given out again at once.
 const RANGES: [&str; 2] = ["10.0.0.0/28", "fd00::/124"];
 
 #[test]
@@ -159,7 +159,7 @@ fn finished(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// Not a test of its own: what a process of the tests above does.
+/// Not a test of its own: the work of a process of the tests above.
 #[test]
 #[ignore = "a process of the tests beside it"]
 fn one_of_many() {

@@ -16,7 +16,8 @@ pub struct Module {
     pub tests: Option<(&'static str, &'static str)>,
 }
 
-/// What an API server needs, for tests of agents with attached pods: the state of a cluster without kubelets.
+/// What an API server needs, for tests of agents with attached pods: the state of a cluster without kubelets. Helm
+/// renders the chart that the API server is to take.
 pub const CONTROL_PLANE: &[Module] = &[
     Module {
         name: "etcd",
@@ -36,9 +37,16 @@ pub const CONTROL_PLANE: &[Module] = &[
         ],
         tests: None,
     },
+    Module {
+        name: "helm",
+        path: "helm.sh/helm/v3",
+        version: "v3.22.0",
+        programs: &[("helm.sh/helm/v3/cmd/helm", "helm")],
+        tests: None,
+    },
 ];
 
-/// What nodes with containers need beyond [`CONTROL_PLANE`].
+/// Modules that nodes with containers need beyond [`CONTROL_PLANE`].
 pub const NODES: &[Module] = &[
     Module {
         name: "nodes",
@@ -73,15 +81,8 @@ pub const NODES: &[Module] = &[
     },
 ];
 
-/// What the tests with real clusters need beyond [`NODES`].
+/// Modules that tests with real clusters need beyond [`NODES`].
 pub const SUITES: &[Module] = &[
-    Module {
-        name: "helm",
-        path: "helm.sh/helm/v3",
-        version: "v3.22.0",
-        programs: &[("helm.sh/helm/v3/cmd/helm", "helm")],
-        tests: None,
-    },
     Module {
         name: "crictl",
         path: "sigs.k8s.io/cri-tools",

@@ -68,7 +68,7 @@ impl Machine<'_> {
         let modules = self.kernel.modules();
         let environment = format!("NARU_SCRIPT={} NARU_MODULES={}", self.script.display(), modules.display());
         let mut command = Command::new("qemu-system-x86_64");
-        // A /dev/kvm inside a virtual machine may take the guest and never run it, so kvm is for who asks for it.
+        // A /dev/kvm inside a virtual machine may accept the guest and never run it, so kvm is used only on request.
         let accelerator = env::var("NARU_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_owned());
         command.args(["-accel", &accelerator, "-cpu", "max", "-smp", "2", "-m", "3G"]);
         command.args([

@@ -5,7 +5,7 @@ use super::super::{CHUNK_BITS, Chunk, Space, State, release, usage};
 use super::*;
 use crate::ids::{AttachmentId, NetnsId};
 
-type Outcome = Result<Assignment, IpamError<Infallible>>;
+type AssignResult = Result<Assignment, IpamError<Infallible>>;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -38,7 +38,7 @@ fn request(container: &str, addresses: &[&str]) -> AddressRequest {
 }
 
 impl MemoryLedger {
-    fn lease(&mut self, request: &AddressRequest, sets: &[AddressSet]) -> Outcome {
+    fn lease(&mut self, request: &AddressRequest, sets: &[AddressSet]) -> AssignResult {
         self.transact(|ledger| assign_from_each(ledger, request, sets, 0))
     }
 

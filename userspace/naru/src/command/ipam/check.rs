@@ -28,7 +28,7 @@ struct Line {
     repaired: bool,
 }
 
-/// Looks, repairs if asked, prints. Whether nothing is left to put right.
+/// Looks for faults, repairs them if asked, and prints them. Returns true if none is left.
 pub fn run(paths: &Paths, args: &CheckArgs) -> anyhow::Result<bool> {
     let (node, mut tools) = view::open(paths)?;
     let found = lasting(&tools)?;
@@ -43,7 +43,7 @@ pub fn run(paths: &Paths, args: &CheckArgs) -> anyhow::Result<bool> {
     Ok(left.is_empty())
 }
 
-/// The differences that two looks both show: pods come and go in between.
+/// Returns the differences that two looks both show, as pods come and go in between.
 fn lasting(tools: &Tools) -> anyhow::Result<Vec<Finding>> {
     let mut found = look(tools)?;
     if !found.is_empty() {
@@ -58,8 +58,8 @@ fn look(tools: &Tools) -> anyhow::Result<Vec<Finding>> {
     Ok(examine(tools, Policy::default(), host::now())?)
 }
 
-/// A pass as the agent makes them, and a second one where something is to be taken away; then the index of what is free
-/// is made what the rows say. What is left then.
+/// Makes a pass as the agent does, and a second one if something is to be removed; then rebuilds the index of free
+/// addresses from the rows. Returns the faults that are left.
 fn repair(tools: &mut Tools, node: &NodeFacts) -> anyhow::Result<Vec<Finding>> {
     let policy = Policy::default();
     let (report, seen) = reconcile::pass(tools, node, policy, &Pass::default(), host::now())?;

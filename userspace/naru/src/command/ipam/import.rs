@@ -28,7 +28,7 @@ struct Line {
     why: Option<String>,
 }
 
-/// Takes over a host-local directory. Whether nothing was refused.
+/// Takes over a host-local directory. Returns true if nothing was refused.
 pub fn run(paths: &Paths, args: &ImportArgs) -> anyhow::Result<bool> {
     let directory = &args.directory;
     let named = || directory.canonicalize().ok()?.file_name().map(|name| name.to_string_lossy().into_owned());

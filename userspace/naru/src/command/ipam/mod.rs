@@ -1,7 +1,7 @@
-//! `naru ipam`: the addresses of this node, shown and changed.
+//! `naru ipam`: shows and changes the addresses of this node.
 //!
-//! Exit status of each: 0 done, or nothing found; 1 something found, or refused as things stand; 2 an error
-//! (of use, of the node, of a file).
+//! Exit status of each command: 0 done, or nothing found; 1 something found, or refused in the current state; 2 an
+//! error (of use, of the node, of a file).
 
 mod check;
 mod import;
@@ -20,7 +20,7 @@ use naru_node::paths::Paths;
 
 use crate::report::OutputArgs;
 
-/// Exit status when something was found, or refused as things stand.
+/// Exit status if something was found, or refused in the current state.
 const FOUND: u8 = 1;
 /// Exit status of an error.
 const FAILED: u8 = 2;
@@ -38,24 +38,24 @@ pub struct IpamArgs {
 pub enum IpamCommand {
     /// `IP STATUS POD`: ASSIGNED, COOLING, RESERVED and, collapsed to ranges, FREE.
     List(OutputArgs),
-    /// Everything about one address: state, owner, pool, and what the kernel shows. Exit status 1: in no pool, held
-    /// by nobody.
+    /// Everything about one address: state, owner, pool, and the kernel's state. Exit status 1: it is in no pool and
+    /// not in use.
     Show(ShowArgs),
     /// Compare the store with veths, namespaces, map entries and routes. Exit status 0: clean, 1: findings (that
     /// remain).
     Check(CheckArgs),
-    /// Keep an address from everybody, or for one pod, over re-creation and reboot. Exit status 1: somebody has it, or
-    /// it is in no pool, or in one that the pod does not use.
+    /// Keep an address from everybody, or for one pod, over re-creation and reboot. Exit status 1: it is in use, in no
+    /// pool, or in a pool that this pod does not use.
     Reserve(ReserveArgs),
     /// End a reservation. Exit status 1: there is none.
     Unreserve(UnreserveArgs),
     /// Pools with a name, for network configurations, pods and namespaces that ask for them.
     Pool(PoolArgs),
-    /// Take over what host-local gave to containers that live, without touching them; what nobody lives in is left
-    /// out. Exit status 1: an address could not be taken over.
+    /// Take over addresses that host-local gave to running containers, without touching the containers; addresses of
+    /// dead ones are left out. Exit status 1: an address could not be taken over.
     Import(ImportArgs),
-    /// Divide a range evenly between nodes and print their blocks for cluster.toml. Touches nothing: blocks are written
-    /// down there, so that a node that is added later moves none.
+    /// Divide a range evenly between nodes and print their blocks for cluster.toml. Changes nothing: blocks are fixed
+    /// in that file, so that a node that is added later moves none.
     Split(SplitArgs),
 }
 
@@ -72,7 +72,7 @@ pub struct ShowArgs {
 /// Options of `ipam check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Put right what the reconciler may: at once what is missing; what is to be taken away after a second look,
+    /// Repair as the reconciler does: add what is missing at once, and remove what is left over after a second look,
     /// ten seconds later.
     #[arg(long)]
     pub repair: bool,
@@ -86,10 +86,10 @@ pub struct CheckArgs {
 pub struct ReserveArgs {
     /// The address.
     pub address: IpAddr,
-    /// The pod that gets it, every time it is created: `namespace/name`. Without: nobody gets it.
+    /// The pod that gets the address, every time it is created: `namespace/name`. Without a pod, nobody gets it.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub pod: Option<String>,
-    /// The pool that the pod asks for by itself, by its annotation or its network's configuration [default: the pool of
+    /// The pool that the pod requests itself, by its annotation or its network's configuration [default: the pool of
     /// its namespace].
     #[arg(long, value_name = "NAME", requires = "pod")]
     pub pool: Option<String>,
@@ -122,12 +122,12 @@ pub struct PoolArgs {
 /// A command about pools.
 #[derive(Subcommand, Debug)]
 pub enum PoolCommand {
-    /// Every range of every pool, and what its addresses are used for. Exit status 1: there is no such pool.
+    /// Every range of every pool, and the use of its addresses. Exit status 1: there is no such pool.
     Show(PoolShowArgs),
-    /// Make a pool, or add ranges, exclusions and namespaces to it; a range that drains is opened again. In a cluster
-    /// its ranges are taken out of this node's own blocks. Exit status 1: refused (overlap, unknown block).
+    /// Make a pool, or add ranges, exclusions and namespaces to it; a draining range is used again. In a cluster its
+    /// ranges are taken from this node's own blocks. Exit status 1: refused (overlap, unknown block).
     Add(PoolAddArgs),
-    /// Give nothing out any more from a pool or one of its ranges; it is gone when its last address was given back.
+    /// Assign no more addresses from a pool or from one of its ranges, which is removed when its last address is free.
     Drain(PoolDrainArgs),
 }
 
@@ -149,7 +149,7 @@ pub struct PoolAddArgs {
     /// Its ranges.
     #[arg(value_name = "CIDR")]
     pub ranges: Vec<IpNet>,
-    /// A part that nobody gets addresses of; may be repeated.
+    /// A part from which no addresses are assigned; may be repeated.
     #[arg(long, value_name = "CIDR")]
     pub exclude: Vec<IpNet>,
     /// A namespace whose pods take their addresses from it; may be repeated.
@@ -183,7 +183,7 @@ pub struct ImportArgs {
     /// The network's name in its configuration [default: the directory's name].
     #[arg(long)]
     pub network: Option<String>,
-    /// For naru-ipam behind the same main plugin, in place of naru-cni.
+    /// Import for naru-ipam with the same main plugin, instead of naru-cni.
     #[arg(long)]
     pub ipam: bool,
     /// The form of the output.

@@ -13,11 +13,11 @@ use crate::report::{OutputArgs, Table, print_json};
 /// One range of a pool; `naru ipam pool show --json` is a list of these.
 #[derive(Serialize)]
 struct Line {
-    /// The pool; `node` is what the cluster gave this node and no named pool took.
+    /// The pool; `node` stands for the cluster's blocks of this node, without the ranges of named pools.
     pool: String,
     /// `naru`, or `ipam/<network>` for another main plugin's network.
     domain: String,
-    /// The range; what is excluded from a named pool's ranges is left out.
+    /// The range; parts that are excluded from a named pool are left out.
     range: IpNet,
     /// True if nothing is given out from it any more.
     draining: bool,
@@ -33,7 +33,7 @@ struct Line {
     namespaces: Vec<String>,
 }
 
-/// Runs `naru ipam pool`. Whether it was possible.
+/// Runs `naru ipam pool`. Returns true if the change was possible.
 pub fn run(paths: &Paths, args: &PoolArgs) -> anyhow::Result<bool> {
     match &args.command {
         PoolCommand::Show(args) => show(paths, args),
@@ -55,7 +55,7 @@ fn pool(paths: &Paths, args: &PoolAddArgs) -> anyhow::Result<NamedPool> {
     })
 }
 
-/// By the pool's name, or by one of its ranges.
+/// Drains a pool, by its name or by one of its ranges.
 fn drain(paths: &Paths, args: &PoolDrainArgs) -> anyhow::Result<bool> {
     let Ok(range) = args.pool.parse::<IpNet>() else {
         return change(paths, PoolChange::Drain { name: args.pool.clone(), range: None }, args.output);
@@ -73,7 +73,7 @@ fn refuse(why: &str) -> bool {
     false
 }
 
-/// Makes the node so; prints the pools as they are then.
+/// Applies the change, and prints the pools as they are then.
 fn change(paths: &Paths, change: PoolChange, output: OutputArgs) -> anyhow::Result<bool> {
     let request = Request { pool: Some(change), ..Request::default() };
     match init::run(paths, &request) {

@@ -18,7 +18,7 @@ struct Answer {
     address: IpAddr,
     /// True if it is reserved now.
     reserved: bool,
-    /// `default/web-0`: who gets it all the same; null for nobody.
+    /// The pod that gets it, as `default/web-0`; null if nobody does.
     pod: Option<String>,
     /// The reason for which it is reserved.
     note: Option<String>,
@@ -26,7 +26,7 @@ struct Answer {
     refused: Option<String>,
 }
 
-/// Keeps an address for a pod, or from everybody. Whether that was possible.
+/// Keeps an address for a pod, or from everybody. Returns true if that was possible.
 pub fn reserve(paths: &Paths, args: &ReserveArgs) -> anyhow::Result<bool> {
     let pod = args.pod.as_deref().map(pod_name).transpose()?.unwrap_or_default();
     let note =
@@ -41,7 +41,7 @@ pub fn reserve(paths: &Paths, args: &ReserveArgs) -> anyhow::Result<bool> {
     answer(Answer { address, reserved: refused.is_none(), pod, note: Some(note), refused }, args.output)
 }
 
-/// Ends a reservation. Whether there was one.
+/// Ends a reservation. Returns true if there was one.
 pub fn unreserve(paths: &Paths, args: &UnreserveArgs) -> anyhow::Result<bool> {
     let refused = refusal(reservations::unreserve(paths, args.address))?;
     answer(Answer { address: args.address, reserved: false, pod: None, note: None, refused }, args.output)

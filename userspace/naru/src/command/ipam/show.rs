@@ -24,7 +24,7 @@ struct Shown {
     address: IpAddr,
     /// The domain in which it is unique: `naru`, or `ipam/<network>` for another main plugin's network.
     domain: String,
-    /// `ASSIGNED`, `COOLING`, `RESERVED`, `FREE`, or `DRAINING` for a free one that is not given out any more.
+    /// `ASSIGNED`, `COOLING`, `RESERVED`, `FREE`, or `DRAINING` for a free one that is not assigned any more.
     status: &'static str,
     /// The pool.
     pool: Option<String>,
@@ -70,7 +70,7 @@ struct Kernel {
     entry_generation: Option<u64>,
 }
 
-/// Prints what is known of the address. Whether anything is.
+/// Prints everything known about the address. Returns true if there is anything.
 pub fn run(paths: &Paths, args: &ShowArgs) -> anyhow::Result<bool> {
     let (_, tools) = view::open(paths)?;
     let (ranges, facts) = (tools.store.ranges()?, observe(&tools)?);
@@ -78,7 +78,7 @@ pub fn run(paths: &Paths, args: &ShowArgs) -> anyhow::Result<bool> {
     if args.output.json {
         print_json(&all)?;
     } else if all.is_empty() {
-        outln!("{}: in no pool of this node, and held by nobody", args.address);
+        outln!("{}: in no pool of this node, and not in use", args.address);
     }
     if !args.output.json {
         all.iter().for_each(print);
@@ -94,7 +94,7 @@ fn shown(address: IpAddr, ranges: &[Range], facts: &Facts) -> Vec<Shown> {
     domains.sort_by_key(|domain| (**domain != Domain::naru(), *domain));
     domains.dedup();
     let one = |domain: &Domain| {
-        // A range that drains may lie beside the one that took its place.
+        // A draining range may lie beside the one that replaced it.
         let of_domain = ranges.iter().copied().filter(|range| range.domain == *domain);
         let range = of_domain.min_by_key(|range| range.draining);
         let row = rows.iter().copied().find(|row| row.domain == *domain);

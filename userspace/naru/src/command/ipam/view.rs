@@ -8,7 +8,7 @@ use naru_node::{
 };
 use naru_store::StateStore;
 
-/// The node as it stands, and what to look at it with.
+/// Returns the node as it stands, and the tools to examine it.
 pub fn open(paths: &Paths) -> anyhow::Result<(NodeFacts, Tools)> {
     let facts = machine::current(paths)?.ok_or(MachineError::NotReady)?;
     let tools = Tools {

@@ -3,8 +3,8 @@ use naru_netlink::nft::{Batch, Chain, NftError, Socket, TableContent};
 
 use super::{rules::MARK, table};
 
-/// The name of the chain that seals the table begins so. The kernel's form of a rule is not what it was made of, so the
-/// table is remembered as the kernel listed it when it was new, in the name of a chain without rules.
+/// Prefix of the name of the chain that seals the table. The kernel lists rules in another form than they were written,
+/// so a hash of the listing of the new table is kept in the name of a chain without rules.
 const SEAL: &str = "seal_";
 
 /// The table as it is.

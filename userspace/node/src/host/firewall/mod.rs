@@ -1,7 +1,7 @@
 //! The nftables table `inet naru`, made in one transaction over netlink.
 //!
-//! Its rules are in `rules.rs`. A table is recognised by its mark (for what it was made) and its seal (that nobody
-//! changed it since); one that lacks either, as those of versions that ran nft do, is made anew and keeps its counters.
+//! Its rules are in `rules.rs`. A table is recognised by its mark (its wanted content) and its seal (nobody changed it
+//! since); one that lacks either, like those of versions that ran nft, is made anew and keeps its counters.
 
 mod live;
 mod rules;
@@ -28,15 +28,15 @@ pub struct Firewall {
     pub tunnel: Option<Tunnel>,
 }
 
-/// The table's rules for the tunnel: outer packets stay out of conntrack, and come in at the node's known
-/// addresses only. Programs refuse a pod's packets to that port of the addresses the cluster lists; at any other
-/// address of a node they would arrive masqueraded, in the name of the pod's node.
+/// The table's rules for the tunnel: outer packets stay out of conntrack, and come in at the node's known addresses
+/// only. Programs refuse a pod's packets to that port of the addresses that the cluster lists; at any other address of
+/// a node they would arrive masqueraded, and count as packets of the pod's node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tunnel {
     /// Outer UDP port.
     pub port: u16,
-    /// UDP port of the device: another one where `port` is somebody else's on this machine. Packets with our key are
-    /// then translated between the two, those of others left alone.
+    /// UDP port of the device; it differs from `port` if another program uses that on this machine. Packets with our
+    /// key are then translated between the two; those of others are left alone.
     pub device_port: u16,
     /// VXLAN network identifier.
     pub vni: u32,
@@ -53,10 +53,10 @@ pub const TUNNEL_ELSEWHERE: &str = "tunnel_elsewhere";
 /// All of them.
 pub const COUNTERS: [&str; 3] = [FORWARDED, INVALID_TO_OUTSIDE, TUNNEL_ELSEWHERE];
 
-/// The table is made again if somebody changes rules meanwhile, ours or others', this often at most.
+/// Limit of attempts to make the table, which starts over if somebody changes rules meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// A sight of the table as it was made. As long as the rules are at the same generation, the table is.
+/// A proof that the table is as it was made. As long as the rules have the same generation, it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Intact {
     generation: u32,
@@ -69,8 +69,8 @@ impl From<TableHandle> for Intact {
     }
 }
 
-/// Makes the live table be what `firewall` says; `false` when it was already. Counters keep their values.
-/// A table that somebody changed in anything is made anew.
+/// Makes the live table match `firewall`. Returns false if it did already. Counters keep their values. A table in which
+/// somebody changed anything is made anew.
 ///
 /// # Errors
 /// The kernel refuses; the table is as it was.
@@ -90,8 +90,8 @@ pub fn apply(firewall: &Firewall) -> Result<bool, HostError> {
             Err(error) => return Err(error.into()),
         }
     }
-    // Somebody changes rules without end. What they do to ours in the moment before it is sealed may stay until the
-    // next change of what it should be.
+    // Another program changes rules without end. A change of ours that slips in before the seal may stay until the
+    // desired table changes next.
     make(&mut socket, firewall, None)?;
     Ok(true)
 }
@@ -107,14 +107,14 @@ fn make(socket: &mut Socket, firewall: &Firewall, expected: Option<u32>) -> Resu
     Ok(Some(generation))
 }
 
-/// The generation after a transaction; 0 is none.
+/// Returns the generation after a transaction; 0 is not used.
 fn following(generation: u32) -> u32 {
     generation.checked_add(1).unwrap_or(1)
 }
 
-/// Looks whether the table is there as it was made; `None` where it is gone or somebody changed it. While nobody
-/// changes any rule, `known`, an answer of before, is answered again after two small questions to the kernel; else
-/// the whole table is read.
+/// Checks that the table is as it was made; returns `None` if it is gone or somebody changed it. While nobody changes
+/// any rule, `known`, an earlier answer, is confirmed by two small requests to the kernel; otherwise the whole table is
+/// read.
 ///
 /// # Errors
 /// The kernel refuses.

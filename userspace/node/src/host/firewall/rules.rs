@@ -41,7 +41,7 @@ pub fn mark(firewall: &Firewall) -> String {
     format!("{MARK}{:016x}", stable_hash(&content, 0))
 }
 
-/// The transaction that puts the table in the place of whatever has its name, its counters starting at `counters`.
+/// Returns the transaction that replaces whatever has the table's name; its counters start at `counters`.
 pub fn replacement(firewall: &Firewall, counters: &BTreeMap<String, CounterValue>) -> Batch {
     content(firewall, counters, Some(mark(firewall)))
 }
@@ -59,7 +59,7 @@ fn content(firewall: &Firewall, counters: &BTreeMap<String, CounterValue>, mark:
         batch.add_set(&table, &set);
     }
     let chains = chains(firewall, mark);
-    for Chain { name, hook, .. } in &chains {
+    for TableChain { name, hook, .. } in &chains {
         batch.add_chain(&table, &nft::Chain { name, hook: *hook });
     }
     for chain in &chains {
@@ -100,7 +100,7 @@ fn set_of(list: &str, version: IpVersion) -> String {
 }
 
 /// A chain with its rules.
-pub struct Chain {
+pub struct TableChain {
     name: &'static str,
     /// The place where a base chain is called; rules go to the others.
     hook: Option<Hook>,
@@ -108,22 +108,22 @@ pub struct Chain {
 }
 
 /// The chains, with `mark` as comment of the one rule that is always there.
-fn chains(firewall: &Firewall, mark: Option<String>) -> Vec<Chain> {
-    let mut chains: Vec<Chain> = firewall.tunnel.iter().flat_map(tunnel_chains).collect();
+fn chains(firewall: &Firewall, mark: Option<String>) -> Vec<TableChain> {
+    let mut chains: Vec<TableChain> = firewall.tunnel.iter().flat_map(tunnel_chains).collect();
     let mut forward: Vec<Rule> = IpVersion::BOTH.map(invalid_to_outside).into();
     forward.push(Rule { comment: mark, ..Rule::new([ours(Device::In), CountIn(FORWARDED), ACCEPT]) });
     forward.push(Rule::new([ours(Device::Out), CountIn(FORWARDED), ACCEPT]));
-    chains.push(Chain { name: "forward", hook: Some(FORWARDING), rules: forward });
+    chains.push(TableChain { name: "forward", hook: Some(FORWARDING), rules: forward });
     let postrouting = IpVersion::BOTH.map(masquerade).into();
-    chains.push(Chain { name: "postrouting", hook: Some(LEAVING), rules: postrouting });
+    chains.push(TableChain { name: "postrouting", hook: Some(LEAVING), rules: postrouting });
     chains
 }
 
-/// The chains for tunnel packets received, and for those sent. Every packet of the node meets the first rule of each,
-/// and every tunnel packet those before `notrack`: what takes long, as `fib` does, comes last.
-fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [Chain; 4] {
+/// The chains for received tunnel packets, and for sent ones. Every packet of the node meets the first rule of each,
+/// and every tunnel packet those before `notrack`, so slow conditions, like `fib`, come last.
+fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [TableChain; 4] {
     let is_shared = port != device_port;
-    // The key follows the UDP header and four bytes; packets with another one are somebody else's.
+    // The key follows the UDP header and four bytes; packets with another key are not ours.
     let key = is_shared.then_some(TransportBytes { offset: 12, value: *vni });
     let to = |port: u16| [vec![UdpDestination(port)], key.iter().cloned().collect()].concat();
     let mut received = vec![rule([NoTrack])];
@@ -133,7 +133,7 @@ fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [Chain; 4] {
         let to_device = |checksum| SetUdpDestination { port: *device_port, checksum };
         received.push(rule([UdpHasChecksum(false), to_device(false)]));
         received.push(rule([UdpHasChecksum(true), to_device(true)]));
-        // Nobody but us has a reason to know the device's own port.
+        // Only this machine has a reason to know the device's own port.
         incoming.push(Rule::new([vec![UdpDestination(*device_port)], dropped_here()].concat()));
         let to_wire = SetUdpDestination { port: *port, checksum: false };
         sent.push(Rule::new([to(*device_port), vec![to_wire]].concat()));
@@ -142,10 +142,10 @@ fn tunnel_chains(Tunnel { port, device_port, vni, .. }: &Tunnel) -> [Chain; 4] {
         |version| rule([in_set(version, Address::Destination, true, "tunnel"), goto("tunnel_received")]);
     let addressed = IpVersion::BOTH.into_iter().map(listed).chain([Rule::new(dropped_here())]).collect();
     [
-        Chain { name: "tunnel_received", hook: None, rules: received },
-        Chain { name: "tunnel_addressed", hook: None, rules: addressed },
-        Chain { name: "tunnel_in", hook: Some(RECEIVED), rules: incoming },
-        Chain { name: "tunnel_out", hook: Some(SENT), rules: sent },
+        TableChain { name: "tunnel_received", hook: None, rules: received },
+        TableChain { name: "tunnel_addressed", hook: None, rules: addressed },
+        TableChain { name: "tunnel_in", hook: Some(RECEIVED), rules: incoming },
+        TableChain { name: "tunnel_out", hook: Some(SENT), rules: sent },
     ]
 }
 
@@ -154,7 +154,7 @@ fn dropped_here() -> Vec<Statement> {
     vec![LocalDestination, CountIn(TUNNEL_ELSEWHERE), DROP]
 }
 
-/// Matches packets that masquerade is due for.
+/// Matches packets that are to be masqueraded.
 fn to_outside(version: IpVersion) -> Vec<Statement> {
     vec![
         Statement::Device { device: Device::Out, is: false, prefix: OURS },
@@ -163,12 +163,12 @@ fn to_outside(version: IpVersion) -> Vec<Statement> {
     ]
 }
 
-/// Drops what conntrack has no flow for: it would leave with the pod's address.
+/// Drops packets without a flow in conntrack: they would leave with the pod's address.
 fn invalid_to_outside(version: IpVersion) -> Rule {
     Rule::new([to_outside(version), vec![InvalidOrUntracked, CountIn(INVALID_TO_OUTSIDE), DROP]].concat())
 }
 
-/// Gives the node's address; random ports, so that flows racing for one do not lose packets.
+/// Masquerades with the node's address, and random ports, so that flows that race for one port lose no packets.
 fn masquerade(version: IpVersion) -> Rule {
     Rule::new([to_outside(version), vec![Masquerade]].concat())
 }

@@ -1,6 +1,5 @@
-//! `iptables` and `ip6tables` of the x_tables back end, through what `-S` prints: the commands that would make the
-//! table. x_tables has no interface to single rules, so that the host's own tool is the only one that keeps others'
-//! as they are.
+//! `iptables` and `ip6tables` of the x_tables back end, through the output of `-S`: the commands that would make the
+//! table. x_tables has no interface to single rules, so only the host's own tool keeps others' rules as they are.
 
 use std::{collections::BTreeSet, fs, io};
 
@@ -15,7 +14,7 @@ const EXCEPTIONS: [[&str; 8]; 2] = [exception("-i"), exception("-o")];
 /// The tool waits so long for another user of the table's lock, in seconds.
 const WAIT: &str = "10";
 
-/// Accepts what comes in by (`-i`) or leaves through (`-o`) our devices.
+/// Accepts packets that come in by (`-i`) or leave through (`-o`) our devices.
 const fn exception(direction: &'static str) -> [&'static str; 8] {
     [direction, "naru+", "-m", "comment", "--comment", "naru", "-j", "ACCEPT"]
 }
@@ -32,8 +31,7 @@ pub fn is_in_use(tool: &str) -> Result<bool, HostError> {
     }
 }
 
-/// Returns true if the chain drops packets that nothing before accepted; `None` where the tool to ask with is not
-/// installed.
+/// Returns true if the chain drops packets that no earlier rule accepted; `None` if the tool is not installed.
 pub fn drops(tool: &str) -> Result<Option<bool>, HostError> {
     match list(tool) {
         Err(HostError::ToolMissing { .. }) => Ok(None),

@@ -22,7 +22,7 @@ const FORWARD: &str = "FORWARD";
 
 /// A chain of somebody else's that drops forwarded packets, by the tool that owns it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Chain {
+pub enum ForwardChain {
     /// `FORWARD` of the table `filter` of this tool (`iptables-nft`, `ip6tables-legacy`, ...).
     Iptables {
         /// The tool.
@@ -39,7 +39,7 @@ pub enum Chain {
     },
 }
 
-impl fmt::Display for Chain {
+impl fmt::Display for ForwardChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Iptables { tool } => f.write_str(tool),
@@ -48,17 +48,17 @@ impl fmt::Display for Chain {
     }
 }
 
-/// Finds the chains that would drop pods' packets and gives each its exception; returns them all.
-/// Legacy tables whose tool is not installed are passed over ([`unreadable`]). Repeating it changes nothing.
+/// Finds the chains that would drop pods' packets and gives each its exception. Returns all of them. Legacy tables
+/// whose tool is not installed are skipped ([`unreadable`]). Repeating it changes nothing.
 ///
 /// # Errors
 /// The kernel refuses, or a tool fails.
-pub fn open(journal: &mut dyn Journal) -> Result<Vec<Chain>, HostError> {
+pub fn open(journal: &mut dyn Journal) -> Result<Vec<ForwardChain>, HostError> {
     let chains = dropping()?;
     for chain in &chains {
         journal::remember(journal, &format!("{KEY} {chain}"), "")?;
         match chain {
-            Chain::Iptables { tool } if legacy::TOOLS.contains(&tool.as_str()) => legacy::open(tool)?,
+            ForwardChain::Iptables { tool } if legacy::TOOLS.contains(&tool.as_str()) => legacy::open(tool)?,
             nft => nft::open(nft)?,
         }
     }
@@ -69,22 +69,23 @@ pub fn open(journal: &mut dyn Journal) -> Result<Vec<Chain>, HostError> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn dropping() -> Result<Vec<Chain>, HostError> {
+pub fn dropping() -> Result<Vec<ForwardChain>, HostError> {
     let mut chains = nft::dropping()?;
     for tool in legacy_in_use()? {
         if legacy::drops(tool)? == Some(true) {
-            chains.push(Chain::Iptables { tool: tool.to_owned() });
+            chains.push(ForwardChain::Iptables { tool: tool.to_owned() });
         }
     }
     Ok(chains)
 }
 
-/// The first chain that would drop pods' packets and has no exception for them; looks only. `is_nft_known`: nobody
-/// changed nftables since the last look, and the tables that have no such mark alone are looked at.
+/// Returns the first chain that would drop pods' packets and has no exception for them; changes nothing.
+/// `is_nft_known`: nobody changed nftables since the last look, so only legacy tables, which have no generation, are
+/// read.
 ///
 /// # Errors
 /// As [`open`].
-pub fn lacking(is_nft_known: bool) -> Result<Option<Chain>, HostError> {
+pub fn lacking(is_nft_known: bool) -> Result<Option<ForwardChain>, HostError> {
     for chain in if is_nft_known { Vec::new() } else { nft::dropping()? } {
         if !nft::is_open(&chain)? {
             return Ok(Some(chain));
@@ -92,7 +93,7 @@ pub fn lacking(is_nft_known: bool) -> Result<Option<Chain>, HostError> {
     }
     for tool in legacy_in_use()? {
         if legacy::drops(tool)? == Some(true) && !legacy::is_open(tool)? {
-            return Ok(Some(Chain::Iptables { tool: tool.to_owned() }));
+            return Ok(Some(ForwardChain::Iptables { tool: tool.to_owned() }));
         }
     }
     Ok(None)
@@ -108,8 +109,8 @@ fn legacy_in_use() -> Result<Vec<&'static str>, HostError> {
     Ok(tools)
 }
 
-/// Tools that are not installed though there are legacy tables that only they can read: whether those drop pods'
-/// packets is not known.
+/// Returns tools that are not installed although there are legacy tables that only they can read; these may drop pods'
+/// packets.
 ///
 /// # Errors
 /// The kernel's list of tables cannot be read.
@@ -123,21 +124,23 @@ pub fn unreadable() -> Result<Vec<&'static str>, HostError> {
     Ok(missing)
 }
 
-/// Removes exactly our exception from the chain (as [`Chain`] prints it), in whichever form a version of ours wrote
-/// it. One that is gone is passed over, and one in a legacy table whose tool is gone: nothing can be done about it,
-/// and without devices of ours it matches nothing.
+/// Removes exactly our exception from the chain (as [`ForwardChain`] prints it), in whichever form a version of ours
+/// wrote it. An exception that is gone is skipped, and so is one in a legacy table whose tool is gone: it cannot be
+/// removed, and matches nothing without our devices.
 ///
 /// # Errors
 /// The text names no chain, the kernel refuses, or the tool fails.
 pub fn close(chain: &str) -> Result<(), HostError> {
     let words: Vec<&str> = chain.split(' ').collect();
     match words.as_slice() {
-        ["nft", family, table, chain] => nft::close(&Chain::Nft {
+        ["nft", family, table, chain] => nft::close(&ForwardChain::Nft {
             family: (*family).to_owned(),
             table: (*table).to_owned(),
             chain: (*chain).to_owned(),
         }),
-        [tool] if NFT_TOOLS.contains(tool) => nft::close(&Chain::Iptables { tool: (*tool).to_owned() }),
+        [tool] if NFT_TOOLS.contains(tool) => {
+            nft::close(&ForwardChain::Iptables { tool: (*tool).to_owned() })
+        }
         [tool] if legacy::TOOLS.contains(tool) => match legacy::is_in_use(tool)? {
             true => match legacy::close(tool) {
                 Err(HostError::ToolMissing { .. }) => Ok(()),

@@ -5,7 +5,7 @@ use naru_netlink::nft::{
     Verdict,
 };
 
-use super::{Chain, FORWARD, KEY, NFT_TOOLS};
+use super::{FORWARD, ForwardChain, KEY, NFT_TOOLS};
 use crate::host::HostError;
 
 /// Our own table, whose forward chain accepts.
@@ -14,14 +14,14 @@ const OWN_TABLE: &str = "naru";
 const COMMENT: &str = "naru";
 /// The names of our devices begin so.
 const OURS: &str = "naru";
-/// The directions that an exception is needed for, in their order at the head of the chain.
+/// The directions in which an exception is needed, in their order at the head of the chain.
 const DIRECTIONS: [Device; 2] = [Device::In, Device::Out];
-/// An exception is made again if somebody changes rules meanwhile, this often at most.
+/// Limit of attempts to make an exception, which starts over if somebody changes rules meanwhile.
 const ATTEMPTS: usize = 20;
 /// The kernel's limit of chains that jump to each other.
 const DEPTH: usize = 16;
-/// The expressions that iptables-nft 1.8.9 can read beside those of [`Part`]. One rule with another makes it refuse the
-/// whole table, so that a chain in such a table is not its own.
+/// The expressions that iptables-nft 1.8.9 can read besides those of [`Part`]. A single rule with another one makes it
+/// refuse the whole table, so a chain in such a table is not its own.
 const IPTABLES: [&str; 7] = ["match", "payload", "meta", "cmp", "bitwise", "range", "limit"];
 
 /// A place for an exception.
@@ -39,7 +39,7 @@ enum Form {
     Iptables,
 }
 
-/// The fate of a packet that no rule with a condition decides about.
+/// The verdict on a packet to which no rule with a condition applies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Accepted,
@@ -48,8 +48,8 @@ enum Fate {
     Returned,
 }
 
-/// The chains that drop what nothing before accepted.
-pub fn dropping() -> Result<Vec<Chain>, HostError> {
+/// Returns the chains that drop packets that no earlier rule accepted.
+pub fn dropping() -> Result<Vec<ForwardChain>, HostError> {
     let mut socket = Socket::open()?;
     let mut found = Vec::new();
     for chain in socket.chains()? {
@@ -70,12 +70,14 @@ pub fn dropping() -> Result<Vec<Chain>, HostError> {
 }
 
 /// The chain by the tool that owns it.
-fn name_of(socket: &mut Socket, chain: &ListedChain) -> Result<Chain, NftError> {
+fn name_of(socket: &mut Socket, chain: &ListedChain) -> Result<ForwardChain, NftError> {
     let place = Place { table: chain.table.clone(), chain: chain.name.clone() };
     let namesake = NFT_TOOLS.into_iter().find(|tool| place_of(tool).is_some_and(|its| its.is(&place)));
     Ok(match namesake {
-        Some(tool) if form(socket, &place)? == Form::Iptables => Chain::Iptables { tool: tool.to_owned() },
-        _ => Chain::Nft {
+        Some(tool) if form(socket, &place)? == Form::Iptables => {
+            ForwardChain::Iptables { tool: tool.to_owned() }
+        }
+        _ => ForwardChain::Nft {
             family: chain.table.family.to_string(),
             table: chain.table.name.clone(),
             chain: chain.name.clone(),
@@ -83,7 +85,7 @@ fn name_of(socket: &mut Socket, chain: &ListedChain) -> Result<Chain, NftError> 
     })
 }
 
-/// Follows the chain from rule to rule, and from chain to chain where no condition is asked.
+/// Follows the chain from rule to rule, and from chain to chain if the jump has no condition.
 fn fate(
     chain: &str,
     rules: &mut dyn FnMut(&str) -> Result<Vec<ListedRule>, NftError>,
@@ -107,7 +109,7 @@ fn fate(
     Ok(Fate::Returned)
 }
 
-/// The action of a rule on every packet; `None` for a rule that has a condition, or a part that is not known.
+/// Returns the action of a rule on every packet; `None` for a rule that has a condition, or an unknown part.
 fn unconditional(rule: &ListedRule) -> Option<&Part> {
     let mut rest =
         rule.parts.iter().filter(|part| !matches!(part, Part::Counter | Part::Log { .. } | Part::Comment(_)));
@@ -116,14 +118,14 @@ fn unconditional(rule: &ListedRule) -> Option<&Part> {
 }
 
 /// Returns true if our rules are at the head of the chain.
-pub fn is_open(chain: &Chain) -> Result<bool, HostError> {
+pub fn is_open(chain: &ForwardChain) -> Result<bool, HostError> {
     let (place, form) = (Place::of(chain)?, form_of(chain));
     Ok(is_open_in(&Socket::open()?.rules(&place.table, Some(&place.chain))?, form))
 }
 
 /// The form of the rules in a chain, by its owner.
-const fn form_of(chain: &Chain) -> Form {
-    if matches!(chain, Chain::Iptables { .. }) { Form::Iptables } else { Form::Nft }
+const fn form_of(chain: &ForwardChain) -> Form {
+    if matches!(chain, ForwardChain::Iptables { .. }) { Form::Iptables } else { Form::Nft }
 }
 
 /// Returns true if the first of these rules are ours, and no other is.
@@ -134,7 +136,7 @@ fn is_open_in(rules: &[ListedRule], form: Form) -> bool {
 }
 
 /// Puts our rules at the head of the chain unless they are there.
-pub fn open(chain: &Chain) -> Result<(), HostError> {
+pub fn open(chain: &ForwardChain) -> Result<(), HostError> {
     let place = Place::of(chain)?;
     let form = form_of(chain);
     change(&place, |rules| {
@@ -151,7 +153,7 @@ pub fn open(chain: &Chain) -> Result<(), HostError> {
 }
 
 /// Removes every rule of ours from the chain, in whichever form; a chain that is gone is passed over.
-pub fn close(chain: &Chain) -> Result<(), HostError> {
+pub fn close(chain: &ForwardChain) -> Result<(), HostError> {
     let place = Place::of(chain)?;
     change(&place, |rules| {
         let mut batch = Batch::new();
@@ -160,7 +162,7 @@ pub fn close(chain: &Chain) -> Result<(), HostError> {
     })
 }
 
-/// Makes the changes that follow from the rules of the chain, if nobody changes rules meanwhile; else looks again.
+/// Makes the changes that follow from the rules of the chain, if nobody changes rules meanwhile; otherwise starts over.
 fn change(place: &Place, changes: impl Fn(&[ListedRule]) -> Batch) -> Result<(), HostError> {
     let mut socket = Socket::open()?;
     for _ in 0..ATTEMPTS {
@@ -205,7 +207,7 @@ fn own(rule: &ListedRule) -> Option<(Form, Device)> {
 fn form(socket: &mut Socket, place: &Place) -> Result<Form, NftError> {
     let is_readable = |part: &Part| match part {
         Part::Other(name) => IPTABLES.contains(&name.as_str()),
-        // iptables refuses by an extension, and logs by one unless it is to a group.
+        // iptables rejects with an extension, and logs with one unless the log goes to a group.
         Part::Reject | Part::Log { to_group: false } => false,
         _ => true,
     };
@@ -224,10 +226,10 @@ fn place_of(tool: &str) -> Option<Place> {
 }
 
 impl Place {
-    fn of(chain: &Chain) -> Result<Self, HostError> {
+    fn of(chain: &ForwardChain) -> Result<Self, HostError> {
         let place = match chain {
-            Chain::Iptables { tool } => place_of(tool),
-            Chain::Nft { family, table, chain } => {
+            ForwardChain::Iptables { tool } => place_of(tool),
+            ForwardChain::Nft { family, table, chain } => {
                 let family = Family::ALL.into_iter().find(|known| known.name() == family);
                 family.map(|family| Self { table: TableName::new(family, table), chain: chain.clone() })
             }

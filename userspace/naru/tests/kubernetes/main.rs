@@ -2,102 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+#[path = "../machine/mod.rs"]
 mod machine;
+
+mod scene;
+mod situations;
+mod size;
 
 use std::{
     fs,
-    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use machine::{Agent, CLUSTER, Machine, pod::Pod, run, wait};
 use naru_controlplane::{ControlPlane, Options};
+use scene::{Scene, text};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A machine, and an API server in its namespace.
-struct Scene {
-    // It ends before the namespace does.
-    plane: ControlPlane,
-    machine: Machine,
-}
-
-impl Scene {
-    /// With the objects of this machine and of one other node.
-    fn new() -> Self {
-        let machine = Machine::new();
-        let options = Options { netns: Some(machine.netns()), ..Options::default() };
-        let scene = Self { plane: ControlPlane::start(options).unwrap(), machine };
-        scene.create(1, &["10.32.0.0/24", "fd10:32::/112"]);
-        scene.create(2, &["10.32.1.0/24", "fd10:32::1:0/112"]);
-        scene
-    }
-
-    fn create(&self, number: u8, blocks: &[&str]) {
-        let internal = |address: String| json!({ "type": "InternalIP", "address": address });
-        let addresses = [internal(format!("198.51.100.{number}")), internal(format!("2001:db8::{number}"))];
-        let mut object = json!({
-            "kind": "Node",
-            "apiVersion": "v1",
-            "metadata": { "name": format!("node{number}") },
-            "status": { "addresses": addresses },
-        });
-        if let Some(first) = blocks.first() {
-            object["spec"] = json!({ "podCIDR": first, "podCIDRs": blocks });
-        }
-        self.plane.run(&["create", "--raw", "/api/v1/nodes", "-f", "-"], &object.to_string()).unwrap();
-    }
-
-    fn delete(&self, name: &str) {
-        self.plane.run(&["delete", "node", name, "--wait=false"], "").unwrap();
-    }
-
-    fn kubeconfig(&self) -> PathBuf {
-        let address = self.plane.servers()[0].address();
-        self.plane.kubeconfig("agent.kubeconfig", address).unwrap()
-    }
-
-    /// The agent, following the API.
-    fn agent(&self) -> Agent {
-        let file = self.kubeconfig();
-        self.machine.agent_with(&["--kubernetes", "--kubeconfig", file.to_str().unwrap()])
-    }
-
-    fn status(&self) -> Value {
-        self.machine.json(&["status"]).1
-    }
-
-    /// Evidence of the findings with that code.
-    fn findings(&self, code: &str) -> Vec<String> {
-        let status = self.status();
-        let found = status["findings"].as_array().unwrap().iter().filter(|finding| finding["code"] == code);
-        found
-            .map(|finding| format!("{}: {}", text(&finding["subject"]), text(&finding["evidence"])))
-            .collect()
-    }
-
-    fn has(&self, entry: &str) -> bool {
-        // Before the first cluster there is no datapath.
-        let is_made = self.machine.outcome(&["routes"]).0 == 0;
-        is_made && self.machine.entries().iter().any(|known| known.starts_with(entry))
-    }
-
-    fn probe(&self, what: &str) -> bool {
-        self.machine.outcome(&["agent", "--probe", what]).0 == 0
-    }
-
-    /// What no node leaves behind: entries and routes.
-    fn traces(&self) -> (Vec<String>, Vec<String>) {
-        (self.machine.entries(), self.machine.kernel_routes())
-    }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap()
-}
 
 /// Echo requests from a pod, five a second for `seconds`.
 fn pings(pod: &Pod, to: &str, seconds: u32) -> Child {
@@ -258,6 +182,45 @@ fn pods_come_and_go_while_the_api_is_away_also_after_the_agent_was_killed() {
 
 #[test]
 #[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_node_without_contact_for_longer_than_allowed_gives_out_no_address_and_its_pods_go_on() {
+    let mut scene = Scene::new();
+    fs::create_dir_all(scene.machine.path("config")).unwrap();
+    fs::write(scene.machine.path("config/settings.toml"), "contact_limit = \"5s\"\n").unwrap();
+    let agent = scene.agent();
+    wait("readiness", PATIENCE, || scene.probe("ready"));
+    wait("a note of the contact", PATIENCE, || scene.machine.path("state/contact.json").exists());
+    let (old, new) = (Pod::new(&scene.machine, "old", json!({})), Pod::new(&scene.machine, "new", json!({})));
+    let address = old.add(&scene.machine)[0].clone();
+    let port = scene.plane.servers()[0].address().port();
+    scene.plane.stop_server(0);
+    let is_over = || {
+        let answer = new.add_as(&scene.machine, "new");
+        new.del(&scene.machine);
+        answer.is_err_and(|(code, said)| code == 11 && said.contains("contact_limit is 5 s"))
+    };
+    wait("the end of the time", PATIENCE, is_over);
+    assert_eq!(scene.findings("out-of-contact").len(), 1);
+    assert!(!scene.probe("ready") && scene.probe("live"));
+    let status = new.call_with(&scene.machine, "STATUS", &json!({ "cniVersion": "1.1.0" }));
+    assert_eq!(serde_json::from_slice::<Value>(&status.stdout).unwrap()["code"], 50);
+    let address = address.split('/').next().unwrap();
+    run(Command::new("nsenter")
+        .arg(format!("--net={}", scene.machine.netns().display()))
+        .args(["ping", "-c", "3", "-i", "0.2", "-W", "5", address]));
+    // Without an agent it stays so, and with an API it ends.
+    agent.kill();
+    assert_eq!(new.add_as(&scene.machine, "new").unwrap_err().0, 11);
+    let etcd = scene.plane.etcd().to_owned();
+    scene.plane.add_server(port, &etcd).unwrap();
+    let _agent = scene.agent();
+    wait("contact", PATIENCE, || scene.probe("ready"));
+    new.add(&scene.machine);
+    fs::write(scene.machine.path("config/settings.toml"), "").unwrap();
+    wait("no limit", PATIENCE, || !scene.machine.path("state/contact.json").exists());
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
 fn a_connection_whose_other_end_is_gone_without_a_word_is_given_up_within_thirty_seconds() {
     let scene = Scene::new();
     let _agent = scene.agent();
@@ -340,44 +303,6 @@ fn agents_and_api_servers_that_are_killed_at_random_end_with_what_is_true() {
     }
     wait("no difference", PATIENCE, || scene.machine.outcome(&["ipam", "check"]).0 == 0);
     assert_eq!(scene.status()["findings"], json!([]));
-}
-
-/// A list of Node objects as large as those of real kubelets, ten kilobytes each.
-fn many_nodes(count: u16) -> String {
-    let images: Vec<Value> = (0..50)
-        .map(|image| {
-            let name = format!("registry.example/some/longer/path/of/an/image-{image:03}@sha256:{image:064}");
-            json!({ "names": [name, format!("registry.example/image:{image}")], "sizeBytes": 123_456_789 })
-        })
-        .collect();
-    let node = |number: u16| {
-        let [high, low] = number.to_be_bytes();
-        let block = format!("10.{}.{low}.0/24", 48 + u32::from(high));
-        json!({
-            "kind": "Node",
-            "apiVersion": "v1",
-            "metadata": { "name": format!("many{number:04}") },
-            "spec": { "podCIDR": block, "podCIDRs": [block] },
-            "status": {
-                "addresses": [{ "type": "InternalIP", "address": format!("198.51.{}.{low}", 101 + u32::from(high)) }],
-                "images": images,
-            },
-        })
-    };
-    json!({ "kind": "List", "apiVersion": "v1", "items": (1..=count).map(node).collect::<Vec<_>>() })
-        .to_string()
-}
-
-#[test]
-#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
-fn a_thousand_nodes_fit_into_forty_megabytes() {
-    let scene = Scene::new();
-    scene.plane.run(&["create", "-f", "-"], &many_nodes(1000)).unwrap();
-    let agent = scene.agent();
-    wait("the last node", PATIENCE, || scene.has("10.51.232.0/24 "));
-    let size = agent.resident();
-    println!("resident with 1000 nodes: {size} bytes");
-    assert!(size < 40 << 20, "{size}");
 }
 
 #[test]

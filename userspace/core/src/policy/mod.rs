@@ -1,0 +1,13 @@
+//! NetworkPolicy: the objects, a plain evaluation of them, and the tables that each node compiles for itself.
+//!
+//! [`model`] has the objects and the events that change them. [`oracle`] judges a packet by the objects alone.
+//! [`compile`] keeps the tables of `naru_abi::policy` up to date: facts in, [`compile::Plan`]s out. [`tables`] reads
+//! tables as the programs do. [`explain`], [`reach`] and [`review`] answer questions of people.
+
+pub mod compile;
+pub mod explain;
+pub mod model;
+pub mod oracle;
+pub mod reach;
+pub mod review;
+pub mod tables;
