@@ -66,7 +66,8 @@ fn done(scratch: &mut ServiceScratch, now: u64) -> u32 {
 fn suits(scratch: &ServiceScratch) -> bool {
     let is_self = scratch.backend.address == scratch.key.source;
     let is_sctp = scratch.key.protocol == u32::from(protocol::SCTP);
-    !is_self && !(is_sctp && scratch.backend.port != scratch.key.destination_port)
+    let needs_port = scratch.backend.port != scratch.key.destination_port;
+    !(is_self || is_sctp && needs_port)
 }
 
 /// Leaves the flow to the stack, and counts it.

@@ -29,7 +29,7 @@ pub struct Around {
 /// - The kernel keeps a packet's tunnel for its segments, and would take that of UDP segments off once more.
 /// - A congestion mark made on the way has to be carried over.
 /// - An outer checksum that the hardware has not verified must be verified. A verified or zero one counts as one level
-/// of CHECKSUM_UNNECESSARY (`include/linux/skbuff.h`): that level must not vouch for the inner packet.
+///   of CHECKSUM_UNNECESSARY (`include/linux/skbuff.h`): that level must not vouch for the inner packet.
 #[inline(always)]
 pub fn decapsulate(packet: &mut Packet, ip: &Ip, around: &Around) -> Result<(), Outcome> {
     let is_known = around.traffic_class & 3 == outer_traffic_class(ip.traffic_class)

@@ -223,26 +223,20 @@ fn endpoints_churn_under_streams_and_no_packet_goes_to_one_that_went() {
     }
 }
 
-/// Lets the node's stack send datagrams to the Service to port 8081 of B, as kube-proxy would.
-fn translate_by_stack(node: &Node, family: Family) {
-    let service = address(family, 10);
-    let (table, target) = match B.address(family) {
-        IpAddr::V4(pod) => ("ip", format!("{pod}:8081")),
-        IpAddr::V6(pod) => ("ip6", format!("[{pod}]:8081")),
-    };
-    for (pod, mac) in [(A, A.mac()), (B, B.mac())] {
-        let (held, mac) = (pod.address(family), text(mac));
-        node.ip(&format!("route add {held} dev {}", pod.interface));
-        node.ip(&format!("neigh replace {held} lladdr {mac} dev {} nud permanent", pod.interface));
-    }
+/// As kube-proxy: the node's stack translates datagrams to the Service to port 8081 of the pod.
+fn by_stack(node: &Node, table: &str, service: IpAddr, pod: IpAddr) {
     for rule in [
         format!("add table {table} t"),
         format!("add chain {table} t c {{ type nat hook prerouting priority -100; }}"),
-        format!("add rule {table} t c {table} daddr {service} udp dport {PORT} dnat to {target}"),
+        format!(
+            "add rule {table} t c {table} daddr {service} udp dport {PORT} dnat to {}",
+            SocketAddr::new(pod, 8081)
+        ),
     ] {
-        let nft = || std::process::Command::new("nft").arg(&rule).output().unwrap();
-        let done = node.run(nft);
-        assert!(done.status.success(), "{rule}: {}", String::from_utf8_lossy(&done.stderr));
+        node.run(|| {
+            let done = std::process::Command::new("nft").arg(&rule).output().unwrap();
+            assert!(done.status.success(), "{rule}: {}", String::from_utf8_lossy(&done.stderr));
+        });
     }
 }
 
@@ -257,7 +251,13 @@ fn a_datagram_flow_that_the_stack_translates_stays_with_it_when_the_programs_beg
     }
     for family in FAMILIES {
         let (service, pod) = (address(family, 10), B.address(family));
-        translate_by_stack(&node, family);
+        let table = if family == Family::V4 { "ip" } else { "ip6" };
+        for (pod, mac) in [(A, A.mac()), (B, B.mac())] {
+            let (held, mac) = (pod.address(family), text(mac));
+            node.ip(&format!("route add {held} dev {}", pod.interface));
+            node.ip(&format!("neigh replace {held} lladdr {mac} dev {} nud permanent", pod.interface));
+        }
+        by_stack(&node, table, service, pod);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             for port in [8080, 8081] {
