@@ -1,5 +1,8 @@
 //! What a Service is, and which backends it has: written by user space alone.
-#![expect(clippy::needless_borrows_for_generic_args, reason = "by value, a key would be copied onto the stack")]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value, a key would be copied onto the stack"
+)]
 
 use core::sync::atomic::{Ordering, compiler_fence};
 

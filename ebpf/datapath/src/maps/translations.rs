@@ -1,5 +1,8 @@
 //! Flows to Services, in either direction: written by programs, swept by user space.
-#![expect(clippy::needless_borrows_for_generic_args, reason = "by value, a key would be copied onto the stack")]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value, a key would be copied onto the stack"
+)]
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
