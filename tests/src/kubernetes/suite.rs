@@ -22,8 +22,8 @@ pub struct Outcome {
     pub failed: BTreeSet<String>,
 }
 
-/// Names of images that the program of Kubernetes' tests stands in for: those of web servers and shells, and the one that
-/// does nothing.
+/// Names of images that the program of Kubernetes' tests stands in for: those of web servers and shells, and the one
+/// that does nothing.
 const LIKE_AGNHOST: [&str; 7] = [
     "/agnhost:",
     "/busybox:",
