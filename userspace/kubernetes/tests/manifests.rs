@@ -51,10 +51,10 @@ fn taken(bed: &Bed, manifest: &str) -> BTreeMap<String, Value> {
     let list: Value = serde_json::from_str(&bed.plane().run(&apply, manifest).unwrap()).unwrap();
     let objects = list["items"].as_array().unwrap().iter().cloned();
     let named = |mut object: Value| {
-        let metadata = object["metadata"].as_object_mut().unwrap();
-        metadata.retain(|key, _| !ADDED.contains(&key.as_str()));
-        let name = metadata["name"].as_str().unwrap().to_owned();
-        (format!("{} {name}", object["kind"].as_str().unwrap()), object)
+        object["metadata"].as_object_mut().unwrap().retain(|key, _| !ADDED.contains(&key.as_str()));
+        let name =
+            format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+        (name, object)
     };
     objects.map(named).collect()
 }
