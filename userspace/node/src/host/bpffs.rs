@@ -11,6 +11,8 @@ use super::{HostError, Journal, journal};
 pub(super) const KEY: &str = "bpffs";
 /// `BPF_FS_MAGIC`.
 const MAGIC: i64 = 0xcafe_4a11;
+/// `SYSFS_MAGIC`.
+const SYSFS: i64 = 0x6265_6572;
 
 /// Returns true if the directory lies on a bpffs; `false` when it is not there.
 ///
@@ -22,6 +24,21 @@ pub fn is_bpffs(directory: &Path) -> Result<bool, HostError> {
         Ok(system) => Ok(system.f_type as i64 == MAGIC),
         Err(rustix::io::Errno::NOENT) => Ok(false),
         Err(errno) => Err(HostError::file(directory, "look at", errno)),
+    }
+}
+
+/// Refuses a directory that would be made in sysfs, where nobody makes one: the host has no bpffs at `/sys/fs/bpf`.
+///
+/// # Errors
+/// [`HostError::NoBpffs`].
+pub fn check_place(directory: &Path) -> Result<(), HostError> {
+    let place = directory.ancestors().find(|above| above.is_dir()).unwrap_or(directory);
+    #[allow(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
+    match statfs(place) {
+        Ok(system) if place != directory && system.f_type as i64 == SYSFS => {
+            Err(HostError::NoBpffs { directory: directory.to_owned(), place: place.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -78,4 +95,17 @@ fn is_mount_point(directory: &Path) -> Result<bool, HostError> {
         fs::metadata(path).map(|found| std::os::unix::fs::MetadataExt::dev(&found)).map_err(failed)
     };
     Ok(look(directory)? != look(&directory.join(".."))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_would_lie_in_sysfs_is_refused_with_the_place_to_mount_at() {
+        let refused = check_place(Path::new("/sys/kernel/naru-test/maps")).unwrap_err().to_string();
+        assert!(refused.contains("run mount -t bpf bpf /sys/kernel on the host"), "{refused}");
+        check_place(&std::env::temp_dir().join("naru-test/maps")).unwrap();
+        check_place(Path::new("/sys/kernel")).unwrap();
+    }
 }

@@ -19,7 +19,7 @@ mod identity;
 mod journal;
 mod undo;
 
-pub use bpffs::{ensure_bpffs, is_bpffs, unmount_bpffs};
+pub use bpffs::{check_place, ensure_bpffs, is_bpffs, unmount_bpffs};
 pub use capabilities::lacking as lacking_capabilities;
 pub use clock::{now, time_of_day};
 pub use error::HostError;

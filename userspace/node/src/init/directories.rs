@@ -117,6 +117,7 @@ fn draft_of(directory: &Path) -> PathBuf {
 /// Makes the other directories the node keeps its files in, each noted first.
 pub(super) fn make(paths: &Paths, journal: &mut dyn Journal) -> Result<(), MachineError> {
     recall(paths, journal)?;
+    crate::host::check_place(&paths.bpf)?;
     for directory in [&paths.run, &paths.bpf] {
         for path in missing(directory) {
             remember(&path, journal)?;
