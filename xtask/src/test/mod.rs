@@ -1,5 +1,6 @@
 //! `cargo xtask test` runs ring 0 without root, then ring 1 on network namespaces, or ring 1's core on another kernel.
 
+mod binaries;
 mod ring;
 mod tally;
 mod vm;

@@ -4,7 +4,10 @@ use std::{process::Command, thread};
 
 use anyhow::{Context, anyhow, bail};
 
-use super::tally::Tally;
+use super::{
+    binaries::{self, Binary},
+    tally::Tally,
+};
 use crate::{
     run::{self, say},
     workspace::Workspace,
@@ -13,6 +16,8 @@ use crate::{
 /// The crate of the end-to-end tests.
 pub const END_TO_END: &str = "naru-e2e";
 const DATAPATH: &str = "naru-datapath";
+/// Test binaries of ring 0 at a time.
+const RING_0_AT_A_TIME: usize = 4;
 /// The crate whose tests mostly wait for timeouts of a real Kubernetes API; they run beside all others.
 const SOURCE: &str = "naru-kubernetes";
 
@@ -35,15 +40,22 @@ pub fn kubernetes(workspace: &Workspace) -> anyhow::Result<Tally> {
     root_tests(workspace, "Kubernetes", tests, false, true)
 }
 
-/// Ring 0: the tests that need no root. They are built first, so that the time is the tests' own.
+/// Ring 0: the tests that need no root. They are built first, so that the time is the tests' own; many of them wait, so
+/// that binaries run beside each other.
 ///
 /// # Errors
-/// A crate does not compile, or cargo cannot be run.
+/// A crate does not compile, or a binary cannot be run.
 pub fn zero(workspace: &Workspace) -> anyhow::Result<Tally> {
-    let all = ["--workspace", "--exclude", DATAPATH];
-    run::step("build tests", cargo_test(workspace).args(all).arg("--no-run"))?;
+    let all = built(workspace, "build tests")?;
     say("ring 0");
-    Tally::of("ring 0", cargo_test(workspace).args(all))
+    binaries::run(workspace, "ring 0", all, (&[], false), RING_0_AT_A_TIME)
+}
+
+/// Builds all tests, and returns their binaries.
+fn built(workspace: &Workspace, what: &str) -> anyhow::Result<Vec<Binary>> {
+    let all = ["--workspace", "--exclude", DATAPATH];
+    run::step(what, cargo_test(workspace).args(all).arg("--no-run"))?;
+    binaries::list(cargo_test(workspace).args(all))
 }
 
 /// Ring 1: the tests that ring 0 ignores because they need root.
@@ -51,25 +63,15 @@ pub fn zero(workspace: &Workspace) -> anyhow::Result<Tally> {
 /// # Errors
 /// Cargo cannot be run, or no test ran.
 pub fn one(workspace: &Workspace, soak: bool) -> anyhow::Result<Vec<Tally>> {
-    let mut source = cargo_test(workspace);
-    source.args(["--package", SOURCE, "--tests"]);
-    prepare(workspace, &mut source, soak, false);
-    // Built before, so that nobody waits for the lock of the other's build.
-    run::step(
-        "build root tests",
-        cargo_test(workspace).args(["--workspace", "--exclude", DATAPATH, "--no-run"]),
-    )?;
-    let (tallies, beside) = thread::scope(|scope| {
-        let beside = scope.spawn(|| Tally::beside(&format!("ring 1: {SOURCE}"), &mut source));
-        let tallies = in_turn(workspace, soak);
-        (tallies, beside.join())
+    let mut all = built(workspace, "build root tests")?;
+    all.retain(|binary| binary.package == SOURCE);
+    let what = format!("ring 1: {SOURCE}");
+    let (tallies, source) = thread::scope(|scope| {
+        let source = scope.spawn(|| binaries::run(workspace, &what, all, (&["--ignored"], soak), 1));
+        (in_turn(workspace, soak), source.join())
     });
-    let (tally, output) =
-        beside.map_err(|_| anyhow!("ring 1: {SOURCE}: the thread that ran it panicked"))??;
-    say(&format!("ring 1: {SOURCE}, which ran beside the others"));
-    print!("{output}");
     let mut tallies = tallies?;
-    tallies.push(tally);
+    tallies.push(source.map_err(|_| anyhow!("{what}: the thread that ran it panicked"))??);
     if tallies.iter().all(|tally| tally.passed == 0) {
         bail!("ring 1: no test ran");
     }

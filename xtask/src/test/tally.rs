@@ -17,6 +17,7 @@ pub struct Tally {
     pub passed: u32,
     broken: u32,
     success: bool,
+    since: Option<Instant>,
     took: Duration,
 }
 
@@ -27,6 +28,24 @@ impl Tally {
     /// The command cannot be run. A failing test is no error here: see [`Tally::failed`].
     pub fn of(what: &str, command: &mut Command) -> anyhow::Result<Self> {
         Self::with(what, command, |line| println!("{line}"))
+    }
+
+    /// Sums of nothing yet, whose time begins now.
+    pub fn named(what: &str) -> Self {
+        Self { what: what.to_owned(), success: true, since: Some(Instant::now()), ..Self::default() }
+    }
+
+    /// Adds the sums of one run.
+    pub fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.broken += other.broken;
+        self.success &= other.success;
+    }
+
+    /// The sums, when all runs are over.
+    pub fn ended(mut self) -> Self {
+        self.took = self.since.map_or(self.took, |since| since.elapsed());
+        self
     }
 
     /// As [`Tally::of`] beside other runs: the output comes along, whole, to be shown at its end.

@@ -32,18 +32,19 @@ pub fn adopt<L: Ledger>(
     now: Millis,
 ) -> Result<bool, IpamError<L::Error>> {
     let ranges = Ranges::read(ledger, &adoption.domain)?;
-    let mut changed = false;
+    let mut changed = Vec::new();
     for &address in &adoption.addresses {
         let before = row_of(ledger, &adoption.domain, address)?;
         let Some(row) = adopted(adoption, address, before.as_ref(), now)? else { continue };
         ledger.set_row(&adoption.domain, address, Some(&row))?;
-        ranges.mark(ledger, address, true)?;
-        changed = true;
+        changed.push(address);
     }
-    if changed {
-        ledger.next_generation(adoption.generation)?;
+    if changed.is_empty() {
+        return Ok(false);
     }
-    Ok(changed)
+    ranges.mark_all(ledger, &changed)?;
+    ledger.next_generation(adoption.generation)?;
+    Ok(true)
 }
 
 /// The row that the address should have, if it differs from the present one.

@@ -1,6 +1,6 @@
 //! The search for a free address, and the bitmaps that make it quick.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::chunk::CHUNK_BITS;
 use super::index::rewrite;
@@ -41,6 +41,22 @@ impl Ranges {
             let Some(offset) = range.offset_of(address) else { continue };
             if let Some(mut chunk) = ledger.chunk(*id, offset / CHUNK_BITS)? {
                 chunk.set(offset % CHUNK_BITS, used);
+                ledger.set_chunk(*id, &chunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the addresses as used; each chunk is read and written once.
+    pub(super) fn mark_all<L: Space>(&self, ledger: &mut L, addresses: &[IpAddr]) -> Result<(), L::Error> {
+        for (id, range) in &self.all {
+            let mut chunks: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+            for offset in addresses.iter().filter_map(|address| range.offset_of(*address)) {
+                chunks.entry(offset / CHUNK_BITS).or_default().push(offset % CHUNK_BITS);
+            }
+            for (index, bits) in chunks {
+                let Some(mut chunk) = ledger.chunk(*id, index)? else { continue };
+                bits.into_iter().for_each(|bit| chunk.set(bit, true));
                 ledger.set_chunk(*id, &chunk)?;
             }
         }
