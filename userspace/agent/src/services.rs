@@ -31,7 +31,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// Least time between two notes for commands.
 const NOTE: Duration = Duration::from_secs(1);
 
-/// What the thread complains about.
+/// Subject of a complaint by the thread.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Topic {
     /// The source.
@@ -44,7 +44,7 @@ enum Topic {
 struct Keeper {
     paths: Paths,
     register: Register,
-    /// What the source is called.
+    /// Name of the source.
     source: String,
     /// `None` before the first table, and after a failure: the next one is made of everything.
     compiler: Option<Compiler>,

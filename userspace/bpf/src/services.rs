@@ -41,7 +41,7 @@ impl ServiceMaps {
         })
     }
 
-    /// What holds for all Services.
+    /// Returns the state that applies to all Services.
     ///
     /// # Errors
     /// The kernel's.
@@ -74,7 +74,7 @@ impl ServiceMaps {
         present(self.counters.remove(&id)).map(drop).map_err(failed(maps::SERVICE_STATS, "delete"))
     }
 
-    /// What was counted for the Service of this number, over all CPUs; `None` if nobody counts for it.
+    /// Returns the counters of the Service with this number, summed over all CPUs; `None` if it has none.
     ///
     /// # Errors
     /// The kernel's.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::services::Register;
 
-/// What a source and the node that follows it tell each other beside views. Clones are one contact.
+/// State that a source and the node that follows it share besides views. Clones are one contact.
 #[derive(Clone, Debug)]
 pub struct Contact {
     /// Seconds since 1970 at which the source was heard last; 0 before.
@@ -39,7 +39,7 @@ impl Contact {
         (seconds > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
-    /// What the source knows of Services.
+    /// Returns the register of the source's Services.
     #[must_use]
     pub const fn services(&self) -> &Register {
         &self.services

@@ -29,6 +29,9 @@ use crate::{
     services::{self, Progress},
 };
 
+/// Ranges of Services and addresses of API servers change once in the life of a cluster: a lost event about them is made
+/// up for within so many periods of the others' lists.
+const RARELY: u32 = 6;
 /// Pause before a failed write to the disk is repeated.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -79,7 +82,7 @@ struct Ears {
     servers: watch::Receiver<Snapshot<Servers>>,
 }
 
-/// What Services need of the rest.
+/// Register of Services and progress of their watches, for the task that makes views.
 struct Aside {
     register: Register,
     progress: Progress,
@@ -96,9 +99,10 @@ async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: C
     let (to_servers, servers) = watch::channel(Snapshot::default());
     let known = Known::new(memory.nodes.clone(), source.pace);
     let on_nodes = Follower::new(api.clone(), nodes::PATH, known, contact.clone(), to_nodes);
-    let known = Known::new(None, source.pace);
+    let rare = Pace { resync: source.pace.resync * RARELY, ..source.pace };
+    let known = Known::new(None, rare);
     let on_services = Follower::new(api.clone(), ranges::PATH, known, contact.clone(), to_services);
-    let known = Known::new(None, source.pace);
+    let known = Known::new(None, rare);
     let on_servers = Follower::new(api.clone(), endpoints::PATH, known, contact.clone(), to_servers);
     let on_condition = condition::keep(api.clone(), source.node.clone(), nodes.clone(), contact.ready());
     let on_settings = follow_settings(source.settings.clone(), to_settings);

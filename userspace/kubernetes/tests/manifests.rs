@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use bed::Bed;
 
-/// What the API server adds to every object, different each time.
+/// Metadata fields that the API server adds to every object, with values that differ each time.
 const ADDED: [&str; 6] =
     ["uid", "creationTimestamp", "resourceVersion", "generation", "managedFields", "annotations"];
 

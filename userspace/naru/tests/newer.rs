@@ -184,7 +184,7 @@ fn a_second_agent_is_refused_before_it_changes_anything_and_ends() {
     let before = picture(&machine);
     let (status, log) = agent_of(&machine, &["--cluster", other.to_str().unwrap()], "\0");
     assert_eq!(status, Some(1), "{log}");
-    assert!(log.contains(&format!("process {}: stop it first", first.pid())), "{log}");
+    assert!(log.contains(&format!("(pid {}); stop it first", first.pid())), "{log}");
     let own_log = |all: &[(&'static str, String)]| -> Vec<(&'static str, String)> {
         all.iter().filter(|(what, _)| *what != "files").cloned().collect()
     };

@@ -94,7 +94,7 @@ impl Scene {
         })
     }
 
-    /// What the client is answered by TCP and UDP.
+    /// Returns the answers to the client by TCP and by UDP; `None` without an answer.
     fn asked(&self, address: &str) -> [Option<String>; 2] {
         let at = SocketAddr::new(address.parse().unwrap(), 80);
         let ask = |ask: fn(SocketAddr) -> io::Result<String>| {
@@ -112,7 +112,7 @@ impl Scene {
         [V4, V6].iter().all(|address| self.asked(address) == [None, None])
     }
 
-    /// What the commands say of the Service; the agent's note of its name may lag by a second.
+    /// Returns the output of `naru service show`; null on failure. The agent's note of the name may lag by a second.
     fn shown(&self) -> Value {
         match self.machine.outcome(&["service", "show", "web", "--json"]) {
             (0, text) => serde_json::from_str(&text).unwrap(),

@@ -32,7 +32,7 @@ pub struct AgentReport {
     pub services: Option<ServicesReport>,
 }
 
-/// What a running agent says of Services.
+/// A running agent's report on Services.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ServicesReport {
     /// `auto` or `stack`.

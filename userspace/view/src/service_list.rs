@@ -92,7 +92,7 @@ impl ServiceList {
     }
 }
 
-/// What is in the maps.
+/// Reads the frontends in the maps.
 fn mapped(pins: &Pins) -> Result<BTreeMap<Frontend, FrontendView>, MachineError> {
     let maps = ServiceMaps::open(pins)?;
     let mut backends: BTreeMap<u32, Vec<Backend>> = BTreeMap::new();

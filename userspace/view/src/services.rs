@@ -7,7 +7,7 @@ use naru_core::services::{Backend, Frontend, Reason, ServiceName, Table};
 use naru_node::paths::Paths;
 use serde::{Deserialize, Serialize};
 
-/// What the agent notes of Services for commands, in `<run>/services.json`: names and reasons, which the maps do not
+/// The agent's note on Services for commands, in `<run>/services.json`: names and reasons, which the maps do not
 /// have. It lags behind the maps by a second at most.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ServiceNote {

@@ -27,7 +27,7 @@ fn paths(node: &Node) -> Paths {
     Paths { bpf, ..Paths::under(Path::new("/nonexistent")) }
 }
 
-/// What a frontend has: backends for new flows, others that serve, and the reason for the stack.
+/// Wanted state of a frontend: backends for new flows, others that serve, the reason for the stack and the affinity.
 #[derive(Clone, Default)]
 struct Wanted {
     chosen: Vec<Backend>,

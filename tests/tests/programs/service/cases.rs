@@ -1,4 +1,4 @@
-//! What is translated, what is not, and how it leaves, packet by packet.
+//! Packets that are translated and packets that are not, each with the frame that leaves.
 
 use std::net::IpAddr;
 

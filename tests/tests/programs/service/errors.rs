@@ -31,7 +31,7 @@ fn error(packet: Packet, about: &Packet, length: usize) -> Packet {
     packet.carrying(protocol, message)
 }
 
-/// What the client sent, and what became of it on the way to its backend, with the hops it had there.
+/// Returns a packet as the client sent it and as translated for its backend, both with a TTL or hop limit of 60.
 fn both(family: Family, protocol: u16) -> (Packet, Packet) {
     let flags = if protocol == TCP { SYN } else { 0 };
     let sent_so = sent(A, address(family, 10), protocol, (CLIENT, PORT), flags).hops(60);

@@ -22,12 +22,12 @@ impl Misfit {
     }
 }
 
-/// What a cluster file says: the cluster, and where its Services are.
+/// Content of a cluster file: the cluster, and the mode and files of its Services.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterFile {
     /// The cluster.
     pub cluster: ClusterSpec,
-    /// Who translates packets to Services.
+    /// Translator of packets to Services.
     pub services: Mode,
     /// The directory of the files of Services; `None`: there are none.
     pub service_files: Option<PathBuf>,

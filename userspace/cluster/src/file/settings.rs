@@ -31,7 +31,7 @@ pub struct ClusterSettings {
     pub api_servers: Vec<String>,
     /// Ranges of Service addresses, which replace those of the source.
     pub service_ranges: Vec<IpNet>,
-    /// Who translates packets to Services.
+    /// Translator of packets to Services.
     pub services: Mode,
     /// The longest time without contact for which a node gives out addresses of its blocks; `None`: for ever.
     pub contact_limit: Option<Duration>,

@@ -75,7 +75,7 @@ impl Objects {
     /// Adds the documents of a text.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// Invalid YAML, an invalid object or a duplicate, in words.
     pub fn add_text(&mut self, text: &str) -> Result<(), String> {
         let documents = serde_saphyr::from_multiple::<Document>(text)
             .map_err(|error| error.to_string().lines().next().unwrap_or("not YAML").to_owned())?;

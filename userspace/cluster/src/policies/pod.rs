@@ -103,7 +103,7 @@ impl PodObject {
         digits.take(14).collect::<String>().parse().unwrap_or(0)
     }
 
-    /// What it says; `claim` is its place in the order in which pods came to their addresses.
+    /// Converts the object to a [`Pod`]; `claim` is its place in the order in which pods came to their addresses.
     ///
     /// # Errors
     /// An address that is none, in words.

@@ -85,7 +85,7 @@ impl PolicyObject {
         PolicyName { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }
     }
 
-    /// What it says, with the API's defaults.
+    /// Converts the object to a [`NetworkPolicy`], with the API's defaults.
     ///
     /// # Errors
     /// The part that means nothing, in words.

@@ -27,7 +27,7 @@ struct Expression {
 }
 
 impl SelectorObject {
-    /// What it says.
+    /// Converts the object to a [`Selector`].
     ///
     /// # Errors
     /// An operator that is none, or that has values which it does not take, in words.

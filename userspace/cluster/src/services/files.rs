@@ -111,7 +111,7 @@ pub async fn follow(mut directory: Receiver<Option<Option<PathBuf>>>, register: 
     }
 }
 
-/// What the files of a directory say, and a hash of their text.
+/// Reads the files of a directory. Returns a hash of their text, and their objects.
 fn read(directory: &Path) -> Result<(u64, Objects), String> {
     let place = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let files = files(directory).map_err(|error| place(directory, &error))?;

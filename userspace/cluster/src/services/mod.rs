@@ -11,7 +11,7 @@ pub(crate) use files::follow;
 pub use object::{NodeObject, ServiceObject, SliceObject};
 pub use register::{Kind, Known, Register, Standing};
 
-/// Who translates packets to Services.
+/// Translator of packets to Services: the datapath or the stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {

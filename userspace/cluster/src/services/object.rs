@@ -158,7 +158,7 @@ impl ServiceObject {
         ServiceName { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }
     }
 
-    /// What it says.
+    /// Converts the object to a [`Service`].
     ///
     /// # Errors
     /// An address that is none, in words.
@@ -211,7 +211,7 @@ impl SliceObject {
         (&self.metadata.namespace, &self.metadata.name)
     }
 
-    /// What it says. A slice whose endpoints are no addresses, or that belongs to no Service with one, is nobody's.
+    /// Converts the object to a [`Slice`], which has no Service if the object has no IP addresses or is headless.
     ///
     /// # Errors
     /// An address that is none, in words.

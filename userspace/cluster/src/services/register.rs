@@ -8,8 +8,8 @@ use naru_core::services::{Model, Service, ServiceName, Slice};
 
 use super::Mode;
 
-/// What a source knows of Services, and what changed since the node looked last. Clones are one register: the source
-/// writes, and the node's thread for Services reads.
+/// A source's Services, and their changes since the node looked last. Clones share one register: the source writes, and
+/// the node's thread for Services reads.
 #[derive(Clone, Debug, Default)]
 pub struct Register(Arc<Shared>);
 
@@ -28,7 +28,7 @@ pub enum Kind {
     Slices = 1,
 }
 
-/// How far what is known can be relied on.
+/// Reliability of a register's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Standing {
     /// Nothing was read yet, or not all of it: what a node did before stays.
@@ -55,7 +55,7 @@ pub struct Known {
     kinds: [Heard; 2],
 }
 
-/// What was heard of one kind.
+/// Contact with the source about one kind of object.
 #[derive(Clone, Debug, Default)]
 struct Heard {
     is_listed: bool,
@@ -129,7 +129,7 @@ impl Known {
         &self.model
     }
 
-    /// Who translates.
+    /// Returns the translator of packets to Services; the default before the settings were read.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode.unwrap_or_default()
@@ -141,7 +141,7 @@ impl Known {
         self.zones.get(node).map_or("", String::as_str)
     }
 
-    /// How far it can be relied on.
+    /// Returns the reliability of the content.
     #[must_use]
     pub fn standing(&self) -> Standing {
         match () {

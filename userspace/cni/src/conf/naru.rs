@@ -29,7 +29,7 @@ pub struct NaruKeys {
     pub unserved: Vec<Unserved>,
 }
 
-/// What a pod may want that plugins of others do.
+/// Capability that a pod may request and that only another plugin can provide.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unserved {
     /// `portMappings`: host ports.

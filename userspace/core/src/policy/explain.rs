@@ -17,7 +17,7 @@ pub struct Explanation<'a> {
     pub pod: &'a Pod,
     /// The packet.
     pub packet: &'a Packet,
-    /// What the policies say about it.
+    /// The policies' answer for the packet.
     pub answer: &'a Answer,
 }
 

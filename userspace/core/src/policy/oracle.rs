@@ -22,7 +22,7 @@ pub struct Packet {
     pub port: u16,
 }
 
-/// What the policies say about a packet.
+/// Result of evaluating the policies for a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// No policy isolates the pod in this direction.

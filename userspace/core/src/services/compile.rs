@@ -114,7 +114,7 @@ impl Compiler {
     }
 }
 
-/// What each frontend of a Service stands for; nothing if there is none of that name.
+/// Returns the translation of each frontend of a Service; empty if no Service has that name.
 ///
 /// # Errors
 /// The reason for which it has no frontend.

@@ -77,7 +77,7 @@ prop_compose! {
     }
 }
 
-/// What happens to a Service or a slice of that number.
+/// Change of the Service or slice with that number; `None` removes it.
 #[derive(Clone, Debug)]
 enum Step {
     Service(usize, Option<Service>),
@@ -160,7 +160,7 @@ fn evaluated(
     [chosen, kept]
 }
 
-/// What a frontend must be, by who has it.
+/// Checks a frontend of the table against the Services that claim it.
 fn check_frontend(
     plain: &Plain,
     table: &Table,

@@ -59,7 +59,7 @@ impl fmt::Display for ServiceName {
     }
 }
 
-/// What a client sends to: one port of one address of a Service.
+/// Destination that clients send to: one port and protocol of one address of a Service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Frontend {
     /// The Service's address of one family.
@@ -79,7 +79,7 @@ pub struct Backend {
     pub port: u16,
 }
 
-/// What happens to packets to a frontend.
+/// Treatment of packets to a frontend.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Translation {
     /// The Service.

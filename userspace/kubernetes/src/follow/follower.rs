@@ -73,6 +73,10 @@ impl<T: Kind> Listener<T> for watch::Sender<Snapshot<T>> {
     }
 }
 
+/// Longest time for which a server keeps a watch. It ends one at its own will after half an hour to an hour otherwise;
+/// a lost connection is noticed by missed bookmarks long before.
+const WATCH_SECONDS: u32 = 7_200;
+
 /// Follows all objects of a kind.
 pub struct Follower<T, L> {
     api: Arc<Api>,
@@ -129,7 +133,10 @@ impl<T: Kind, L: Listener<T>> Follower<T, L> {
                 Verdict::Taken => self.wants_list = false,
             }
         }
-        let path = format!("watch=true&allowWatchBookmarks=true&resourceVersion={}", self.known.position());
+        let path = format!(
+            "watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={}",
+            self.known.position()
+        );
         let answer = connection.get(&with(self.path, &path)).await?;
         self.tell();
         backoff.reset();

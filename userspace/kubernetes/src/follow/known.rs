@@ -183,7 +183,7 @@ impl<T: Kind> Known<T> {
         self.position = self.position.max(revision);
     }
 
-    /// What changed since the last call.
+    /// Returns the changes since the last call.
     pub fn take_news(&mut self) -> News<T> {
         std::mem::take(&mut self.news)
     }

@@ -78,7 +78,7 @@ impl Scene {
         self.machine.outcome(&["agent", "--probe", what]).0 == 0
     }
 
-    /// What no node leaves behind: entries and routes.
+    /// Returns the entries of `ROUTES` and the kernel routes; a node that left must leave none behind.
     pub fn traces(&self) -> (Vec<String>, Vec<String>) {
         (self.machine.entries(), self.machine.kernel_routes())
     }

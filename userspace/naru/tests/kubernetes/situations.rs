@@ -1,5 +1,5 @@
-//! What happens to the objects of a cluster while its pods run, as a table: what is said while it lasts, and that
-//! nothing is left to say afterwards, by `naru status`, `naru ipam check` and `naru cluster check`.
+//! Table of changes to a cluster's objects while its pods run, with the finding expected while each one lasts; after
+//! it, `naru status`, `naru ipam check` and `naru cluster check` report nothing.
 
 use std::process::Command;
 

@@ -44,7 +44,8 @@ fn routes_of_others_cost_the_agent_no_memory() {
             .any(|route| route.starts_with("10.32.1.0/24") && route.contains("mtu 1350"))
     });
     std::thread::sleep(Duration::from_secs(3));
-    let grown = peak(&agent) - before;
+    // The kernel sums counters of each CPU up from time to time only, so that the figure may go back a little.
+    let grown = peak(&agent).saturating_sub(before);
     assert!(grown < 6 << 20, "{grown} bytes for {ROUTES} routes (log from {seen})");
     assert!(!machine.agent_log().contains("ERROR"), "{}", machine.agent_log());
 }

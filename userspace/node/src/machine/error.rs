@@ -120,11 +120,11 @@ pub enum MachineError {
     /// The programs' maps are too small for what they should hold; nothing was changed.
     #[error("{count} {what}, and the programs have room for {room}: what was in force stays")]
     NoRoom {
-        /// What there is too much of.
+        /// Kind of the entries that do not fit.
         what: &'static str,
-        /// How much there is.
+        /// Number of entries wanted.
         count: usize,
-        /// For how much there is room.
+        /// Number of entries that the maps can hold.
         room: u32,
     },
     /// Nobody made a pool of that name.

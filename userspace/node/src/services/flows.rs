@@ -14,7 +14,7 @@ use crate::{machine::MachineError, paths::Paths, symmetry};
 
 const UDP: u32 = 17;
 
-/// What [`leave`] left.
+/// Result of [`leave`].
 pub(super) struct Left {
     /// Flows that went.
     pub gone: usize,

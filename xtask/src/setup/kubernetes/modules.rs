@@ -16,7 +16,7 @@ pub struct Module {
     pub tests: Option<(&'static str, &'static str)>,
 }
 
-/// What an API server needs, for tests of agents with attached pods: the state of a cluster without kubelets. Helm
+/// Modules of an API server, for tests of agents with attached pods: the state of a cluster without kubelets. Helm
 /// renders the chart that the API server is to take.
 pub const CONTROL_PLANE: &[Module] = &[
     Module {

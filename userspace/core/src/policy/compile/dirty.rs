@@ -11,7 +11,7 @@ use super::{
 };
 use crate::policy::model::{Event, NetworkPolicy, Node, Pod, PolicyName};
 
-/// What is to be looked at again.
+/// Items to evaluate again after changes.
 #[derive(Default)]
 pub struct Dirty {
     /// Profiles whose pods may belong to other terms.

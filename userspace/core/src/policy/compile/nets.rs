@@ -41,7 +41,7 @@ pub struct Nets {
     lengths: [u32; 129],
 }
 
-/// What the prefixes around an address say.
+/// Combined properties of the prefixes that contain an address.
 #[derive(Default)]
 pub struct Surroundings {
     /// The blocks, in ascending order.
@@ -121,7 +121,7 @@ impl Nets {
         self.all.get_mut(&prefix)?.class.replace(class)
     }
 
-    /// What the prefixes around a prefix say, itself included.
+    /// Returns the combined properties of the prefixes that contain `prefix`, itself included.
     pub fn around(&self, prefix: Prefix) -> Surroundings {
         let mut found = Surroundings::default();
         let mut cuts = Vec::new();

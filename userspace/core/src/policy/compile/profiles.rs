@@ -8,7 +8,7 @@ use std::{
 use super::{Member, ProfileId, SubjectId};
 use crate::policy::model::{Labels, NamedPort, Pod};
 
-/// What rules see of a pod besides its addresses.
+/// Properties of a pod that rules match on, besides its addresses.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Traits {
     /// Its namespace.

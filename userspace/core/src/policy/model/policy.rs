@@ -26,9 +26,9 @@ pub struct NetworkPolicy {
     pub name: PolicyName,
     /// The pods of its namespace that it isolates.
     pub pods: Selector,
-    /// What may come in; `None` if the policy does not isolate its pods in this direction.
+    /// Rules for ingress; `None` if the policy does not isolate its pods in this direction.
     pub ingress: Option<Vec<Rule>>,
-    /// What may go out; `None` as for `ingress`.
+    /// Rules for egress; `None` as for `ingress`.
     pub egress: Option<Vec<Rule>>,
 }
 
