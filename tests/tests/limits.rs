@@ -43,7 +43,9 @@ fn rate(from: &Host, to: &Host, bytes: u64) -> f64 {
 #[ignore = "needs root: cargo xtask test"]
 fn both_rate_limits_hold_across_nodes_in_both_families() {
     let lab = Lab::up("--families dual --underlay dual").unwrap();
-    let limited = TestPod::add(&lab, "n1", "limited", &json!({ "runtimeConfig": rates() })).unwrap();
+    // The node's list has no bandwidth plugin; the test runs it, as a list that has one would.
+    let wish = json!({ "runtimeConfig": rates(), "naru": { "unserved": [] } });
+    let limited = TestPod::add(&lab, "n1", "limited", &wish).unwrap();
     limit(lab.node("n1").unwrap(), &limited);
     let megabytes = |rate: f64| rate / MEGABYTE as f64;
     for v6 in [false, true] {
