@@ -29,8 +29,8 @@ use crate::{
     services::{self, Progress},
 };
 
-/// Ranges of Services and addresses of API servers change once in the life of a cluster: a lost event about them is made
-/// up for within so many periods of the others' lists.
+/// Ranges of Services and addresses of API servers change once in the life of a cluster: a lost event about them is
+/// made up for within so many periods of the others' lists.
 const RARELY: u32 = 6;
 /// Pause before a failed write to the disk is repeated.
 const RETRY: Duration = Duration::from_secs(5);
