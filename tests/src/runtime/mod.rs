@@ -44,7 +44,8 @@ pub fn chain(node: &Node, plugin: &Value) -> anyhow::Result<()> {
     let name = plugin["type"].as_str().context("a plugin without a type")?;
     let to = node.root.join("cni/bin").join(name);
     symlink(Path::new("/usr/lib/cni").join(name), &to).with_context(|| to.display().to_string())?;
-    let mut first = cni::conf(node, &json!({}))?;
+    // What naru's own list does not serve, this one does.
+    let mut first = cni::conf(node, &json!({ "naru": { "unserved": [] } }))?;
     let version = first.as_object_mut().and_then(|first| first.remove("cniVersion"));
     let list = json!({"cniVersion": version, "name": "chain", "plugins": [first, plugin]});
     // The name sorts before that of naru's own list.
