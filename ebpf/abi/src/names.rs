@@ -41,16 +41,16 @@ pub const POD_SLOTS: u32 = 512;
 pub const MAX_NEXT_HOPS: u32 = 256;
 
 /// Capacity of `SERVICES` and `SERVICE_STATS`: ports of Services, each counted once for each of its addresses.
-pub const MAX_SERVICES: u32 = 65_536;
+pub const MAX_SERVICES: u32 = 16_384;
 /// Capacity of `BACKENDS`, over all Services.
-pub const MAX_BACKENDS: u32 = 131_072;
+pub const MAX_BACKENDS: u32 = 65_536;
 /// Capacity of `MEMBERS`: backends of Services with session affinity.
 pub const MAX_MEMBERS: u32 = 16_384;
 /// Entries of `AFFINITY`, all of which are there from the start: clients times Services with session affinity.
-pub const MAX_AFFINITY: u32 = 8_192;
+pub const MAX_AFFINITY: u32 = 4_096;
 /// Capacity of `TRANSLATIONS` and of `ANSWERS`: flows of this node's pods to Services. Where it is full, new ones take
 /// the stack.
-pub const MAX_TRANSLATIONS: u32 = 65_536;
+pub const MAX_TRANSLATIONS: u32 = 32_768;
 /// Entries of `FRAGMENTS`, all of which are there from the start.
 pub const MAX_FRAGMENTS: u32 = 1_024;
 
