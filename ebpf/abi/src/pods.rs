@@ -63,7 +63,7 @@ impl PodValue {
         host_mac: [0; 6],
     };
 
-    /// What the programs have set, as [`pod_flags::SENDS_ANSWERS`], [`pod_flags::RECEIVES_ANSWERS`],
+    /// Returns the marks that the programs have set, as [`pod_flags::SENDS_ANSWERS`], [`pod_flags::RECEIVES_ANSWERS`],
     /// [`pod_flags::IN_PAIRS`], [`pod_flags::USES_SERVICES`] and [`pod_flags::HAS_CLASHES`].
     #[must_use]
     pub const fn marks(&self) -> u32 {

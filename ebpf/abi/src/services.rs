@@ -49,7 +49,7 @@ impl ServiceRange {
     /// Holds the unspecified address of IPv6 alone, to which nobody sends.
     pub const NONE: Self = Self { member: Addr::UNSPECIFIED, mask: Addr { octets: [0xff; 16] } };
 
-    /// Whether the address is one of them.
+    /// Returns true if the range holds the address.
     #[inline(always)]
     #[must_use]
     pub fn holds(&self, addr: &Addr) -> bool {
@@ -292,7 +292,7 @@ pub struct ServiceCounters {
 plain!(ServiceCounters { translated: u64, stack: u64, clashes: u64 });
 
 impl ServiceCounters {
-    /// What a new Service starts with.
+    /// Counters of a new Service.
     pub const ZERO: Self = Self { translated: 0, stack: 0, clashes: 0 };
 }
 
@@ -305,9 +305,9 @@ pub struct ServiceScratch {
     pub is_taken: u32,
     /// A copy of the Service's entry.
     pub service: ServiceValue,
-    /// What the pod sends.
+    /// Key of the packets that the pod sends.
     pub key: FlowKey,
-    /// What the backend answers.
+    /// Key of the backend's answers.
     pub answers: FlowKey,
     /// The flow's entry, found or to be made.
     pub translation: TranslationValue,

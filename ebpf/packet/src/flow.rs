@@ -91,7 +91,7 @@ fn embedded(bytes: &impl Bytes, family: Family, offset: usize, key: &mut FlowKey
     }
 }
 
-/// What a packet is of the one that was sent.
+/// The part of the original packet that a packet carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     /// All of it.
@@ -125,14 +125,14 @@ impl Part {
     }
 }
 
-/// What an IP header is followed by.
+/// The payload of an IP packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Payload {
     /// Its protocol; of IPv6 what follows a fragment header, else the first next header.
     pub protocol: u8,
-    /// Where in the frame it begins.
+    /// Offset of its first byte in the frame.
     pub offset: usize,
-    /// What it is of the payload that was sent.
+    /// The part of the original payload that it carries.
     pub part: Part,
 }
 
@@ -219,7 +219,7 @@ impl Payload {
     }
 }
 
-/// Where the payload begins in most frames.
+/// Offset of the payload in most frames: those without IP options or extension headers.
 pub(crate) const BEHIND_V4: usize = ETHERNET + 20;
 pub(crate) const BEHIND_V6: usize = ETHERNET + V6_HEADER;
 

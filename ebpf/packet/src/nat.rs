@@ -24,9 +24,9 @@ pub trait Checksums: Bytes {
 /// An end of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// Who sent it.
+    /// The sender's.
     Source,
-    /// Who gets it.
+    /// The receiver's.
     Destination,
 }
 
@@ -39,7 +39,7 @@ impl End {
     }
 }
 
-/// What a packet is translated to: an address at one end, and the ports of both.
+/// Target of a translation: the new address of one end, and the new ports of both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Translation {
     /// The end whose address changes.
@@ -52,17 +52,17 @@ pub struct Translation {
     pub destination_port: u16,
 }
 
-/// Where the checksum of an IPv4 header is in it, and the word that it is in of a frame's.
+/// Offset of the checksum in an IPv4 header, and of the word that holds it in a frame.
 const HEADER_CHECKSUM: usize = 10;
 const V4_TTL: usize = ETHERNET + 8;
-/// Where the checksum of an ICMP message is in it.
+/// Offset of the checksum in an ICMP message.
 const ICMP_CHECKSUM: usize = 2;
-/// Where the addresses begin in a header.
+/// Offset of the addresses in the IP header of each family.
 const V4_ADDRESSES: usize = 12;
 const V6_ADDRESSES: usize = 8;
 
-/// Whether the ports of this protocol can be translated; the addresses of SCTP, too, whose checksum does not cover
-/// them.
+/// Returns true if the ports of this protocol can be translated. SCTP allows only its addresses to be, which its
+/// checksum does not cover.
 #[inline(always)]
 #[must_use]
 pub const fn has_translatable_ports(protocol: u8) -> bool {
@@ -260,7 +260,7 @@ pub const fn after(checksum: u16, difference: u32) -> u16 {
     !(sum as u16)
 }
 
-/// Where the checksum is in the header of a protocol whose one covers the addresses.
+/// Returns the offset of the checksum in a TCP or UDP header; the checksums of both cover the addresses.
 #[inline(always)]
 const fn checksum_offset(protocol: u8) -> Option<usize> {
     match protocol {
@@ -270,7 +270,7 @@ const fn checksum_offset(protocol: u8) -> Option<usize> {
     }
 }
 
-/// What a change of address adds to a sum. Of IPv4 only the last word counts, as the others are equal.
+/// Returns what a change of address adds to a sum. For IPv4 only the last word counts, as the others are equal.
 #[inline(always)]
 fn difference(old: &Addr, new: &Addr) -> u32 {
     let (old, new) = (old.as_words(), new.as_words());

@@ -1,4 +1,4 @@
-//! What a packet means to its flow, as far as its headers say it.
+//! Effect of a packet on the state of its flow, as far as its headers tell.
 
 use naru_abi::flow_state;
 
@@ -33,8 +33,8 @@ const SHUTDOWN: u8 = 7;
 const SHUTDOWN_ACK: u8 = 8;
 const SHUTDOWN_COMPLETE: u8 = 14;
 
-/// What a whole packet, or the first fragment of one, means to its flow: bits of [`step_flags`] and [`flow_state`]. A
-/// header that cannot be read means nothing.
+/// Returns the effect of a whole packet, or of a first fragment, on its flow: bits of [`step_flags`] and
+/// [`flow_state`]. A header that cannot be read has none.
 #[inline(always)]
 #[must_use]
 pub fn step(bytes: &impl Bytes, payload: Payload) -> u32 {

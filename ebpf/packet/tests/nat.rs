@@ -26,7 +26,7 @@ fn address(family: Family) -> Addr {
     if family == Family::V4 { NEW_V4 } else { NEW_V6 }
 }
 
-/// Where the payload of a frame without extensions begins.
+/// Returns the offset of the payload in a frame without extensions.
 const fn payload(family: Family) -> usize {
     if matches!(family, Family::V4) { 34 } else { 54 }
 }

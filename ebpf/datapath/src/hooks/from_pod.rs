@@ -26,8 +26,8 @@ use crate::{
 const NO_PORT: u32 = 1 << 16;
 const UNREADABLE: u32 = NO_PORT + 1;
 
-/// What becomes of a packet at ingress of a pod's host veth: sender, Service, look-up, delivery or
-/// encapsulation.
+/// Returns the decision on a packet at ingress of a pod's host veth: sender check, Service translation, look-up,
+/// delivery or encapsulation.
 #[inline(always)]
 pub fn decide(packet: &mut Packet) -> Decision {
     let config = config::current()?;

@@ -21,7 +21,7 @@ pub fn seen_now() -> FlowValue {
     FlowValue { last_seen: unsafe { bpf_ktime_get_ns() } }
 }
 
-/// Whether the flow is recorded.
+/// Returns true if the flow is recorded.
 #[inline(always)]
 pub fn contains(key: &FlowKey) -> bool {
     FLOWS.get_ptr(key).is_some()

@@ -1,4 +1,4 @@
-//! What a Service is, and which backends it has: written by user space alone.
+//! Services and their backends: user space alone writes these entries.
 #![expect(
     clippy::needless_borrows_for_generic_args,
     reason = "by value, a key would be copied onto the stack"
@@ -37,7 +37,7 @@ static AFFINITY: LruHashMap<AffinityKey, AffinityValue, { MAX_AFFINITY as usize 
 static SERVICE_STATS: PerCpuHashMap<u32, ServiceCounters, { MAX_SERVICES as usize }, LATER> =
     PerCpuHashMap::new();
 
-/// What holds for all Services.
+/// Returns the state that all Services share.
 #[inline(always)]
 pub fn state() -> Option<&'static ServiceState> {
     SERVICE_STATE.get(0)
@@ -64,7 +64,7 @@ pub fn load_backend(copy: &mut BackendValue) -> bool {
     found.key == copy.key
 }
 
-/// Whether this backend is in this slot now.
+/// Returns true if this backend is in this slot now.
 #[inline(always)]
 pub fn is_backend(key: &BackendKey, address: &Addr, port: u16) -> bool {
     // SAFETY: as above.
@@ -81,7 +81,7 @@ pub fn slot_of(member: &MemberKey) -> Option<u32> {
     unsafe { MEMBERS.get(member) }.copied()
 }
 
-/// Where a client's last flow went.
+/// Returns the backend of a client's last new flow to a Service.
 #[inline(always)]
 pub fn affinity_of(key: &AffinityKey) -> Option<&'static AffinityValue> {
     // SAFETY: as above. Of another client it is a backend of this Service as good as any, as `slot_of` finds out.

@@ -35,7 +35,7 @@ static FRAGMENTS: LruHashMap<FragmentKey, Addr, { MAX_FRAGMENTS as usize }> = Lr
 #[btf_map]
 static SERVICE_SCRATCH: PerCpuArray<ServiceScratch, 1> = PerCpuArray::new();
 
-/// How far `last_used` may lag behind, in nanoseconds: a flow writes its entries once a second at most.
+/// Permitted lag of `last_used` in nanoseconds, so that a flow writes its entries at most once a second.
 pub const LAG: u64 = 1_000_000_000;
 /// `EEXIST`, as helpers return it.
 const EXISTS: i32 = -17;
@@ -139,8 +139,8 @@ pub fn answer_state(key: &FlowKey) -> Option<(u32, u64)> {
     (found.fingerprint == fingerprint(key)).then_some(seen)
 }
 
-/// Whether the answers of that key belong to no flow that goes on: to the flow of `key` itself, to one that is over, or
-/// to none. A function of its own, for a stack of its own.
+/// Returns true if the entry of `answers` belongs to no other live flow: only to the flow of `key` itself, to one that
+/// is over, or to none. A function of its own, for a stack of its own.
 #[inline(never)]
 pub fn is_left_over(answers: &FlowKey, key: &FlowKey) -> bool {
     // SAFETY: as above.
@@ -167,7 +167,7 @@ pub fn is_left_over(answers: &FlowKey, key: &FlowKey) -> bool {
     }
 }
 
-/// What [`claim`] answers.
+/// Result of [`claim`].
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
@@ -235,7 +235,7 @@ pub fn service_of_fragment(key: &FragmentKey) -> Option<&'static Addr> {
     unsafe { FRAGMENTS.get(key) }
 }
 
-/// Whether the flow's end was seen: by a reset of either side, or both having said that they send no more.
+/// Returns true if the flow's end was seen: a reset by either side, or both having said that they send no more.
 #[inline(always)]
 pub fn is_over(flow: u32, answers: u32) -> bool {
     (flow | answers) & flow_state::RESET != 0 || flow & answers & flow_state::FINISHED != 0

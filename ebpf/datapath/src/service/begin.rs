@@ -31,7 +31,7 @@ pub fn flow(scratch: &mut ServiceScratch) -> u32 {
     OPENS
 }
 
-/// Whether a SYN or INIT of a flow that is known is one more of it, not the first of another that uses its port again.
+/// Returns true if a SYN or INIT of a known flow is one more of it, not the first of another that reuses its port.
 #[inline(always)]
 fn goes_on(scratch: &mut ServiceScratch) -> bool {
     answers_of(scratch);

@@ -53,7 +53,7 @@ pub fn stay(scratch: &mut ServiceScratch, now: u64) {
     services::remember(&scratch.affinity, &scratch.chosen);
 }
 
-/// Whether the backend still is one: it may have gone since it was chosen.
+/// Returns true if the backend still is one: it may have gone since it was chosen.
 #[inline(always)]
 pub fn is_still(scratch: &mut ServiceScratch) -> bool {
     let backend = &scratch.backend;

@@ -66,8 +66,8 @@ pub fn find_answer(skb: *mut __sk_buff, ip: &Ip, scratch: &mut ServiceScratch) -
     FOUND
 }
 
-/// Whether what was found to be an answer belongs to a connection straight to the pod with the same ports: no first
-/// answer of a flow is such a `step`. The flow's first packet, sent again, gets another port.
+/// Returns true if the supposed answer belongs to a connection straight to the pod with the same ports: the first
+/// answer of a flow never has such a `step`. The flow's first packet, sent again, gets another port.
 #[inline(always)]
 fn is_direct(scratch: &ServiceScratch, step: u32) -> bool {
     let state = scratch.answer.state;
@@ -109,7 +109,7 @@ pub fn rewrite(skb: *mut __sk_buff, ip: &Ip, scratch: &ServiceScratch, is_answer
     translate(packet, ip, payload, &translation(scratch, is_answer)).is_ok()
 }
 
-/// What the flow that was found says.
+/// Returns the translation of the flow that was found.
 #[inline(always)]
 pub fn translation(scratch: &ServiceScratch, is_answer: bool) -> Translation {
     let (flow, answer) = (&scratch.translation, &scratch.answer);

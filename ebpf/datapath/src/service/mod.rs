@@ -8,8 +8,8 @@
 //! A flow begins with a packet that may begin one (a SYN, an INIT, a datagram). Any other packet to a Service without
 //! an entry in `TRANSLATIONS` is the stack's, where kube-proxy's own flows are.
 //!
-//! What is here in line only calls functions one after the other, each of which has the rest of the stack to itself;
-//! they hand each other what they found in the scratch space.
+//! The inline code here only calls functions one after the other, each of which has the rest of the stack to itself;
+//! they pass each other what they found in the scratch space.
 
 mod begin;
 mod choose;
@@ -25,7 +25,7 @@ use crate::{
     packet::Packet,
 };
 
-/// What the functions of this stage answer: the packet is nothing to be translated,
+/// Results of the functions of this stage: the packet is not to be translated,
 const PLAIN: u32 = 0;
 /// it belongs to the flow that the scratch space has now,
 const FOUND: u32 = 1;
@@ -38,7 +38,7 @@ const BEGINS: u32 = 4;
 /// or it does so now.
 const OPENS: u32 = 5;
 
-/// Whether a packet to this address is looked at here.
+/// Returns true if Services are looked up and their range holds this address.
 #[inline(always)]
 fn concerns(destination: &Addr) -> bool {
     let Some(state) = services::state() else { return false };
@@ -49,7 +49,7 @@ fn concerns(destination: &Addr) -> bool {
     range.holds(destination)
 }
 
-/// Whether what a pod receives is looked for in `ANSWERS`; `receives` are bits of [`look`].
+/// Returns true if packets that a pod receives are looked up in `ANSWERS`; `receives` are bits of [`look`].
 #[inline(always)]
 pub fn is_client(receives: u32) -> bool {
     receives & look::SERVICES != 0

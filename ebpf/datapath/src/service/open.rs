@@ -60,8 +60,8 @@ fn done(scratch: &mut ServiceScratch, now: u64) -> u32 {
     FOUND
 }
 
-/// Whether the programs can do this one: not a pod's way to itself, which only comes back if somebody else is its
-/// sender, nor another port for SCTP, whose checksum covers that.
+/// Returns true if the programs can translate this flow: not one from a pod to itself, which only comes back if
+/// somebody else is its sender, nor one of SCTP that needs another port, which the checksum covers.
 #[inline(always)]
 fn suits(scratch: &ServiceScratch) -> bool {
     let is_self = scratch.backend.address == scratch.key.source;
