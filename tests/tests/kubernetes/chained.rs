@@ -40,7 +40,8 @@ fn host_ports_and_rate_limits_work_where_their_plugins_are_and_are_refused_aloud
     });
 }
 
-/// One second's worth and more takes its time in both directions, between pods of one node and of two.
+/// The plugin's qdiscs are there, and requests pass in both directions between pods of one node and of two. That rates
+/// hold is shown where streams are measured: `both_rate_limits_hold_across_nodes_in_both_families`.
 fn is_limited(cluster: &Cluster) -> anyhow::Result<()> {
     let qdiscs = cluster.nodes()[0].run("tc", &["qdisc", "show"])?;
     ensure!(qdiscs.matches("qdisc tbf").count() >= 2, "{qdiscs}");
@@ -48,7 +49,6 @@ fn is_limited(cluster: &Cluster) -> anyhow::Result<()> {
     for peer in ["a1", "b1"] {
         let peer_address = &super::addresses(cluster, peer)?[0];
         for (from, to, towards) in [(peer, address, "to"), ("mapped", peer_address, "from")] {
-            // The bucket holds what it may; the rest comes at a megabyte a second.
             let url = format!("http://{to}:8080/echo?msg=x");
             cluster.kubectl(&["exec", from, "--", "curl", "-s", "-m", "10", &url])?;
             println!("{towards} the limited pod: {from} asks {to}");

@@ -9,6 +9,7 @@ pub mod conformance;
 mod contact;
 mod error;
 pub mod file;
+mod object_files;
 pub mod policies;
 pub mod rules;
 pub mod services;

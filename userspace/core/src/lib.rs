@@ -8,9 +8,11 @@ pub mod ipam;
 pub mod overlap;
 pub mod policy;
 mod printable;
+mod protocol;
 pub mod reconcile;
 pub mod services;
 pub mod split;
 pub mod translations;
 
 pub use printable::{printable, printable_lines};
+pub use protocol::{Protocol, UnknownProtocol};

@@ -179,7 +179,8 @@ pub(crate) fn check_served(conf: &NetworkConf) -> Result<(), Error> {
     let missing = |wanted: String, plugin: &str| {
         let msg = format!(
             "{wanted}, which the plugin {plugin} makes, and {plugin} is not in the runtime's directory of plugins: \
-             install it there (containernetworking/plugins); naru takes it into the list within a minute"
+             install it there (containernetworking/plugins), and naru takes it into its list within a minute; where \
+             another plugin of the list does it, take it out of \"unserved\" in naru-cni's entry"
         );
         Err(Error::new(Code::UnsupportedField, msg))
     };

@@ -111,8 +111,7 @@ fn mapped(pins: &Pins) -> Result<BTreeMap<Frontend, FrontendView>, MachineError>
 }
 
 fn frontend(key: &ServiceKey) -> Option<Frontend> {
-    let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
-    let protocol = all.into_iter().find(|protocol| u16::from(protocol.number()) == key.protocol)?;
+    let protocol = Protocol::ALL.into_iter().find(|protocol| u16::from(protocol.number()) == key.protocol)?;
     Some(Frontend { address: key.address.into(), port: key.port, protocol })
 }
 

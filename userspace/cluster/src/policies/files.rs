@@ -1,20 +1,12 @@
 //! Policies, pods and namespaces in files, for clusters without Kubernetes and for policies that are not yet in force.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Display,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt::Display, fs, path::Path, sync::Arc};
 
 use naru_core::policy::model::{Cluster, Event};
 use serde::Deserialize;
 
 use super::{NamespaceObject, PodObject, PolicyObject};
-
-/// The names of files that are read end so.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+use crate::object_files;
 
 /// A document. Every one of Kubernetes' kinds may stand in a file, and most say nothing about policies.
 #[derive(Deserialize)]
@@ -48,7 +40,7 @@ pub struct Objects {
 pub fn read(path: &Path) -> Result<Objects, String> {
     let place = |path: &Path, error: &dyn Display| format!("{}: {error}", path.display());
     let is_directory = fs::metadata(path).map_err(|error| place(path, &error))?.is_dir();
-    let files = if is_directory { files(path) } else { Ok(vec![path.to_owned()]) };
+    let files = if is_directory { object_files::list(path) } else { Ok(vec![path.to_owned()]) };
     let mut objects = Objects::default();
     for file in files.map_err(|error| place(path, &error))? {
         let text = fs::read_to_string(&file).map_err(|error| place(&file, &error))?;
@@ -57,29 +49,13 @@ pub fn read(path: &Path) -> Result<Objects, String> {
     Ok(objects)
 }
 
-fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let is_named = path.extension().is_some_and(|ending| ENDINGS.iter().any(|one| ending == *one));
-        if is_named && !is_hidden && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 impl Objects {
     /// Adds the documents of a text.
     ///
     /// # Errors
     /// Invalid YAML, an invalid object or a duplicate, in words.
     pub fn add_text(&mut self, text: &str) -> Result<(), String> {
-        let documents = serde_saphyr::from_multiple::<Document>(text)
-            .map_err(|error| error.to_string().lines().next().unwrap_or("not YAML").to_owned())?;
-        documents.into_iter().try_for_each(|document| self.add(document))
+        object_files::documents::<Document>(text)?.into_iter().try_for_each(|document| self.add(document))
     }
 
     fn add(&mut self, document: Document) -> Result<(), String> {

@@ -148,11 +148,9 @@ fn ports(containers: Vec<Container>, init: Vec<Container>) -> Vec<NamedPort> {
     let restarted = init.into_iter().filter(|it| it.restart_policy.as_deref() == Some("Always"));
     let all = containers.into_iter().chain(restarted).flat_map(|container| container.ports);
     let named = all.filter(|port| !port.name.is_empty()).filter_map(|port| {
-        let protocol = match port.protocol.as_deref() {
-            None | Some("TCP" | "") => Protocol::Tcp,
-            Some("UDP") => Protocol::Udp,
-            Some("SCTP") => Protocol::Sctp,
-            Some(_) => return None,
+        let protocol = match port.protocol.as_deref().unwrap_or_default() {
+            "" => Protocol::default(),
+            text => text.parse().ok()?,
         };
         Some(NamedPort { name: port.name.into(), protocol, port: port.container_port })
     });

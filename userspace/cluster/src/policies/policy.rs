@@ -1,5 +1,6 @@
 //! NetworkPolicy as Kubernetes writes it.
 
+use naru_core::UnknownProtocol;
 use naru_core::policy::model::{
     Block, Namespaces, NetworkPolicy, Peer, PolicyName, Port, Ports, Protocol, Rule, parse_net,
 };
@@ -169,10 +170,8 @@ impl BlockObject {
 impl PortObject {
     fn port(self) -> Result<Port, String> {
         let protocol = match self.protocol.as_deref() {
-            None | Some("TCP") => Protocol::Tcp,
-            Some("UDP") => Protocol::Udp,
-            Some("SCTP") => Protocol::Sctp,
-            Some(other) => return Err(format!("protocol {other} is not known")),
+            None => Protocol::default(),
+            Some(text) => text.parse().map_err(|error: UnknownProtocol| error.to_string())?,
         };
         let ports = match (self.port, self.end_port) {
             (None, None) => Ports::All,

@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,7 +18,7 @@ use tokio::{
 };
 
 use super::{Kind, NodeObject, Register, ServiceObject, SliceObject};
-use crate::file::FileWatch;
+use crate::{file::FileWatch, object_files};
 
 /// Time for which changes are gathered before the files are read.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -30,9 +29,6 @@ const POLL: Duration = Duration::from_secs(2);
 /// Time for which files that lack more than half of what was there must not change before they are believed: somebody
 /// writes them in several steps.
 const DOUBT: Duration = Duration::from_secs(1);
-
-/// The names of files that are read end so.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// A document. Every one of Kubernetes' kinds may stand in a file, and most say nothing about Services.
 #[derive(Deserialize)]
@@ -114,34 +110,18 @@ pub async fn follow(mut directory: Receiver<Option<Option<PathBuf>>>, register: 
 /// Reads the files of a directory. Returns a hash of their text, and their objects.
 fn read(directory: &Path) -> Result<(u64, Objects), String> {
     let place = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let files = files(directory).map_err(|error| place(directory, &error))?;
+    let files = object_files::list(directory).map_err(|error| place(directory, &error))?;
     let mut hasher = DefaultHasher::new();
     let mut objects = Objects::default();
     for file in files {
         let text = fs::read_to_string(&file).map_err(|error| place(&file, &error))?;
         (&file, &text).hash(&mut hasher);
-        let documents = serde_saphyr::from_multiple::<Document>(&text)
-            .map_err(|error| place(&file, &error.to_string().lines().next().unwrap_or("not YAML")))?;
+        let documents = object_files::documents::<Document>(&text).map_err(|error| place(&file, &error))?;
         for document in documents {
             objects.add(document).map_err(|error| place(&file, &error))?;
         }
     }
     Ok((hasher.finish(), objects))
-}
-
-/// The files that count, in the order of their names.
-fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let is_named = path.extension().is_some_and(|ending| ENDINGS.iter().any(|one| ending == *one));
-        if is_named && !is_hidden && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 impl Objects {

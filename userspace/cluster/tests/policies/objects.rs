@@ -40,7 +40,7 @@ fn a_policy_with_a_part_that_means_nothing_is_refused_and_named() {
         ),
         ("{ingress: [{to: [{podSelector: {}}]}]}", "ingress rule 1: to has no meaning here"),
         ("{egress: [{}, {from: [{podSelector: {}}]}]}", "egress rule 2: from has no meaning here"),
-        ("{ingress: [{ports: [{port: 80, protocol: ICMP}]}]}", "protocol ICMP is not known"),
+        ("{ingress: [{ports: [{port: 80, protocol: ICMP}]}]}", "protocol ICMP is not TCP, UDP or SCTP"),
         ("{ingress: [{ports: [{port: 80, endPort: 79}]}]}", "endPort 79 is smaller than port 80"),
         ("{ingress: [{ports: [{port: http, endPort: 79}]}]}", "endPort needs the number of a port"),
         ("{ingress: [{ports: [{endPort: 79}]}]}", "endPort needs the number of a port"),

@@ -8,9 +8,10 @@ mod model;
 pub mod slots;
 mod table;
 
+pub use crate::Protocol;
 pub use compile::{Compiler, Place, compile};
 pub use model::{Endpoint, Form, Model, Port, Service, Slice};
-pub use table::{Backend, Frontend, Protocol, Reason, ServiceName, Table, Translation};
+pub use table::{Backend, Frontend, Reason, ServiceName, Table, Translation};
 
 #[cfg(test)]
 mod properties;

@@ -3,6 +3,7 @@
 use naru_abi::policy::Direction;
 
 use super::{Block, Selector};
+use crate::Protocol;
 
 /// The name of a policy.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -93,40 +94,6 @@ pub enum Ports {
     Range(u16, u16),
     /// The number that the pod which receives the packet gives this name.
     Named(Box<str>),
-}
-
-/// A protocol with ports.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub enum Protocol {
-    /// TCP.
-    #[default]
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl Protocol {
-    /// The IP protocol number.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Tcp => 6,
-            Self::Udp => 17,
-            Self::Sctp => 132,
-        }
-    }
-
-    /// The spelling in objects of the API.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-            Self::Sctp => "SCTP",
-        }
-    }
 }
 
 impl std::fmt::Display for Port {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::Path, sync::Arc};
 use anyhow::{Context, anyhow, bail};
 use naru_cluster::policies;
 use naru_core::policy::{
-    model::{Cluster, Pod, Protocol},
+    model::{Cluster, Pod},
     reach::Target,
     review::Flow,
 };
@@ -48,12 +48,7 @@ pub fn addresses(cluster: &Cluster, text: &str) -> anyhow::Result<Vec<IpAddr>> {
 /// `80`, `53/UDP`.
 pub fn target(text: &str) -> anyhow::Result<Target> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "TCP"));
-    let protocol = match protocol.to_ascii_uppercase().as_str() {
-        "TCP" => Protocol::Tcp,
-        "UDP" => Protocol::Udp,
-        "SCTP" => Protocol::Sctp,
-        other => bail!("port {text}: protocol {other} is not TCP, UDP or SCTP"),
-    };
+    let protocol = protocol.to_ascii_uppercase().parse().with_context(|| format!("port {text}"))?;
     let port = port.parse().with_context(|| format!("port {text}: {port} is no number of a port"))?;
     Ok(Target { protocol, port })
 }
