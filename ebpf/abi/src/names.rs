@@ -77,12 +77,6 @@ pub mod maps {
     pub const FLOW_PAIRS: &str = "FLOW_PAIRS";
     /// Per-CPU array of [`crate::NextHopValue`].
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
-    /// Hash, peer address to [`crate::policy::PeerValue`]. Not in the object before the stage of policies is.
-    pub const PEERS: &str = "PEERS";
-    /// LPM trie, [`crate::Prefix`] to [`crate::policy::PeerNetValue`].
-    pub const PEER_NETS: &str = "PEER_NETS";
-    /// Hash, [`crate::policy::RulesKey`] to [`crate::policy::RulesValue`].
-    pub const RULES: &str = "RULES";
     /// Array of one [`crate::ServiceState`].
     pub const SERVICE_STATE: &str = "SERVICE_STATE";
     /// Hash, [`crate::ServiceKey`] to [`crate::ServiceValue`].
