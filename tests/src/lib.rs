@@ -6,7 +6,6 @@
 pub mod cni;
 pub mod counters;
 pub mod dist;
-pub mod kube_proxy;
 pub mod kubernetes;
 pub mod lab;
 pub mod matrix;

@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use naru_e2e::{cni::TestPod, kube_proxy::Proxy, probe::Host};
+use naru_e2e::{cni::TestPod, probe::Host};
+use naru_sandbox::kube_proxy::Proxy;
 use serde_json::json;
 
 use crate::world::{TARGET, Way, World, service};

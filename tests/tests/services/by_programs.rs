@@ -3,11 +3,11 @@
 use std::{fs, time::Duration};
 
 use naru_e2e::{
-    kube_proxy::Proxy,
     lab::Node,
     probe::{tcp, udp},
     tool::holds_within,
 };
+use naru_sandbox::kube_proxy::Proxy;
 use serde_json::{Value, json};
 
 use crate::{

@@ -8,8 +8,9 @@ use std::{
 
 use naru_abi::{FlowKey, FlowValue};
 use naru_bpf::{Flows, Pins};
-use naru_e2e::{counters::Counters, kube_proxy::Proxy, probe::Host};
+use naru_e2e::{counters::Counters, probe::Host};
 use naru_node::symmetry;
+use naru_sandbox::kube_proxy::Proxy;
 
 use crate::world::{TARGET, Way, World, service};
 

@@ -4,11 +4,11 @@ use std::{net::SocketAddr, process::Command};
 
 use naru_e2e::{
     cni::TestPod,
-    kube_proxy::Proxy,
     lab::Node,
     probe::{tcp, udp},
     tool,
 };
+use naru_sandbox::kube_proxy::Proxy;
 use serde_json::{Value, json};
 
 use crate::world::{TARGET, Way, World};

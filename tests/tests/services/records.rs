@@ -10,7 +10,6 @@ use naru_abi::{FlowKey, FlowValue};
 use naru_bpf::{Flows, Pins};
 use naru_e2e::{
     cni::TestPod,
-    kube_proxy::Proxy,
     matrix::{self, Plan},
     probe::{
         ping::{self, Ping},
@@ -19,6 +18,7 @@ use naru_e2e::{
     tool::holds_within,
 };
 use naru_node::symmetry;
+use naru_sandbox::kube_proxy::Proxy;
 use serde_json::json;
 
 use crate::world::{TARGET, Way, World, service};

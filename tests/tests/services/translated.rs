@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use naru_e2e::{
-    kube_proxy::Proxy,
-    probe::{tcp, udp},
-};
+use naru_e2e::probe::{tcp, udp};
+use naru_sandbox::kube_proxy::Proxy;
 
 use crate::world::{NODE_PORT, TARGET, Way, World, service};
 

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use naru_e2e::{
-    kube_proxy::{KubeProxy, Proxy, Service},
     lab::{Lab, Node},
     probe::Host,
 };
+use naru_sandbox::kube_proxy::{KubeProxy, Proxy, Service};
 
 /// The port on which pods and nodes listen.
 pub const TARGET: u16 = 8080;
@@ -64,7 +64,7 @@ impl World {
         for node in &self.lab.nodes {
             let kube_proxy = KubeProxy {
                 proxy: self.proxy,
-                netns: node.open().unwrap(),
+                netns: node.netns.clone(),
                 addresses: node.addresses.iter().copied().filter(|ip| ip.is_ipv6() == v6).collect(),
                 pods: if v6 { "fd10:32::/48" } else { "10.32.0.0/12" }.parse().unwrap(),
             };
@@ -81,7 +81,7 @@ impl World {
     pub fn in_front_of_addresses(&self, v6: bool, servers: &[IpAddr]) {
         let endpoints: Vec<SocketAddr> = servers.iter().map(|ip| SocketAddr::new(*ip, TARGET)).collect();
         let of = |name, protocol| Service {
-            name,
+            name: String::from(name),
             protocol,
             at: service(v6),
             node_port: Some(NODE_PORT),

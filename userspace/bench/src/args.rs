@@ -39,8 +39,8 @@ pub struct BenchArgs {
     /// Report gates that are missed without failing.
     #[arg(long)]
     pub no_gates: bool,
-    /// Measure programs with a million pods and 100,000 prefixes, and IPAM with all but ten addresses of a /12 in use,
-    /// too: takes minutes.
+    /// Measure programs with a million pods and 100,000 prefixes, IPAM with all but ten addresses of a /12 in use, and
+    /// kube-proxy's rules for 10,000 Services, too: takes a quarter of an hour.
     #[arg(long)]
     pub large: bool,
     /// The CPU that traffic runs on [default: the last one].

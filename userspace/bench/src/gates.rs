@@ -40,6 +40,17 @@ const fn free(candidate: &'static str, baseline: &'static str) -> Comparison {
     Comparison { candidate, baseline, rr: None, crr: None, stream: None }
 }
 
+/// The same pods with a Service before them and without.
+const fn by_service(candidate: &'static str, baseline: &'static str) -> Comparison {
+    Comparison {
+        candidate,
+        baseline,
+        rr: at_least(0.95, 0.98),
+        crr: at_least(0.95, 0.98),
+        stream: at_least(0.95, 0.98),
+    }
+}
+
 /// Every comparison of traffic.
 pub const TRAFFIC: &[Comparison] = &[
     Comparison {
@@ -92,6 +103,14 @@ pub const TRAFFIC: &[Comparison] = &[
         stream: at_least(1.05, 1.12),
     },
     free(lanes::DIRECT, lanes::VETH),
+    by_service(lanes::SERVICE, lanes::SAME_NODE),
+    by_service(lanes::SERVICE_FAR, lanes::OWN),
+    free(lanes::SERVICE, lanes::PROXIES[0].0),
+    free(lanes::SERVICE, lanes::PROXIES[1].0),
+    free(lanes::SERVICE, lanes::PROXIES[2].0),
+    free(lanes::SERVICE, lanes::PROXIES[3].0),
+    free(lanes::SERVICE, lanes::PROXIES[4].0),
+    free(lanes::SERVICE, lanes::PROXIES[5].0),
     free(lanes::DIRECT_V6, lanes::HOST_GATEWAY_V6),
 ];
 

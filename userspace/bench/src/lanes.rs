@@ -1,8 +1,10 @@
 //! The lanes of traffic: every candidate and baseline by its name in tables.
 
+use naru_sandbox::kube_proxy::Proxy;
+
 use crate::{
     binaries::Binaries,
-    hosts::{self, Bridge, Naru, Pair, Path, Reach, Wire},
+    hosts::{self, Bridge, Naru, Pair, Path, Reach, Services, Translator, Wire},
     load::Load,
     site::Site,
 };
@@ -54,6 +56,27 @@ pub const SAME_NODE_V6: &str = "naru, same node, IPv6";
 pub const OWN_V6: &str = "naru, own encapsulation, IPv6";
 /// naru between nodes over IPv6, without a tunnel.
 pub const DIRECT_V6: &str = "naru, direct, IPv6";
+
+/// naru between pods of one node through a Service, one of 10,000.
+pub const SERVICE: &str = "naru, same node, Service";
+/// naru between nodes through a Service, one of 10,000.
+pub const SERVICE_FAR: &str = "naru, own encapsulation, Service";
+/// kube-proxy's rules on a node of naru, with so many Services.
+pub const PROXIES: [(&str, Proxy, u32); 6] = [
+    ("kube-proxy iptables, 10 Services", Proxy::Iptables, 10),
+    ("kube-proxy iptables, 1,000 Services", Proxy::Iptables, 1_000),
+    ("kube-proxy iptables, 10,000 Services", Proxy::Iptables, 10_000),
+    ("kube-proxy nftables, 10 Services", Proxy::Nftables, 10),
+    ("kube-proxy nftables, 1,000 Services", Proxy::Nftables, 1_000),
+    ("kube-proxy nftables, 10,000 Services", Proxy::Nftables, 10_000),
+];
+/// Services of naru's lanes, beside the measured ones.
+const SERVICES: u32 = 10_000;
+
+/// Returns true if the lane takes minutes to make: `iptables-restore` and `nft` read that many rules slowly.
+pub fn takes_minutes(lane: &str) -> bool {
+    PROXIES.iter().any(|(name, _, count)| *name == lane && *count >= SERVICES)
+}
 
 /// The lanes that are also measured with two CPUs.
 const ON_TWO: [&str; 6] = [VETH, FLANNEL, HOST_GATEWAY, SAME_NODE, OWN, DIRECT];
@@ -124,15 +147,41 @@ pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) ->
         (&[DIRECT, DIRECT_V6], None, "direct", Path::Direct, false),
     ] {
         if names.iter().copied().chain(same_node).any(wanted) {
-            let built = Naru { name, path, rules }.build(site, binaries)?;
+            let built = Naru { name, path, rules, services: None }.build(site, binaries)?;
             lanes.extend(same_node.map(|lane| Lane::plain(lane, built.same_node, Vec::new())));
             lanes.push(Lane::plain(names[0], built.cross_node, built.nodes));
         }
     }
+    add_services(&mut lanes, site, binaries, wanted)?;
     add_wires(&mut lanes);
     add_v6(&mut lanes);
     lanes.retain(|lane| wanted(lane.name));
     Ok(lanes)
+}
+
+/// Adds lanes through Services, translated by naru's programs and by kube-proxy's rules.
+fn add_services(
+    lanes: &mut Vec<Lane>,
+    site: &Site,
+    binaries: &Binaries,
+    wanted: &dyn Fn(&str) -> bool,
+) -> anyhow::Result<()> {
+    let nodes = |name: &str, by: Translator, count: u32| {
+        let services = Some(Services { by, count });
+        Naru { name, path: Path::Own, rules: false, services }.build(site, binaries)
+    };
+    if [SERVICE, SERVICE_FAR].into_iter().any(wanted) {
+        let built = nodes("svc", Translator::Programs, SERVICES)?;
+        lanes.push(Lane::plain(SERVICE, built.same_node, Vec::new()));
+        lanes.push(Lane::plain(SERVICE_FAR, built.cross_node, built.nodes));
+    }
+    for (number, (lane, proxy, count)) in PROXIES.into_iter().enumerate() {
+        if wanted(lane) {
+            let built = nodes(&format!("kp{number}"), Translator::Stack(proxy), count)?;
+            lanes.push(Lane::plain(lane, built.same_node, Vec::new()));
+        }
+    }
+    Ok(())
 }
 
 /// Adds lanes between the same nodes over a wire.
@@ -169,7 +218,8 @@ mod tests {
     use super::*;
 
     fn lane(name: &'static str, v6: Option<std::net::IpAddr>) -> Lane {
-        let pair = Pair { client: "a".into(), server: "b".into(), address: [10, 0, 0, 2].into(), v6 };
+        let pair =
+            Pair { client: "a".into(), server: "b".into(), address: [10, 0, 0, 2].into(), v6, service: None };
         Lane::plain(name, pair, Vec::new())
     }
 

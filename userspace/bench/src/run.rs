@@ -53,8 +53,8 @@ fn measure(args: &BenchArgs) -> anyhow::Result<Run> {
     let (rounds, size) = (args.rounds(), args.size());
     let (mut figures, mut notes) = (Vec::new(), Vec::new());
     if wanted(Group::Traffic) {
-        let plan =
-            traffic::Plan { lanes: args.lane.clone(), loads: args.loads(), rounds, cell: args.cell(), cpu };
+        let (lanes, large) = (args.lane.clone(), args.large);
+        let plan = traffic::Plan { lanes, large, loads: args.loads(), rounds, cell: args.cell(), cpu };
         let measured = traffic::measure(&site, &binaries, plan, &mut progress)?;
         figures.extend(measured.figures);
         notes.extend(measured.notes);

@@ -17,8 +17,10 @@ use crate::{
 /// The plan of a measurement of traffic.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Comparisons with one of these in a name; all if there is none.
+    /// Comparisons with one of these in a name; if there is none, all that are made in seconds.
     pub lanes: Vec<String>,
+    /// Also those whose lanes take minutes to make.
+    pub large: bool,
     /// The loads; those between two CPUs are left out where there is one.
     pub loads: &'static [Load],
     /// Each lane once a round under each load.
@@ -39,7 +41,10 @@ impl Plan {
         let named = |text: &String| {
             [comparison.candidate, comparison.baseline].iter().any(|name| name.contains(text))
         };
-        self.lanes.is_empty() || self.lanes.iter().any(named)
+        match self.lanes.is_empty() {
+            true => self.large || !lanes::takes_minutes(comparison.baseline),
+            false => self.lanes.iter().any(named),
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 //! Everything has a name or lies below a directory, so that it can be found and removed after a kill at any step.
 
 pub mod files;
+pub mod kube_proxy;
 pub mod netns;
 pub mod node;
 pub mod plugin;
 pub mod process;
+pub mod tool;

@@ -18,6 +18,8 @@ use crate::{run, workspace::Workspace};
 pub struct Binary {
     /// The name of its package.
     pub package: String,
+    /// The name of its target: of an integration test, its file's.
+    pub target: String,
     /// The file.
     file: PathBuf,
     /// The directory of its package, in which cargo would run it.
@@ -50,7 +52,9 @@ fn binary(message: &str) -> anyhow::Result<Option<Binary>> {
         || directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         |(name, _)| name.to_owned(),
     );
-    Ok(Some(Binary { package, file: file.into(), directory: directory.to_owned() }))
+    let target =
+        message["target"]["name"].as_str().context("cargo: an artifact without a target")?.to_owned();
+    Ok(Some(Binary { package, target, file: file.into(), directory: directory.to_owned() }))
 }
 
 impl Binary {
@@ -67,33 +71,38 @@ impl Binary {
     }
 }
 
-/// Runs the binaries, so many at a time, and shows the output of each when it has ended.
+/// Runs the binaries in their order, so many at a time, and shows the output of each when it has ended. `run_of` names
+/// the run to which a binary belongs; each run has a tally.
 ///
 /// # Errors
 /// A binary cannot be run.
 pub fn run(
     workspace: &Workspace,
-    what: &str,
     binaries: Vec<Binary>,
+    run_of: impl Fn(&Binary) -> String + Sync,
     (arguments, soak): (&[&str], bool),
     at_a_time: usize,
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<Vec<Tally>> {
     let queue = Mutex::new(binaries.into_iter());
-    let total = Mutex::new(Tally::named(what));
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let tallies = Mutex::new(Vec::<Tally>::new());
+    let next = || {
+        let binary = queue.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+        let mut tallies = tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((Tally::place(&mut tallies, &run_of(&binary)), binary))
+    };
     let work = || -> anyhow::Result<()> {
-        while let Some(binary) = next() {
+        while let Some((place, binary)) = next() {
             let (tally, output) = binary.run(workspace, arguments, soak)?;
             print!("{output}");
-            total.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);
+            tallies.lock().unwrap_or_else(PoisonError::into_inner)[place].add(&tally);
         }
         Ok(())
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("{what}: a panic"))?)
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("tests: a panic"))?)
     })?;
-    Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner).ended())
+    Ok(tallies.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 #[cfg(test)]
@@ -105,14 +114,15 @@ mod tests {
         let message = |id: &str, test: bool| {
             serde_json::json!({
                 "reason": "compiler-artifact", "package_id": id, "manifest_path": "/w/userspace/core/Cargo.toml",
+                "target": { "name": "ipam" },
                 "profile": { "test": test }, "executable": "/w/target/debug/deps/ipam-1",
             })
             .to_string()
         };
         let found = binary(&message("path+file:///w/userspace/core#naru-core@0.1.0", true)).unwrap().unwrap();
         assert_eq!(
-            (found.package.as_str(), found.directory.as_path()),
-            ("naru-core", Path::new("/w/userspace/core"))
+            (found.package.as_str(), found.target.as_str(), found.directory.as_path()),
+            ("naru-core", "ipam", Path::new("/w/userspace/core"))
         );
         let found = binary(&message("path+file:///w/userspace/core#0.1.0", true)).unwrap().unwrap();
         assert_eq!(found.package, "core");

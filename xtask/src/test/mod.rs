@@ -58,7 +58,7 @@ pub fn run(workspace: &Workspace, args: &TestArgs) -> anyhow::Result<()> {
     }
     let mut tallies = Vec::new();
     if wanted(0) {
-        tallies.push(ring::zero(workspace)?);
+        tallies.extend(ring::zero(workspace)?);
     }
     if wanted(1) {
         tallies.extend(ring::one(workspace, args.soak)?);

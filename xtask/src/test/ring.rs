@@ -1,8 +1,8 @@
 //! The runs of cargo that make up a ring.
 
-use std::{process::Command, thread};
+use std::process::Command;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::bail;
 
 use super::{
     binaries::{self, Binary},
@@ -18,7 +18,9 @@ pub const END_TO_END: &str = "naru-e2e";
 const DATAPATH: &str = "naru-datapath";
 /// Test binaries of ring 0 at a time.
 const RING_0_AT_A_TIME: usize = 4;
-/// The crate whose tests mostly wait for timeouts of a real Kubernetes API; they run beside all others.
+/// Test binaries of ring 1 at a time: most of their time is the kernel's, in which it waits for readers of what goes.
+const RING_1_AT_A_TIME: usize = 3;
+/// The crate whose tests take longest, because they wait for timeouts of a real Kubernetes API: it starts first.
 const SOURCE: &str = "naru-kubernetes";
 
 /// True if the tests of this file change a setting that all namespaces share, or if load disturbs them: they run last
@@ -36,8 +38,10 @@ const KUBERNETES: &str = "kubernetes";
 /// Cargo cannot be run.
 pub fn kubernetes(workspace: &Workspace) -> anyhow::Result<Tally> {
     let mut tests = cargo_test(workspace);
-    tests.args(["--package", END_TO_END, "--test", KUBERNETES]);
-    root_tests(workspace, "Kubernetes", tests, false, true)
+    tests.args(["--package", END_TO_END, "--test", KUBERNETES]).env("NARU_DIST", workspace.dist());
+    tests.args(["--", "--ignored", "--test-threads=1"]);
+    say("Kubernetes");
+    Tally::of("Kubernetes", &mut tests)
 }
 
 /// Ring 0: the tests that need no root. They are built first, so that the time is the tests' own; many of them wait, so
@@ -45,10 +49,10 @@ pub fn kubernetes(workspace: &Workspace) -> anyhow::Result<Tally> {
 ///
 /// # Errors
 /// A crate does not compile, or a binary cannot be run.
-pub fn zero(workspace: &Workspace) -> anyhow::Result<Tally> {
+pub fn zero(workspace: &Workspace) -> anyhow::Result<Vec<Tally>> {
     let all = built(workspace, "build tests")?;
     say("ring 0");
-    binaries::run(workspace, "ring 0", all, (&[], false), RING_0_AT_A_TIME)
+    binaries::run(workspace, all, |_| "ring 0".to_owned(), (&[], false), RING_0_AT_A_TIME)
 }
 
 /// Builds all tests, and returns their binaries.
@@ -58,74 +62,31 @@ fn built(workspace: &Workspace, what: &str) -> anyhow::Result<Vec<Binary>> {
     binaries::list(cargo_test(workspace).args(all))
 }
 
-/// Ring 1: the tests that ring 0 ignores because they need root.
+/// Ring 1: the tests that ring 0 ignores because they need root; a line of the result for each crate and each file of
+/// the end-to-end tests.
 ///
 /// # Errors
-/// Cargo cannot be run, or no test ran.
+/// A crate does not compile, a binary cannot be run, or no test ran.
 pub fn one(workspace: &Workspace, soak: bool) -> anyhow::Result<Vec<Tally>> {
     let mut all = built(workspace, "build root tests")?;
-    all.retain(|binary| binary.package == SOURCE);
-    let what = format!("ring 1: {SOURCE}");
-    let (tallies, source) = thread::scope(|scope| {
-        let source = scope.spawn(|| binaries::run(workspace, &what, all, (&["--ignored"], soak), 1));
-        (in_turn(workspace, soak), source.join())
-    });
-    let mut tallies = tallies?;
-    tallies.push(source.map_err(|_| anyhow!("{what}: the thread that ran it panicked"))??);
+    all.retain(|binary| !(binary.package == END_TO_END && binary.target == KUBERNETES));
+    all.sort_by_key(|binary| (binary.package != SOURCE, binary.package != END_TO_END));
+    let (serial, beside): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|binary| binary.package == END_TO_END && is_serial(&binary.target));
+    say("ring 1");
+    let mut tallies = binaries::run(workspace, beside, run_of, (&["--ignored"], soak), RING_1_AT_A_TIME)?;
+    let alone = ["--ignored", "--test-threads=1"];
+    tallies.extend(binaries::run(workspace, serial, run_of, (&alone, soak), 1)?);
     if tallies.iter().all(|tally| tally.passed == 0) {
         bail!("ring 1: no test ran");
     }
     Ok(tallies)
 }
 
-/// The crates, then each file of the end-to-end tests.
-fn in_turn(workspace: &Workspace, soak: bool) -> anyhow::Result<Vec<Tally>> {
-    let mut crates = cargo_test(workspace);
-    crates.args(["--workspace", "--tests"]);
-    crates.args([DATAPATH, END_TO_END, SOURCE].into_iter().flat_map(|name| ["--exclude", name]));
-    let mut tallies = vec![root_tests(workspace, "ring 1: crates", crates, soak, false)?];
-    for file in end_to_end(workspace)? {
-        let mut tests = cargo_test(workspace);
-        tests.args(["--package", END_TO_END, "--test", &file]);
-        tallies.push(root_tests(workspace, &format!("ring 1: {file}"), tests, soak, is_serial(&file))?);
-    }
-    Ok(tallies)
-}
-
-fn root_tests(
-    workspace: &Workspace,
-    what: &str,
-    mut command: Command,
-    soak: bool,
-    serial: bool,
-) -> anyhow::Result<Tally> {
-    prepare(workspace, &mut command, soak, serial);
-    say(what);
-    Tally::of(what, &mut command)
-}
-
-fn prepare(workspace: &Workspace, command: &mut Command, soak: bool, serial: bool) {
-    command.env("NARU_DIST", workspace.dist());
-    if soak {
-        command.env("NARU_SOAK", "1");
-    }
-    command.args(["--", "--ignored"]);
-    if serial {
-        command.arg("--test-threads=1");
-    }
-}
-
-/// Names of the end-to-end test files, the serial ones last.
-fn end_to_end(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
-    let metadata = workspace.metadata()?;
-    let packages = metadata["packages"].as_array().context("cargo metadata: no packages")?;
-    let package = packages.iter().find(|package| package["name"] == END_TO_END);
-    let targets = package.and_then(|package| package["targets"].as_array()).context("no end-to-end crate")?;
-    let tests = targets.iter().filter(|target| target["kind"][0] == "test");
-    let mut names: Vec<_> = tests.filter_map(|target| target["name"].as_str().map(str::to_owned)).collect();
-    names.retain(|name| name != KUBERNETES);
-    names.sort_by_key(|name| (is_serial(name), name.clone()));
-    Ok(names)
+/// The run of ring 1 to which a binary belongs.
+fn run_of(binary: &Binary) -> String {
+    let name = if binary.package == END_TO_END { &binary.target } else { &binary.package };
+    format!("ring 1: {name}")
 }
 
 fn cargo_test(workspace: &Workspace) -> Command {

@@ -30,22 +30,21 @@ impl Tally {
         Self::with(what, command, |line| println!("{line}"))
     }
 
-    /// Sums of nothing yet, whose time begins now.
-    pub fn named(what: &str) -> Self {
-        Self { what: what.to_owned(), success: true, since: Some(Instant::now()), ..Self::default() }
+    /// Where the run of this name stands among `tallies`; one that is not there begins now, with sums of nothing.
+    pub fn place(tallies: &mut Vec<Self>, what: &str) -> usize {
+        tallies.iter().position(|tally| tally.what == what).unwrap_or_else(|| {
+            let since = Some(Instant::now());
+            tallies.push(Self { what: what.to_owned(), success: true, since, ..Self::default() });
+            tallies.len() - 1
+        })
     }
 
-    /// Adds the sums of one run.
+    /// Adds the sums of one binary, and the time until now.
     pub fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.broken += other.broken;
         self.success &= other.success;
-    }
-
-    /// The sums, when all runs are over.
-    pub fn ended(mut self) -> Self {
-        self.took = self.since.map_or(self.took, |since| since.elapsed());
-        self
+        self.took = self.since.map_or(self.took + other.took, |since| since.elapsed());
     }
 
     /// As [`Tally::of`] beside other runs: the output comes along, whole, to be shown at its end.

@@ -69,7 +69,7 @@ impl Bridge<'_> {
         }
         let nodes = nodes.into_iter().map(|node| node.netns).collect();
         let v6 = addresses.iter().copied().find(IpAddr::is_ipv6);
-        Ok(Built { pair: Pair { client, server, address: addresses[0], v6 }, nodes })
+        Ok(Built { pair: Pair { client, server, address: addresses[0], v6, service: None }, nodes })
     }
 
     fn mtu(&self) -> u32 {

@@ -4,6 +4,7 @@ mod bridge;
 mod naru;
 mod offload;
 mod rules;
+mod service;
 mod tool;
 mod underlay;
 mod veth;
@@ -17,6 +18,7 @@ pub use self::{
     naru::{Naru, Path},
     offload::{Wire, set as set_wire},
     rules::has_bridge_nf,
+    service::{SERVICE_PORTS, Services, Translator},
     tool::{ip, nft},
     veth::pair as veth,
 };
@@ -40,4 +42,6 @@ pub struct Pair {
     pub address: IpAddr,
     /// The server's IPv6 address, where the pods have such addresses.
     pub v6: Option<IpAddr>,
+    /// The ClusterIP by which the client finds the server; its ports are the server's.
+    pub service: Option<IpAddr>,
 }

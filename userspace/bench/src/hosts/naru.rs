@@ -8,6 +8,7 @@ use naru_sandbox::{
 
 use super::{
     Pair, ip, rules,
+    service::{self, Services},
     underlay::{self, Node},
 };
 use crate::{binaries::Binaries, site::Site};
@@ -32,6 +33,8 @@ pub struct Naru<'a> {
     pub path: Path,
     /// With the rules of kube-proxy.
     pub rules: bool,
+    /// With Services at the client's node, through which the pods are reached.
+    pub services: Option<Services>,
 }
 
 /// A pod.
@@ -68,12 +71,16 @@ impl Naru<'_> {
         let pods = [(&nodes[0], "a"), (&nodes[0], "b"), (&nodes[1], "c")]
             .map(|(node, name)| self.pod(site, binaries, node, name).with_context(|| format!("pod {name}")));
         let [client, near, far] = pods;
-        let client = client?.netns;
-        let pair = |server: Pod| {
+        let (client, near, far) = (client?.netns, near?, far?);
+        if let Some(services) = self.services {
+            services.serve(site, binaries, &nodes[0], &[near.address, far.address]).context("Services")?;
+        }
+        let pair = |number: usize, server: Pod| {
             let Pod { netns, address, v6 } = server;
-            Pair { client: client.clone(), server: netns, address, v6 }
+            let service = self.services.map(|_| service::cluster_ip(number));
+            Pair { client: client.clone(), server: netns, address, v6, service }
         };
-        let (same_node, cross_node) = (pair(near?), pair(far?));
+        let (same_node, cross_node) = (pair(0, near), pair(1, far));
         Ok(Pairs { same_node, cross_node, nodes: nodes.map(|node| node.netns).to_vec() })
     }
 
@@ -115,7 +122,8 @@ impl Naru<'_> {
         };
         let ranges = both("10.32.0.0/12".to_owned(), "fd10:32::/48".to_owned());
         format!(
-            "ranges = [{ranges}]\nrouting = \"{routing}\"\nencapsulation = \"{encapsulation}\"\n{}{}",
+            "{}ranges = [{ranges}]\nrouting = \"{routing}\"\nencapsulation = \"{encapsulation}\"\n{}{}",
+            self.services.map(Services::setting).unwrap_or_default(),
             node(1),
             node(2)
         )

@@ -22,5 +22,5 @@ pub fn pair(site: &Site) -> anyhow::Result<Pair> {
         ip(netns, &format!("link set eth0 up\n{addresses}"))?;
     }
     let v6 = Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0, 2);
-    Ok(Pair { client, server, address: [10, 0, 0, 2].into(), v6: Some(v6.into()) })
+    Ok(Pair { client, server, address: [10, 0, 0, 2].into(), v6: Some(v6.into()), service: None })
 }

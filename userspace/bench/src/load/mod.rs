@@ -8,9 +8,9 @@ mod tcp;
 mod udp;
 
 use std::{
-    net::IpAddr,
+    net::SocketAddr,
     sync::{
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -23,7 +23,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::cpu::{Basis, Cpu};
 use self::{cpu::Clocks, guard::Guard};
-use crate::{hosts::Pair, progress::is_interrupted};
+use crate::{
+    hosts::{Pair, SERVICE_PORTS},
+    progress::is_interrupted,
+};
 
 /// The traffic of a cell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Debug)]
@@ -191,8 +194,18 @@ impl Side<'_> {
         }
     }
 
-    fn address(&self) -> IpAddr {
-        self.pair.address
+    /// Where the server listens: at a port that the kernel chooses, or at the next one of the Service's. A client that
+    /// came back to the same one would run out of ports of its own.
+    fn listening(&self) -> SocketAddr {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let of_service =
+            || SERVICE_PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % SERVICE_PORTS.len() as u16;
+        (self.pair.address, self.pair.service.map_or(0, |_| of_service())).into()
+    }
+
+    /// Where the client finds the server.
+    fn destination(&self, peer: &Peer) -> SocketAddr {
+        (self.pair.service.unwrap_or(self.pair.address), peer.port).into()
     }
 
     /// Says where the server is.

@@ -1,6 +1,6 @@
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use super::{PATIENCE, Peer, Sample, Side};
 
 /// Listens in the server's namespace.
 pub fn listen(side: &Side<'_>, ready: &mpsc::Sender<Peer>) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind((side.address(), 0)).context("listen")?;
+    let listener = TcpListener::bind(side.listening()).context("listen")?;
     side.guard.listener(&listener)?;
     side.announce(ready, listener.local_addr()?.port());
     Ok(listener)
@@ -27,7 +27,7 @@ pub fn accept(side: &Side<'_>, listener: &TcpListener) -> anyhow::Result<TcpStre
 
 /// Connects; a path that was made just now may need a moment.
 pub fn connect(side: &Side<'_>, peer: &Peer) -> anyhow::Result<TcpStream> {
-    let to = SocketAddr::from((side.address(), peer.port));
+    let to = side.destination(peer);
     let end = Instant::now() + PATIENCE;
     let stream = loop {
         match TcpStream::connect_timeout(&to, Duration::from_millis(500)) {
@@ -77,7 +77,7 @@ pub fn answer_each(side: &Side<'_>, ready: &mpsc::Sender<Peer>) -> anyhow::Resul
 /// Makes a connection for each byte.
 pub fn ask_each(side: &Side<'_>, peer: Peer, time: Duration) -> anyhow::Result<Sample> {
     drop(connect(side, &peer)?);
-    let to = SocketAddr::from((side.address(), peer.port));
+    let to = side.destination(&peer);
     side.measure(&peer, time, || {
         let mut stream = TcpStream::connect(to).context("connect")?;
         exchange(&mut stream)?;

@@ -17,7 +17,7 @@ const BUFFER: usize = 4 << 20;
 
 /// Sends every datagram back, until the cell ends the socket.
 pub fn answer(side: &Side<'_>, ready: &mpsc::Sender<Peer>) -> anyhow::Result<()> {
-    let socket = UdpSocket::bind((side.address(), 0)).context("bind")?;
+    let socket = UdpSocket::bind(side.listening()).context("bind")?;
     side.guard.datagrams(&socket)?;
     side.announce(ready, socket.local_addr()?.port());
     let mut byte = [0];
@@ -49,7 +49,7 @@ pub fn ask(side: &Side<'_>, peer: Peer, time: Duration) -> anyhow::Result<Sample
 
 /// Counts datagrams until the cell ends the socket.
 pub fn swallow(side: &Side<'_>, ready: &mpsc::Sender<Peer>) -> anyhow::Result<()> {
-    let socket = UdpSocket::bind((side.address(), 0)).context("bind")?;
+    let socket = UdpSocket::bind(side.listening()).context("bind")?;
     set_socket_recv_buffer_size_force(&socket, BUFFER).context("make room for datagrams")?;
     side.guard.datagrams(&socket)?;
     side.announce(ready, socket.local_addr()?.port());
@@ -74,9 +74,10 @@ pub fn pour(side: &Side<'_>, peer: Peer, time: Duration) -> anyhow::Result<Sampl
 }
 
 fn connect(side: &Side<'_>, peer: &Peer) -> anyhow::Result<UdpSocket> {
-    let any = if side.address().is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let to = side.destination(peer);
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).context("bind")?;
-    socket.connect((side.address(), peer.port)).context("connect")?;
+    socket.connect(to).context("connect")?;
     side.guard.datagrams(&socket)?;
     Ok(socket)
 }
@@ -94,7 +95,8 @@ mod tests {
     #[test]
     fn a_cell_may_end_with_answers_on_their_way() {
         let here = Ipv4Addr::LOCALHOST.into();
-        let pair = Pair { client: String::new(), server: String::new(), address: here, v6: None };
+        let pair =
+            Pair { client: String::new(), server: String::new(), address: here, v6: None, service: None };
         let (guard, done) = (Guard::default(), AtomicU64::new(0));
         let cpu = Cpu::choose(None).unwrap();
         let side = Side { pair: &pair, guard: &guard, done: &done, cpu, basis: Basis::Wall };

@@ -1,4 +1,4 @@
-//! kube-proxy's tables, chains and rules for Services of a test's own. The layout follows its documentation and the
+//! kube-proxy's tables, chains and rules, for Services without a Kubernetes. The layout follows its documentation and the
 //! output of `iptables-save` and `nft list ruleset` on a node that runs it.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use ipnet::IpNet;
 
-use crate::{netns::Netns, tool};
+use crate::tool;
 
 /// The bit of the packet mark that asks for masquerade.
 const MASQUERADE: &str = "0x4000";
@@ -32,7 +32,7 @@ impl Proxy {
 #[derive(Clone, Debug)]
 pub struct Service {
     /// A name to tell it from others: upper-case letters and digits.
-    pub name: &'static str,
+    pub name: String,
     /// `tcp` or `udp`.
     pub protocol: &'static str,
     /// Its cluster address and port.
@@ -48,8 +48,8 @@ pub struct Service {
 pub struct KubeProxy {
     /// The mode.
     pub proxy: Proxy,
-    /// The node.
-    pub netns: Netns,
+    /// The node's namespace.
+    pub netns: String,
     /// Addresses of the node at which node ports are served.
     pub addresses: Vec<IpAddr>,
     /// The pods' range, from which Services are reached without masquerade.
@@ -69,7 +69,7 @@ impl KubeProxy {
         };
         tool::with_input(&self.netns, line, &rules)
             .map(drop)
-            .with_context(|| format!("{:?} rules of kube-proxy:\n{rules}", self.proxy))
+            .with_context(|| format!("{:?} rules of kube-proxy", self.proxy))
     }
 
     fn is_v6(&self) -> bool {
@@ -106,7 +106,7 @@ impl KubeProxy {
     /// Returns true if the chains exist already.
     fn is_there(&self) -> bool {
         let program = if self.is_v6() { "ip6tables-nft" } else { "iptables-nft" };
-        tool::run(&self.netns, &format!("{program} -t nat -S KUBE-SERVICES")).is_ok()
+        tool::with_input(&self.netns, &format!("{program} -t nat -S KUBE-SERVICES"), "").is_ok()
     }
 
     fn iptables_service(&self, service: &Service, chains: &mut String, rules: &mut String) {
