@@ -143,7 +143,8 @@ fn the_verifier_too_leaves_the_stages_to_come_a_quarter_of_every_programs_stack(
     let all = programs_of(&fds);
     assert!(all.keys().map(String::as_str).eq(BTreeSet::from(programs::ALL)));
     for (name, code) in all {
-        let depths = verifier::stack_depths(&code);
+        let program = programs::ALL.into_iter().find(|program| *program == name).unwrap();
+        let depths = verifier::stack_depths(&node, program);
         let starts = functions(&code);
         assert_eq!(depths.len(), starts.len(), "{name}: a depth for each function");
         let stack = chain(&code, &starts.into_iter().zip(depths).collect(), 0);

@@ -15,6 +15,8 @@ mod next_hops;
 mod node;
 mod overlay;
 mod pair;
+mod policy;
+mod policy_traffic;
 mod run;
 mod service;
 mod settings;

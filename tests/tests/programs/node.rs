@@ -23,6 +23,8 @@ use crate::world::Family;
 pub const VNI: u32 = 5230;
 pub const PORT: u16 = 8472;
 
+pub const SIZES: Sizes = Sizes { pods: 64, routes: 64, flows: 64 };
+
 /// A mounted bpffs, gone with the value.
 pub struct BpfFs {
     path: PathBuf,
@@ -66,7 +68,7 @@ impl Node {
         let name = unique();
         let bpffs = BpfFs::mount(&name);
         let pins = Pins::at(bpffs.path().join(format!("abi{ABI_VERSION}")));
-        install(&pins, Sizes { pods: 64, routes: 64, flows: 64 }).unwrap();
+        install(&pins, SIZES).unwrap();
         let node = Self { pins, scratch: Scratch::create(&name).unwrap(), _bpffs: bpffs };
         node.datapath().config().unwrap().set(config(0)).unwrap();
         node.ip("link set lo up");

@@ -78,6 +78,19 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     Ok(Installed { maps_created, programs_replaced })
 }
 
+/// The figures that the kernel's verifier reports about a program of the embedded object, in its words. The maps are
+/// those that are pinned.
+///
+/// # Errors
+/// As [`install`].
+pub fn verifier_figures(pins: &Pins, sizes: Sizes, program: &'static str) -> Result<String> {
+    let object = object().ok_or(Error::NoObject)?;
+    match Loaded::new(pins, sizes, object)? {
+        Some(loaded) => loaded.figures(program),
+        None => Err(Error::NoProgram(program)),
+    }
+}
+
 /// Removes the pins that another version of the ABI left beside these, and its tcx links with them: its programs would
 /// see every packet before ours, with maps that nobody maintains.
 ///

@@ -28,6 +28,8 @@ const NAME: usize = 15;
 /// where.
 const LOG: usize = 1 << 20;
 const LOG_LEVEL: u32 = 1;
+/// `BPF_LOG_STATS`: figures only.
+const FIGURES: u32 = 4;
 
 /// Pauses after each verification that was broken off, in milliseconds, before the last one begins. The kernel breaks
 /// one off with EAGAIN if a signal comes in, whatever its purpose, and expects it to be tried again, as libbpf does;
@@ -134,7 +136,7 @@ impl Loaded {
     /// Loads a program, as often as [`VERIFICATIONS`] allow; the last time with a log.
     fn verify(&self, name: &'static str, program: &Program, function: &Function) -> Result<OwnedFd> {
         for pause in VERIFICATIONS {
-            match self.load(name, program, function, &mut []) {
+            match self.load(name, program, function, (LOG_LEVEL, &mut [])) {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
                     std::thread::sleep(Duration::from_millis(pause));
                 }
@@ -143,20 +145,41 @@ impl Loaded {
             }
         }
         let mut log = vec![0; LOG];
-        self.load(name, program, function, &mut log).map_err(|io_error| {
+        self.load(name, program, function, (LOG_LEVEL, &mut log)).map_err(|io_error| {
             let text = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().into_owned();
             let source = ProgramError::LoadError { io_error, verifier_log: VerifierLog::new(text) };
             Error::Program { program: name, action: "load", source: Box::new(source) }
         })
     }
 
-    /// One verification, whose log fills `log`.
+    /// The figures that the verifier reports about a program, in its words: instructions, and the stack of each function.
+    ///
+    /// # Errors
+    /// As [`Loaded::pin`].
+    pub(crate) fn figures(&self, name: &'static str) -> Result<String> {
+        let program = self.object.programs.get(name).ok_or(Error::NoProgram(name))?;
+        let function = self.object.functions.get(&program.function_key()).ok_or(Error::NoProgram(name))?;
+        let mut log = vec![0; LOG];
+        loop {
+            match self.load(name, program, function, (FIGURES, &mut log)) {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+                _ => {
+                    return Ok(CStr::from_bytes_until_nul(&log)
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned());
+                }
+            }
+        }
+    }
+
+    /// One verification, whose log of that level fills `log`.
     fn load(
         &self,
         name: &str,
         program: &Program,
         function: &Function,
-        log: &mut [u8],
+        (level, log): (u32, &mut [u8]),
     ) -> io::Result<OwnedFd> {
         let (functions, lines) = (function.func_info.func_info_bytes(), function.line_info.line_info_bytes());
         let mut request = ProgLoad {
@@ -171,7 +194,7 @@ impl Loaded {
             request.name.iter_mut().zip(name.bytes().take(NAME)).for_each(|(to, from)| *to = from);
         }
         if !log.is_empty() {
-            (request.log_level, request.log) = (LOG_LEVEL, log.as_mut_ptr() as u64);
+            (request.log_level, request.log) = (level, log.as_mut_ptr() as u64);
             request.log_size = log.len() as u32;
         }
         if let Some(btf) = &self.btf {

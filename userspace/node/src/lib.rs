@@ -9,6 +9,7 @@ pub mod init;
 pub mod lease;
 pub mod machine;
 pub mod paths;
+pub mod policy;
 pub mod readiness;
 pub mod reservations;
 pub mod services;

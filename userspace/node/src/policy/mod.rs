@@ -1,0 +1,149 @@
+//! Policies in the maps: a compiled plan is carried out write by write, so that at every moment a packet is judged by the
+//! objects before the change or by those after it.
+
+use std::{net::IpAddr, thread, time::Duration};
+
+use naru_abi::{InterfaceValue, PodValue, pod_flags, policy::CLOSED_SUBJECT};
+use naru_bpf::{Interfaces, Pins, Pods, Policies};
+use naru_core::policy::{
+    compile::{Isolation, Plan},
+    tables::{self, Write},
+};
+use naru_netlink::links::{Link, LinkError, Links};
+
+use crate::{
+    machine::MARKS,
+    symmetry::{self, Records, SymmetryError},
+};
+
+/// The time for which a program may still use a list of rules after the last reference to it is gone: one packet's.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// Reasons why policies are not in force as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// About a map.
+    #[error(transparent)]
+    Map(#[from] naru_bpf::Error),
+    /// About a pod's link.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// About recorded flows.
+    #[error(transparent)]
+    Records(#[from] SymmetryError),
+}
+
+/// The maps of a node in which policies are put into force.
+pub struct Enforcement {
+    policies: Policies,
+    pods: Pods,
+    interfaces: Interfaces,
+    records: Records,
+    links: Links,
+}
+
+impl Enforcement {
+    /// Opens the maps.
+    ///
+    /// # Errors
+    /// A map is not pinned, or the kernel refuses a socket.
+    pub fn open(pins: &Pins) -> Result<Self, PolicyError> {
+        Ok(Self {
+            policies: Policies::open(pins)?,
+            pods: Pods::open(pins)?,
+            interfaces: Interfaces::open(pins)?,
+            records: Records::open(pins)?,
+            links: Links::open(MARKS)?,
+        })
+    }
+
+    /// Carries out a plan. `addresses` names the addresses of a pod of this node by its UID; a pod that has none here yet
+    /// is isolated by [`Enforcement::isolate`] when it gets them.
+    ///
+    /// # Errors
+    /// The kernel's. What was written stays; nothing refers to the rest.
+    pub fn carry_out(
+        &mut self,
+        plan: &Plan,
+        addresses: impl Fn(&str) -> Vec<IpAddr>,
+    ) -> Result<(), PolicyError> {
+        let mut waits = !plan.removed_rules.is_empty();
+        for write in tables::writes(plan) {
+            match write {
+                Write::Rules(value) => self.policies.put_rules(value)?,
+                Write::Peer(value) => self.policies.put_peer(value)?,
+                Write::Net(prefix, class) => self.policies.put_net(prefix, class)?,
+                Write::RemoveNet(prefix) => drop(self.policies.remove_net(prefix)?),
+                Write::RemovePeer(address) => drop(self.policies.remove_peer(address)?),
+                Write::Pod(uid, isolation) => self.isolate(&addresses(&uid), isolation)?,
+                Write::RemoveRules(key) => {
+                    if waits {
+                        thread::sleep(GRACE);
+                        waits = false;
+                    }
+                    self.policies.remove_rules(key)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the pod with these addresses judged as `isolation` says. Addresses that no pod of this node has are left out.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn isolate(&mut self, addresses: &[IpAddr], isolation: Isolation) -> Result<(), PolicyError> {
+        for address in addresses {
+            let Some(value) = self.pods.get(*address)? else { continue };
+            let Some(link) = self.links.link_at(value.ifindex)? else { continue };
+            let flags = judged(isolation);
+            self.interfaces.change(value.ifindex, |known| InterfaceValue {
+                subject: isolation.subject,
+                flags: known.flags & !pod_flags::JUDGED | flags,
+                ..known
+            })?;
+            let value = PodValue {
+                subject: isolation.subject,
+                flags: value.flags & !pod_flags::JUDGED | flags,
+                netns: netns(&link),
+                ..value
+            };
+            let (pods, records) = (&mut self.pods, &self.records);
+            let known = value.marks();
+            symmetry::enter(
+                || symmetry::marks(records, *address).map(|marks| marks | known),
+                |marks| pods.insert(*address, value.with_marks(marks)),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Closes the pod with these addresses: nothing passes but what the node's own processes send, and its answers.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn close(&mut self, addresses: &[IpAddr]) -> Result<(), PolicyError> {
+        self.isolate(addresses, Isolation { subject: CLOSED_SUBJECT, ingress: true, egress: true })
+    }
+
+    /// Forgets the connections of pods that are gone. Returns the number of entries.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn sweep(&mut self) -> Result<usize, PolicyError> {
+        let known = self.interfaces.list()?;
+        Ok(self.policies.keep_states_of(|ifindex| known.binary_search(&ifindex).is_ok())?)
+    }
+}
+
+/// The bits of [`pod_flags`] for a pod that is isolated so.
+const fn judged(isolation: Isolation) -> u32 {
+    let ingress = if isolation.ingress { pod_flags::JUDGE_INGRESS } else { 0 };
+    ingress | if isolation.egress { pod_flags::JUDGE_EGRESS } else { 0 }
+}
+
+/// [`PodValue::netns`] of the pod behind a host veth.
+#[must_use]
+pub fn netns(link: &Link) -> u32 {
+    link.peer_netnsid.and_then(|id| u32::try_from(id).ok()).map_or(0, |id| id + 1)
+}
