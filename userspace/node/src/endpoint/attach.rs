@@ -18,8 +18,10 @@ use super::{
     plan::{self, Failure, Step, nothing},
 };
 use crate::{
+    admission::{self, Admission},
     host::sysctl::{Families, prepare_device},
     machine::NodeFacts,
+    policy::Enforcement,
     symmetry,
 };
 
@@ -46,11 +48,12 @@ const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 2] {
 
 /// The steps after the reservation. Map entries are written before the interface is up; everything that belongs to the
 /// veth (filters, routes, neighbours, the pod's side) goes with it.
-const fn wiring<'a>(pair: Step<Work<'a>, Cause>) -> [Step<Work<'a>, Cause>; 7] {
+const fn wiring<'a>(pair: Step<Work<'a>, Cause>) -> [Step<Work<'a>, Cause>; 8] {
     [
         pair,
         Step { name: "purge", act: purge, undo: nothing },
         Step { name: "enter-maps", act: enter_maps, undo: leave_maps },
+        Step { name: "judge", act: judge, undo: nothing },
         Step { name: "attach-filters", act: attach_filters, undo: nothing },
         Step { name: "activate", act: activate, undo: nothing },
         Step { name: "wire-pod", act: wire_pod, undo: nothing },
@@ -348,6 +351,20 @@ fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
     // The IPAM still needs a prepared pair to release the lease.
     if !work.spec.prepared {
         work.tools.maps.interfaces.remove(work.ifindex)?;
+    }
+    Ok(())
+}
+
+/// Gives the pod the rights that are known of it before anything can pass: what is known on disk, then, where an agent
+/// runs, what that compiles. Both are in the maps when this returns.
+fn judge(work: &mut Work<'_>) -> Result<(), Cause> {
+    let Admission { isolation, agent } = &work.spec.admission;
+    if isolation.subject != 0 {
+        Enforcement::open(&work.tools.maps.pins)?.isolate(&work.assignment.addresses, *isolation)?;
+    }
+    if let Some(agent) = agent {
+        // Without an agent it stays closed as it is, until there is one.
+        let _ = admission::ask(agent, &work.spec.pod);
     }
     Ok(())
 }

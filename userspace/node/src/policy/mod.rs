@@ -1,6 +1,8 @@
 //! Policies in the maps: a compiled plan is carried out write by write, so that at every moment a packet is judged by the
 //! objects before the change or by those after it.
 
+mod held;
+
 use std::{net::IpAddr, thread, time::Duration};
 
 use naru_abi::{InterfaceValue, PodValue, pod_flags, policy::CLOSED_SUBJECT};
@@ -15,6 +17,8 @@ use crate::{
     machine::MARKS,
     symmetry::{self, Records, SymmetryError},
 };
+
+pub use held::Held;
 
 /// The time for which a program may still use a list of rules after the last reference to it is gone: one packet's.
 const GRACE: Duration = Duration::from_millis(20);
