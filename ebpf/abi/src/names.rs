@@ -130,8 +130,8 @@ pub mod maps {
     pub const PASSED_FRAGMENTS: &str = "PASSED_FRAGMENTS";
     /// Per-CPU array of one [`crate::PolicyScratch`].
     pub const POLICY_SCRATCH: &str = "POLICY_SCRATCH";
-    /// All of them.
-    pub const ALL: [&str; 29] = [
+    /// Those that every node has.
+    pub const ALL: [&str; 21] = [
         PODS,
         INTERFACES,
         ROUTES,
@@ -152,16 +152,11 @@ pub mod maps {
         FRAGMENTS,
         SERVICE_STATS,
         SERVICE_SCRATCH,
-        PEERS,
-        PEER_NETS,
-        RULES,
-        RULE_HITS,
-        STATES,
-        SOCKETS,
-        DENIALS,
-        PASSED_FRAGMENTS,
         POLICY_SCRATCH,
     ];
+    /// Those that a node has from its first policy on.
+    pub const OF_POLICIES: [&str; 8] =
+        [PEERS, PEER_NETS, RULES, RULE_HITS, STATES, SOCKETS, DENIALS, PASSED_FRAGMENTS];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.
@@ -178,6 +173,10 @@ pub mod programs {
     pub const FROM_UNDERLAY: &str = "from_underlay";
     /// Egress of an uplink.
     pub const TO_UNDERLAY: &str = "to_underlay";
-    /// All of them.
+    /// The judgement by policies: an extension of all others, from a node's first policy on.
+    pub const POLICY_JUDGE: &str = "policy_judge";
+    /// The function of each program in whose place it is put.
+    pub const POLICY_VERDICT: &str = "policy_verdict";
+    /// All that hooks call.
     pub const ALL: [&str; 6] = [FROM_POD, TO_POD, FROM_OVERLAY, TO_OVERLAY, FROM_UNDERLAY, TO_UNDERLAY];
 }

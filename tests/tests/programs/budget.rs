@@ -9,9 +9,12 @@ use std::{
 use aya::maps::MapData;
 use aya_obj::{Object, generated::bpf_insn};
 use naru_abi::{maps, programs};
-use naru_bpf::object;
+use naru_bpf::{add_policies, object};
 
-use crate::{node::Node, verifier};
+use crate::{
+    node::{Node, SIZES},
+    verifier,
+};
 
 /// A line for each program: its name, its instructions with all it calls, its bytes of stack in the deepest chain of
 /// calls.
@@ -138,12 +141,16 @@ fn no_program_outgrows_its_budget_of_instructions_and_stack() {
 #[ignore = "needs root: cargo xtask test"]
 fn the_verifier_too_leaves_the_stages_to_come_a_quarter_of_every_programs_stack() {
     let node = Node::new();
-    let pinned = maps::ALL.map(|name| (name.to_owned(), MapData::from_pin(node.pins.map(name)).unwrap()));
+    add_policies(&node.pins, SIZES).unwrap();
+    let names = maps::ALL.into_iter().chain(maps::OF_POLICIES);
+    let pin = |name: &str| (name.to_owned(), MapData::from_pin(node.pins.map(name)).unwrap());
+    let pinned: Vec<_> = names.map(pin).collect();
     let fds = pinned.iter().map(|(name, map)| (name.clone(), map.fd().as_fd().as_raw_fd())).collect();
     let all = programs_of(&fds);
-    assert!(all.keys().map(String::as_str).eq(BTreeSet::from(programs::ALL)));
+    let programs: BTreeSet<&str> = programs::ALL.into_iter().chain([programs::POLICY_JUDGE]).collect();
+    assert!(all.keys().map(String::as_str).eq(programs.iter().copied()));
     for (name, code) in all {
-        let program = programs::ALL.into_iter().find(|program| *program == name).unwrap();
+        let program = programs.get(name.as_str()).unwrap();
         let depths = verifier::stack_depths(&node, program);
         let starts = functions(&code);
         assert_eq!(depths.len(), starts.len(), "{name}: a depth for each function");

@@ -16,6 +16,7 @@ mod node;
 mod overlay;
 mod pair;
 mod policy;
+mod policy_start;
 mod policy_traffic;
 mod run;
 mod service;

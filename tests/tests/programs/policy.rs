@@ -10,11 +10,11 @@ use naru_abi::{
         RulesKey, RulesValue, judge,
     },
 };
-use naru_bpf::Policies;
+use naru_bpf::{Policies, add_policies};
 
 use crate::{
     frames::Packet,
-    node::{Node, config},
+    node::{Node, SIZES, config},
     run::{growth, run},
     world::{A, B, FAMILIES, Family, Pod, populate},
 };
@@ -59,6 +59,7 @@ pub struct Tables {
 
 impl Tables {
     fn new(node: &Node) -> Self {
+        add_policies(&node.pins, SIZES).unwrap();
         let kernel = node.datapath().policies().unwrap();
         Self { kernel, peers: Vec::new(), nets: Vec::new(), rules: Vec::new() }
     }
@@ -121,7 +122,7 @@ fn rule(rule: u32, protocol: u8, from: u16, to: u16) -> PolicyRule {
 }
 
 /// Has the pod judged by this subject, in these directions.
-fn isolate(node: &Node, pod: Pod, subject: u32, flags: u32) {
+pub fn isolate(node: &Node, pod: Pod, subject: u32, flags: u32) {
     let mut pods = node.datapath().pods().unwrap();
     for family in FAMILIES {
         let value = pods.get(pod.address(family)).unwrap().unwrap();
@@ -151,7 +152,7 @@ fn echo(packet: Packet, family: Family, is_reply: bool, id: u16) -> Packet {
 }
 
 /// Sends a packet out of a pod; returns its end.
-fn send(node: &Node, from: Pod, packet: &Packet) -> Outcome {
+pub fn send(node: &Node, from: Pod, packet: &Packet) -> Outcome {
     let stats = node.datapath().stats().unwrap();
     let before = stats.totals().unwrap();
     run(node, Hook::FromPod, node.ifindex(from.interface), &packet.frame(), None);
@@ -161,7 +162,7 @@ fn send(node: &Node, from: Pod, packet: &Packet) -> Outcome {
 }
 
 /// A node with the pods of the tables of cases.
-fn node() -> Node {
+pub fn node() -> Node {
     let node = Node::new();
     populate(&node);
     node.datapath().config().unwrap().set(config(node.ifindex("pod5"))).unwrap();
@@ -271,6 +272,7 @@ fn the_programs_judge_random_packets_as_the_interpreter_of_the_same_tables_does(
 #[ignore = "needs root: cargo xtask test"]
 fn a_closed_pod_lets_nothing_pass_and_every_denial_is_recorded_and_counted() {
     let node = node();
+    add_policies(&node.pins, SIZES).unwrap();
     isolate(&node, A, naru_abi::policy::CLOSED_SUBJECT, pod_flags::JUDGED);
     for family in FAMILIES {
         let packet = A.sends(family, B.address(family)).ports(1000, 53);

@@ -70,6 +70,9 @@ pub enum Error {
     /// The object has no program of this name.
     #[error("eBPF object: no program {0}")]
     NoProgram(&'static str),
+    /// A pinned program is not that of the embedded object: an init puts the embedded one in its place.
+    #[error("{0}: a program of another build of naru: run naru init first")]
+    OtherBuild(PathBuf),
     /// The kernel refused a program, or its pin is no program of ours.
     #[error("program {program}: {action}: {source}", source = whole(source.as_ref()))]
     Program {

@@ -2,7 +2,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     os::{fd::AsFd, unix::fs::PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use aya::{
 use naru_abi::{maps, programs};
 
 use crate::{
-    Error, Pins, Result, layout,
+    Error, Pins, Result, extension, layout,
     load::{Loaded, VERIFICATIONS},
     object, sys,
 };
@@ -65,16 +65,36 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     // A process that can open a directory can lock it, and every ADD takes the lock of this one.
     let closed = fs::set_permissions(pins.root(), fs::Permissions::from_mode(0o700));
     closed.map_err(failed(pins.root(), "close to others"))?;
-    let maps_created = layout::check(pins, sizes)?;
+    let maps_created = layout::check(pins, sizes, &maps::ALL)?;
     raise_memlock();
     let mut source = Source::load(pins, sizes, object)?;
     let pinned_maps = layout::pinned(pins)?;
     let mut programs_replaced = Vec::new();
     for name in programs::ALL {
-        if replace(pins, &mut source, name, &pinned_maps)? {
+        let new = staged(pins, name);
+        remove(&new)?;
+        source.pin(name, &new)?;
+        if differs(&pins.program(name), &new, &pinned_maps)? {
             programs_replaced.push(name);
         }
     }
+    let extension = extension::renew(pins, sizes, object)?;
+    if extension.as_ref().is_some_and(|extension| extension.is_new) {
+        programs_replaced = programs::ALL.to_vec();
+    }
+    for name in programs::ALL {
+        let new = staged(pins, name);
+        if !programs_replaced.contains(&name) {
+            remove(&new)?;
+            continue;
+        }
+        if let Some(extension) = &extension {
+            extension.put(pins, &new)?;
+        }
+        let pin = pins.program(name);
+        fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
+    }
+    extension.map_or(Ok(()), |extension| extension.settle(pins))?;
     Ok(Installed { maps_created, programs_replaced })
 }
 
@@ -85,8 +105,11 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
 /// As [`install`].
 pub fn verifier_figures(pins: &Pins, sizes: Sizes, program: &'static str) -> Result<String> {
     let object = object().ok_or(Error::NoObject)?;
+    if program == programs::POLICY_JUDGE {
+        return extension::figures(pins, sizes, object);
+    }
     match Loaded::new(pins, sizes, object)? {
-        Some(loaded) => loaded.figures(program),
+        Some(loaded) => loaded.figures(program, None),
         None => Err(Error::NoProgram(program)),
     }
 }
@@ -115,7 +138,7 @@ pub fn is_installed(pins: &Pins) -> bool {
 
 /// Kernels before 5.11 charge maps to the process's locked memory. Newer ones ignore it, and where the limit cannot be
 /// raised and matters, creating the maps says so.
-fn raise_memlock() {
+pub(crate) fn raise_memlock() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
@@ -135,6 +158,7 @@ impl Source {
             return Ok(Self::Plain(Box::new(loaded)));
         }
         let mut loader = EbpfLoader::new();
+        // Those of policies, which these programs do not use, go with the loader.
         for name in maps::ALL {
             loader.map_pin_path(name, pins.map(name));
             loader.map_max_entries(name, layout::capacity(name, sizes));
@@ -170,27 +194,25 @@ fn verify(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError
     program.load()
 }
 
-/// Puts the object's program in place of the pinned one if they differ.
-fn replace(pins: &Pins, source: &mut Source, name: &'static str, maps: &BTreeSet<u32>) -> Result<bool> {
-    let (pin, new) = (pins.program(name), pins.program(&format!("{name}_new")));
-    remove(&new)?;
-    source.pin(name, &new)?;
-    if pin.exists() && identity(&pin, maps)? == identity(&new, maps)? {
-        remove(&new)?;
-        return Ok(false);
-    }
-    fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
-    Ok(true)
+/// The pin of a program that is to take the place of the one of this name.
+pub(crate) fn staged(pins: &Pins, name: &str) -> PathBuf {
+    pins.program(&format!("{name}_new"))
 }
 
-/// The identity of a loaded program: its instructions as written, and the pinned maps that it uses. Maps that are not
-/// pinned, the log and constants of a debug build, are made anew with every load.
-type Identity = (u64, BTreeSet<u32>);
+/// Returns true unless the same program is pinned at both places; `maps` are the pinned ones.
+pub(crate) fn differs(pin: &Path, new: &Path, maps: &BTreeSet<u32>) -> Result<bool> {
+    Ok(!pin.exists() || identity(pin, maps)? != identity(new, maps)?)
+}
+
+/// The identity of a loaded program: its instructions as written, the pinned maps that it uses, and the types of its
+/// functions, by which an extension finds the one whose place it takes. Maps that are not pinned, the log and constants
+/// of a debug build, are made anew with every load.
+type Identity = (u64, BTreeSet<u32>, Vec<u32>);
 
 fn identity(pin: &Path, maps: &BTreeSet<u32>) -> Result<Identity> {
     let told = sys::open(pin).and_then(|program| sys::describe(program.as_fd()));
     let told = told.map_err(failed(pin, "read"))?;
-    Ok((told.tag, told.maps.into_iter().filter(|id| maps.contains(id)).collect()))
+    Ok((told.tag, told.maps.into_iter().filter(|id| maps.contains(id)).collect(), told.functions))
 }
 
 /// Removes a pin; one that is not there is no error.
@@ -201,7 +223,7 @@ pub(crate) fn remove(pin: &Path) -> Result<()> {
     }
 }
 
-fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Pin { path: path.to_owned(), action, source }
 }
 

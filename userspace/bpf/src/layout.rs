@@ -83,10 +83,10 @@ pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
     }
 }
 
-/// Checks every pinned map, and returns the names of those that are not pinned yet.
-pub(crate) fn check(pins: &Pins, sizes: Sizes) -> Result<Vec<&'static str>> {
+/// Checks every pinned map of these, and returns the names of those that are not pinned yet.
+pub(crate) fn check(pins: &Pins, sizes: Sizes, names: &[&'static str]) -> Result<Vec<&'static str>> {
     let mut missing = Vec::new();
-    for name in maps::ALL {
+    for name in names.iter().copied() {
         if pins.map(name).exists() {
             check_one(pins, name, sizes)?;
         } else {
@@ -116,7 +116,8 @@ fn check_one(pins: &Pins, name: &'static str, sizes: Sizes) -> Result<()> {
 /// The kernel's numbers of the pinned maps.
 pub(crate) fn pinned(pins: &Pins) -> Result<BTreeSet<u32>> {
     let id = |name| Ok(data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?.id());
-    maps::ALL.into_iter().map(id).collect()
+    let all = maps::ALL.into_iter().chain(maps::OF_POLICIES);
+    all.filter(|name| pins.map(name).exists()).map(id).collect()
 }
 
 /// Returns the capacities of the pinned maps, which a later install must request; `None` before the first install.

@@ -10,6 +10,7 @@ mod chain;
 mod config;
 mod counters;
 mod error;
+mod extension;
 mod filters;
 mod flows;
 mod install;
@@ -42,6 +43,7 @@ pub use chain::{Member, ProgramChain, chains};
 pub use config::ConfigMap;
 pub use counters::PodTotals;
 pub use error::Error;
+pub use extension::{add_policies, discard_policy_links, has_policies};
 pub use flows::Flows;
 pub use install::{
     Installed, Sizes, discard_other_versions, install, install_object, is_installed, verifier_figures,

@@ -7,6 +7,7 @@ pub mod interfaces;
 pub mod next_hops;
 pub mod pods;
 pub mod policies;
+pub mod policy_scratch;
 pub mod routes;
 pub mod services;
 pub mod states;

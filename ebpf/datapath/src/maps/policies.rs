@@ -4,9 +4,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{
-        HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, SkStorage, lpm_trie::Key,
-    },
+    btf_maps::{HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuHashMap, SkStorage, lpm_trie::Key},
     macros::btf_map,
 };
 use naru_abi::{
@@ -14,7 +12,6 @@ use naru_abi::{
     MAX_RULE_HITS, MAX_RULES, PolicyScratch, RuleHits, SocketNote,
     policy::{PeerNetValue, PeerValue, PolicyTables, RulesKey, RulesValue},
 };
-use naru_packet::Ip;
 
 const LATER: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -38,9 +35,6 @@ static PASSED_FRAGMENTS: LruHashMap<FragmentKey, u32, { MAX_PASSED_FRAGMENTS as 
 
 #[btf_map]
 static SOCKETS: SkStorage<SocketNote> = SkStorage::new();
-
-#[btf_map]
-static POLICY_SCRATCH: PerCpuArray<PolicyScratch, 1> = PerCpuArray::new();
 
 /// The maps, as the judgement reads them.
 pub struct Tables;
@@ -120,47 +114,4 @@ pub fn passes_fragment(key: &FragmentKey, ifindex: u32) -> bool {
 #[inline(always)]
 pub fn sockets() -> *mut core::ffi::c_void {
     (&raw const SOCKETS).cast_mut().cast()
-}
-
-/// Takes this CPU's scratch space; `None` while another program that was interrupted holds it.
-#[inline(always)]
-pub fn scratch() -> Option<&'static mut PolicyScratch> {
-    // SAFETY: this CPU's own value; of several programs on it the mark leaves it to one.
-    let scratch = unsafe { &mut *POLICY_SCRATCH.get_ptr_mut(0)? };
-    if scratch.is_taken != 0 {
-        return None;
-    }
-    scratch.is_taken = 1;
-    compiler_fence(Ordering::SeqCst);
-    Some(scratch)
-}
-
-/// The scratch space that this program has taken.
-#[inline(always)]
-pub fn taken() -> Option<&'static mut PolicyScratch> {
-    // SAFETY: as in `scratch`; one function at a time uses it.
-    POLICY_SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
-}
-
-const _: () = assert!(size_of::<Ip>() <= size_of::<[u32; 16]>() && align_of::<Ip>() <= align_of::<u32>());
-
-/// Puts the packet's header into the scratch space.
-#[inline(always)]
-pub fn put_header(scratch: &mut PolicyScratch, ip: &Ip) {
-    // SAFETY: there is room for it, as the assertion says.
-    unsafe { scratch.ip.as_mut_ptr().cast::<Ip>().write(*ip) };
-}
-
-/// The header that [`put_header`] has put there.
-#[inline(always)]
-pub fn header(scratch: &PolicyScratch) -> &'static Ip {
-    // SAFETY: nothing else is ever written there, and the map's value outlives the program's run.
-    unsafe { &*scratch.ip.as_ptr().cast::<Ip>() }
-}
-
-/// Gives the scratch space back.
-#[inline(always)]
-pub fn give_back(scratch: &mut PolicyScratch) {
-    compiler_fence(Ordering::SeqCst);
-    scratch.is_taken = 0;
 }

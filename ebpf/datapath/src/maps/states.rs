@@ -13,7 +13,7 @@ use naru_abi::{
     fingerprint, state_flags,
 };
 
-use super::policies;
+use super::policy_scratch;
 
 #[btf_map]
 static STATES: HashMap<StateKey, StateValue, { MAX_STATES as usize }, { BPF_F_NO_PREALLOC as usize }> =
@@ -104,11 +104,11 @@ pub fn enter(is_answer: bool, flags: u32) -> bool {
     policy_enter(is_answer.into(), flags) != 0
 }
 
-/// [`enter`]; global, as [`crate::policy::policy_judge`].
+/// [`enter`]; global, as [`crate::policy`] says.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn policy_enter(is_answer: u32, flags: u32) -> u32 {
-    policies::taken().is_some_and(|scratch| entered(scratch, is_answer != 0, flags)).into()
+    policy_scratch::taken().is_some_and(|scratch| entered(scratch, is_answer != 0, flags)).into()
 }
 
 #[inline(always)]

@@ -4,7 +4,11 @@ use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{Opener, PolicyScratch, STATE_TICK, state_flags};
 use naru_packet::protocol;
 
-use super::{EGRESS, PASSES, hidden, is_judged, rules, socket};
+use super::{
+    EGRESS, PASSES,
+    judge::{hidden, is_judged},
+    rules, socket,
+};
 use crate::maps::states;
 
 /// The time for which `STATES` is believed about a TCP connection: so long after its first packet, or after the last

@@ -7,7 +7,10 @@ use naru_abi::{
 use naru_packet::protocol;
 
 use super::{EGRESS, PASSES};
-use crate::maps::policies::{self, Tables};
+use crate::maps::{
+    policies::{self, Tables},
+    policy_scratch,
+};
 
 /// Asks the rules about the packet of `scratch.flow`, or about the packets of the other direction if `is_reverse`.
 /// Returns [`PASSES`] or a [`Denied`] by number.
@@ -16,11 +19,11 @@ pub fn ask(is_reverse: bool) -> u32 {
     policy_rules(is_reverse.into())
 }
 
-/// [`ask`]; global, as [`super::policy_judge`].
+/// [`ask`]; global, as [`super::judge`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn policy_rules(is_reverse: u32) -> u32 {
-    let Some(scratch) = policies::taken() else { return Denied::Unknown as u32 };
+    let Some(scratch) = policy_scratch::taken() else { return Denied::Unknown as u32 };
     let is_reverse = is_reverse != 0;
     let flow = &scratch.flow;
     let is_out = scratch.direction == EGRESS;

@@ -14,7 +14,8 @@ use naru_core::policy::{
 use naru_netlink::links::{Link, LinkError, Links};
 
 use crate::{
-    machine::MARKS,
+    machine::{self, MARKS, MachineError},
+    paths::Paths,
     symmetry::{self, Records, SymmetryError},
 };
 
@@ -29,12 +30,31 @@ pub enum PolicyError {
     /// About a map.
     #[error(transparent)]
     Map(#[from] naru_bpf::Error),
+    /// Of the lock.
+    #[error(transparent)]
+    Machine(#[from] Box<MachineError>),
     /// About a pod's link.
     #[error(transparent)]
     Link(#[from] LinkError),
     /// About recorded flows.
     #[error(transparent)]
     Records(#[from] SymmetryError),
+}
+
+/// Makes the node's maps of policies, and puts the judgement into its programs; called for the first policy, and before
+/// [`Enforcement::open`]. Returns false where that was done.
+///
+/// # Errors
+/// The node is not initialised, an init keeps the lock, or the kernel refuses.
+pub fn begin(paths: &Paths) -> Result<bool, PolicyError> {
+    let pins = paths.pins();
+    if naru_bpf::has_policies(&pins)? {
+        return Ok(false);
+    }
+    let _lock = machine::lock(paths).map_err(Box::new)?;
+    let sizes = naru_bpf::installed_sizes(&pins)?;
+    let sizes = sizes.ok_or_else(|| naru_bpf::Error::NotInstalled(pins.root().to_owned()))?;
+    Ok(naru_bpf::add_policies(&pins, sizes)?)
 }
 
 /// The maps of a node in which policies are put into force.
@@ -50,7 +70,7 @@ impl Enforcement {
     /// Opens the maps.
     ///
     /// # Errors
-    /// A map is not pinned, or the kernel refuses a socket.
+    /// A map is not pinned, as before [`begin`], or the kernel refuses a socket.
     pub fn open(pins: &Pins) -> Result<Self, PolicyError> {
         Ok(Self {
             policies: Policies::open(pins)?,
