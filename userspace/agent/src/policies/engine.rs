@@ -117,8 +117,23 @@ impl Engine {
     }
 
     /// True if policies are in force, or must come into force.
-    pub fn must_enforce(&self, paths: &Paths) -> bool {
-        self.is_enforcing() || self.has_policies() || Held::is_any(&paths.pins())
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn must_enforce(&self, paths: &Paths) -> anyhow::Result<bool> {
+        if self.is_enforcing() || self.has_policies() {
+            return Ok(true);
+        }
+        let pins = paths.pins();
+        if !Held::is_any(&pins) {
+            return Ok(false);
+        }
+        if naru_bpf::has_policies(&pins)? {
+            return Ok(true);
+        }
+        let opened = naru_node::policy::release(&pins)?;
+        tracing::info!("policies: there are none: {opened} addresses of closed pods are open");
+        Ok(false)
     }
 
     fn has_policies(&self) -> bool {
@@ -146,6 +161,7 @@ impl Engine {
             let held = if Held::is_any(&pins) { Held::read(&pins)? } else { Held::default() };
             // A compiler that was made beside other maps numbers on where those ended.
             self.begin_again();
+            naru_node::policy::begin(paths)?;
             let enforcement = Enforcement::open(&pins)?;
             self.compiler = Some(Compiler::new(&self.node, LIMITS, held.first()));
             self.maps = Some(Maps { enforcement, pods: Pods::open(&pins)?, held: Some(held) });

@@ -150,7 +150,7 @@ impl Keeper {
         } else {
             self.expect_policies();
         }
-        if is_read && self.engine.must_enforce(&self.paths) {
+        if is_read && self.engine.must_enforce(&self.paths)? {
             self.enforce(&facts.boot_id)?;
         }
         self.reply(is_read);

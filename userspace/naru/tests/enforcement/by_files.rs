@@ -154,21 +154,20 @@ fn a_new_pod_has_its_rights_before_its_add_ends_and_is_closed_while_no_agent_run
         object
     };
     scene.write(&[allow.clone(), early(name("c"), "a"), early(name("d"), "s"), early(name("e"), "s")]);
-    wait("its object", PROMPT, || machine.agent_log().matches("writes in").count() > 0);
-    std::thread::sleep(Duration::from_millis(500));
     let client = Host::new(machine, "c");
-    assert_eq!(client.tcp(&scene.server, PORT), ALL, "its first connection is allowed");
+    assert!(client.reaches(&scene.server, PORT), "its first connection is allowed");
     let server = Host::new(machine, "d");
     serve(&server.pod);
     assert_eq!(scene.b.tcp(&server, PORT), NONE, "the first connection to it is denied");
-    assert_eq!(scene.a.tcp(&server, PORT), ALL);
+    assert!(scene.a.reaches(&server, PORT));
 
     agent.kill();
     assert_eq!(scene.answers(), [ALL, NONE], "what is in force stays");
     let later = Host::new(machine, "e");
     serve(&later.pod);
     assert_eq!((scene.a.tcp(&later, PORT), scene.b.tcp(&later, PORT)), (NONE, NONE), "closed");
-    assert_eq!(later.tcp(&scene.b, PORT).len(), 2, "no policy isolates anybody in this direction");
+    serve(&scene.b.pod);
+    assert!(later.reaches(&scene.b, PORT), "no policy isolates anybody in this direction");
     let _agent = machine.agent();
     wait("its rights", PATIENCE, || scene.a.tcp(&later, PORT) == ALL);
     assert_eq!(scene.b.tcp(&later, PORT), NONE);

@@ -73,6 +73,17 @@ impl Host {
         self.ask(to, port, by_udp)
     }
 
+    /// Whether the other one answers by TCP in both families, however long that takes on a busy machine.
+    pub fn reaches(&self, to: &Self, port: u16) -> bool {
+        to.addresses.iter().all(|address| {
+            let at = SocketAddr::new(*address, port);
+            let ask = || {
+                Ok(TcpStream::connect_timeout(&at, SOON).and_then(|mut to| question(&mut to, SOON)).is_ok())
+            };
+            netns::inside(self.name(), ask).unwrap()
+        })
+    }
+
     /// A connection that stays, by IPv4.
     pub fn connection(&self, to: &Self, port: u16) -> TcpStream {
         let at = SocketAddr::new(to.addresses[0], port);

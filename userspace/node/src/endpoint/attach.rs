@@ -18,11 +18,10 @@ use super::{
     plan::{self, Failure, Step, nothing},
 };
 use crate::{
-    admission::{self, Admission},
+    admission,
     host::sysctl::{Families, prepare_device},
     machine::NodeFacts,
-    policy::Enforcement,
-    symmetry,
+    policy, symmetry,
 };
 
 /// An attachment under way.
@@ -330,6 +329,7 @@ fn enter_maps(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
+    let value = first_rights(work, value)?;
     let interface = InterfaceValue {
         ifindex: value.ifindex,
         flags: value.flags,
@@ -344,6 +344,21 @@ fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
     Ok(())
 }
 
+/// The entry with the rights that are known of the pod on disk.
+fn first_rights(work: &Work<'_>, value: PodValue) -> Result<PodValue, Cause> {
+    let isolation = work.spec.admission.isolation;
+    if isolation.subject == 0 {
+        return Ok(value);
+    }
+    let netns = work.tools.links.link_at(work.ifindex)?.as_ref().map_or(0, policy::netns);
+    Ok(PodValue {
+        subject: isolation.subject,
+        flags: value.flags | policy::judged(isolation),
+        netns,
+        ..value
+    })
+}
+
 fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
     for address in &work.assignment.addresses {
         work.tools.maps.pods.delete_generation(*address, work.assignment.generation.0)?;
@@ -355,14 +370,10 @@ fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Gives the pod the rights that are known of it before anything can pass: what is known on disk, then, where an agent
-/// runs, what that compiles. Both are in the maps when this returns.
+/// Has the agent, where one runs, give the pod its rights, before anything can pass. Until then it has those that are
+/// known on disk.
 fn judge(work: &mut Work<'_>) -> Result<(), Cause> {
-    let Admission { isolation, agent } = &work.spec.admission;
-    if isolation.subject != 0 {
-        Enforcement::open(&work.tools.maps.pins)?.isolate(&work.assignment.addresses, *isolation)?;
-    }
-    if let Some(agent) = agent {
+    if let Some(agent) = &work.spec.admission.agent {
         // Without an agent it stays closed as it is, until there is one.
         let _ = admission::ask(agent, &work.spec.pod);
     }

@@ -6,7 +6,7 @@ use naru_core::desired::IPV6_MIN_MTU;
 use naru_netlink::links::LinkError;
 use naru_store::{ReserveError, StoreError};
 
-use crate::{host::HostError, policy::PolicyError, symmetry::SymmetryError};
+use crate::{host::HostError, symmetry::SymmetryError};
 
 /// An error of one adapter.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +32,6 @@ pub enum Cause {
     /// About flows that the stack rewrites.
     #[error(transparent)]
     Flows(#[from] SymmetryError),
-    /// About policies.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
     /// No random MAC address.
     #[error("random mac address: {0}")]
     Random(std::io::Error),

@@ -60,10 +60,28 @@ pub fn begin(paths: &Paths) -> Result<bool, PolicyError> {
 /// The maps of a node in which policies are put into force.
 pub struct Enforcement {
     policies: Policies,
+    entries: Entries,
+}
+
+/// The entries of the node's pods.
+struct Entries {
     pods: Pods,
     interfaces: Interfaces,
     records: Records,
     links: Links,
+}
+
+/// Opens every pod of a node that has no maps of policies: those that were made before it was known that there are no
+/// policies are closed. Returns their number of addresses.
+///
+/// # Errors
+/// The kernel's.
+pub fn release(pins: &Pins) -> Result<usize, PolicyError> {
+    let mut entries = Entries::open(pins)?;
+    let closed = entries.pods.entries()?.into_iter().filter(|(_, value)| value.subject != 0);
+    let closed = closed.map(|(address, _)| address.into()).collect::<Vec<IpAddr>>();
+    entries.isolate(&closed, Isolation::default())?;
+    Ok(closed.len())
 }
 
 impl Enforcement {
@@ -72,13 +90,7 @@ impl Enforcement {
     /// # Errors
     /// A map is not pinned, as before [`begin`], or the kernel refuses a socket.
     pub fn open(pins: &Pins) -> Result<Self, PolicyError> {
-        Ok(Self {
-            policies: Policies::open(pins)?,
-            pods: Pods::open(pins)?,
-            interfaces: Interfaces::open(pins)?,
-            records: Records::open(pins)?,
-            links: Links::open(MARKS)?,
-        })
+        Ok(Self { policies: Policies::open(pins)?, entries: Entries::open(pins)? })
     }
 
     /// Carries out a plan. `addresses` names the addresses of a pod of this node by its UID; a pod that has none here yet
@@ -117,6 +129,38 @@ impl Enforcement {
     /// # Errors
     /// The kernel's.
     pub fn isolate(&mut self, addresses: &[IpAddr], isolation: Isolation) -> Result<(), PolicyError> {
+        self.entries.isolate(addresses, isolation)
+    }
+
+    /// Closes the pod with these addresses: nothing passes but what the node's own processes send, and its answers.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn close(&mut self, addresses: &[IpAddr]) -> Result<(), PolicyError> {
+        self.isolate(addresses, Isolation { subject: CLOSED_SUBJECT, ingress: true, egress: true })
+    }
+
+    /// Forgets the connections of pods that are gone. Returns the number of entries.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn sweep(&mut self) -> Result<usize, PolicyError> {
+        let known = self.entries.interfaces.list()?;
+        Ok(self.policies.keep_states_of(|ifindex| known.binary_search(&ifindex).is_ok())?)
+    }
+}
+
+impl Entries {
+    fn open(pins: &Pins) -> Result<Self, PolicyError> {
+        Ok(Self {
+            pods: Pods::open(pins)?,
+            interfaces: Interfaces::open(pins)?,
+            records: Records::open(pins)?,
+            links: Links::open(MARKS)?,
+        })
+    }
+
+    fn isolate(&mut self, addresses: &[IpAddr], isolation: Isolation) -> Result<(), PolicyError> {
         for address in addresses {
             let Some(value) = self.pods.get(*address)? else { continue };
             let Some(link) = self.links.link_at(value.ifindex)? else { continue };
@@ -141,27 +185,10 @@ impl Enforcement {
         }
         Ok(())
     }
-
-    /// Closes the pod with these addresses: nothing passes but what the node's own processes send, and its answers.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn close(&mut self, addresses: &[IpAddr]) -> Result<(), PolicyError> {
-        self.isolate(addresses, Isolation { subject: CLOSED_SUBJECT, ingress: true, egress: true })
-    }
-
-    /// Forgets the connections of pods that are gone. Returns the number of entries.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn sweep(&mut self) -> Result<usize, PolicyError> {
-        let known = self.interfaces.list()?;
-        Ok(self.policies.keep_states_of(|ifindex| known.binary_search(&ifindex).is_ok())?)
-    }
 }
 
 /// The bits of [`pod_flags`] for a pod that is isolated so.
-const fn judged(isolation: Isolation) -> u32 {
+pub(crate) const fn judged(isolation: Isolation) -> u32 {
     let ingress = if isolation.ingress { pod_flags::JUDGE_INGRESS } else { 0 };
     ingress | if isolation.egress { pod_flags::JUDGE_EGRESS } else { 0 }
 }
