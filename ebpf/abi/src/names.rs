@@ -173,10 +173,10 @@ pub mod programs {
     pub const FROM_UNDERLAY: &str = "from_underlay";
     /// Egress of an uplink.
     pub const TO_UNDERLAY: &str = "to_underlay";
-    /// The judgement by policies: an extension of all others, from a node's first policy on.
+    /// The function that judges by policies.
     pub const POLICY_JUDGE: &str = "policy_judge";
-    /// The function of each program in whose place it is put.
+    /// The function of each program in whose place it is linked from a node's first policy on.
     pub const POLICY_VERDICT: &str = "policy_verdict";
-    /// All that hooks call.
+    /// All of them.
     pub const ALL: [&str; 6] = [FROM_POD, TO_POD, FROM_OVERLAY, TO_OVERLAY, FROM_UNDERLAY, TO_UNDERLAY];
 }

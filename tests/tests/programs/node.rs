@@ -8,7 +8,7 @@ use std::{
 };
 
 use naru_abi::{ABI_VERSION, Config};
-use naru_bpf::{Datapath, Pins, Sizes, install};
+use naru_bpf::{Datapath, Pins, Sizes, add_policy_maps, install};
 use naru_e2e::{
     netns::{Netns, Scratch},
     tool,
@@ -48,6 +48,12 @@ impl Drop for BpfFs {
         let _ = unmount(&self.path, UnmountFlags::DETACH);
         let _ = fs::remove_dir(&self.path);
     }
+}
+
+/// Has the pinned programs judge by policies. Devices need them anew.
+pub fn add_policies(pins: &Pins) {
+    add_policy_maps(pins, SIZES).unwrap();
+    install(pins, SIZES).unwrap();
 }
 
 /// A name that no other test of this machine has.

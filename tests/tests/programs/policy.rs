@@ -10,11 +10,11 @@ use naru_abi::{
         RulesKey, RulesValue, judge,
     },
 };
-use naru_bpf::{Policies, add_policies};
+use naru_bpf::Policies;
 
 use crate::{
     frames::Packet,
-    node::{Node, SIZES, config},
+    node::{Node, add_policies, config},
     run::{growth, run},
     world::{A, B, FAMILIES, Family, Pod, populate},
 };
@@ -59,7 +59,7 @@ pub struct Tables {
 
 impl Tables {
     fn new(node: &Node) -> Self {
-        add_policies(&node.pins, SIZES).unwrap();
+        add_policies(&node.pins);
         let kernel = node.datapath().policies().unwrap();
         Self { kernel, peers: Vec::new(), nets: Vec::new(), rules: Vec::new() }
     }
@@ -272,7 +272,7 @@ fn the_programs_judge_random_packets_as_the_interpreter_of_the_same_tables_does(
 #[ignore = "needs root: cargo xtask test"]
 fn a_closed_pod_lets_nothing_pass_and_every_denial_is_recorded_and_counted() {
     let node = node();
-    add_policies(&node.pins, SIZES).unwrap();
+    add_policies(&node.pins);
     isolate(&node, A, naru_abi::policy::CLOSED_SUBJECT, pod_flags::JUDGED);
     for family in FAMILIES {
         let packet = A.sends(family, B.address(family)).ports(1000, 53);

@@ -7,13 +7,12 @@ use std::{
 };
 
 use naru_abi::{DropReason, Hook, Outcome};
-use naru_bpf::add_policies;
 use naru_core::policy::compile::Isolation;
 use naru_e2e::tool;
 use naru_node::policy::Enforcement;
 
 use crate::{
-    node::{Node, SIZES},
+    node::{Node, add_policies},
     policy::dns,
     traffic::{LivePod, text},
     world::{A, B, FAMILIES, Family, Pod, add_routes},
@@ -131,7 +130,7 @@ fn the_nodes_own_processes_reach_a_closed_pod_which_reaches_nobody() {
     let a = LivePod::new(&node, A);
     node.ip("address add 192.0.2.1/32 dev lo");
     node.ip("address add 2001:db8::1/128 dev lo");
-    add_policies(&node.pins, SIZES).unwrap();
+    add_policies(&node.pins);
     node.run(|| Enforcement::open(&node.pins).unwrap().close(&addresses(A)).unwrap());
     for family in FAMILIES {
         let (pod, own) = (A.address(family), family.local_node());

@@ -67,12 +67,12 @@ pub enum Error {
         /// The kernel's error.
         source: io::Error,
     },
+    /// The object has no map of this name.
+    #[error("eBPF object: no map {0}")]
+    NoMap(&'static str),
     /// The object has no program of this name.
     #[error("eBPF object: no program {0}")]
     NoProgram(&'static str),
-    /// A pinned program is not that of the embedded object: an init puts the embedded one in its place.
-    #[error("{0}: a program of another build of naru: run naru init first")]
-    OtherBuild(PathBuf),
     /// The kernel refused a program, or its pin is no program of ours.
     #[error("program {program}: {action}: {source}", source = whole(source.as_ref()))]
     Program {

@@ -2,7 +2,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     os::{fd::AsFd, unix::fs::PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use aya::{
 use naru_abi::{maps, programs};
 
 use crate::{
-    Error, Pins, Result, extension, layout,
+    Error, Pins, Result, judging, layout,
     load::{Loaded, VERIFICATIONS},
     object, sys,
 };
@@ -66,35 +66,17 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     let closed = fs::set_permissions(pins.root(), fs::Permissions::from_mode(0o700));
     closed.map_err(failed(pins.root(), "close to others"))?;
     let maps_created = layout::check(pins, sizes, &maps::ALL)?;
+    layout::check(pins, sizes, &maps::OF_POLICIES)?;
     raise_memlock();
-    let mut source = Source::load(pins, sizes, object)?;
+    let object = if judging::is_wanted(pins) { judging::link(object)? } else { object.to_vec() };
+    let mut source = Source::load(pins, sizes, &object)?;
     let pinned_maps = layout::pinned(pins)?;
     let mut programs_replaced = Vec::new();
     for name in programs::ALL {
-        let new = staged(pins, name);
-        remove(&new)?;
-        source.pin(name, &new)?;
-        if differs(&pins.program(name), &new, &pinned_maps)? {
+        if replace(pins, &mut source, name, &pinned_maps)? {
             programs_replaced.push(name);
         }
     }
-    let extension = extension::renew(pins, sizes, object)?;
-    if extension.as_ref().is_some_and(|extension| extension.is_new) {
-        programs_replaced = programs::ALL.to_vec();
-    }
-    for name in programs::ALL {
-        let new = staged(pins, name);
-        if !programs_replaced.contains(&name) {
-            remove(&new)?;
-            continue;
-        }
-        if let Some(extension) = &extension {
-            extension.put(pins, &new)?;
-        }
-        let pin = pins.program(name);
-        fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
-    }
-    extension.map_or(Ok(()), |extension| extension.settle(pins))?;
     Ok(Installed { maps_created, programs_replaced })
 }
 
@@ -105,11 +87,9 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
 /// As [`install`].
 pub fn verifier_figures(pins: &Pins, sizes: Sizes, program: &'static str) -> Result<String> {
     let object = object().ok_or(Error::NoObject)?;
-    if program == programs::POLICY_JUDGE {
-        return extension::figures(pins, sizes, object);
-    }
-    match Loaded::new(pins, sizes, object)? {
-        Some(loaded) => loaded.figures(program, None),
+    let object = if judging::is_wanted(pins) { judging::link(object)? } else { object.to_vec() };
+    match Loaded::new(pins, sizes, &object)? {
+        Some(loaded) => loaded.figures(program),
         None => Err(Error::NoProgram(program)),
     }
 }
@@ -158,8 +138,9 @@ impl Source {
             return Ok(Self::Plain(Box::new(loaded)));
         }
         let mut loader = EbpfLoader::new();
-        // Those of policies, which these programs do not use, go with the loader.
-        for name in maps::ALL {
+        // Where there is no policy yet, the maps of policies go with the loader.
+        let pinned = maps::OF_POLICIES.into_iter().filter(|name| pins.map(name).exists());
+        for name in maps::ALL.into_iter().chain(pinned) {
             loader.map_pin_path(name, pins.map(name));
             loader.map_max_entries(name, layout::capacity(name, sizes));
         }
@@ -194,25 +175,27 @@ fn verify(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError
     program.load()
 }
 
-/// The pin of a program that is to take the place of the one of this name.
-pub(crate) fn staged(pins: &Pins, name: &str) -> PathBuf {
-    pins.program(&format!("{name}_new"))
+/// Puts the object's program in place of the pinned one if they differ.
+fn replace(pins: &Pins, source: &mut Source, name: &'static str, maps: &BTreeSet<u32>) -> Result<bool> {
+    let (pin, new) = (pins.program(name), pins.program(&format!("{name}_new")));
+    remove(&new)?;
+    source.pin(name, &new)?;
+    if pin.exists() && identity(&pin, maps)? == identity(&new, maps)? {
+        remove(&new)?;
+        return Ok(false);
+    }
+    fs::rename(&new, &pin).map_err(failed(&pin, "replace"))?;
+    Ok(true)
 }
 
-/// Returns true unless the same program is pinned at both places; `maps` are the pinned ones.
-pub(crate) fn differs(pin: &Path, new: &Path, maps: &BTreeSet<u32>) -> Result<bool> {
-    Ok(!pin.exists() || identity(pin, maps)? != identity(new, maps)?)
-}
-
-/// The identity of a loaded program: its instructions as written, the pinned maps that it uses, and the types of its
-/// functions, by which an extension finds the one whose place it takes. Maps that are not pinned, the log and constants
-/// of a debug build, are made anew with every load.
-type Identity = (u64, BTreeSet<u32>, Vec<u32>);
+/// The identity of a loaded program: its instructions as written, and the pinned maps that it uses. Maps that are not
+/// pinned, the log and constants of a debug build, are made anew with every load.
+type Identity = (u64, BTreeSet<u32>);
 
 fn identity(pin: &Path, maps: &BTreeSet<u32>) -> Result<Identity> {
     let told = sys::open(pin).and_then(|program| sys::describe(program.as_fd()));
     let told = told.map_err(failed(pin, "read"))?;
-    Ok((told.tag, told.maps.into_iter().filter(|id| maps.contains(id)).collect(), told.functions))
+    Ok((told.tag, told.maps.into_iter().filter(|id| maps.contains(id)).collect()))
 }
 
 /// Removes a pin; one that is not there is no error.

@@ -115,9 +115,13 @@ fn check_one(pins: &Pins, name: &'static str, sizes: Sizes) -> Result<()> {
 
 /// The kernel's numbers of the pinned maps.
 pub(crate) fn pinned(pins: &Pins) -> Result<BTreeSet<u32>> {
-    let id = |name| Ok(data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?.id());
     let all = maps::ALL.into_iter().chain(maps::OF_POLICIES);
-    all.filter(|name| pins.map(name).exists()).map(id).collect()
+    all.filter(|name| pins.map(name).exists()).map(|name| number(pins, name)).collect()
+}
+
+/// The kernel's number of a pinned map.
+pub(crate) fn number(pins: &Pins, name: &'static str) -> Result<u32> {
+    Ok(data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?.id())
 }
 
 /// Returns the capacities of the pinned maps, which a later install must request; `None` before the first install.

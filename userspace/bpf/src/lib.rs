@@ -10,11 +10,11 @@ mod chain;
 mod config;
 mod counters;
 mod error;
-mod extension;
 mod filters;
 mod flows;
 mod install;
 mod interfaces;
+mod judging;
 mod layout;
 mod load;
 #[cfg(feature = "debug")]
@@ -43,12 +43,12 @@ pub use chain::{Member, ProgramChain, chains};
 pub use config::ConfigMap;
 pub use counters::PodTotals;
 pub use error::Error;
-pub use extension::{add_policies, discard_policy_links, has_policies};
 pub use flows::Flows;
 pub use install::{
     Installed, Sizes, discard_other_versions, install, install_object, is_installed, verifier_figures,
 };
 pub use interfaces::Interfaces;
+pub use judging::{add_policy_maps, has_policies, link as link_judgement};
 pub use layout::installed_sizes;
 #[cfg(feature = "debug")]
 pub use log::follow_log;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aya::{EbpfError, maps::MapData, programs::ProgramError};
-use aya_obj::{Function, Object, Program, VerifierLog, btf::BtfKind};
+use aya_obj::{Function, Object, Program, VerifierLog};
 use naru_abi::maps;
 
 use crate::{Error, Pins, Result, Sizes, layout, sys, sys::request};
@@ -20,9 +20,8 @@ use crate::{Error, Pins, Result, Sizes, layout, sys, sys::request};
 const PROG_LOAD: libc::c_int = 5;
 const OBJ_PIN: libc::c_int = 6;
 const BTF_LOAD: libc::c_int = 18;
-/// `BPF_PROG_TYPE_SCHED_CLS`, and `BPF_PROG_TYPE_EXT`.
+/// `BPF_PROG_TYPE_SCHED_CLS`.
 const SCHED_CLASSIFIER: u32 = 3;
-const EXTENSION: u32 = 28;
 /// Bytes of `prog_name` before its end.
 const NAME: usize = 15;
 /// Size in bytes of the verifier's log, which is requested after a refusal; errors and statistics alone would not say
@@ -60,7 +59,7 @@ request! {
 }
 
 request! {
-    /// The arm of `BPF_PROG_LOAD` up to `core_relo_cnt`.
+    /// The arm of `BPF_PROG_LOAD` up to `attach_btf_id`.
     #[derive(Default)]
     struct ProgLoad {
         kind: u32,
@@ -82,13 +81,11 @@ request! {
         line_record: u32,
         lines: u64,
         line_count: u32,
-        extended_function: u32,
-        extended_program: u32,
-        relocations: u32,
+        attach_btf: u32,
     }
 }
 
-/// In place of the descriptor of a map that a node does not have.
+/// In place of the descriptor of a map that the node does not have. The kernel refuses a program that names one.
 const NO_MAP: RawFd = -1;
 
 /// An object whose maps exist and are pinned, and whose programs can be loaded.
@@ -100,46 +97,23 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Creates and pins the maps that every node has, as far as they are missing, and opens the others. `None` for an
-    /// object that has maps beside ours, as that of a debug build, or relocations by the kernel's types.
+    /// Creates and pins the maps that every node has, as far as they are missing, and opens all that are pinned. `None`
+    /// for an object that has maps beside ours, as that of a debug build, or relocations by the kernel's types.
     ///
     /// # Errors
     /// The object is none, or the kernel refuses a map.
     pub(crate) fn new(pins: &Pins, sizes: Sizes, bytes: &[u8]) -> Result<Option<Self>> {
-        let object = Object::parse(bytes).map_err(refused)?;
+        let mut object = Object::parse(bytes).map_err(refused)?;
         let is_ours = |name: &String| maps::ALL.iter().chain(&maps::OF_POLICIES).any(|one| one == name);
         if !object.maps.keys().all(is_ours) || object.has_btf_relocations() {
             return Ok(None);
         }
-        Self::with_maps(pins, sizes, object, |name| maps::ALL.contains(&name)).map(Some)
-    }
-
-    /// Does the same for the extension that judges by policies, and with its maps. Such an object may have others: the
-    /// extension uses none of them.
-    ///
-    /// # Errors
-    /// As [`Loaded::new`].
-    pub(crate) fn of_policies(pins: &Pins, sizes: Sizes, bytes: &[u8]) -> Result<Self> {
-        let object = Object::parse(bytes).map_err(refused)?;
-        let is_ours = |name: &str| maps::ALL.iter().chain(&maps::OF_POLICIES).any(|one| *one == name);
-        Self::with_maps(pins, sizes, object, is_ours)
-    }
-
-    /// Prepares the programs that use no other maps than those wanted; the kernel would refuse the rest.
-    fn with_maps(
-        pins: &Pins,
-        sizes: Sizes,
-        mut object: Object,
-        is_wanted: impl Fn(&str) -> bool,
-    ) -> Result<Self> {
         let btf = load_btf(&mut object)?;
         let mut maps = HashMap::new();
         for (name, map) in object.maps.drain() {
+            let is_here = maps::ALL.contains(&name.as_str()) || pins.map(&name).exists();
             let types = btf.as_ref().map(AsFd::as_fd);
-            let fd = match is_wanted(&name) {
-                true => Some(open_or_create(pins, sizes, &name, map.clone(), types)?),
-                false => None,
-            };
+            let fd = is_here.then(|| open_or_create(pins, sizes, &name, map.clone(), types)).transpose()?;
             maps.insert(name, (fd, map));
         }
         let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
@@ -148,25 +122,7 @@ impl Loaded {
         object.relocate_maps(by_name, &sections).map_err(refused)?;
         object.relocate_calls(&sections).map_err(refused)?;
         object.sanitize_functions(aya::features());
-        Ok(Self { object, btf, _maps: maps.into_values().filter_map(|(fd, _)| fd).collect() })
-    }
-
-    /// Types of the functions of a program, by their number in the object, in the order in which the kernel gets them.
-    pub(crate) fn function_types(&self, name: &'static str) -> Result<Vec<u32>> {
-        let (_, function) = self.program(name)?;
-        Ok(function.func_info.func_info.iter().map(|one| one.type_id).collect())
-    }
-
-    /// The number of a function's type in the object.
-    pub(crate) fn function_type(&self, name: &'static str) -> Result<u32> {
-        let types = self.object.btf.as_ref().ok_or(Error::NoProgram(name))?;
-        types.id_by_type_name_kind(name, BtfKind::Func).map_err(|_| Error::NoProgram(name))
-    }
-
-    fn program(&self, name: &'static str) -> Result<(&Program, &Function)> {
-        let program = self.object.programs.get(name).ok_or(Error::NoProgram(name))?;
-        let function = self.object.functions.get(&program.function_key()).ok_or(Error::NoProgram(name))?;
-        Ok((program, function))
+        Ok(Some(Self { object, btf, _maps: maps.into_values().filter_map(|(fd, _)| fd).collect() }))
     }
 
     /// Verifies and loads a program, and pins it.
@@ -174,22 +130,19 @@ impl Loaded {
     /// # Errors
     /// The object has no such program, or the kernel refuses it.
     pub(crate) fn pin(&self, name: &'static str, pin: &Path) -> Result<()> {
-        pin_object(self.verify(name, None)?.as_fd(), pin)
-    }
-
-    /// Verifies and loads an extension for a function of a program, and pins it.
-    ///
-    /// # Errors
-    /// As [`Loaded::pin`].
-    pub(crate) fn pin_extension(&self, name: &'static str, extended: Extended<'_>, pin: &Path) -> Result<()> {
-        pin_object(self.verify(name, Some(extended))?.as_fd(), pin)
+        let program = self.object.programs.get(name).ok_or(Error::NoProgram(name))?;
+        let function = self.object.functions.get(&program.function_key()).ok_or(Error::NoProgram(name))?;
+        let loaded = self.verify(name, program, function)?;
+        let path = sys::c_path(pin).map_err(pinning(pin))?;
+        let mut request = ObjPin { path: path.as_ptr() as u64, fd: sys::raw(loaded.as_fd()), flags: 0 };
+        // SAFETY: the path lives until the call returns.
+        unsafe { sys::call(OBJ_PIN, &mut request) }.map(drop).map_err(pinning(pin))
     }
 
     /// Loads a program, as often as [`VERIFICATIONS`] allow; the last time with a log.
-    fn verify(&self, name: &'static str, extended: Option<Extended<'_>>) -> Result<OwnedFd> {
-        let one = self.program(name)?;
+    fn verify(&self, name: &'static str, program: &Program, function: &Function) -> Result<OwnedFd> {
         for pause in VERIFICATIONS {
-            match self.load(name, one, extended, (LOG_LEVEL, &mut [])) {
+            match self.load(name, program, function, (LOG_LEVEL, &mut [])) {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
                     std::thread::sleep(Duration::from_millis(pause));
                 }
@@ -198,7 +151,7 @@ impl Loaded {
             }
         }
         let mut log = vec![0; LOG];
-        self.load(name, one, extended, (LOG_LEVEL, &mut log)).map_err(|io_error| {
+        self.load(name, program, function, (LOG_LEVEL, &mut log)).map_err(|io_error| {
             let text = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().into_owned();
             let source = ProgramError::LoadError { io_error, verifier_log: VerifierLog::new(text) };
             Error::Program { program: name, action: "load", source: Box::new(source) }
@@ -209,11 +162,12 @@ impl Loaded {
     ///
     /// # Errors
     /// As [`Loaded::pin`].
-    pub(crate) fn figures(&self, name: &'static str, extended: Option<Extended<'_>>) -> Result<String> {
-        let one = self.program(name)?;
+    pub(crate) fn figures(&self, name: &'static str) -> Result<String> {
+        let program = self.object.programs.get(name).ok_or(Error::NoProgram(name))?;
+        let function = self.object.functions.get(&program.function_key()).ok_or(Error::NoProgram(name))?;
         let mut log = vec![0; LOG];
         loop {
-            match self.load(name, one, extended, (FIGURES, &mut log)) {
+            match self.load(name, program, function, (FIGURES, &mut log)) {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
                 _ => {
                     return Ok(CStr::from_bytes_until_nul(&log)
@@ -229,13 +183,13 @@ impl Loaded {
     fn load(
         &self,
         name: &str,
-        (program, function): (&Program, &Function),
-        extended: Option<Extended<'_>>,
+        program: &Program,
+        function: &Function,
         (level, log): (u32, &mut [u8]),
     ) -> io::Result<OwnedFd> {
         let (functions, lines) = (function.func_info.func_info_bytes(), function.line_info.line_info_bytes());
         let mut request = ProgLoad {
-            kind: if extended.is_some() { EXTENSION } else { SCHED_CLASSIFIER },
+            kind: SCHED_CLASSIFIER,
             instruction_count: function.instructions.len() as u32,
             instructions: function.instructions.as_ptr() as u64,
             license: program.license.as_ptr() as u64,
@@ -244,10 +198,6 @@ impl Loaded {
         };
         if aya::features().bpf_name() {
             request.name.iter_mut().zip(name.bytes().take(NAME)).for_each(|(to, from)| *to = from);
-        }
-        if let Some(extended) = extended {
-            (request.extended_function, request.extended_program) =
-                (extended.function, sys::raw(extended.program));
         }
         if !log.is_empty() {
             (request.log_level, request.log) = (level, log.as_mut_ptr() as u64);
@@ -271,23 +221,6 @@ impl Loaded {
     }
 }
 
-/// A function of a loaded program, in whose place an extension is put.
-#[derive(Clone, Copy)]
-pub(crate) struct Extended<'a> {
-    /// The program.
-    pub program: BorrowedFd<'a>,
-    /// The number of the function's type.
-    pub function: u32,
-}
-
-/// Pins what is behind a descriptor.
-pub(crate) fn pin_object(object: BorrowedFd<'_>, pin: &Path) -> Result<()> {
-    let path = sys::c_path(pin).map_err(pinning(pin))?;
-    let mut request = ObjPin { path: path.as_ptr() as u64, fd: sys::raw(object), flags: 0 };
-    // SAFETY: the path lives until the call returns.
-    unsafe { sys::call(OBJ_PIN, &mut request) }.map(drop).map_err(pinning(pin))
-}
-
 /// Loads the object's types into the kernel, which keeps them with maps and programs for tools that dump them. Returns
 /// `None` if the kernel knows no types.
 fn load_btf(object: &mut Object) -> Result<Option<OwnedFd>> {
@@ -305,6 +238,20 @@ fn load_btf(object: &mut Object) -> Result<Option<OwnedFd>> {
     // SAFETY: the types live until the call returns.
     let loaded = unsafe { sys::descriptor(BTF_LOAD, &mut request) };
     loaded.map(Some).map_err(|source| Error::Types { source })
+}
+
+/// Creates and pins the maps of policies, as far as they are missing.
+///
+/// # Errors
+/// The object is none, or the kernel refuses a map.
+pub(crate) fn create_policy_maps(pins: &Pins, sizes: Sizes, bytes: &[u8]) -> Result<()> {
+    let mut object = Object::parse(bytes).map_err(refused)?;
+    let btf = load_btf(&mut object)?;
+    for name in maps::OF_POLICIES {
+        let map = object.maps.get(name).ok_or(Error::NoMap(name))?.clone();
+        open_or_create(pins, sizes, name, map, btf.as_ref().map(AsFd::as_fd))?;
+    }
+    Ok(())
 }
 
 /// The map as it is pinned, else a new one, pinned.

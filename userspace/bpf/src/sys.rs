@@ -19,7 +19,6 @@ const PROG_DETACH: libc::c_int = 9;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
-const LINK_CREATE: libc::c_int = 28;
 const LINK_GET_FD_BY_ID: libc::c_int = 30;
 const LINK_DETACH: libc::c_int = 34;
 /// `BPF_F_REPLACE`.
@@ -59,17 +58,6 @@ request! {
         path: u64,
         fd: u32,
         flags: u32,
-    }
-}
-
-request! {
-    /// `struct { prog_fd, target_fd, attach_type, flags, target_btf_id }`.
-    struct LinkCreate {
-        program: u32,
-        target: u32,
-        kind: u32,
-        flags: u32,
-        function: u32,
     }
 }
 
@@ -123,7 +111,7 @@ request! {
     }
 }
 
-/// The beginning of `struct bpf_prog_info`, up to its functions.
+/// The beginning of `struct bpf_prog_info`, up to the name.
 #[repr(C)]
 #[derive(Default)]
 struct ProgInfo {
@@ -136,28 +124,7 @@ struct ProgInfo {
     map_count: u32,
     maps: u64,
     name: [u8; 16],
-    ifindex: u32,
-    bits: u32,
-    namespace: [u64; 2],
-    symbols: [u32; 2],
-    compiled: [u64; 2],
-    types: u32,
-    function_size: u32,
-    functions: u64,
-    function_count: u32,
-    lines: u32,
 }
-
-/// A record of a function: `struct bpf_func_info`.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct FunctionInfo {
-    offset: u32,
-    kind: u32,
-}
-
-/// Limit of functions of a program that are reported.
-const FUNCTIONS: usize = 256;
 
 /// Limit of maps of a program that are reported.
 const USED_MAPS: usize = 64;
@@ -168,8 +135,6 @@ pub(crate) struct Described {
     pub tag: u64,
     /// Numbers of the maps that it uses.
     pub maps: Vec<u32>,
-    /// Numbers of the types of its functions.
-    pub functions: Vec<u32>,
 }
 
 /// A program in a tcx chain.
@@ -202,18 +167,6 @@ pub(crate) fn attach(
     };
     // SAFETY: the request names no memory.
     unsafe { call(PROG_ATTACH, &mut request) }.map(drop)
-}
-
-/// Puts an extension in the place of a function of a program, by the number of the function's type.
-pub(crate) fn extend(
-    extension: BorrowedFd<'_>,
-    program: BorrowedFd<'_>,
-    function: u32,
-) -> io::Result<OwnedFd> {
-    let mut request =
-        LinkCreate { program: raw(extension), target: raw(program), kind: 0, flags: 0, function };
-    // SAFETY: the request names no memory.
-    unsafe { descriptor(LINK_CREATE, &mut request) }
 }
 
 /// The tcx chain of the interface in its order.
@@ -268,20 +221,13 @@ pub(crate) fn name(program: u32) -> io::Result<String> {
 /// Returns the kernel's description of the program behind a descriptor. Its holder needs no further right for that; to
 /// ask by the program's number takes `CAP_SYS_ADMIN`.
 pub(crate) fn describe(program: BorrowedFd<'_>) -> io::Result<Described> {
-    let (mut maps, mut functions) = ([0u32; USED_MAPS], [FunctionInfo::default(); FUNCTIONS]);
-    let mut info = ProgInfo {
-        map_count: USED_MAPS as u32,
-        maps: maps.as_mut_ptr() as u64,
-        function_size: size_of::<FunctionInfo>() as u32,
-        functions: functions.as_mut_ptr() as u64,
-        function_count: FUNCTIONS as u32,
-        ..ProgInfo::default()
-    };
-    // SAFETY: the arrays have room for as many as the information says, and live until the call returns.
+    let mut maps = [0u32; USED_MAPS];
+    let mut info =
+        ProgInfo { map_count: USED_MAPS as u32, maps: maps.as_mut_ptr() as u64, ..ProgInfo::default() };
+    // SAFETY: the array has room for as many numbers as the information says, and lives until the call returns.
     unsafe { tell(program, &mut info)? };
-    let maps = maps.into_iter().take(info.map_count as usize).collect();
-    let functions = functions.iter().map(|one| one.kind).take(info.function_count as usize).collect();
-    Ok(Described { tag: info.tag, maps, functions })
+    let used = maps.into_iter().take(info.map_count as usize).collect();
+    Ok(Described { tag: info.tag, maps: used })
 }
 
 /// Fills `info`.

@@ -1,4 +1,4 @@
-//! The working memory of judgements, by which the programs hand a packet to the extension that judges it.
+//! The working memory of judgements, by which the programs hand a packet to the function that judges it.
 
 use core::sync::atomic::{Ordering, compiler_fence};
 

@@ -1,4 +1,4 @@
-//! The judgement of one packet, an extension of the programs.
+//! The judgement of one packet.
 //!
 //! The rules come first, so that a revoked one cuts at once. Then comes `STATES`, and behind that, of TCP, the pod's
 //! own socket, which nobody can push out. Whoever sends the first packet has opened a connection; of TCP, the first
@@ -20,11 +20,11 @@ use crate::maps::{policy_scratch as scratch, states};
 
 /// Judges a packet of the pod in the scratch space, or to it.
 ///
-/// The functions that it calls and that are global are looked at once by the verifier, whatever it knows where they are
-/// called; it would go through the loops over rules some hundred times. So they take numbers and the context, and find
-/// the rest in the scratch space.
+/// This function and those of its kind are global: the verifier looks at each of them once, whatever it knows about the
+/// program that calls it, where it would go through the loops over rules some hundred times. So they take numbers and
+/// the context, and find the rest in the scratch space.
+#[inline(never)]
 #[unsafe(no_mangle)]
-#[unsafe(link_section = "freplace/policy_judge")]
 pub extern "C" fn policy_judge(skb: *mut __sk_buff) -> u32 {
     let Some(scratch) = scratch::taken() else { return Denied::Unknown as u32 };
     let ip = scratch::header(scratch);

@@ -1,13 +1,13 @@
 //! Policies: a packet passes in a direction in which the pod is isolated if the rules allow it as it is, or if it
 //! answers a connection that was opened the other way and that the rules allow.
 //!
-//! The programs decide here which packets are judged, and for which pod. The judgement itself ([`judge`]) is a program
-//! of its own, an extension that takes the place of [`policy_verdict`] in each of them when the node gets its first
-//! policy: a node without policies neither loads it nor has its maps, and one with policies verifies it once.
+//! The programs decide here which packets are judged, and for which pod. The judgement itself ([`judge`]) is linked in
+//! the place of [`policy_verdict`] when the node gets its first policy: a node without policies neither loads it nor
+//! has its maps.
 
 mod answer;
 mod denial;
-mod judge;
+pub mod judge;
 mod question;
 mod rules;
 mod socket;
@@ -116,13 +116,14 @@ fn conclude(
     }
 }
 
-/// Closes the pod: the extension [`judge`] takes the place of this function. It is global, as only such functions can be
-/// replaced.
+/// Closes the pod: from the node's first policy on, [`judge::policy_judge`] is linked in the place of this function.
+/// Both are global, so that the verifier looks at them by themselves.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn policy_verdict(_skb: *mut __sk_buff) -> u32 {
+pub extern "C" fn policy_verdict(skb: *mut __sk_buff) -> u32 {
     let mut verdict = Denied::Unknown as u32;
-    // SAFETY: no instruction at all; the compiler must not conclude what callers get, nor that nothing is read here.
-    unsafe { asm!("# {0}", inout(reg) verdict) };
+    // SAFETY: no instruction at all; the compiler must not conclude what callers get, nor that nothing is read here, nor
+    // that they need not hand over the context.
+    unsafe { asm!("# {0} {1}", inout(reg) verdict, in(reg) skb) };
     verdict
 }

@@ -322,7 +322,6 @@ fn prepare(
         false => restore_pods(paths, &facts, links, state)?,
     };
     naru_bpf::discard_other_versions(&pins)?;
-    naru_bpf::discard_policy_links(&pins)?;
     let changes = sync::apply(&links, &pins, &settings, survey)?;
     let (unlisted, warnings) = (Vec::new(), Vec::new());
     Ok((Ready { facts, settings, attach, installed, changes, unlisted, warnings }, links))

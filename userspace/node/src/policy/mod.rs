@@ -14,7 +14,8 @@ use naru_core::policy::{
 use naru_netlink::links::{Link, LinkError, Links};
 
 use crate::{
-    machine::{self, MARKS, MachineError},
+    init,
+    machine::{self, MARKS, MachineError, Request},
     paths::Paths,
     symmetry::{self, Records, SymmetryError},
 };
@@ -41,20 +42,23 @@ pub enum PolicyError {
     Records(#[from] SymmetryError),
 }
 
-/// Makes the node's maps of policies, and puts the judgement into its programs; called for the first policy, and before
-/// [`Enforcement::open`]. Returns false where that was done.
+/// Makes the node's maps of policies, and has an init put programs that judge in the place of the others; called for
+/// the first policy, and before [`Enforcement::open`]. Returns false where that was done.
 ///
 /// # Errors
-/// The node is not initialised, an init keeps the lock, or the kernel refuses.
+/// The node is not initialised, or the init fails.
 pub fn begin(paths: &Paths) -> Result<bool, PolicyError> {
     let pins = paths.pins();
     if naru_bpf::has_policies(&pins)? {
         return Ok(false);
     }
-    let _lock = machine::lock(paths).map_err(Box::new)?;
+    let lock = machine::lock(paths).map_err(Box::new)?;
     let sizes = naru_bpf::installed_sizes(&pins)?;
     let sizes = sizes.ok_or_else(|| naru_bpf::Error::NotInstalled(pins.root().to_owned()))?;
-    Ok(naru_bpf::add_policies(&pins, sizes)?)
+    naru_bpf::add_policy_maps(&pins, sizes)?;
+    drop(lock);
+    init::run(paths, &Request::default()).map_err(Box::new)?;
+    Ok(true)
 }
 
 /// The maps of a node in which policies are put into force.
