@@ -42,7 +42,8 @@ struct Cost {
     stack: u32,
 }
 
-/// The instructions of every program with all that it calls, the judgement by policies too; maps by these descriptors, where there are any.
+/// The instructions of every program with all that it calls, the judgement by policies too; maps by these descriptors,
+/// where there are any.
 fn programs_of(fds: &BTreeMap<String, RawFd>) -> BTreeMap<String, Vec<bpf_insn>> {
     let mut object = Object::parse(&link_judgement(object().unwrap()).unwrap()).unwrap();
     let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();

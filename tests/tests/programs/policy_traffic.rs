@@ -66,6 +66,7 @@ impl Connection {
 /// A node with two live pods, of which A may open connections to port 53 of B, and nobody anything else.
 fn scene() -> (Node, [LivePod; 2]) {
     let node = Node::new();
+    add_policies(&node.pins);
     add_routes(&node, |family| family);
     let pods = [LivePod::new(&node, A), LivePod::new(&node, B)];
     dns(&node);
@@ -126,11 +127,11 @@ fn a_connection_that_is_older_than_the_isolation_of_its_ends_goes_on_if_the_rule
 #[ignore = "needs root: cargo xtask test"]
 fn the_nodes_own_processes_reach_a_closed_pod_which_reaches_nobody() {
     let node = Node::new();
+    add_policies(&node.pins);
     add_routes(&node, |family| family);
     let a = LivePod::new(&node, A);
     node.ip("address add 192.0.2.1/32 dev lo");
     node.ip("address add 2001:db8::1/128 dev lo");
-    add_policies(&node.pins);
     node.run(|| Enforcement::open(&node.pins).unwrap().close(&addresses(A)).unwrap());
     for family in FAMILIES {
         let (pod, own) = (A.address(family), family.local_node());

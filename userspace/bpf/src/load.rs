@@ -158,7 +158,8 @@ impl Loaded {
         })
     }
 
-    /// The figures that the verifier reports about a program, in its words: instructions, and the stack of each function.
+    /// The figures that the verifier reports about a program, in its words: instructions, and the stack of each
+    /// function.
     ///
     /// # Errors
     /// As [`Loaded::pin`].

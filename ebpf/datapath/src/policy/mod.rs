@@ -121,9 +121,9 @@ fn conclude(
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn policy_verdict(skb: *mut __sk_buff) -> u32 {
-    let mut verdict = Denied::Unknown as u32;
-    // SAFETY: no instruction at all; the compiler must not conclude what callers get, nor that nothing is read here, nor
-    // that they need not hand over the context.
-    unsafe { asm!("# {0} {1}", inout(reg) verdict, in(reg) skb) };
-    verdict
+    let verdict: u64;
+    // SAFETY: sets a register. The compiler must not conclude what callers get, nor that nothing is read here, nor that
+    // they need not hand over the context. A real instruction: the kernel refuses two lines of source for one.
+    unsafe { asm!("{0} = {2} # {1}", out(reg) verdict, in(reg) skb, const Denied::Unknown as u32) };
+    verdict as u32
 }

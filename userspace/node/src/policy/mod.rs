@@ -1,5 +1,5 @@
-//! Policies in the maps: a compiled plan is carried out write by write, so that at every moment a packet is judged by the
-//! objects before the change or by those after it.
+//! Policies in the maps: a compiled plan is carried out write by write, so that at every moment a packet is judged by
+//! the objects before the change or by those after it.
 
 mod held;
 
@@ -97,8 +97,8 @@ impl Enforcement {
         Ok(Self { policies: Policies::open(pins)?, entries: Entries::open(pins)? })
     }
 
-    /// Carries out a plan. `addresses` names the addresses of a pod of this node by its UID; a pod that has none here yet
-    /// is isolated by [`Enforcement::isolate`] when it gets them.
+    /// Carries out a plan. `addresses` names the addresses of a pod of this node by its UID; a pod that has none here
+    /// yet is isolated by [`Enforcement::isolate`] when it gets them.
     ///
     /// # Errors
     /// The kernel's. What was written stays; nothing refers to the rest.
@@ -128,7 +128,8 @@ impl Enforcement {
         Ok(())
     }
 
-    /// Has the pod with these addresses judged as `isolation` says. Addresses that no pod of this node has are left out.
+    /// Has the pod with these addresses judged as `isolation` says. Addresses that no pod of this node has are left
+    /// out.
     ///
     /// # Errors
     /// The kernel's.
