@@ -26,7 +26,6 @@ fn a_policy_of_files_isolates_allows_and_goes_and_the_node_always_reaches_its_po
     wait("isolation", PROMPT, || scene.answers() == [NONE, NONE]);
     assert_eq!(scene.a.udp(&scene.server, PORT), NONE);
     assert_eq!(scene.probe(), ALL);
-    assert_eq!(scene.server.tcp(&scene.server, PORT), ALL, "a pod reaches itself");
 
     scene.write(&[deny_all(), policy("allow", "s", from_app("a"))]);
     wait("one client", PROMPT, || scene.answers() == [ALL, NONE]);

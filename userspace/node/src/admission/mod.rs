@@ -10,9 +10,11 @@ mod standing;
 
 use std::path::PathBuf;
 
+use naru_abi::PodValue;
 use naru_core::{ids::PodName, policy::compile::Isolation};
+use naru_netlink::links::{LinkError, Links};
 
-use crate::paths::Paths;
+use crate::{paths::Paths, policy};
 
 pub use ask::{Answer, ask, read_question};
 pub use standing::{Directions, Standing};
@@ -38,6 +40,24 @@ impl Admission {
                 isolation: standing.isolation(&pod.namespace),
                 agent: standing.has_policies().then(|| paths.policy_socket()),
             },
+        }
+    }
+
+    /// A pod's entry with the rights at first.
+    pub(crate) fn first(&self, links: &Links, value: PodValue) -> Result<PodValue, LinkError> {
+        let Isolation { subject, .. } = self.isolation;
+        if subject == 0 {
+            return Ok(value);
+        }
+        let netns = links.link_at(value.ifindex)?.as_ref().map_or(0, policy::netns);
+        Ok(PodValue { subject, flags: value.flags | policy::judged(self.isolation), netns, ..value })
+    }
+
+    /// Has the agent, where one runs, give the pod its rights, before anything can pass. Until then it has those at
+    /// first, and without an agent it keeps them until there is one.
+    pub(crate) fn ask(&self, pod: &PodName) {
+        if let Some(agent) = &self.agent {
+            let _ = ask(agent, pod);
         }
     }
 }

@@ -18,10 +18,9 @@ use super::{
     plan::{self, Failure, Step, nothing},
 };
 use crate::{
-    admission,
     host::sysctl::{Families, prepare_device},
     machine::NodeFacts,
-    policy, symmetry,
+    symmetry,
 };
 
 /// An attachment under way.
@@ -329,7 +328,7 @@ fn enter_maps(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
-    let value = first_rights(work, value)?;
+    let value = work.spec.admission.first(&work.tools.links, value)?;
     let interface = InterfaceValue {
         ifindex: value.ifindex,
         flags: value.flags,
@@ -344,21 +343,6 @@ fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
     Ok(())
 }
 
-/// The entry with the rights that are known of the pod on disk.
-fn first_rights(work: &Work<'_>, value: PodValue) -> Result<PodValue, Cause> {
-    let isolation = work.spec.admission.isolation;
-    if isolation.subject == 0 {
-        return Ok(value);
-    }
-    let netns = work.tools.links.link_at(work.ifindex)?.as_ref().map_or(0, policy::netns);
-    Ok(PodValue {
-        subject: isolation.subject,
-        flags: value.flags | policy::judged(isolation),
-        netns,
-        ..value
-    })
-}
-
 fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
     for address in &work.assignment.addresses {
         work.tools.maps.pods.delete_generation(*address, work.assignment.generation.0)?;
@@ -370,13 +354,8 @@ fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Has the agent, where one runs, give the pod its rights, before anything can pass. Until then it has those that are
-/// known on disk.
 fn judge(work: &mut Work<'_>) -> Result<(), Cause> {
-    if let Some(agent) = &work.spec.admission.agent {
-        // Without an agent it stays closed as it is, until there is one.
-        let _ = admission::ask(agent, &work.spec.pod);
-    }
+    work.spec.admission.ask(&work.spec.pod);
     Ok(())
 }
 
