@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use naru_controlplane::{ControlPlane, Options};
 use serde_json::{Value, json};
@@ -9,7 +12,7 @@ use crate::{
 };
 
 /// A control plane in the machine's namespace with node1, the account of pods, and an agent.
-fn begin(machine: &Machine) -> (ControlPlane, Agent) {
+fn begin(machine: &Machine) -> (ControlPlane, PathBuf, Agent) {
     let options = Options { netns: Some(machine.netns()), ..Options::default() };
     let plane = ControlPlane::start(options).unwrap();
     let node = json!({
@@ -26,13 +29,13 @@ fn begin(machine: &Machine) -> (ControlPlane, Agent) {
         let made = plane.run(&["create", "-n", "default", "-f", "-"], &account.to_string());
         made.is_ok() || made.is_err_and(|error| error.to_string().contains("exists"))
     });
-    let agent = agent(machine, &plane);
+    let file = plane.kubeconfig("agent.kubeconfig", plane.servers()[0].address()).unwrap();
+    let agent = agent(machine, &file);
     wait("readiness", PATIENCE, || machine.outcome(&["agent", "--probe", "ready"]).0 == 0);
-    (plane, agent)
+    (plane, file, agent)
 }
 
-fn agent(machine: &Machine, plane: &ControlPlane) -> Agent {
-    let file = plane.kubeconfig("agent.kubeconfig", plane.servers()[0].address()).unwrap();
+fn agent(machine: &Machine, file: &Path) -> Agent {
     machine.agent_with(&["--kubernetes", "--kubeconfig", file.to_str().unwrap()])
 }
 
@@ -49,11 +52,11 @@ fn label(plane: &ControlPlane, pod: &Host, app: &str) {
 fn policies_of_the_api_are_in_force_and_stay_while_it_is_away() {
     let mut plane = None;
     let (scene, agent_before) = Scene::new(|machine| {
-        let (started, agent) = begin(machine);
-        plane = Some(started);
+        let (started, file, agent) = begin(machine);
+        plane = Some((started, file));
         agent
     });
-    let mut plane = plane.unwrap();
+    let (mut plane, file) = plane.unwrap();
     for (host, app) in [(&scene.server, "s"), (&scene.a, "a"), (&scene.b, "b")] {
         create(&plane, &host.object(app));
     }
@@ -74,7 +77,7 @@ fn policies_of_the_api_are_in_force_and_stay_while_it_is_away() {
     });
     assert_eq!(scene.answers(), [NONE, ALL], "what was known last stays");
     agent_before.kill();
-    let _agent = agent(&scene.machine, &plane);
+    let _agent = agent(&scene.machine, &file);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(scene.answers(), [NONE, ALL], "also for an agent that never heard the API");
     let later = Host::new(&scene.machine, "later");
