@@ -70,7 +70,7 @@ fn ten_thousand_pods_take_less_than_thirty_megabytes() {
     register.change(|content| {
         content.set_mode(Mode::Auto);
         content.put(naru_core::policy::model::Event::Policy(policy.name.clone(), Some(policy.clone())));
-        for (_, entry) in known.entries() {
+        for entry in known.entries().values() {
             let pod = entry.value.clone().unwrap();
             content.put(naru_core::policy::model::Event::Pod(pod.uid.clone(), Some(pod)));
         }
