@@ -54,6 +54,21 @@ pub const MAX_TRANSLATIONS: u32 = 32_768;
 /// Entries of `FRAGMENTS`, all of which are there from the start.
 pub const MAX_FRAGMENTS: u32 = 1_024;
 
+/// Capacity of `PEERS`. Buckets for as many cost 4 MB, an entry 96 bytes when there is one.
+pub const MAX_PEERS: u32 = 262_144;
+/// Capacity of `PEER_NETS`.
+pub const MAX_PEER_NETS: u32 = 65_536;
+/// Capacity of `RULES`: twice what is in force, so that a change fits beside it.
+pub const MAX_RULES: u32 = 65_536;
+/// Capacity of `RULE_HITS`: rules beyond are not counted.
+pub const MAX_RULE_HITS: u32 = 16_384;
+/// Buckets of `STATES`: those of 128 pods whose connections fill them all.
+pub const MAX_STATES: u32 = 128 * crate::STATE_BUCKETS;
+/// Entries of `DENIALS`, all of which are there from the start.
+pub const MAX_DENIALS: u32 = 4_096;
+/// Entries of `PASSED_FRAGMENTS`, all of which are there from the start.
+pub const MAX_PASSED_FRAGMENTS: u32 = 4_096;
+
 /// Names of the maps: in the object, as pins, and in documentation.
 pub mod maps {
     /// Hash, pod address to [`crate::PodValue`].
@@ -97,8 +112,26 @@ pub mod maps {
     pub const SERVICE_STATS: &str = "SERVICE_STATS";
     /// Per-CPU array of one [`crate::ServiceScratch`].
     pub const SERVICE_SCRATCH: &str = "SERVICE_SCRATCH";
-    /// All of them.
-    pub const ALL: [&str; 20] = [
+    /// Hash, peer address to [`crate::policy::PeerValue`].
+    pub const PEERS: &str = "PEERS";
+    /// LPM trie, [`crate::Prefix`] to [`crate::policy::PeerNetValue`].
+    pub const PEER_NETS: &str = "PEER_NETS";
+    /// Hash, [`crate::policy::RulesKey`] to [`crate::policy::RulesValue`].
+    pub const RULES: &str = "RULES";
+    /// Per-CPU hash, rule to [`crate::RuleHits`].
+    pub const RULE_HITS: &str = "RULE_HITS";
+    /// Hash, [`crate::StateKey`] to [`crate::StateValue`].
+    pub const STATES: &str = "STATES";
+    /// Storage of sockets, [`crate::SocketNote`].
+    pub const SOCKETS: &str = "SOCKETS";
+    /// Per-CPU LRU hash, [`crate::DenialKey`] to [`crate::DenialValue`].
+    pub const DENIALS: &str = "DENIALS";
+    /// LRU hash, [`crate::FragmentKey`] of first fragments that passed out of a pod to the pod's ifindex.
+    pub const PASSED_FRAGMENTS: &str = "PASSED_FRAGMENTS";
+    /// Per-CPU array of one [`crate::PolicyScratch`].
+    pub const POLICY_SCRATCH: &str = "POLICY_SCRATCH";
+    /// Those that every node has.
+    pub const ALL: [&str; 21] = [
         PODS,
         INTERFACES,
         ROUTES,
@@ -119,7 +152,11 @@ pub mod maps {
         FRAGMENTS,
         SERVICE_STATS,
         SERVICE_SCRATCH,
+        POLICY_SCRATCH,
     ];
+    /// Those that a node has from its first policy on.
+    pub const OF_POLICIES: [&str; 8] =
+        [PEERS, PEER_NETS, RULES, RULE_HITS, STATES, SOCKETS, DENIALS, PASSED_FRAGMENTS];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.
@@ -136,6 +173,10 @@ pub mod programs {
     pub const FROM_UNDERLAY: &str = "from_underlay";
     /// Egress of an uplink.
     pub const TO_UNDERLAY: &str = "to_underlay";
+    /// The function that judges by policies.
+    pub const POLICY_JUDGE: &str = "policy_judge";
+    /// The function of each program in whose place it is linked from a node's first policy on.
+    pub const POLICY_VERDICT: &str = "policy_verdict";
     /// All of them.
     pub const ALL: [&str; 6] = [FROM_POD, TO_POD, FROM_OVERLAY, TO_OVERLAY, FROM_UNDERLAY, TO_UNDERLAY];
 }

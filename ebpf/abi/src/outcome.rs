@@ -143,6 +143,14 @@ labelled! {
         NotReady = 13, "not-ready";
         /// The stack rewrote an address of a new flow, and `FLOWS` has no room for a record of it.
         FlowTableFull = 14, "flow-table-full";
+        /// The policies of the pod that sent it do not allow it.
+        PolicyEgress = 15, "policy-egress";
+        /// The policies of the pod that it is for do not allow it.
+        PolicyIngress = 16, "policy-ingress";
+        /// The first packet of a connection of a pod that policies isolate, and that has as many as it may.
+        PolicyFull = 17, "policy-full";
+        /// A fragment out of a pod that policies isolate, whose first one did not pass, or that hides its ports.
+        PolicyFragment = 18, "policy-fragment";
     }
 }
 

@@ -21,8 +21,9 @@ pub struct PodValue {
     pub mtu: u32,
     /// The set of policies that isolate the pod; 0 for none.
     pub subject: u32,
-    /// The set of policy peers that the address belongs to on this node; 0 for none.
-    pub class: u32,
+    /// One more than the number by which the node's network namespace knows the pod's (`RTM_NEWNSID`), where the pod's
+    /// sockets are looked for; 0 where it is not known.
+    pub netns: u32,
     /// Says whether `FLOWS` ([`look::FLOWS`]) and `FLOW_PAIRS` have, or had, entries about packets that the pod sends.
     /// Programs look up only the maps that are named here.
     pub sends_answers: u32,
@@ -40,7 +41,7 @@ plain!(PodValue {
     flags: u32,
     mtu: u32,
     subject: u32,
-    class: u32,
+    netns: u32,
     sends_answers: u32,
     receives_answers: u32,
     pod_mac: [u8; 6],
@@ -56,7 +57,7 @@ impl PodValue {
         flags: 0,
         mtu: 0,
         subject: 0,
-        class: 0,
+        netns: 0,
         sends_answers: 0,
         receives_answers: 0,
         pod_mac: [0; 6],
@@ -133,6 +134,12 @@ pub mod pod_flags {
     pub const ANY_SOURCE: u32 = 1 << 2;
     /// The pod may ask for an address: its DHCP broadcasts go to the node's stack (conf `ipam.type: dhcp`).
     pub const DHCP: u32 = 1 << 3;
+    /// Policies judge what the pod receives, by [`super::PodValue::subject`].
+    pub const JUDGE_INGRESS: u32 = 1 << 8;
+    /// Policies judge what the pod sends.
+    pub const JUDGE_EGRESS: u32 = 1 << 9;
+    /// Either of them: the pod's connections are remembered, too.
+    pub const JUDGED: u32 = JUDGE_INGRESS | JUDGE_EGRESS;
     /// Never in the map: [`super::PodValue::sends_answers`] where commands print all flags as one number.
     pub const SENDS_ANSWERS: u32 = 1 << 4;
     /// The same of [`super::PodValue::receives_answers`].

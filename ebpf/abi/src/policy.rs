@@ -201,17 +201,22 @@ pub fn judge<T: PolicyTables>(tables: &T, question: &Question) -> Judgement {
 /// Judges a packet by the list that begins at `key`.
 #[inline(always)]
 fn by_list<T: PolicyTables>(tables: &T, key: &mut RulesKey, question: &Question) -> Judgement {
-    // A verdict "pass" leaves out the rest of its tier.
-    let mut from_tier = 0;
-    while key.page < MAX_PAGES {
+    // A verdict "pass" leaves out the rest of its tier. It begins with a zero of the first page: of a number that the
+    // verifier knows it would follow each value apart, rule by rule.
+    let Some(first) = tables.page(key) else { return Judgement::Incomplete };
+    let mut from_tier = u32::from(first.reserved);
+    // Counted apart from the key: of a number in two bytes of its stack the verifier does not know how far it may grow.
+    for page in 0..u32::from(MAX_PAGES) {
+        key.page = page as u16;
         let Some(page) = tables.page(key) else { return Judgement::Incomplete };
         for rule in page.rules.iter().take(usize::from(page.count)) {
-            if rule.tier < from_tier || !rule.matches(question.protocol, question.port) {
+            let tier = u32::from(rule.tier);
+            if tier < from_tier || !rule.matches(question.protocol, question.port) {
                 continue;
             }
             match rule.verdict {
                 verdict if verdict == RuleVerdict::Accept as u8 => return Judgement::Accept(rule.rule),
-                verdict if verdict == RuleVerdict::Pass as u8 => from_tier = rule.tier.saturating_add(1),
+                verdict if verdict == RuleVerdict::Pass as u8 => from_tier = tier + 1,
                 _ => return Judgement::Deny(rule.rule),
             }
         }
@@ -219,7 +224,6 @@ fn by_list<T: PolicyTables>(tables: &T, key: &mut RulesKey, question: &Question)
             let passes = page.otherwise == RuleVerdict::Accept as u8;
             return if passes { Judgement::Accept(0) } else { Judgement::Deny(0) };
         }
-        key.page += 1;
     }
     Judgement::Incomplete
 }

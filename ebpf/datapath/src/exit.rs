@@ -105,6 +105,8 @@ const AS_SENT: u64 = {
     bits
 };
 const _: () = assert!(OUTCOMES <= 64);
+/// The outcome of packets of which the stack restores an address.
+const RECORDED: u32 = Outcome::Stack(StackReason::RecordedFlow).index() as u32;
 
 /// Leaves a note for the next hooks on this node if the packet goes on as a pod sent it.
 #[inline(always)]
@@ -114,6 +116,7 @@ fn note(packet: &Packet, hook: Hook, ending: &Ending) {
     }
     match ending.action {
         Action::Tunnel => packet.note(Note::Addressed),
+        Action::Pass if ending.outcome == RECORDED => packet.note(Note::Judged),
         Action::Pass | Action::Redirect | Action::Noted => {
             packet.note(if AS_SENT >> ending.outcome & 1 != 0 { Note::AsSent } else { Note::None });
         }

@@ -14,6 +14,7 @@ mod log;
 mod maps;
 mod neighbour;
 mod packet;
+mod policy;
 mod route;
 mod sender;
 mod service;

@@ -23,7 +23,9 @@ pub enum Note {
     None,
     /// The packet still has the addresses that a pod gave it.
     AsSent,
-    /// The same, and it has the tunnel key of the node that it goes to.
+    /// Policies have judged it; the stack restores addresses.
+    Judged,
+    /// The same as [`Note::AsSent`], and it has the tunnel key of the node that it goes to.
     Addressed,
 }
 
@@ -35,6 +37,7 @@ impl Note {
             Self::None => 0,
             Self::AsSent => 0x4e52,
             Self::Addressed => 0x4e53,
+            Self::Judged => 0x4e54,
         }
     }
 }
@@ -202,6 +205,20 @@ impl Packet {
     pub fn is_as_sent(&self) -> bool {
         let note = self.skb().tc_index;
         note == Note::AsSent.value() || note == Note::Addressed.value()
+    }
+
+    /// Returns true if policies have judged the packet on this node, by the addresses of both ends.
+    #[inline(always)]
+    pub fn is_judged(&self) -> bool {
+        self.is_as_sent() || self.skb().tc_index == Note::Judged.value()
+    }
+
+    /// Returns true if the packet has a socket: at egress of a pod's host veth, if a process of this node sent it.
+    #[inline(always)]
+    pub fn has_socket(&self) -> bool {
+        // SAFETY: a word of the context, which is a pointer or null.
+        let socket = unsafe { self.skb().__bindgen_anon_2.sk };
+        !socket.is_null()
     }
 
     /// Returns true if a program of ours sent the packet into the tunnel with its key.

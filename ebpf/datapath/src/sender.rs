@@ -16,6 +16,10 @@ pub struct Sender {
     pub flags: u32,
     /// Maps in which to look for flows that its packets answer; bits of [`look`].
     pub sends_answers: u32,
+    /// The set of policies that isolate it.
+    pub subject: u32,
+    /// As [`naru_abi::PodValue::netns`].
+    pub netns: u32,
     /// MAC address of its host veth, in the map: if the entry is just being reused, it is another pod's, and the inner
     /// frame of a tunnel packet gets that MAC address, which nobody checks.
     pub host_mac: Option<&'static Mac>,
@@ -23,7 +27,7 @@ pub struct Sender {
 
 impl Sender {
     /// Nobody yet.
-    pub const NONE: Self = Self { flags: 0, sends_answers: 0, host_mac: None };
+    pub const NONE: Self = Self { flags: 0, sends_answers: 0, subject: 0, netns: 0, host_mac: None };
 }
 
 /// Finds the sender of this IP packet.
@@ -45,6 +49,7 @@ pub fn own(packet: &Packet, mac: &Mac, addr: &Addr, sender: &mut Sender) -> Resu
     let Some(pod) = pods::get(addr) else { return Ok(false) };
     sender.flags = pod.flags();
     sender.sends_answers = pod.sends_answers();
+    (sender.subject, sender.netns) = (pod.subject(), pod.netns());
     sender.host_mac = Some(pod.host_mac());
     let is_current = pod.mac() == *mac;
     if !pod.is_behind(packet.ifindex()) {
@@ -68,6 +73,7 @@ pub fn foreign(packet: &Packet, mac: &Mac, sender: &mut Sender) -> Result<bool, 
     let Some(interface) = interfaces::get(packet.ifindex()) else { return Ok(false) };
     sender.flags = interface.flags();
     sender.sends_answers = look::EVERYWHERE;
+    (sender.subject, sender.netns) = (interface.subject(), 0);
     sender.host_mac = Some(interface.host_mac());
     let is_assigned = interface.pod_mac() == *mac;
     if !interface.is_of(packet.ifindex()) || sender.flags & pod_flags::ANY_SOURCE == 0 {

@@ -32,7 +32,7 @@ pub use port::{is_dhcp_request, udp_port};
 pub use rewrite::{Macs, decrement_ttl, forward, readdress};
 pub use scope::{is_link_local, is_link_multicast, is_multicast};
 pub use size::packet_size;
-pub use step::{fragment_id, step, step_flags};
+pub use step::{fragment_id, fragment_offset, step, step_flags};
 pub use vxlan::{
     OUTER_TTL, Outer, VxlanHeader, outer_traffic_class, tunnel_overhead, vxlan_header, write_outer,
 };

@@ -88,3 +88,18 @@ pub fn fragment_id(bytes: &impl Bytes, ip: &Ip) -> Option<u32> {
         Family::V6 => bytes.load(usize::from(ip.payload) + 4).map(u32::from_be_bytes),
     }
 }
+
+/// The offset of a fragment in the payload that was sent, in bytes; `None` if it cannot be read.
+#[inline(always)]
+#[must_use]
+pub fn fragment_offset(bytes: &impl Bytes, ip: &Ip) -> Option<u32> {
+    match ip.family {
+        Family::V4 => {
+            let field: [u8; 2] = bytes.read(ETHERNET + 6)?;
+            Some(u32::from(u16::from_be_bytes(field) & 0x1fff) * 8)
+        }
+        Family::V6 => {
+            bytes.load(usize::from(ip.payload) + 2).map(|field| (u16::from_be_bytes(field) & 0xfff8).into())
+        }
+    }
+}

@@ -9,9 +9,12 @@ use std::{
 use aya::maps::MapData;
 use aya_obj::{Object, generated::bpf_insn};
 use naru_abi::{maps, programs};
-use naru_bpf::object;
+use naru_bpf::{link_judgement, object};
 
-use crate::{node::Node, verifier};
+use crate::{
+    node::{Node, add_policies},
+    verifier,
+};
 
 /// A line for each program: its name, its instructions with all it calls, its bytes of stack in the deepest chain of
 /// calls.
@@ -39,9 +42,10 @@ struct Cost {
     stack: u32,
 }
 
-/// The instructions of every program with all that it calls; maps by these descriptors, where there are any.
+/// The instructions of every program with all that it calls, the judgement by policies too; maps by these descriptors,
+/// where there are any.
 fn programs_of(fds: &BTreeMap<String, RawFd>) -> BTreeMap<String, Vec<bpf_insn>> {
-    let mut object = Object::parse(object().unwrap()).unwrap();
+    let mut object = Object::parse(&link_judgement(object().unwrap()).unwrap()).unwrap();
     let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
     let known = object.maps.clone();
     let with_fd = known.iter().filter_map(|(name, map)| Some((name.as_str(), *fds.get(name)?, map)));
@@ -138,12 +142,16 @@ fn no_program_outgrows_its_budget_of_instructions_and_stack() {
 #[ignore = "needs root: cargo xtask test"]
 fn the_verifier_too_leaves_the_stages_to_come_a_quarter_of_every_programs_stack() {
     let node = Node::new();
-    let pinned = maps::ALL.map(|name| (name.to_owned(), MapData::from_pin(node.pins.map(name)).unwrap()));
+    add_policies(&node.pins);
+    let names = maps::ALL.into_iter().chain(maps::OF_POLICIES);
+    let pin = |name: &str| (name.to_owned(), MapData::from_pin(node.pins.map(name)).unwrap());
+    let pinned: Vec<_> = names.map(pin).collect();
     let fds = pinned.iter().map(|(name, map)| (name.clone(), map.fd().as_fd().as_raw_fd())).collect();
     let all = programs_of(&fds);
     assert!(all.keys().map(String::as_str).eq(BTreeSet::from(programs::ALL)));
     for (name, code) in all {
-        let depths = verifier::stack_depths(&code);
+        let program = programs::ALL.into_iter().find(|program| *program == name).unwrap();
+        let depths = verifier::stack_depths(&node, program);
         let starts = functions(&code);
         assert_eq!(depths.len(), starts.len(), "{name}: a depth for each function");
         let stack = chain(&code, &starts.into_iter().zip(depths).collect(), 0);

@@ -77,6 +77,12 @@ impl Packet {
         self
     }
 
+    /// The same payload in the name of another protocol.
+    pub fn carrying_as(mut self, protocol: u8) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
     /// Makes the packet `length` bytes long from its IP header on.
     pub fn sized(mut self, length: usize) -> Self {
         let header = if self.source.is_ipv4() { 20 } else { 40 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use naru_abi::{ABI_VERSION, Config};
-use naru_bpf::{Datapath, Pins, Sizes, install};
+use naru_bpf::{Datapath, Pins, Sizes, add_policy_maps, install};
 use naru_e2e::{
     netns::{Netns, Scratch},
     tool,
@@ -22,6 +22,8 @@ use crate::world::Family;
 
 pub const VNI: u32 = 5230;
 pub const PORT: u16 = 8472;
+
+pub const SIZES: Sizes = Sizes { pods: 64, routes: 64, flows: 64 };
 
 /// A mounted bpffs, gone with the value.
 pub struct BpfFs {
@@ -48,6 +50,12 @@ impl Drop for BpfFs {
     }
 }
 
+/// Has the pinned programs judge by policies. Devices need them anew.
+pub fn add_policies(pins: &Pins) {
+    add_policy_maps(pins, SIZES).unwrap();
+    install(pins, SIZES).unwrap();
+}
+
 /// A name that no other test of this machine has.
 pub fn unique() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -66,7 +74,7 @@ impl Node {
         let name = unique();
         let bpffs = BpfFs::mount(&name);
         let pins = Pins::at(bpffs.path().join(format!("abi{ABI_VERSION}")));
-        install(&pins, Sizes { pods: 64, routes: 64, flows: 64 }).unwrap();
+        install(&pins, SIZES).unwrap();
         let node = Self { pins, scratch: Scratch::create(&name).unwrap(), _bpffs: bpffs };
         node.datapath().config().unwrap().set(config(0)).unwrap();
         node.ip("link set lo up");

@@ -7,15 +7,24 @@ mod changes;
 mod contact;
 mod interest;
 mod mirror;
+mod policies;
 mod said;
 mod schedule;
 mod serve;
 mod services;
 mod worker;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use naru_cluster::{Contact, Source, View};
+use naru_core::{
+    cluster::{ClusterSpec, NodeSpec},
+    policy::model::Node,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, watch},
@@ -88,6 +97,7 @@ impl Agent {
         let mut counter = Counter::new(mirror.paths().clone(), name.clone(), contact.clone(), views.clone());
         counter.open();
         services::keep(mirror.paths().clone(), contact.services().clone(), name.clone())?;
+        policies::keep(mirror.paths().clone(), contact.policies().clone(), name.clone())?;
         tokio::spawn(contact::note(mirror.paths().clone(), contact.clone(), views.clone()));
         tokio::spawn(source.follow(sender, contact.clone()));
         let now = Instant::now();
@@ -155,6 +165,7 @@ impl Agent {
         if report.serves.is_some() {
             // The maps may be new ones.
             self.contact.services().wake();
+            self.contact.policies().wake();
         }
         self.counter.end();
         self.schedule.end(outcome, Instant::now());
@@ -170,6 +181,9 @@ impl Agent {
         let view = self.views.borrow_and_update().clone();
         let complaint = view.complaint.iter().map(|error| format!("{error}: the last good cluster stays"));
         self.said.log(Topic::Source, complaint.collect());
+        if let Some(cluster) = &view.cluster {
+            self.contact.policies().change(|known| known.set_nodes(nodes(cluster)));
+        }
         self.said.log(Topic::LeftOut, view.remarks.iter().map(ToString::to_string).collect());
         let kind = if self.is_following { Kind::Cluster } else { Kind::Everything };
         self.schedule.renew(kind, Instant::now());
@@ -189,6 +203,14 @@ impl Agent {
             }
         }
     }
+}
+
+/// The nodes of a cluster, as policies know them.
+fn nodes(cluster: &ClusterSpec) -> BTreeMap<String, Node> {
+    let node = |one: &NodeSpec| {
+        (one.name.clone(), Node { addresses: one.addresses.clone(), blocks: one.blocks.clone() })
+    };
+    cluster.nodes.iter().map(node).collect()
 }
 
 /// Returns the next changes; waits for ever without a socket.

@@ -9,12 +9,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use naru_cluster::{Contact, View, services::Standing};
+use naru_cluster::{Contact, View, policies, services::Standing};
 use naru_node::{
     machine::{self, LastContact},
     paths::Paths,
 };
-use naru_view::{AgentReport, ServicesReport};
+use naru_view::{AgentReport, PoliciesReport, ServicesReport};
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
@@ -160,6 +160,16 @@ impl Known {
                     complaint: known.complaint().map(str::to_owned),
                 };
                 (known.standing() != Standing::Nowhere).then_some(report)
+            }),
+            policies: self.contact.policies().read(|known| {
+                let report = PoliciesReport {
+                    mode: known.mode().label().to_owned(),
+                    known: known.policies(),
+                    heard: known.heard().and_then(seconds),
+                    complaint: known.complaint().map(str::to_owned),
+                    left_out: known.faults().map(str::to_owned).collect(),
+                };
+                (known.standing() != policies::Standing::Nowhere).then_some(report)
             }),
         }
     }

@@ -81,7 +81,8 @@ fn held_by(process: u32, key: &str) -> anyhow::Result<u64> {
 
 /// Bytes that the kernel holds for all pinned maps.
 fn all_maps(pins: &Pins) -> anyhow::Result<u64> {
-    maps::ALL.iter().map(|name| held(&pins.map(name)).with_context(|| format!("map {name}"))).sum()
+    let all = maps::ALL.iter().chain(&maps::OF_POLICIES).filter(|name| pins.map(name).exists());
+    all.map(|name| held(&pins.map(name)).with_context(|| format!("map {name}"))).sum()
 }
 
 fn held(pin: &Path) -> anyhow::Result<u64> {

@@ -67,6 +67,9 @@ pub enum Error {
         /// The kernel's error.
         source: io::Error,
     },
+    /// The object has no map of this name.
+    #[error("eBPF object: no map {0}")]
+    NoMap(&'static str),
     /// The object has no program of this name.
     #[error("eBPF object: no program {0}")]
     NoProgram(&'static str),

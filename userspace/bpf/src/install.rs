@@ -13,7 +13,7 @@ use aya::{
 use naru_abi::{maps, programs};
 
 use crate::{
-    Error, Pins, Result, layout,
+    Error, Pins, Result, judging, layout,
     load::{Loaded, VERIFICATIONS},
     object, sys,
 };
@@ -65,9 +65,11 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     // A process that can open a directory can lock it, and every ADD takes the lock of this one.
     let closed = fs::set_permissions(pins.root(), fs::Permissions::from_mode(0o700));
     closed.map_err(failed(pins.root(), "close to others"))?;
-    let maps_created = layout::check(pins, sizes)?;
+    let maps_created = layout::check(pins, sizes, &maps::ALL)?;
+    layout::check(pins, sizes, &maps::OF_POLICIES)?;
     raise_memlock();
-    let mut source = Source::load(pins, sizes, object)?;
+    let object = if judging::is_wanted(pins) { judging::link(object)? } else { object.to_vec() };
+    let mut source = Source::load(pins, sizes, &object)?;
     let pinned_maps = layout::pinned(pins)?;
     let mut programs_replaced = Vec::new();
     for name in programs::ALL {
@@ -76,6 +78,20 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
         }
     }
     Ok(Installed { maps_created, programs_replaced })
+}
+
+/// The figures that the kernel's verifier reports about a program of the embedded object, in its words. The maps are
+/// those that are pinned.
+///
+/// # Errors
+/// As [`install`].
+pub fn verifier_figures(pins: &Pins, sizes: Sizes, program: &'static str) -> Result<String> {
+    let object = object().ok_or(Error::NoObject)?;
+    let object = if judging::is_wanted(pins) { judging::link(object)? } else { object.to_vec() };
+    match Loaded::new(pins, sizes, &object)? {
+        Some(loaded) => loaded.figures(program),
+        None => Err(Error::NoProgram(program)),
+    }
 }
 
 /// Removes the pins that another version of the ABI left beside these, and its tcx links with them: its programs would
@@ -102,7 +118,7 @@ pub fn is_installed(pins: &Pins) -> bool {
 
 /// Kernels before 5.11 charge maps to the process's locked memory. Newer ones ignore it, and where the limit cannot be
 /// raised and matters, creating the maps says so.
-fn raise_memlock() {
+pub(crate) fn raise_memlock() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
@@ -122,7 +138,9 @@ impl Source {
             return Ok(Self::Plain(Box::new(loaded)));
         }
         let mut loader = EbpfLoader::new();
-        for name in maps::ALL {
+        // Where there is no policy yet, the maps of policies go with the loader.
+        let pinned = maps::OF_POLICIES.into_iter().filter(|name| pins.map(name).exists());
+        for name in maps::ALL.into_iter().chain(pinned) {
             loader.map_pin_path(name, pins.map(name));
             loader.map_max_entries(name, layout::capacity(name, sizes));
         }
@@ -188,7 +206,7 @@ pub(crate) fn remove(pin: &Path) -> Result<()> {
     }
 }
 
-fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Pin { path: path.to_owned(), action, source }
 }
 

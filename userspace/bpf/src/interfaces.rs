@@ -37,6 +37,21 @@ impl Interfaces {
             .map_err(failed(maps::INTERFACES, "insert"))
     }
 
+    /// Changes the settings of `ifindex`, whose counters go on; `false` if it is not known.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn change(
+        &mut self,
+        ifindex: u32,
+        change: impl FnOnce(InterfaceValue) -> InterfaceValue,
+    ) -> Result<bool> {
+        let Some(value) = self.get(ifindex)? else { return Ok(false) };
+        let value = InterfaceValue { ifindex, ..change(value) };
+        self.settings.insert(ifindex, Raw(value), 0).map_err(failed(maps::INTERFACES, "insert"))?;
+        Ok(true)
+    }
+
     /// The settings of `ifindex`.
     ///
     /// # Errors

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use aya::maps::{MapInfo, MapType};
 use naru_abi::{
-    Addr, AffinityKey, AffinityValue, AnswerValue, BackendKey, BackendValue, ConfigSlots, Counter, FlowKey,
-    FlowValue, FragmentKey, InterfaceValue, MemberKey, NextHopValue, PodSlot, PodValue, Prefix, RouteValue,
-    STATS_ENTRIES, ServiceCounters, ServiceKey, ServiceScratch, ServiceState, ServiceValue, TranslationValue,
-    maps,
+    Addr, AffinityKey, AffinityValue, AnswerValue, BackendKey, BackendValue, ConfigSlots, Counter, DenialKey,
+    DenialValue, FlowKey, FlowValue, FragmentKey, InterfaceValue, MemberKey, NextHopValue, PodSlot, PodValue,
+    PolicyScratch, Prefix, RouteValue, RuleHits, STATS_ENTRIES, ServiceCounters, ServiceKey, ServiceScratch,
+    ServiceState, ServiceValue, SocketNote, StateKey, StateValue, TranslationValue, maps,
+    policy::{PeerNetValue, PeerValue, RulesKey, RulesValue},
 };
 
 use crate::{
@@ -38,6 +39,15 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
         maps::FRAGMENTS => (MapType::LruHash, size_of::<FragmentKey>(), size_of::<Addr>()),
         maps::SERVICE_STATS => (MapType::PerCpuHash, size_of::<u32>(), size_of::<ServiceCounters>()),
         maps::SERVICE_SCRATCH => (MapType::PerCpuArray, size_of::<u32>(), size_of::<ServiceScratch>()),
+        maps::PEERS => (MapType::Hash, size_of::<Addr>(), size_of::<PeerValue>()),
+        maps::PEER_NETS => (MapType::LpmTrie, size_of::<Prefix>(), size_of::<PeerNetValue>()),
+        maps::RULES => (MapType::Hash, size_of::<RulesKey>(), size_of::<RulesValue>()),
+        maps::RULE_HITS => (MapType::PerCpuHash, size_of::<u32>(), size_of::<RuleHits>()),
+        maps::STATES => (MapType::Hash, size_of::<StateKey>(), size_of::<StateValue>()),
+        maps::SOCKETS => (MapType::SkStorage, size_of::<u32>(), size_of::<SocketNote>()),
+        maps::DENIALS => (MapType::LruPerCpuHash, size_of::<DenialKey>(), size_of::<DenialValue>()),
+        maps::PASSED_FRAGMENTS => (MapType::LruHash, size_of::<FragmentKey>(), size_of::<u32>()),
+        maps::POLICY_SCRATCH => (MapType::PerCpuArray, size_of::<u32>(), size_of::<PolicyScratch>()),
         _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodSlot>()),
     };
     (kind, key as u32, value as u32, capacity(name, sizes))
@@ -53,21 +63,30 @@ pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
         maps::ROUTES => sizes.routes,
         maps::FLOWS => sizes.flows,
         maps::FLOW_PAIRS => naru_abi::MAX_FLOW_PAIRS,
-        maps::SERVICE_STATE | maps::SERVICE_SCRATCH => 1,
+        maps::SERVICE_STATE | maps::SERVICE_SCRATCH | maps::POLICY_SCRATCH => 1,
         maps::SERVICES | maps::SERVICE_STATS => naru_abi::MAX_SERVICES,
         maps::BACKENDS => naru_abi::MAX_BACKENDS,
         maps::MEMBERS => naru_abi::MAX_MEMBERS,
         maps::AFFINITY => naru_abi::MAX_AFFINITY,
         maps::TRANSLATIONS | maps::ANSWERS => naru_abi::MAX_TRANSLATIONS,
         maps::FRAGMENTS => naru_abi::MAX_FRAGMENTS,
+        maps::PEERS => naru_abi::MAX_PEERS,
+        maps::PEER_NETS => naru_abi::MAX_PEER_NETS,
+        maps::RULES => naru_abi::MAX_RULES,
+        maps::RULE_HITS => naru_abi::MAX_RULE_HITS,
+        maps::STATES => naru_abi::MAX_STATES,
+        // The kernel keeps it with the sockets.
+        maps::SOCKETS => 0,
+        maps::DENIALS => naru_abi::MAX_DENIALS,
+        maps::PASSED_FRAGMENTS => naru_abi::MAX_PASSED_FRAGMENTS,
         _ => sizes.pods,
     }
 }
 
-/// Checks every pinned map, and returns the names of those that are not pinned yet.
-pub(crate) fn check(pins: &Pins, sizes: Sizes) -> Result<Vec<&'static str>> {
+/// Checks every pinned map of these, and returns the names of those that are not pinned yet.
+pub(crate) fn check(pins: &Pins, sizes: Sizes, names: &[&'static str]) -> Result<Vec<&'static str>> {
     let mut missing = Vec::new();
-    for name in maps::ALL {
+    for name in names.iter().copied() {
         if pins.map(name).exists() {
             check_one(pins, name, sizes)?;
         } else {
@@ -96,8 +115,13 @@ fn check_one(pins: &Pins, name: &'static str, sizes: Sizes) -> Result<()> {
 
 /// The kernel's numbers of the pinned maps.
 pub(crate) fn pinned(pins: &Pins) -> Result<BTreeSet<u32>> {
-    let id = |name| Ok(data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?.id());
-    maps::ALL.into_iter().map(id).collect()
+    let all = maps::ALL.into_iter().chain(maps::OF_POLICIES);
+    all.filter(|name| pins.map(name).exists()).map(|name| number(pins, name)).collect()
+}
+
+/// The kernel's number of a pinned map.
+pub(crate) fn number(pins: &Pins, name: &'static str) -> Result<u32> {
+    Ok(data(&pins.map(name), name)?.info().map_err(failed(name, "read"))?.id())
 }
 
 /// Returns the capacities of the pinned maps, which a later install must request; `None` before the first install.

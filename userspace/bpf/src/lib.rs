@@ -14,6 +14,7 @@ mod filters;
 mod flows;
 mod install;
 mod interfaces;
+mod judging;
 mod layout;
 mod load;
 #[cfg(feature = "debug")]
@@ -25,6 +26,7 @@ mod pins;
 mod pod;
 mod pod_tcx;
 mod pods;
+mod policies;
 mod probe;
 mod program;
 mod routes;
@@ -42,8 +44,11 @@ pub use config::ConfigMap;
 pub use counters::PodTotals;
 pub use error::Error;
 pub use flows::Flows;
-pub use install::{Installed, Sizes, discard_other_versions, install, install_object, is_installed};
+pub use install::{
+    Installed, Sizes, discard_other_versions, install, install_object, is_installed, verifier_figures,
+};
 pub use interfaces::Interfaces;
+pub use judging::{add_policy_maps, has_policies, link as link_judgement};
 pub use layout::installed_sizes;
 #[cfg(feature = "debug")]
 pub use log::follow_log;
@@ -52,6 +57,7 @@ pub use object::object;
 pub use pins::Pins;
 pub use pod::{PodFilters, attach_pod, is_of_pods, pod_filters, pod_mode, restore_pod, wrong_by_tcx};
 pub use pods::Pods;
+pub use policies::{Denial, Policies};
 pub use probe::{ENCAPSULATION, Feature, Probe, TCX, can_encapsulate, probe};
 pub use routes::Routes;
 pub use services::{ServiceMaps, Translations};
@@ -101,6 +107,14 @@ impl Datapath {
     /// As [`Interfaces::open`].
     pub fn interfaces(&self) -> Result<Interfaces> {
         Interfaces::open(&self.pins)
+    }
+
+    /// The tables of policies.
+    ///
+    /// # Errors
+    /// As [`Policies::open`].
+    pub fn policies(&self) -> Result<Policies> {
+        Policies::open(&self.pins)
     }
 
     /// The map of prefixes.

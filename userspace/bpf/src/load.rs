@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::CStr,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
     time::Duration,
 };
@@ -28,6 +28,8 @@ const NAME: usize = 15;
 /// where.
 const LOG: usize = 1 << 20;
 const LOG_LEVEL: u32 = 1;
+/// `BPF_LOG_STATS`: figures only.
+const FIGURES: u32 = 4;
 
 /// Pauses after each verification that was broken off, in milliseconds, before the last one begins. The kernel breaks
 /// one off with EAGAIN if a signal comes in, whatever its purpose, and expects it to be tried again, as libbpf does;
@@ -83,6 +85,9 @@ request! {
     }
 }
 
+/// In place of the descriptor of a map that the node does not have. The kernel refuses a program that names one.
+const NO_MAP: RawFd = -1;
+
 /// An object whose maps exist and are pinned, and whose programs can be loaded.
 pub(crate) struct Loaded {
     object: Object,
@@ -92,29 +97,32 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Creates and pins the maps that are missing, and opens the others. `None` for an object that has maps beside
-    /// ours, as that of a debug build, or relocations by the kernel's types.
+    /// Creates and pins the maps that every node has, as far as they are missing, and opens all that are pinned. `None`
+    /// for an object that has maps beside ours, as that of a debug build, or relocations by the kernel's types.
     ///
     /// # Errors
     /// The object is none, or the kernel refuses a map.
     pub(crate) fn new(pins: &Pins, sizes: Sizes, bytes: &[u8]) -> Result<Option<Self>> {
         let mut object = Object::parse(bytes).map_err(refused)?;
-        let is_plain = object.maps.keys().all(|name| maps::ALL.contains(&name.as_str()));
-        if !is_plain || object.has_btf_relocations() {
+        let is_ours = |name: &String| maps::ALL.iter().chain(&maps::OF_POLICIES).any(|one| one == name);
+        if !object.maps.keys().all(is_ours) || object.has_btf_relocations() {
             return Ok(None);
         }
         let btf = load_btf(&mut object)?;
         let mut maps = HashMap::new();
         for (name, map) in object.maps.drain() {
-            let fd = open_or_create(pins, sizes, &name, map.clone(), btf.as_ref().map(AsFd::as_fd))?;
+            let is_here = maps::ALL.contains(&name.as_str()) || pins.map(&name).exists();
+            let types = btf.as_ref().map(AsFd::as_fd);
+            let fd = is_here.then(|| open_or_create(pins, sizes, &name, map.clone(), types)).transpose()?;
             maps.insert(name, (fd, map));
         }
         let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
-        let by_name = maps.iter().map(|(name, (fd, map))| (name.as_str(), fd.as_raw_fd(), map));
+        let number = |fd: &Option<OwnedFd>| fd.as_ref().map_or(NO_MAP, AsRawFd::as_raw_fd);
+        let by_name = maps.iter().map(|(name, (fd, map))| (name.as_str(), number(fd), map));
         object.relocate_maps(by_name, &sections).map_err(refused)?;
         object.relocate_calls(&sections).map_err(refused)?;
         object.sanitize_functions(aya::features());
-        Ok(Some(Self { object, btf, _maps: maps.into_values().map(|(fd, _)| fd).collect() }))
+        Ok(Some(Self { object, btf, _maps: maps.into_values().filter_map(|(fd, _)| fd).collect() }))
     }
 
     /// Verifies and loads a program, and pins it.
@@ -134,7 +142,7 @@ impl Loaded {
     /// Loads a program, as often as [`VERIFICATIONS`] allow; the last time with a log.
     fn verify(&self, name: &'static str, program: &Program, function: &Function) -> Result<OwnedFd> {
         for pause in VERIFICATIONS {
-            match self.load(name, program, function, &mut []) {
+            match self.load(name, program, function, (LOG_LEVEL, &mut [])) {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
                     std::thread::sleep(Duration::from_millis(pause));
                 }
@@ -143,20 +151,42 @@ impl Loaded {
             }
         }
         let mut log = vec![0; LOG];
-        self.load(name, program, function, &mut log).map_err(|io_error| {
+        self.load(name, program, function, (LOG_LEVEL, &mut log)).map_err(|io_error| {
             let text = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().into_owned();
             let source = ProgramError::LoadError { io_error, verifier_log: VerifierLog::new(text) };
             Error::Program { program: name, action: "load", source: Box::new(source) }
         })
     }
 
-    /// One verification, whose log fills `log`.
+    /// The figures that the verifier reports about a program, in its words: instructions, and the stack of each
+    /// function.
+    ///
+    /// # Errors
+    /// As [`Loaded::pin`].
+    pub(crate) fn figures(&self, name: &'static str) -> Result<String> {
+        let program = self.object.programs.get(name).ok_or(Error::NoProgram(name))?;
+        let function = self.object.functions.get(&program.function_key()).ok_or(Error::NoProgram(name))?;
+        let mut log = vec![0; LOG];
+        loop {
+            match self.load(name, program, function, (FIGURES, &mut log)) {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+                _ => {
+                    return Ok(CStr::from_bytes_until_nul(&log)
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned());
+                }
+            }
+        }
+    }
+
+    /// One verification, whose log of that level fills `log`.
     fn load(
         &self,
         name: &str,
         program: &Program,
         function: &Function,
-        log: &mut [u8],
+        (level, log): (u32, &mut [u8]),
     ) -> io::Result<OwnedFd> {
         let (functions, lines) = (function.func_info.func_info_bytes(), function.line_info.line_info_bytes());
         let mut request = ProgLoad {
@@ -171,7 +201,7 @@ impl Loaded {
             request.name.iter_mut().zip(name.bytes().take(NAME)).for_each(|(to, from)| *to = from);
         }
         if !log.is_empty() {
-            (request.log_level, request.log) = (LOG_LEVEL, log.as_mut_ptr() as u64);
+            (request.log_level, request.log) = (level, log.as_mut_ptr() as u64);
             request.log_size = log.len() as u32;
         }
         if let Some(btf) = &self.btf {
@@ -209,6 +239,20 @@ fn load_btf(object: &mut Object) -> Result<Option<OwnedFd>> {
     // SAFETY: the types live until the call returns.
     let loaded = unsafe { sys::descriptor(BTF_LOAD, &mut request) };
     loaded.map(Some).map_err(|source| Error::Types { source })
+}
+
+/// Creates and pins the maps of policies, as far as they are missing.
+///
+/// # Errors
+/// The object is none, or the kernel refuses a map.
+pub(crate) fn create_policy_maps(pins: &Pins, sizes: Sizes, bytes: &[u8]) -> Result<()> {
+    let mut object = Object::parse(bytes).map_err(refused)?;
+    let btf = load_btf(&mut object)?;
+    for name in maps::OF_POLICIES {
+        let map = object.maps.get(name).ok_or(Error::NoMap(name))?.clone();
+        open_or_create(pins, sizes, name, map, btf.as_ref().map(AsFd::as_fd))?;
+    }
+    Ok(())
 }
 
 /// The map as it is pinned, else a new one, pinned.

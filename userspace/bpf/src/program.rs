@@ -1,12 +1,18 @@
 //! Pinned programs.
 
+use std::os::fd::AsFd;
+
 use aya::{
     maps::MapInfo,
     programs::{ProgramInfo, SchedClassifier, loaded_programs},
 };
 use naru_abi::{maps, programs};
 
-use crate::{Error, Pins, Result, install::refused, sys};
+use crate::{
+    Error, Pins, Result,
+    install::{failed, refused},
+    sys,
+};
 
 /// Opens a pinned program.
 pub(crate) fn open(pins: &Pins, name: &'static str) -> Result<SchedClassifier> {
@@ -24,6 +30,13 @@ pub(crate) fn id(pins: &Pins, name: &'static str) -> Result<u32> {
         return Err(Error::NotInstalled(pin));
     }
     ProgramInfo::from_pin(pin).map(|info| info.id()).map_err(refused(name, "open pin"))
+}
+
+/// The kernel's numbers of the maps that a pinned program uses.
+pub(crate) fn maps(pins: &Pins, name: &'static str) -> Result<Vec<u32>> {
+    let pin = pins.program(name);
+    let told = sys::open(&pin).and_then(|program| sys::describe(program.as_fd()));
+    told.map(|told| told.maps).map_err(failed(&pin, "read"))
 }
 
 /// The loaded program of that number.

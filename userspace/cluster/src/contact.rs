@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::services::Register;
+use crate::{policies, services};
 
 /// State that a source and the node that follows it share besides views. Clones are one contact.
 #[derive(Clone, Debug)]
@@ -16,12 +16,18 @@ pub struct Contact {
     /// Seconds since 1970 at which the source was heard last; 0 before.
     heard: Arc<AtomicU64>,
     ready: watch::Sender<bool>,
-    services: Register,
+    services: services::Register,
+    policies: policies::Register,
 }
 
 impl Default for Contact {
     fn default() -> Self {
-        Self { heard: Arc::default(), ready: watch::Sender::new(false), services: Register::default() }
+        Self {
+            heard: Arc::default(),
+            ready: watch::Sender::new(false),
+            services: services::Register::default(),
+            policies: policies::Register::default(),
+        }
     }
 }
 
@@ -41,8 +47,14 @@ impl Contact {
 
     /// Returns the register of the source's Services.
     #[must_use]
-    pub const fn services(&self) -> &Register {
+    pub const fn services(&self) -> &services::Register {
         &self.services
+    }
+
+    /// Returns the register of the source's policies.
+    #[must_use]
+    pub const fn policies(&self) -> &policies::Register {
+        &self.policies
     }
 
     /// Notes whether the node serves pods.

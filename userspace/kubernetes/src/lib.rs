@@ -6,7 +6,8 @@
 //!
 //! [`KubernetesSource`] follows three kinds of objects (`follow`), reads them (`nodes`, `ranges`, `endpoints`), and
 //! makes one consistent cluster of them (`agreement`); `memory` is what outlives the process. Services and their slices
-//! are followed in the same way and go to the node's register as they are (`services`).
+//! are followed in the same way and go to the node's register as they are (`services`), and so are policies with the
+//! namespaces and pods that they speak about (`policies`).
 
 mod access;
 mod agreement;
@@ -18,6 +19,7 @@ mod follow;
 mod memory;
 mod nodes;
 mod policies;
+mod progress;
 mod ranges;
 mod services;
 mod source;

@@ -2,7 +2,7 @@ use std::{fs, io, net::IpAddr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{follow::Remembered, services::Positions};
+use crate::{follow::Remembered, progress::Positions};
 
 /// State that outlives the process and a reboot, in `<state>/kubernetes.json`. The agent can do without it: then a
 /// first list is believed as it is, and the API is looked for where every node may find it.
@@ -15,7 +15,7 @@ pub struct Memory {
     pub nodes: Option<Remembered>,
     /// This node.
     pub own: Own,
-    /// The states of Services and slices.
+    /// The states of Services, policies and what belongs to them.
     pub services: Positions,
 }
 

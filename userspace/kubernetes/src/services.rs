@@ -1,24 +1,18 @@
 //! Services and EndpointSlices, handed to the node's register object by object: there are tens of thousands of them,
 //! and each is kept once, as small as it can be.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use naru_cluster::{
     Contact,
     services::{self, Register, ServiceObject, SliceObject},
 };
 use naru_core::services::{Service, ServiceName, Slice};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{Api, ApiError},
     follow::{Follower, Kind, Known, Listener, News, Pace, Remembered},
+    progress::{Progress, Topic},
 };
 
 /// All Services.
@@ -52,7 +46,7 @@ struct Scribe {
 
 impl Listener<Arc<Service>> for Scribe {
     fn told(&mut self, known: &Known<Arc<Service>>, news: News<Arc<Service>>) {
-        self.progress.note(services::Kind::Services, known.position());
+        self.progress.note(Topic::Services, known.position());
         self.register.change(|register| {
             for name in news.into_keys() {
                 let service = known.entries().get(&name).and_then(|entry| entry.value.clone());
@@ -72,7 +66,7 @@ impl Listener<Arc<Service>> for Scribe {
 
 impl Listener<Arc<Slice>> for Scribe {
     fn told(&mut self, known: &Known<Arc<Slice>>, news: News<Arc<Slice>>) {
-        self.progress.note(services::Kind::Slices, known.position());
+        self.progress.note(Topic::Slices, known.position());
         self.register.change(|register| {
             for (name, before) in news {
                 let slice = known.entries().get(&name).and_then(|entry| entry.value.clone());
@@ -94,50 +88,28 @@ fn parts(key: &str) -> (&str, &str) {
     key.split_once('/').unwrap_or(("", key))
 }
 
-/// The states of the store that were read last: a server that lags is noticed by them after a restart, too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Positions {
-    services: u64,
-    slices: u64,
-}
-
-/// The same while both are followed.
-#[derive(Clone, Default)]
-pub struct Progress(Arc<[AtomicU64; 2]>);
-
-impl Progress {
-    /// Begins where an earlier process ended.
-    pub fn new(Positions { services, slices }: Positions) -> Self {
-        Self(Arc::new([services.into(), slices.into()]))
-    }
-
-    /// The states that were read last.
-    pub fn positions(&self) -> Positions {
-        let [services, slices] = &*self.0;
-        Positions { services: services.load(Ordering::Relaxed), slices: slices.load(Ordering::Relaxed) }
-    }
-
-    fn note(&self, kind: services::Kind, position: u64) {
-        self.0[kind as usize].store(position, Ordering::Relaxed);
-    }
-}
-
 /// Follows both kinds for ever.
 pub async fn follow(api: Arc<Api>, pace: Pace, contact: Contact, progress: Progress) {
-    let Positions { services, slices } = progress.positions();
     let scribe = || Scribe { register: contact.services().clone(), progress: progress.clone() };
     // Only that a list is older than what was read is known of the time before; what it lacks is not.
-    let known = |revision| (revision > 0).then(|| Remembered { revision, ..Remembered::default() });
+    let known = |topic| {
+        let revision = progress.position(topic);
+        (revision > 0).then(|| Remembered { revision, ..Remembered::default() })
+    };
     let on_services = Follower::new(
         api.clone(),
         SERVICES,
-        Known::<Arc<Service>>::new(known(services), pace),
+        Known::<Arc<Service>>::new(known(Topic::Services), pace),
         contact.clone(),
         scribe(),
     );
-    let on_slices =
-        Follower::new(api, SLICES, Known::<Arc<Slice>>::new(known(slices), pace), contact.clone(), scribe());
+    let on_slices = Follower::new(
+        api,
+        SLICES,
+        Known::<Arc<Slice>>::new(known(Topic::Slices), pace),
+        contact.clone(),
+        scribe(),
+    );
     tokio::join!(on_services.run(), on_slices.run());
 }
 

@@ -9,7 +9,6 @@ use ipnet::IpNet;
 use naru_cluster::{
     ClusterError, Contact, Following, Remark, Revision, Source, View,
     file::{self, ClusterSettings, Found},
-    services::Register,
 };
 use tokio::{
     sync::watch,
@@ -25,8 +24,10 @@ use crate::{
     follow::{Follower, Known, Pace, Remembered, Snapshot},
     memory::{Memory, Own},
     nodes::{self, Node},
+    policies,
+    progress::Progress,
     ranges::{self, ServiceRange},
-    services::{self, Progress},
+    services,
 };
 
 /// Ranges of Services and addresses of API servers change once in the life of a cluster: a lost event about them is
@@ -82,9 +83,9 @@ struct Ears {
     servers: watch::Receiver<Snapshot<Servers>>,
 }
 
-/// Register of Services and progress of their watches, for the task that makes views.
+/// The registers and the progress of their watches, for the task that makes views.
 struct Aside {
-    register: Register,
+    contact: Contact,
     progress: Progress,
 }
 
@@ -108,11 +109,13 @@ async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: C
     let on_settings = follow_settings(source.settings.clone(), to_settings);
     let progress = Progress::new(memory.services);
     let on_objects = services::follow(api.clone(), source.pace, contact.clone(), progress.clone());
-    let aside = Aside { register: contact.services().clone(), progress };
+    let on_policies = policies::follow(api.clone(), source.pace, contact.clone(), progress.clone());
+    let aside = Aside { contact, progress };
     let ears = Ears { settings, nodes, services, servers };
     tokio::select! {
         () = agree(source, api, ears, memory, views, aside) => {}
         () = on_objects => {}
+        () = on_policies => {}
         () = on_nodes.run() => {}
         () = on_services.run() => {}
         () = on_servers.run() => {}
@@ -166,7 +169,7 @@ async fn agree(
         let nodes = ears.nodes.borrow_and_update().clone();
         let services = ears.services.borrow_and_update().clone();
         let heard = Heard { source: &source, settings, nodes, services };
-        heard.place(&aside.register);
+        heard.place(&aside.contact);
         let agreed = heard.agreed(&memory.own);
         let own = heard.own(&memory.own);
         views.send_if_modified(|view| heard.put(agreed, view));
@@ -209,11 +212,14 @@ impl Heard<'_> {
         Some(agreement::agree(nodes, settings, &self.source.node, &own.addresses))
     }
 
-    /// Tells who translates packets to Services, and the own node's zone.
-    fn place(&self, register: &Register) {
+    /// Tells who translates packets to Services, whether policies are enforced, and the own node's zone.
+    fn place(&self, contact: &Contact) {
         let entry = self.nodes.entries.as_ref().and_then(|entries| entries.get(&self.source.node));
         let node = entry.and_then(|entry| entry.value.as_ref());
-        register.change(|known| {
+        if let Some(settings) = &self.settings.good {
+            contact.policies().change(|known| known.set_mode(settings.policies));
+        }
+        contact.services().change(|known| {
             self.settings.good.iter().for_each(|settings| known.set_mode(settings.services));
             // A node that is missed keeps the zone that it had.
             if let Some(node) = node {

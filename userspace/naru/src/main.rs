@@ -59,7 +59,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Node(args) => return command::node::run(&paths, &args),
         Command::Service(args) => return command::service::run(&paths, &args),
         Command::Cluster(args) => return Ok(command::cluster::run(&args)),
-        Command::Policy(args) => return command::policy::run(&args),
+        Command::Policy(args) => return command::policy::run(&paths, &args),
         Command::Uninstall(args) => command::uninstall::run(&paths, &args)?,
         #[cfg(feature = "bench")]
         Command::Bench(args) => return naru_bench::run(&args),

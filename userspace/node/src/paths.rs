@@ -146,6 +146,24 @@ impl Paths {
         self.run.join("services.json")
     }
 
+    /// What is in force of policies, with names: `<run>/policies.json`.
+    #[must_use]
+    pub fn policy_note(&self) -> PathBuf {
+        self.run.join("policies.json")
+    }
+
+    /// The socket on which the agent gives new pods their rights: `<run>/policy.sock`.
+    #[must_use]
+    pub fn policy_socket(&self) -> PathBuf {
+        self.run.join("policy.sock")
+    }
+
+    /// What is known of policies for pods that start without an agent: `<state>/policies.json`.
+    #[must_use]
+    pub fn policy_standing(&self) -> PathBuf {
+        self.state.join("policies.json")
+    }
+
     /// Our network configuration for the container runtime: `<conf dir>/05-naru.conflist`.
     #[must_use]
     pub fn conflist(&self) -> PathBuf {

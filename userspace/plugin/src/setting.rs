@@ -12,6 +12,7 @@ use naru_cni_types::{
 use naru_core::ids::{AttachmentId, PodName};
 use naru_netlink::links::{Mac, PodRoute};
 use naru_node::{
+    admission::Admission,
     endpoint::Spec,
     machine::{NodeFacts, Standalone, pool_name},
     paths::{GivenPaths, Paths},
@@ -144,6 +145,7 @@ pub(crate) fn bare(
         routes: Vec::new(),
         subnets: Vec::new(),
         flags: flags(conf, node.limited.contains(&conf.network.name)),
+        admission: Admission::of(&paths(&conf.network.naru), &pod_name(target)),
     })
 }
 

@@ -30,6 +30,24 @@ pub struct AgentReport {
     /// Services; null where the source has none.
     #[serde(default)]
     pub services: Option<ServicesReport>,
+    /// Policies; null where the source has none.
+    #[serde(default)]
+    pub policies: Option<PoliciesReport>,
+}
+
+/// A running agent's report on policies.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PoliciesReport {
+    /// `auto` or `off`.
+    pub mode: String,
+    /// Policies that the source knows.
+    pub known: usize,
+    /// Seconds since 1970 at which the source was heard last of all that policies are made of; null before.
+    pub heard: Option<u64>,
+    /// The reason for which they may not be those of now.
+    pub complaint: Option<String>,
+    /// Objects that cannot be read, each with the reason.
+    pub left_out: Vec<String>,
 }
 
 /// A running agent's report on Services.
@@ -66,6 +84,14 @@ impl AgentReport {
 }
 
 impl ServicesReport {
+    /// Seconds since the source was heard.
+    #[must_use]
+    pub fn age(&self) -> Option<u64> {
+        self.heard.map(since)
+    }
+}
+
+impl PoliciesReport {
     /// Seconds since the source was heard.
     #[must_use]
     pub fn age(&self) -> Option<u64> {

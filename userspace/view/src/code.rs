@@ -58,13 +58,17 @@ pub enum Code {
     NodeCloned,
     /// `pod-address-twice`: two pods have one address.
     PodAddressTwice,
+    /// `pod-closed`: a pod's rights are not known, and only its node's own processes reach it.
+    PodClosed,
+    /// `policy-refused`: a policy does not fit a limit and is not in force.
+    PolicyRefused,
     /// `version-skew`: agents of more than one version run.
     VersionSkew,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::NotInitialised,
         Self::RangeOverlap,
         Self::PinMissing,
@@ -92,6 +96,8 @@ impl Code {
         Self::NodeWithoutRange,
         Self::NodeInvalid,
         Self::OutOfContact,
+        Self::PodClosed,
+        Self::PolicyRefused,
     ];
 
     /// The word.
@@ -125,6 +131,8 @@ impl Code {
             Self::NodeWithoutRange => "node-without-range",
             Self::NodeInvalid => "node-invalid",
             Self::OutOfContact => "out-of-contact",
+            Self::PodClosed => "pod-closed",
+            Self::PolicyRefused => "policy-refused",
         }
     }
 
@@ -157,6 +165,10 @@ impl Code {
             }
             Self::OutOfContact => {
                 "let the agent reach the cluster's API, or set another contact_limit in the settings"
+            }
+            Self::PodClosed => "start naru agent, and let it reach the source of the policies",
+            Self::PolicyRefused => {
+                "make the policy say the same with fewer peers or ranges of ports, or spread its pods over nodes"
             }
             Self::NodeInvalid => "correct the Node object or its annotation",
             Self::NodeWithoutRange => {

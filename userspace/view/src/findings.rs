@@ -11,7 +11,7 @@ use naru_node::{
 };
 use naru_store::{NodeStore, StateStore};
 
-use crate::{Code, Finding, shortcut};
+use crate::{Code, Finding, PolicyNote, shortcut};
 
 /// Pods whose routes are asked for.
 const LOOKED_UP: usize = 256;
@@ -50,6 +50,7 @@ pub fn findings(paths: &Paths, settings: &Settings) -> Result<Vec<Finding>, Mach
     findings.extend(shortcut::findings(paths)?);
     findings.extend(legacy_rules()?);
     findings.extend(lost_identities(paths));
+    findings.extend(PolicyNote::load(paths).ok().flatten().iter().flat_map(PolicyNote::findings));
     if firewall::counters()?.is_none() {
         let evidence = "the table inet naru is gone: nothing is masqueraded";
         findings.push(Finding::new(Code::FirewallMissing, "nftables", evidence));

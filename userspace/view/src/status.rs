@@ -10,7 +10,7 @@ use naru_node::{
 };
 use serde::Serialize;
 
-use crate::{AgentReport, Code, Finding, Programs, fill::Fill, findings};
+use crate::{AgentReport, Code, Finding, PolicyNote, Programs, fill::Fill, findings};
 
 /// The status of a node. On a machine that is not initialised in this boot, only `initialised` (false) and the findings
 /// are valid.
@@ -28,6 +28,8 @@ pub struct Status {
     pub subnets: Vec<Vec<IpNet>>,
     /// The agent and the source that it follows; null where no agent runs.
     pub agent: Option<AgentReport>,
+    /// What is in force of policies; null where none was ever in force in this boot.
+    pub policies: Option<PolicyNote>,
     /// MTU of pods.
     pub pod_mtu: Option<u32>,
     /// Nodes of the cluster, this one included.
@@ -118,6 +120,7 @@ impl Status {
             findings: found,
             nft: counters.into_iter().map(|(name, value)| (name, amount(value))).collect(),
             agent: AgentReport::ask(&paths.agent_socket()).ok(),
+            policies: PolicyNote::load(paths).ok().flatten(),
             node: Some(facts.node),
             addresses: facts.addresses,
             blocks: facts.blocks,

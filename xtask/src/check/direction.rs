@@ -34,7 +34,16 @@ const MAY_USE: [(&str, &[&str]); 22] = [
     ("naru-view", &["naru-abi", "naru-bpf", "naru-core", "naru-netlink", "naru-node", "naru-store"]),
     (
         "naru-agent",
-        &["naru-bpf", "naru-cluster", "naru-core", "naru-netlink", "naru-node", "naru-store", "naru-view"],
+        &[
+            "naru-abi",
+            "naru-bpf",
+            "naru-cluster",
+            "naru-core",
+            "naru-netlink",
+            "naru-node",
+            "naru-store",
+            "naru-view",
+        ],
     ),
     (
         "naru",

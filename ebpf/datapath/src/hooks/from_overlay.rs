@@ -8,6 +8,7 @@ use crate::{
     fastpath::{self, Ends},
     maps::config,
     packet::Packet,
+    policy,
     tunnel::{arrival, key},
 };
 
@@ -23,5 +24,6 @@ pub fn decide(packet: &mut Packet) -> Decision {
         packet.claim()?;
     }
     let pod = found?;
+    policy::ingress(packet, ip, pod, false)?;
     fastpath::to_pod(packet, ip, Ends::to_pod(pod), pod)
 }

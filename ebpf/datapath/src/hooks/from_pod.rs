@@ -16,6 +16,7 @@ use crate::{
     maps::{config, interfaces, pods, routes},
     neighbour,
     packet::Packet,
+    policy,
     route::direct,
     sender::{self, Sender},
     service,
@@ -51,8 +52,12 @@ pub fn decide(packet: &mut Packet) -> Decision {
         service::from_client(packet, &mut parsed.ip, sender.sends_answers)?;
     }
     let ip = &parsed.ip;
+    policy::egress(packet, ip, sender)?;
     match pods::get(&ip.destination) {
-        Some(pod) => fastpath::to_pod(packet, ip, Ends::between(sender, pod), pod),
+        Some(pod) => {
+            policy::ingress(packet, ip, pod, false)?;
+            fastpath::to_pod(packet, ip, Ends::between(sender, pod), pod)
+        }
         None => to_prefix(packet, ip, sender, config),
     }
 }

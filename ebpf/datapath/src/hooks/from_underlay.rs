@@ -8,6 +8,7 @@ use crate::{
     fastpath::{self, Ends},
     maps::{config, pods, routes},
     packet::Packet,
+    policy,
     tunnel::{
         arrival,
         decap::{Around, decapsulate},
@@ -53,6 +54,7 @@ fn by_tunnel(packet: &mut Packet, config: &Config, parsed: &mut Parsed, around: 
     fastpath::permitted(&inner, ip, Ends::to_pod(pod), pod.mtu())?;
     decapsulate(packet, ip, around)?;
     packet.claim()?;
+    policy::ingress(packet, ip, pod, false)?;
     fastpath::deliver(packet, ip, pod)
 }
 
@@ -64,6 +66,7 @@ fn direct(packet: &mut Packet, ip: &Ip) -> Decision {
         Some(route) if route.is_remote() => {}
         _ => return Err(StackReason::NotOurs.into()),
     }
+    policy::ingress(packet, ip, pod, false)?;
     fastpath::permitted(packet, ip, Ends::to_pod(pod), pod.mtu())?;
     packet.claim()?;
     fastpath::deliver(packet, ip, pod)

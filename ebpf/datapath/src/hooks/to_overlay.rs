@@ -8,6 +8,7 @@ use crate::{
     flow_records,
     maps::{config, routes},
     packet::Packet,
+    policy,
     tunnel::key,
 };
 
@@ -28,6 +29,7 @@ pub fn decide(packet: &mut Packet) -> Decision {
         Some(route) if route.goes_by(Transport::Tunnel) => &route.node,
         _ => return Err(DropReason::NoTunnelRoute.into()),
     };
+    policy::after_stack(packet, ip)?;
     flow_records::leaves_node(packet, ip)?;
     if !key::address(packet.raw(), config, node) {
         return Err(DropReason::HelperFailed.into());

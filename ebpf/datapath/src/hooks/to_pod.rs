@@ -8,7 +8,7 @@ use crate::{
     flow_records,
     maps::pods,
     packet::Packet,
-    service,
+    policy, service,
 };
 
 /// Decides about a packet at egress of a pod's host veth: delivers it to the pod's current MAC address.
@@ -23,6 +23,7 @@ pub fn decide(packet: &mut Packet) -> Decision {
             flow_records::came_to_pod(packet, ip, None)?;
             return Ok(Next::Pass(Verdict::Deliver));
         };
+        policy::from_stack(packet, ip, pod)?;
         let is_answer = service::is_client(pod.receives_answers()) && service::to_client(packet, ip)?;
         if !is_answer {
             // Of those the stack has translated none.

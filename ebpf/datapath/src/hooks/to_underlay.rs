@@ -8,6 +8,7 @@ use crate::{
     flow_records,
     maps::routes,
     packet::Packet,
+    policy,
 };
 
 /// Lets every packet at egress of an uplink pass. Records flows that the stack routes from a pod to another node, if
@@ -26,6 +27,7 @@ fn record(packet: &Packet) -> Result<(), DropReason> {
     if packet.parse(&mut parsed).is_err() || parsed.content != Content::Ip {
         return Ok(());
     }
+    policy::after_stack(packet, &parsed.ip)?;
     match routes::get(&parsed.ip.destination) {
         Some(route) if route.is_remote() => flow_records::leaves_node(packet, &parsed.ip),
         _ => Ok(()),

@@ -20,6 +20,12 @@ impl Interface {
         self.0.flags
     }
 
+    /// The set of policies that isolate the pod.
+    #[inline(always)]
+    pub fn subject(self) -> u32 {
+        self.0.subject
+    }
+
     /// The MAC address of the host end.
     #[inline(always)]
     pub fn host_mac(self) -> &'static Mac {

@@ -25,6 +25,18 @@ impl Pod {
         self.0.flags
     }
 
+    /// The set of policies that isolate the pod.
+    #[inline(always)]
+    pub fn subject(self) -> u32 {
+        self.0.subject
+    }
+
+    /// As [`PodValue::netns`].
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        self.0.netns
+    }
+
     /// Largest packet that the pod takes.
     #[inline(always)]
     pub fn mtu(self) -> u32 {

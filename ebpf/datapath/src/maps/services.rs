@@ -43,6 +43,21 @@ pub fn state() -> Option<&'static ServiceState> {
     SERVICE_STATE.get(0)
 }
 
+/// Returns true if the address may be one of a Service; whether packets are looked for there or not.
+#[inline(always)]
+pub fn may_be(destination: &Addr) -> bool {
+    let Some(state) = state() else { return false };
+    let range = if destination.is_v4() { &state.v4 } else { &state.v6 };
+    range.holds(destination)
+}
+
+/// Returns true if there is such a Service.
+#[inline(always)]
+pub fn contains(key: &ServiceKey) -> bool {
+    // SAFETY: as in `load`.
+    unsafe { SERVICES.get(key) }.is_some_and(|found| found.key == *key)
+}
+
 /// Copies the Service of `copy`'s key into it; whether there is one.
 #[inline(always)]
 pub fn load(copy: &mut ServiceValue) -> bool {

@@ -42,11 +42,7 @@ const OPENS: u32 = 5;
 #[inline(always)]
 fn concerns(destination: &Addr) -> bool {
     let Some(state) = services::state() else { return false };
-    if state.on == 0 {
-        return false;
-    }
-    let range = if destination.is_v4() { &state.v4 } else { &state.v6 };
-    range.holds(destination)
+    state.on != 0 && services::may_be(destination)
 }
 
 /// Returns true if packets that a pod receives are looked up in `ANSWERS`; `receives` are bits of [`look`].

@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::{networks, nodes, position, raw};
 use crate::{
     error::{ClusterError, Problem},
+    policies,
     services::Mode,
 };
 
@@ -22,7 +23,7 @@ impl Misfit {
     }
 }
 
-/// Content of a cluster file: the cluster, and the mode and files of its Services.
+/// Content of a cluster file: the cluster, and the modes and files of its Services and policies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterFile {
     /// The cluster.
@@ -31,6 +32,10 @@ pub struct ClusterFile {
     pub services: Mode,
     /// The directory of the files of Services; `None`: there are none.
     pub service_files: Option<PathBuf>,
+    /// Whether policies are enforced.
+    pub policies: policies::Mode,
+    /// The directory of the files of policies, namespaces and pods; `None`: there are none.
+    pub policy_files: Option<PathBuf>,
 }
 
 /// All that `text` says; `file` names it in errors, and a relative directory begins at the file's own.
@@ -40,11 +45,17 @@ pub struct ClusterFile {
 pub fn parse_file(file: &Path, text: &str) -> Result<ClusterFile, ClusterError> {
     with_places(file, text, |raw: &raw::Cluster| {
         let here = file.parent().unwrap_or(Path::new("."));
-        let service_files = match &raw.service_files {
-            Some(name) if name.get_ref().is_empty() => return Err(Misfit::new(name, Problem::Empty)),
-            name => name.as_ref().map(|name| here.join(name.get_ref())),
+        let directory = |named: &Option<Spanned<String>>| match named {
+            Some(name) if name.get_ref().is_empty() => Err(Misfit::new(name, Problem::Empty)),
+            name => Ok(name.as_ref().map(|name| here.join(name.get_ref()))),
         };
-        Ok(ClusterFile { cluster: convert(raw)?, services: raw.services, service_files })
+        Ok(ClusterFile {
+            cluster: convert(raw)?,
+            services: raw.services,
+            service_files: directory(&raw.service_files)?,
+            policies: raw.policies,
+            policy_files: directory(&raw.policy_files)?,
+        })
     })
 }
 

@@ -4,7 +4,7 @@ use naru_core::cluster::{Encapsulation, Routing};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::services::Mode;
+use crate::{policies, services::Mode};
 
 /// A list whose entries know their place.
 pub type List = Vec<Spanned<String>>;
@@ -25,6 +25,9 @@ pub struct Cluster {
     #[serde(default)]
     pub services: Mode,
     pub service_files: Option<Spanned<String>>,
+    #[serde(default)]
+    pub policies: policies::Mode,
+    pub policy_files: Option<Spanned<String>>,
     #[serde(default, rename = "node")]
     pub nodes: Vec<Node>,
 }
@@ -49,6 +52,8 @@ pub struct Settings {
     pub service_ranges: Option<Spanned<List>>,
     #[serde(default)]
     pub services: Mode,
+    #[serde(default)]
+    pub policies: policies::Mode,
     pub contact_limit: Option<Spanned<String>>,
 }
 

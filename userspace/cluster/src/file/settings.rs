@@ -10,7 +10,7 @@ use super::{
     convert::{self, Misfit},
     networks, raw,
 };
-use crate::{ClusterError, Problem, services::Mode};
+use crate::{ClusterError, Problem, policies, services::Mode};
 
 /// Settings of the cluster's administrator for all nodes; the default is that of a file without any key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub struct ClusterSettings {
     pub service_ranges: Vec<IpNet>,
     /// Translator of packets to Services.
     pub services: Mode,
+    /// Whether policies are enforced.
+    pub policies: policies::Mode,
     /// The longest time without contact for which a node gives out addresses of its blocks; `None`: for ever.
     pub contact_limit: Option<Duration>,
 }
@@ -49,6 +51,7 @@ impl Default for ClusterSettings {
             api_servers: Vec::new(),
             service_ranges: Vec::new(),
             services: Mode::default(),
+            policies: policies::Mode::default(),
             contact_limit: None,
         }
     }
@@ -79,6 +82,7 @@ fn convert(raw: &raw::Settings) -> Result<ClusterSettings, Misfit> {
         api_servers: raw.api_servers.iter().map(|server| server.get_ref().trim().to_owned()).collect(),
         service_ranges: list(&raw.service_ranges)?,
         services: raw.services,
+        policies: raw.policies,
         contact_limit: raw.contact_limit.as_ref().map(time).transpose()?,
     })
 }
@@ -111,14 +115,15 @@ mod tests {
     fn every_key_is_read() {
         let text = "ranges = [\"10.32.0.0/12\"]\nmasquerade = false\nrouting = \"tunnel\"\nencapsulation = \"device\"\n\
                     no_masquerade = [\"10.9.0.0/16\"]\napi_servers = [\"10.0.0.1:6443\"]\n\
-                    service_ranges = [\"10.96.0.0/12\"]\nservices = \"stack\"\n[tunnel]\nport = 4789\nvni = 7\n";
+                    service_ranges = [\"10.96.0.0/12\"]\nservices = \"stack\"\n\
+                    policies = \"off\"\n[tunnel]\nport = 4789\nvni = 7\n";
         let settings = parsed(text).unwrap();
         assert_eq!(settings.ranges, ["10.32.0.0/12".parse().unwrap()]);
         assert_eq!((settings.masquerade, settings.routing), (false, Routing::Tunnel));
         assert_eq!((settings.tunnel.port, settings.tunnel.vni), (4789, 7));
         assert_eq!(settings.api_servers, ["10.0.0.1:6443"]);
         assert_eq!(settings.service_ranges, ["10.96.0.0/12".parse().unwrap()]);
-        assert_eq!(settings.services, Mode::Stack);
+        assert_eq!((settings.services, settings.policies), (Mode::Stack, policies::Mode::Off));
     }
 
     #[test]

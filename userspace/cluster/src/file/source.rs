@@ -3,7 +3,7 @@ use std::{path::PathBuf, sync::Arc};
 use tokio::sync::watch::{Sender, channel};
 
 use super::{ClusterFile, Found, follow, parse_file};
-use crate::{Contact, Following, Revision, Source, View, services};
+use crate::{Contact, Following, Revision, Source, View, policies, services};
 
 /// A cluster file on this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,20 +20,24 @@ impl Source for FileSource {
     fn follow(self: Box<Self>, views: Sender<View>, contact: Contact) -> Following {
         Box::pin(async move {
             let (to_directory, directory) = channel(None);
-            let services = contact.services().clone();
+            let (to_policies, policy_files) = channel(None);
+            let (services, policies) = (contact.services().clone(), contact.policies().clone());
             let tell = |found: Found<ClusterFile>| {
                 if !matches!(found, Found::Nothing(None, _)) {
                     contact.hear();
                 }
                 if let Found::Read(_, said) = &found {
                     services.change(|known| known.set_mode(said.services));
+                    policies.change(|known| known.set_mode(said.policies));
                     to_directory.send_replace(Some(said.service_files.clone()));
+                    to_policies.send_replace(Some(said.policy_files.clone()));
                 }
                 views.send_if_modified(|view| put(found, view));
             };
             tokio::select! {
                 () = follow(self.path, parse_file, tell, views.closed()) => {}
                 () = services::follow(directory, services.clone()) => {}
+                () = policies::follow(policy_files, policies.clone()) => {}
             }
         })
     }

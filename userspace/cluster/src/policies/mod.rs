@@ -1,14 +1,17 @@
-//! Policies, and the pods and namespaces that they speak about, in the form of Kubernetes' objects, from its API or
-//! from files in a directory.
+//! Policies, and the pods and namespaces that they speak about, as sources tell of them: a [`Register`] that a source
+//! fills and a node reads, the form of Kubernetes' objects, and the simplest source, a directory of files.
 
 mod files;
 mod pod;
 mod policy;
+mod register;
 mod selector;
 
+pub(crate) use files::follow;
 pub use files::{Objects, read};
 pub use pod::{NamespaceObject, PodObject};
 pub use policy::PolicyObject;
+pub use register::{Kind, Known, Mode, News, Register, Standing};
 
 use serde::{Deserialize, Deserializer};
 

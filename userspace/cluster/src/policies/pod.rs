@@ -39,6 +39,15 @@ struct Metadata {
     #[serde(default, deserialize_with = "or_default")]
     creation_timestamp: String,
     deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    annotations: Annotations,
+}
+
+#[derive(Deserialize, Default, Debug)]
+struct Annotations {
+    /// The identity that the kubelet gave a static pod: by it the node knows the pod, whose object has another.
+    #[serde(rename = "kubernetes.io/config.mirror", default)]
+    mirror: String,
 }
 
 #[derive(Deserialize, Default, Debug)]
@@ -110,6 +119,7 @@ impl PodObject {
     pub fn pod(self, claim: u64) -> Result<Pod, String> {
         let full_name = self.full_name();
         let Self { metadata, spec, status } = self;
+        let identities = [metadata.annotations.mirror, metadata.uid, full_name];
         let texts = status.pod_ips.into_iter().map(|it| it.ip).chain([status.pod_ip]);
         let mut addresses = Vec::new();
         for text in texts.filter(|text| !text.is_empty()) {
@@ -119,7 +129,7 @@ impl PodObject {
             }
         }
         Ok(Pod {
-            uid: if metadata.uid.is_empty() { full_name } else { metadata.uid },
+            uid: identities.into_iter().find(|identity| !identity.is_empty()).unwrap_or_default(),
             namespace: metadata.namespace,
             name: metadata.name,
             labels: metadata.labels.into_iter().collect(),

@@ -7,28 +7,14 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use naru_core::services::{Service, ServiceName, Slice};
 use serde::Deserialize;
-use tokio::{
-    sync::watch::Receiver,
-    time::{sleep, timeout},
-};
+use tokio::sync::watch::Receiver;
 
 use super::{Kind, NodeObject, Register, ServiceObject, SliceObject};
-use crate::{file::FileWatch, object_files};
-
-/// Time for which changes are gathered before the files are read.
-const SETTLE: Duration = Duration::from_millis(20);
-/// Period with which they are read although nothing was announced.
-const RESYNC: Duration = Duration::from_secs(30);
-/// The same where the kernel announces nothing.
-const POLL: Duration = Duration::from_secs(2);
-/// Time for which files that lack more than half of what was there must not change before they are believed: somebody
-/// writes them in several steps.
-const DOUBT: Duration = Duration::from_secs(1);
+use crate::object_files;
 
 /// A document. Every one of Kubernetes' kinds may stand in a file, and most say nothing about Services.
 #[derive(Deserialize)]
@@ -46,64 +32,39 @@ enum Document {
 
 /// All that the files of a directory say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Objects {
+pub struct Objects {
     services: BTreeMap<ServiceName, Arc<Service>>,
     /// By namespace and name.
     slices: BTreeMap<(String, String), Arc<Slice>>,
     zones: BTreeMap<String, String>,
 }
 
-/// Follows the directory that `directory` names, until that is gone; before it says anything, nothing is known.
-pub async fn follow(mut directory: Receiver<Option<Option<PathBuf>>>, register: Register) {
-    let mut known = Objects::default();
-    let mut doubt = None;
-    loop {
-        let said = directory.borrow_and_update().clone();
-        let Some(Some(path)) = said else {
-            if said.is_some() {
-                register.change(super::Known::set_nowhere);
-                known = Objects::default();
-            }
-            if directory.changed().await.is_err() {
-                return;
-            }
-            continue;
-        };
-        let place = path.clone();
-        // Watched before they are read, so that no change falls in between.
-        let looked = tokio::task::spawn_blocking(move || (FileWatch::over_directory(&place), read(&place)));
-        let Ok((watch, found)) = looked.await else { return };
-        let is_settled = match found {
-            Ok((content, objects)) => {
-                let is_believed = objects.len() * 2 >= known.len() || doubt == Some(content);
-                doubt = (!is_believed).then_some(content);
-                if is_believed {
-                    register.change(|register| objects.tell(&known, register));
-                    known = objects;
-                }
-                is_believed
-            }
-            Err(complaint) => {
-                register.change(|register| register.complain(Kind::Services, complaint));
-                true
-            }
-        };
-        let is_whole = watch.as_ref().is_ok_and(FileWatch::is_whole);
-        let pause = if is_whole { RESYNC } else { POLL };
-        let change = async {
-            match watch {
-                Ok(watch) => watch.changed().await,
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            changed = directory.changed() => if changed.is_err() { return },
-            announced = timeout(if is_settled { pause } else { DOUBT }, change) => {
-                if announced.is_ok() {
-                    sleep(SETTLE).await;
-                }
-            }
-        }
+/// Follows the directory that `directory` names.
+pub async fn follow(directory: Receiver<Option<Option<PathBuf>>>, register: Register) {
+    object_files::follow(directory, register).await;
+}
+
+impl object_files::Listener for Register {
+    type Objects = Objects;
+
+    fn read(directory: &Path) -> Result<(u64, Objects), String> {
+        read(directory)
+    }
+
+    fn count(objects: &Objects) -> usize {
+        objects.services.len() + objects.slices.len()
+    }
+
+    fn told(&mut self, known: &Objects, objects: &Objects) {
+        self.change(|register| objects.tell(known, register));
+    }
+
+    fn failed(&mut self, complaint: String) {
+        self.change(|register| register.complain(Kind::Services, complaint));
+    }
+
+    fn nowhere(&mut self) {
+        self.change(super::Known::set_nowhere);
     }
 }
 
@@ -125,10 +86,6 @@ fn read(directory: &Path) -> Result<(u64, Objects), String> {
 }
 
 impl Objects {
-    fn len(&self) -> usize {
-        self.services.len() + self.slices.len()
-    }
-
     fn add(&mut self, document: Document) -> Result<(), String> {
         match document {
             Document::Service(object) => {

@@ -2,10 +2,12 @@
 //!
 //! [`model`] has the objects and the events that change them. [`oracle`] judges a packet by the objects alone.
 //! [`compile`] keeps the tables of `naru_abi::policy` up to date: facts in, [`compile::Plan`]s out. [`tables`] reads
-//! tables as the programs do. [`explain`], [`reach`] and [`review`] answer questions of people.
+//! tables as the programs do. [`local`] knows the addresses of the node's own pods. [`explain`], [`reach`] and
+//! [`review`] answer questions of people.
 
 pub mod compile;
 pub mod explain;
+pub mod local;
 pub mod model;
 pub mod oracle;
 pub mod reach;

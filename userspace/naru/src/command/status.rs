@@ -1,8 +1,11 @@
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use naru_bpf::Datapath;
 use naru_node::paths::Paths;
-use naru_view::{AgentReport, Programs, Status};
+use naru_view::{AgentReport, PolicyNote, Programs, Status};
 use serde::Serialize;
 
 use super::stats::hook_table;
@@ -41,6 +44,7 @@ fn print(report: &Report) {
         outln!("blocks     {}", joined(status.blocks.iter().chain(status.subnets.iter().flatten())));
         outln!("cluster    {}", if status.nodes.is_empty() { "none".into() } else { status.nodes.join(" ") });
         print_agent(status.agent.as_ref());
+        status.policies.iter().for_each(print_policies);
         outln!("pods       {} interfaces, {} addresses, mtu {mtu}", status.interfaces, status.pods);
         let by_pair = if status.flow_pairs == 0 {
             String::new()
@@ -99,6 +103,27 @@ fn print_agent(agent: Option<&AgentReport>) {
         outln!("services   {} known, {age}{mode}", services.known);
         services.complaint.iter().for_each(|told| outln!("           {told}"));
     }
+    if let Some(policies) = &agent.policies {
+        let age =
+            policies.age().map_or_else(|| "not heard yet".to_owned(), |age| format!("heard {age} s ago"));
+        let mode = if policies.mode == "off" { ", not enforced" } else { "" };
+        outln!("policies   {} known, {age}{mode}", policies.known);
+        for told in policies.complaint.iter().chain(&policies.left_out) {
+            outln!("           {told}");
+        }
+    }
+}
+
+/// Policies as they are in force, with or without an agent.
+fn print_policies(note: &PolicyNote) {
+    let since =
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().saturating_sub(note.since);
+    let isolated = note.pods.iter().filter(|pod| pod.ingress || pod.egress).count();
+    outln!(
+        "policies   {} in force, {isolated} pods isolated, since {since} s, from {}",
+        note.policies.len(),
+        note.source
+    );
 }
 
 /// Only where others are there too.

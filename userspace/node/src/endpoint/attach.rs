@@ -46,11 +46,12 @@ const fn reservation<'a>() -> [Step<Work<'a>, Cause>; 2] {
 
 /// The steps after the reservation. Map entries are written before the interface is up; everything that belongs to the
 /// veth (filters, routes, neighbours, the pod's side) goes with it.
-const fn wiring<'a>(pair: Step<Work<'a>, Cause>) -> [Step<Work<'a>, Cause>; 7] {
+const fn wiring<'a>(pair: Step<Work<'a>, Cause>) -> [Step<Work<'a>, Cause>; 8] {
     [
         pair,
         Step { name: "purge", act: purge, undo: nothing },
         Step { name: "enter-maps", act: enter_maps, undo: leave_maps },
+        Step { name: "judge", act: judge, undo: nothing },
         Step { name: "attach-filters", act: attach_filters, undo: nothing },
         Step { name: "activate", act: activate, undo: nothing },
         Step { name: "wire-pod", act: wire_pod, undo: nothing },
@@ -327,6 +328,7 @@ fn enter_maps(work: &mut Work<'_>) -> Result<(), Cause> {
 }
 
 fn enter(work: &mut Work<'_>, value: PodValue) -> Result<(), Cause> {
+    let value = work.spec.admission.first(&work.tools.links, value)?;
     let interface = InterfaceValue {
         ifindex: value.ifindex,
         flags: value.flags,
@@ -349,6 +351,11 @@ fn leave_maps(work: &mut Work<'_>) -> Result<(), Cause> {
     if !work.spec.prepared {
         work.tools.maps.interfaces.remove(work.ifindex)?;
     }
+    Ok(())
+}
+
+fn judge(work: &mut Work<'_>) -> Result<(), Cause> {
+    work.spec.admission.ask(&work.spec.pod);
     Ok(())
 }
 

@@ -200,8 +200,17 @@ fn restore_entry(
         None => interface_value(tools, &link)?,
     };
     let generation = generation.0;
-    let value =
-        PodValue { generation, ifindex, flags, subject, mtu: link.mtu, pod_mac, host_mac, ..PodValue::EMPTY };
+    let value = PodValue {
+        generation,
+        ifindex,
+        flags,
+        subject,
+        netns: crate::policy::netns(&link),
+        mtu: link.mtu,
+        pod_mac,
+        host_mac,
+        ..PodValue::EMPTY
+    };
     let (pods, records) = (&mut tools.maps.pods, &tools.maps.records);
     symmetry::enter(
         || symmetry::marks(records, address),

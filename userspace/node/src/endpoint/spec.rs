@@ -4,6 +4,8 @@ use ipnet::IpNet;
 use naru_core::ids::{AttachmentId, PodName, host_ifname};
 use naru_netlink::links::{Mac, PodRoute};
 
+use crate::admission::Admission;
+
 /// The request for an attachment, checked by the caller.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -31,6 +33,8 @@ pub struct Spec {
     pub subnets: Vec<IpNet>,
     /// Bits of [`naru_abi::pod_flags`].
     pub flags: u32,
+    /// What is done about the pod's rights before its first packet.
+    pub admission: Admission,
 }
 
 /// The properties of a complete attachment.
@@ -109,6 +113,7 @@ mod tests {
             routes: routes.iter().map(route).collect(),
             subnets: Vec::new(),
             flags: 0,
+            admission: Admission::default(),
         }
     }
 

@@ -116,12 +116,14 @@ fn is_of_run(paths: &Paths, name: &str) -> bool {
     let locks = [paths.init_lock(), paths.agent_lock(), paths.delegate_lock(), paths.pods_lock()];
     locks.iter().any(|lock| is_named(lock, name))
         || is_named(&paths.agent_socket(), name)
+        || is_named(&paths.policy_socket(), name)
         || naru_store::is_file_of(&paths.lease_store(), name)
         || is_written(&paths.node_facts(), name)
         || is_written(&paths.record(), name)
         || is_written(&paths.nft_sight(), name)
         || is_written(&paths.undo_copy(), name)
         || is_written(&paths.service_note(), name)
+        || is_written(&paths.policy_note(), name)
 }
 
 /// The same of the state directory.
@@ -130,6 +132,7 @@ fn is_of_state(paths: &Paths, name: &str) -> bool {
         || is_written(&paths.settings(), name)
         || is_written(&paths.kubernetes_memory(), name)
         || is_written(&paths.contact(), name)
+        || is_written(&paths.policy_standing(), name)
 }
 
 /// Returns true if it is the name of `file`, or of one that is about to take its place.

@@ -255,6 +255,15 @@ impl Compiler {
         self.isolations.get(uid).copied().unwrap_or_default()
     }
 
+    /// The numbers of all rules, and what they stand for.
+    pub fn rules(&self) -> impl Iterator<Item = (u32, RuleName)> {
+        self.numbered.values().flat_map(|numbered| {
+            let count = u32::try_from(Numbered::count(&numbered.policy)).unwrap_or(0);
+            let numbers = numbered.first..numbered.first.saturating_add(count);
+            numbers.filter_map(|number| Some((number, numbered.name(number)?)))
+        })
+    }
+
     /// The rule with that number, until nothing refers to it and [`Compiler::collect`] is called.
     #[must_use]
     pub fn rule(&self, number: u32) -> Option<RuleName> {

@@ -1,6 +1,8 @@
-//! `naru policy`: NetworkPolicies, as files or the Kubernetes API tell them.
+//! `naru policy`: NetworkPolicies, as files or the Kubernetes API tell them (`ask`), and as they are in force on this
+//! node (`in_force`).
 
 mod ask;
+mod in_force;
 mod input;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -12,6 +14,7 @@ use naru_core::policy::{
     model::{Cluster, NetworkPolicy, Pod},
     oracle::isolating,
 };
+use naru_node::paths::Paths;
 use serde::Serialize;
 
 use crate::report::{OutputArgs, Table, print_json};
@@ -63,6 +66,19 @@ enum PolicyCommand {
     WhoCan(ask::WhoCanArgs),
     /// Why a packet passes, or does not. Exit status 1: it does not.
     Explain(ask::ExplainArgs),
+    /// Packets of this node's pods, and to them, that did not pass: the peer, the port, the reason, and the policies
+    /// that isolate the pod.
+    Denials {
+        /// Form of the output.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// The rules in force on this node, with the packets that each decided about.
+    Hits {
+        /// Form of the output.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 /// One policy of `naru policy list --json`.
@@ -92,7 +108,12 @@ struct Side {
 }
 
 /// Answers a question about policies.
-pub fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
+pub fn run(paths: &Paths, args: &PolicyArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        PolicyCommand::Denials { output } => return in_force::denials(paths, *output),
+        PolicyCommand::Hits { output } => return in_force::hits(paths, *output),
+        _ => {}
+    }
     let cluster = input::cluster(&args.source)?;
     match &args.command {
         PolicyCommand::List { output } => list(&cluster, *output)?,
@@ -100,6 +121,7 @@ pub fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
         PolicyCommand::Check(check) => return ask::check(&cluster, check),
         PolicyCommand::WhoCan(who_can) => ask::who_can(&cluster, who_can)?,
         PolicyCommand::Explain(explain) => return ask::explain(&cluster, explain),
+        PolicyCommand::Denials { .. } | PolicyCommand::Hits { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,21 +1,14 @@
-//! Policies, and the pods and namespaces that they speak about, as the API lists them.
-
 use std::sync::Arc;
 
-use naru_cluster::policies::{NamespaceObject, PodObject, PolicyObject};
-use naru_core::policy::model::{self, Event, Labels, NetworkPolicy, Pod};
-use serde::de::DeserializeOwned;
+use naru_core::policy::model::{self, Event, NetworkPolicy, Pod};
 
+use super::{NAMESPACES, Namespace, POLICIES};
 use crate::{
     api::{Api, ApiError, Connection},
     follow::{Kind, list},
     survey::list_nodes,
 };
 
-/// All policies.
-const POLICIES: &str = "/apis/networking.k8s.io/v1/networkpolicies";
-/// All namespaces.
-const NAMESPACES: &str = "/api/v1/namespaces";
 /// All pods.
 const PODS: &str = "/api/v1/pods";
 
@@ -26,35 +19,6 @@ pub struct Policies {
     pub events: Vec<Event>,
     /// Objects that cannot be read, each with the reason.
     pub faults: Vec<String>,
-}
-
-fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(json).map_err(|error| error.to_string())
-}
-
-impl Kind for Arc<NetworkPolicy> {
-    fn read(json: &[u8]) -> Result<Self, String> {
-        object::<PolicyObject>(json)?.policy().map(Self::new)
-    }
-}
-
-/// A namespace: its name and its labels.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Namespace(String, Labels);
-
-impl Kind for Namespace {
-    fn read(json: &[u8]) -> Result<Self, String> {
-        let (name, labels) = object::<NamespaceObject>(json)?.labels();
-        Ok(Self(name, labels))
-    }
-}
-
-impl Kind for Arc<Pod> {
-    fn read(json: &[u8]) -> Result<Self, String> {
-        let object = object::<PodObject>(json)?;
-        let claim = object.created();
-        object.pod(claim).map(Self::new)
-    }
 }
 
 impl Policies {
