@@ -80,6 +80,7 @@ pub fn hit(rule: u32, bytes: u32) {
 }
 
 /// Records a denial of `scratch.denial`, filled in as `scratch.denied`.
+#[expect(clippy::needless_borrows_for_generic_args, reason = "values would be copied to the stack")]
 #[inline(always)]
 pub fn deny(scratch: &PolicyScratch) {
     let new = &scratch.denied;

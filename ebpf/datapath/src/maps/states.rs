@@ -111,6 +111,7 @@ pub extern "C" fn policy_enter(is_answer: u32, flags: u32) -> u32 {
     policy_scratch::taken().is_some_and(|scratch| entered(scratch, is_answer != 0, flags)).into()
 }
 
+#[expect(clippy::needless_borrows_for_generic_args, reason = "values would be copied to the stack")]
 #[inline(always)]
 fn entered(scratch: &mut PolicyScratch, is_answer: bool, flags: u32) -> bool {
     let flow = if is_answer { &scratch.opened } else { &scratch.flow };

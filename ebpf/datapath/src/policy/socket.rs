@@ -110,6 +110,7 @@ fn is_listening(skb: *mut __sk_buff, scratch: &mut PolicyScratch) -> bool {
 }
 
 /// Looks for the socket that would receive a packet of the connection, or one of a new connection if `is_new`.
+#[expect(clippy::manual_memcpy, reason = "word by word, as the verifier knows the offsets")]
 #[inline(always)]
 fn find(skb: *mut __sk_buff, scratch: &mut PolicyScratch, is_new: bool) -> *mut bpf_sock {
     let (flow, tuple) = (&scratch.flow, &mut scratch.tuple);
