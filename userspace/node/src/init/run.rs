@@ -174,13 +174,14 @@ fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Res
         // A running agent has left it at that: it is of the older version too, and would undo a migration.
         AgentPlace::refuse_other(paths)?;
     }
+    // To a probe the kernel answers alike whether it cannot do something or the process may not ask for it.
+    let lacking = host::lacking_capabilities();
+    if !lacking.is_empty() {
+        return Err(MachineError::NotPermitted(lacking));
+    }
     let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
     if !missing.is_empty() {
-        // The kernel answers both alike.
-        return Err(match host::lacking_capabilities() {
-            lacking if lacking.is_empty() => MachineError::MissingFeatures(missing),
-            lacking => MachineError::NotPermitted(lacking),
-        });
+        return Err(MachineError::MissingFeatures(missing));
     }
     consider(paths, request, links).map(drop)
 }
