@@ -74,16 +74,19 @@ pub fn link(object: &[u8]) -> Result<Vec<u8>> {
 /// The offset of the symbol of this name in an ELF file of 64 bits and the machine's order of bytes.
 fn symbol(elf: &[u8], name: &str) -> Option<usize> {
     let (sections, count) = (long(elf, 0x28)?, usize::from(short(elf, 0x3c)?));
-    let section = |index: usize| sections + index * SECTION;
-    let table = (0..count).map(section).find(|at| word(elf, at + 4) == Some(SYMBOLS))?;
+    // An offset beyond the file, however far, is one that finds nothing.
+    let section = |index: usize| sections.saturating_add(index * SECTION);
+    let kind = |at: &usize| word(elf, at.saturating_add(4));
+    let table = (0..count).map(section).find(|at| kind(at) == Some(SYMBOLS))?;
     let (start, size, names) = (long(elf, table + 24)?, long(elf, table + 32)?, word(elf, table + 40)?);
-    let names = long(elf, section(names as usize) + 24)?;
+    let names = long(elf, section(names as usize).saturating_add(24))?;
     let is_named = |at: &usize| {
-        let start = word(elf, *at).map(|offset| names + offset as usize);
-        let text = start.and_then(|start| elf.get(start..start + name.len() + 1));
+        let start = word(elf, *at).map(|offset| names.saturating_add(offset as usize));
+        let text = start.and_then(|start| elf.get(start..start.saturating_add(name.len() + 1)));
         text.is_some_and(|text| text.strip_suffix(b"\0") == Some(name.as_bytes()))
     };
-    (start..start + size).step_by(SYMBOL).filter(|at| at + SYMBOL <= elf.len()).find(is_named)
+    let end = start.saturating_add(size).min(elf.len());
+    (start..end).step_by(SYMBOL).filter(|at| at.saturating_add(SYMBOL) <= elf.len()).find(is_named)
 }
 
 fn short(bytes: &[u8], at: usize) -> Option<u16> {

@@ -16,6 +16,8 @@ mod check;
 mod condition;
 mod endpoints;
 mod follow;
+#[cfg(test)]
+mod measured;
 mod memory;
 mod nodes;
 mod policies;

@@ -6,13 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::follow::{Known, Listing, Pace, meta};
-
-/// The size of the process in memory, in bytes.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
-}
+use crate::measured::{alone, resident};
 
 /// As large as the API's own, with all that nobody here looks at.
 fn pod(number: u32) -> String {
@@ -52,6 +46,9 @@ fn pod(number: u32) -> String {
 /// A large cluster: what the follower keeps of it, and what a compiler does that has a rule about some of the pods.
 #[test]
 fn ten_thousand_pods_take_less_than_thirty_megabytes() {
+    if !alone(concat!(module_path!(), "::ten_thousand_pods_take_less_than_thirty_megabytes")) {
+        return;
+    }
     let before = resident();
     let mut known = Known::<Arc<Pod>>::new(None, Pace::default());
     let mut objects = BTreeMap::new();

@@ -5,13 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::follow::{Listing, Meta};
-
-/// The size of the process in memory, in bytes.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
-}
+use crate::measured::{alone, resident};
 
 /// As large as the API's own, with all that nobody here looks at.
 fn service(number: u32) -> String {
@@ -80,6 +74,12 @@ fn listing_entry<T: Kind>(object: &str) -> (String, (Meta, Result<T, String>)) {
 
 #[test]
 fn ten_thousand_services_of_three_endpoints_take_less_than_forty_megabytes() {
+    if !alone(concat!(
+        module_path!(),
+        "::ten_thousand_services_of_three_endpoints_take_less_than_forty_megabytes"
+    )) {
+        return;
+    }
     const COUNT: u32 = 10_000;
     let register = Register::default();
     let scribe = || Scribe { register: register.clone(), progress: Progress::default() };
