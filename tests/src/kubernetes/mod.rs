@@ -5,6 +5,7 @@
 
 mod addons;
 mod cgroup;
+pub mod flannel;
 mod images;
 mod network;
 mod node;
@@ -46,6 +47,8 @@ pub struct Shape {
     pub proxy: String,
     /// Plugins of others that are on every node from the beginning, as distributions have them.
     pub plugins: Vec<String>,
+    /// More arguments of the API server.
+    pub server: Vec<String>,
     /// Archives of images for every node, beside those that the cluster itself needs.
     pub images: Vec<PathBuf>,
 }
@@ -62,6 +65,7 @@ impl Shape {
             services: "10.96.0.0/16,fd10:96::/112".to_owned(),
             proxy: "nftables".to_owned(),
             plugins: ["portmap", "bandwidth"].map(str::to_owned).into(),
+            server: Vec::new(),
             images: Vec::new(),
         }
     }
@@ -91,7 +95,11 @@ impl Cluster {
             services: shape.services.clone(),
             // Pods know the server by the address of its Service.
             names: [vec!["kubernetes.default".to_owned()], addons::api_addresses(&shape.services)?].concat(),
-            arguments: vec!["--kubelet-preferred-address-types=InternalIP".to_owned()],
+            arguments: [
+                vec!["--kubelet-preferred-address-types=InternalIP".to_owned()],
+                shape.server.clone(),
+            ]
+            .concat(),
         };
         let plane = ControlPlane::start(options)?;
         let mut cluster = Self { nodes: Vec::new(), controllers: Vec::new(), plane, network, shape };
@@ -241,6 +249,15 @@ impl Cluster {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         write(&file, &text.replace(word, other))?;
         node.start_runtime()
+    }
+
+    /// Starts the kubelet of a node again.
+    ///
+    /// # Errors
+    /// There is no such node, or it cannot be started.
+    pub fn restart_kubelet(&mut self, name: &str) -> anyhow::Result<()> {
+        let node = self.nodes.iter_mut().find(|node| node.name() == name).context(name.to_owned())?;
+        node.start_kubelet(&self.plane)
     }
 
     fn start_controllers(&mut self) -> anyhow::Result<()> {

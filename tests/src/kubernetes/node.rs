@@ -208,6 +208,20 @@ impl Node {
     /// # Errors
     /// One cannot be started.
     pub fn join(&mut self, plane: &ControlPlane, shape: &Shape) -> anyhow::Result<()> {
+        self.start_kubelet(plane)?;
+        let kubeconfig = self::kubeconfig(plane, "kube-proxy", "system:kube-proxy", "")?;
+        let config = self.place.directory.join("proxy.yaml");
+        write(&config, &self.place.proxy(&kubeconfig, shape))?;
+        let proxy = [format!("--config={}", config.display())];
+        self.spawn("kube-proxy", &plane.programs().path("kube-proxy"), &proxy)
+    }
+
+    /// Starts the kubelet, in the place of one that runs.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_kubelet(&mut self, plane: &ControlPlane) -> anyhow::Result<()> {
+        self.processes.retain(|(name, _)| *name != "kubelet");
         let name = self.place.name.clone();
         let kubeconfig = kubeconfig(plane, &name, &format!("system:node:{name}"), "system:nodes")?;
         let kubelet = [
@@ -216,12 +230,7 @@ impl Node {
             format!("--hostname-override={name}"),
             format!("--node-ip={}", self.place.addresses),
         ];
-        self.spawn("kubelet", &plane.programs().path("kubelet"), &kubelet)?;
-        let kubeconfig = self::kubeconfig(plane, "kube-proxy", "system:kube-proxy", "")?;
-        let config = self.place.directory.join("proxy.yaml");
-        write(&config, &self.place.proxy(&kubeconfig, shape))?;
-        let proxy = [format!("--config={}", config.display())];
-        self.spawn("kube-proxy", &plane.programs().path("kube-proxy"), &proxy)
+        self.spawn("kubelet", &plane.programs().path("kubelet"), &kubelet)
     }
 
     /// The node's name.

@@ -7,6 +7,8 @@ use anyhow::{Context, ensure};
 use super::{Cluster, Node, write};
 use crate::dist;
 
+/// The network's name, which host-local names its directory after.
+pub const NETWORK: &str = "reference";
 /// The reference plugins that it is made of.
 const PLUGINS: [&str; 2] = ["bridge", "host-local"];
 /// The file by which the runtime knows it.
@@ -31,13 +33,36 @@ pub fn install(cluster: &Cluster, numbers: &[u8]) -> anyhow::Result<()> {
             writeln!(script, "ip route replace {range} via {hop}")?;
         }
         for range in &ranges[at] {
-            script += &masquerade(range, cluster.pod_ranges());
+            script += &masquerade("-A", range, cluster.pod_ranges());
         }
         // The runtime takes the network when this file is there.
         writeln!(script, "mv /run/reference.conflist {CONFLIST}")?;
         write(&node.file("/run/reference.conflist"), &conflist(&ranges[at]))?;
         write(&node.file("/run/reference.sh"), &script)?;
         node.run("sh", &["-e", "/run/reference.sh"])?;
+    }
+    Ok(())
+}
+
+/// Takes the network away from the nodes of these numbers; their pods are gone.
+///
+/// # Errors
+/// Something of it is not there.
+pub fn remove(cluster: &Cluster, numbers: &[u8]) -> anyhow::Result<()> {
+    let node = |number: u8| cluster.nodes().get(usize::from(number) - 1).context("no such node");
+    for own in numbers {
+        let mut script = format!("rm {CONFLIST}\nip link delete cni0\n");
+        for peer in numbers.iter().filter(|peer| *peer != own) {
+            for range in ranges(cluster, node(*peer)?.name())? {
+                let hop = cluster.address_of(*peer, range.contains(':'));
+                writeln!(script, "ip route delete {range} via {hop}")?;
+            }
+        }
+        for range in ranges(cluster, node(*own)?.name())? {
+            script += &masquerade("-D", &range, cluster.pod_ranges());
+        }
+        write(&node(*own)?.file("/run/reference.sh"), &script)?;
+        node(*own)?.run("sh", &["-e", "/run/reference.sh"])?;
     }
     Ok(())
 }
@@ -51,7 +76,7 @@ fn ranges(cluster: &Cluster, node: &str) -> anyhow::Result<Vec<String>> {
 }
 
 /// The commands that put the plugins where the runtime looks for them. `loopback` is naru's: it does the same.
-fn plugins(cluster: &Cluster) -> anyhow::Result<String> {
+pub fn plugins(cluster: &Cluster) -> anyhow::Result<String> {
     let loopback = dist::binary("loopback")?.canonicalize().context("loopback")?;
     let others = PLUGINS.iter().map(|plugin| cluster.plane().programs().path(plugin));
     let mut script = String::new();
@@ -64,11 +89,11 @@ fn plugins(cluster: &Cluster) -> anyhow::Result<String> {
     Ok(script)
 }
 
-fn masquerade(range: &str, pods: &str) -> String {
+fn masquerade(verb: &str, range: &str, pods: &str) -> String {
     let is_v6 = range.contains(':');
     let all = pods.split(',').find(|all| all.contains(':') == is_v6).unwrap_or(range);
     let tool = if is_v6 { "ip6tables" } else { "iptables" };
-    format!("{tool} -t nat -A POSTROUTING -s {range} ! -d {all} -j MASQUERADE\n")
+    format!("{tool} -t nat {verb} POSTROUTING -s {range} ! -d {all} -j MASQUERADE\n")
 }
 
 fn conflist(ranges: &[String]) -> String {
@@ -83,6 +108,5 @@ fn conflist(ranges: &[String]) -> String {
         "ipam": { "type": "host-local", "ranges": sets, "routes": routes },
     });
     let portmap = serde_json::json!({ "type": "portmap", "capabilities": { "portMappings": true } });
-    serde_json::json!({ "cniVersion": "1.0.0", "name": "reference", "plugins": [bridge, portmap] })
-        .to_string()
+    serde_json::json!({ "cniVersion": "1.0.0", "name": NETWORK, "plugins": [bridge, portmap] }).to_string()
 }

@@ -4,6 +4,7 @@ use std::{
     sync::Arc,
 };
 
+use anyhow::Context;
 use naru_bpf::{Pins, Pods, is_of_pods};
 use naru_netlink::links::{Change, DeviceConf, LinkError, Mac, Watch};
 use naru_node::{
@@ -215,7 +216,8 @@ fn link(name: &str) -> Option<Kind> {
 /// Notes, from a thread of its own, that firewall rules changed, ours or others'; many changes are one note.
 pub fn watch_firewall() -> anyhow::Result<Arc<Notify>> {
     let changed = Arc::new(Notify::new());
-    let mut watch = firewall::watch()?;
+    let mut watch =
+        firewall::watch().context("subscribe to changes of nftables, which needs CAP_NET_ADMIN")?;
     let note = Arc::clone(&changed);
     std::thread::Builder::new().name("nftables".into()).spawn(move || {
         loop {

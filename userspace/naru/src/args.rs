@@ -141,6 +141,11 @@ pub struct InitArgs {
     /// out of this node's reach. Kept for later runs. In a network configuration: `"naru": {"allowOverlap": true}`.
     #[arg(long)]
     pub allow_overlap: bool,
+    /// A directory in which host-local keeps the addresses of a network whose place this one takes: those of live
+    /// containers are taken over before the runtime sees naru's configuration, and what that network has of the pod
+    /// range counts as no overlap. May be repeated; a directory that does not exist is left out.
+    #[arg(long, env = "NARU_IMPORT", value_name = "DIR", value_delimiter = ',')]
+    pub import: Vec<PathBuf>,
     /// Propose no other range when a pod range overlaps something: ranges are not a free choice (podCIDRs of
     /// Kubernetes). Kept for later runs.
     #[arg(long)]

@@ -63,6 +63,7 @@ pub fn request(paths: &Paths, args: &InitArgs, cluster: Option<ClusterSpec>) -> 
         conflist: Some(!args.no_conflist),
         max_flows: args.max_flows,
         allow_overlap: args.allow_overlap,
+        import: args.import.clone(),
         fixed_ranges: args.fixed_ranges,
         new_machine: args.new_machine,
         ..Request::default()

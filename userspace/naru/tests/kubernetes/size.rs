@@ -1,10 +1,12 @@
 //! The agent's memory by the size of the cluster.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::{
     PATIENCE,
-    machine::{pod::Pod, wait},
+    machine::{CLUSTER, Machine, pod::Pod, wait},
     scene::Scene,
 };
 
@@ -56,4 +58,39 @@ fn a_hundred_nodes_with_three_thousand_pods_fit_into_twenty_megabytes_and_a_thou
         assert!(agent.terminate());
     }
     pods.iter().for_each(|pod| pod.del(&scene.machine));
+}
+
+/// A cluster file with so many other nodes, each with a block of either family.
+fn large(count: usize) -> String {
+    let node = |at: usize| {
+        let (high, low) = (at / 250, at % 250);
+        format!(
+            "[[node]]\nname = \"n{high}-{low}\"\naddresses = [\"192.168.{high}.{low}\", \"fd99::{high}:{low}\"]\n\
+             blocks = [\"10.{}.{low}.0/24\", \"fd10:32::{high}:{low}:0/112\"]\n",
+            64 + high
+        )
+    };
+    (0..count).map(node).collect()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn five_thousand_routes_are_loaded_into_a_node_and_the_time_is_told() {
+    let machine = Machine::new();
+    machine.write_cluster(&CLUSTER.replace("10.32.0.0/12", "10.0.0.0/8"));
+    machine.ok(&["init"]);
+    for (nodes, times) in [(2_500, 1), (5_000, 1)] {
+        machine.write_cluster(&(CLUSTER.replace("10.32.0.0/12", "10.0.0.0/8") + &large(nodes)));
+        for round in 0..=times {
+            let since = Instant::now();
+            machine.ok(&["init"]);
+            let what = if round == 0 { "loaded" } else { "compared again" };
+            println!(
+                "{nodes} nodes, a prefix of either family each, {what} by init: {:.2?}",
+                since.elapsed()
+            );
+        }
+        let routes = machine.kernel_routes().len();
+        assert!(routes >= 2 * nodes, "{routes} routes");
+    }
 }

@@ -11,6 +11,7 @@ mod migrate;
 mod other_machine;
 mod pools;
 mod run;
+mod takeover;
 
 pub use follow::follow;
 pub use run::{Ready, run, run_as_agent};

@@ -9,7 +9,7 @@ use naru_core::{
 use naru_netlink::links::Links;
 use naru_store::{NodeStore, Start, StateStore, lock_file::set_aside};
 
-use super::{conflist, directories, migrate, other_machine, pools};
+use super::{conflist, directories, migrate, other_machine, pools, takeover};
 use crate::{
     delegate,
     endpoint::{Maps, PodNotes, Tools, namespaces, reconcile},
@@ -174,13 +174,14 @@ fn check(paths: &Paths, request: &Request, links: &Links, caller: Caller) -> Res
         // A running agent has left it at that: it is of the older version too, and would undo a migration.
         AgentPlace::refuse_other(paths)?;
     }
+    // To a probe the kernel answers alike whether it cannot do something or the process may not ask for it.
+    let lacking = host::lacking_capabilities();
+    if !lacking.is_empty() {
+        return Err(MachineError::NotPermitted(lacking));
+    }
     let missing: Vec<String> = naru_bpf::probe().missing().map(str::to_owned).collect();
     if !missing.is_empty() {
-        // The kernel answers both alike.
-        return Err(match host::lacking_capabilities() {
-            lacking if lacking.is_empty() => MachineError::MissingFeatures(missing),
-            lacking => MachineError::NotPermitted(lacking),
-        });
+        return Err(MachineError::MissingFeatures(missing));
     }
     consider(paths, request, links).map(drop)
 }
@@ -232,7 +233,10 @@ fn locked(
     ready.facts.limited = lists.into_iter().filter(|list| list.is_for_all).map(|list| list.network).collect();
     machine::write_json(&paths.node_facts(), &ready.facts)?;
     drop(alone);
+    // Before the runtime calls us, since nobody else may get an address that another network's pod has.
+    let refused = takeover::run(paths, &request.import, &ready.facts)?;
     finish(paths, &mut ready, node, Finish { is_new_boot, is_asked });
+    ready.warnings.extend(refused);
     is_open?;
     Ok(ready)
 }
@@ -283,7 +287,7 @@ fn consider(paths: &Paths, request: &Request, links: &Links) -> Result<(Settings
     let before = Settings::load_for(paths, request)?;
     let mut settings = Settings::merge(before.as_ref(), request)?;
     let survey = Survey::take(links, &settings)?;
-    refuse_overlap(links, before.as_ref(), &settings)?;
+    refuse_overlap(links, before.as_ref(), request, &settings)?;
     other_machine::refuse(paths, request, before.as_ref(), (&settings, &survey))?;
     settings.settle_here();
     Ok((settings, survey))
@@ -341,8 +345,16 @@ fn restore_pods(
 }
 
 /// Refuses new ranges that somebody else uses; status only warns about those that were accepted before.
-fn refuse_overlap(links: &Links, before: Option<&Settings>, settings: &Settings) -> Result<(), MachineError> {
+fn refuse_overlap(
+    links: &Links,
+    before: Option<&Settings>,
+    request: &Request,
+    settings: &Settings,
+) -> Result<(), MachineError> {
     let accepted = before.map(Settings::ranges).unwrap_or_default();
-    let clashes = overlaps(links, settings, |range| !accepted.contains(range))?;
+    // The network whose place this one takes has addresses, links and routes of the same ranges.
+    let allow_overlap = settings.allow_overlap || !request.import.is_empty();
+    let settings = Settings { allow_overlap, ..settings.clone() };
+    let clashes = overlaps(links, &settings, |range| !accepted.contains(range))?;
     if clashes.is_empty() { Ok(()) } else { Err(MachineError::Overlap(clashes)) }
 }

@@ -4,7 +4,7 @@ use super::PoolChange;
 use ipnet::IpNet;
 use naru_bpf::AttachMode;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 /// The `ipam.subnet` of a network configuration: a single machine's pods need no cluster file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -58,6 +58,9 @@ pub struct Request {
     /// True if pod ranges are taken although addresses, links or routes of this machine lie in them; kept from then
     /// on.
     pub allow_overlap: bool,
+    /// Directories of host-local: addresses that live containers have from it are taken over before the runtime sees our
+    /// configuration. Pod ranges are then taken as with `allow_overlap`, but that is not kept.
+    pub import: Vec<PathBuf>,
     /// True if pods cannot have other ranges, so that none is proposed; kept from then on.
     pub fixed_ranges: bool,
     /// True if this machine takes the place of the one that the node's state was made on.

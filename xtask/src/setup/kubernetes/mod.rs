@@ -6,6 +6,7 @@ mod modules;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::Context;
@@ -88,8 +89,13 @@ fn build(module: &Module, go: &Path, bin: &Path, scratch: &Path) -> anyhow::Resu
         fs::create_dir_all(needed).with_context(|| needed.display().to_string())?;
     }
     let place = directory.join("go.mod");
-    fs::write(&place, module.manifest(&own_manifest(module, go, scratch)?))
-        .with_context(|| place.display().to_string())?;
+    let published = download(module, go, scratch)?;
+    let own =
+        fs::read_to_string(&published.manifest).with_context(|| published.manifest.display().to_string())?;
+    fs::write(&place, module.manifest(&own)).with_context(|| place.display().to_string())?;
+    if !module.without.is_empty() {
+        copy(module, &published.directory, &directory.join(modules::COPY))?;
+    }
     let in_module = || {
         let mut command = go::command(go, scratch);
         command.current_dir(&directory);
@@ -117,14 +123,33 @@ fn build(module: &Module, go: &Path, bin: &Path, scratch: &Path) -> anyhow::Resu
     Ok(())
 }
 
-/// The `go.mod` that the module is published with.
-fn own_manifest(module: &Module, go: &Path, scratch: &Path) -> anyhow::Result<String> {
+/// Files of a module as it is published.
+struct Published {
+    manifest: PathBuf,
+    directory: PathBuf,
+}
+
+fn download(module: &Module, go: &Path, scratch: &Path) -> anyhow::Result<Published> {
     let name = format!("{}@{}", module.path, module.version);
     let mut download = go::command(go, scratch);
     let answer = run::output(download.current_dir(scratch).args(["mod", "download", "-json", &name]))?;
     let answer: serde_json::Value = serde_json::from_str(&answer).with_context(|| format!("go: {name}"))?;
-    let place = answer["GoMod"].as_str().with_context(|| format!("go: {name}: no go.mod"))?;
-    fs::read_to_string(place).with_context(|| place.to_owned())
+    let place = |key: &str| -> anyhow::Result<PathBuf> {
+        Ok(answer[key].as_str().with_context(|| format!("go: {name}: no {key}"))?.into())
+    };
+    Ok(Published { manifest: place("GoMod")?, directory: place("Dir")? })
+}
+
+/// Copies a module without the packages that are left out of its program.
+fn copy(module: &Module, from: &Path, to: &Path) -> anyhow::Result<()> {
+    step(&format!("copy {}", module.path), Command::new("cp").arg("-r").arg(from).arg(to))?;
+    for package in module.without {
+        let place = to.join(package);
+        fs::remove_dir_all(&place).with_context(|| place.display().to_string())?;
+    }
+    let main = to.join("main.go");
+    let text = fs::read_to_string(&main).with_context(|| main.display().to_string())?;
+    fs::write(&main, module.main_file(&text)).with_context(|| main.display().to_string())
 }
 
 /// A program is in its place whole or not at all.

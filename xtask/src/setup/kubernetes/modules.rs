@@ -1,7 +1,12 @@
 //! The Go modules whose programs make up a cluster, each at a version that the tests were written with.
 
+use std::fmt::Write as _;
+
 /// Version of Kubernetes, as its programs report it.
 pub const KUBERNETES: &str = "v1.37.2";
+/// The directory of a module's copy, where packages are left out of its program.
+pub const COPY: &str = "copy";
+
 /// A module and the programs that are built from it.
 pub struct Module {
     /// Its name in the cache.
@@ -14,6 +19,9 @@ pub struct Module {
     pub programs: &'static [(&'static str, &'static str)],
     /// A package whose tests are built as one program, and its name.
     pub tests: Option<(&'static str, &'static str)>,
+    /// Packages that its program imports for their effect alone and that are left out of it: one needs a module that the
+    /// Go proxy does not have, another needs a C compiler.
+    pub without: &'static [&'static str],
 }
 
 /// Modules of an API server, for tests of agents with attached pods: the state of a cluster without kubelets. Helm
@@ -25,6 +33,7 @@ pub const CONTROL_PLANE: &[Module] = &[
         version: "v3.7.3",
         programs: &[("go.etcd.io/etcd/server/v3", "etcd")],
         tests: None,
+        without: &[],
     },
     Module {
         name: "control-plane",
@@ -36,6 +45,7 @@ pub const CONTROL_PLANE: &[Module] = &[
             ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
         ],
         tests: None,
+        without: &[],
     },
     Module {
         name: "helm",
@@ -43,6 +53,7 @@ pub const CONTROL_PLANE: &[Module] = &[
         version: "v3.22.0",
         programs: &[("helm.sh/helm/v3/cmd/helm", "helm")],
         tests: None,
+        without: &[],
     },
 ];
 
@@ -59,6 +70,7 @@ pub const NODES: &[Module] = &[
             ("k8s.io/kubernetes/test/images/agnhost", "agnhost"),
         ],
         tests: None,
+        without: &[],
     },
     Module {
         name: "coredns",
@@ -66,6 +78,7 @@ pub const NODES: &[Module] = &[
         version: "v1.14.7",
         programs: &[("github.com/coredns/coredns", "coredns")],
         tests: None,
+        without: &[],
     },
     Module {
         name: "plugins",
@@ -78,6 +91,7 @@ pub const NODES: &[Module] = &[
             ("github.com/containernetworking/plugins/plugins/meta/bandwidth", "bandwidth"),
         ],
         tests: None,
+        without: &[],
     },
 ];
 
@@ -89,6 +103,7 @@ pub const SUITES: &[Module] = &[
         version: "v1.37.0",
         programs: &[("sigs.k8s.io/cri-tools/cmd/crictl", "crictl")],
         tests: None,
+        without: &[],
     },
     Module {
         name: "e2e",
@@ -96,6 +111,15 @@ pub const SUITES: &[Module] = &[
         version: KUBERNETES,
         programs: &[("k8s.io/kubernetes/test/images/regression-issue-74839", "regression-issue-74839")],
         tests: Some(("k8s.io/kubernetes/test/e2e", "e2e.test")),
+        without: &[],
+    },
+    Module {
+        name: "flannel",
+        path: "github.com/flannel-io/flannel",
+        version: "v0.28.10",
+        programs: &[("github.com/flannel-io/flannel", "flanneld")],
+        tests: None,
+        without: &["pkg/backend/tencentvpc", "pkg/backend/udp"],
     },
 ];
 
@@ -109,8 +133,21 @@ impl Module {
         let staged =
             own.lines().filter_map(|line| line.trim().split_once(" => ./staging/")).map(|(name, _)| name);
         let version = self.version.replacen("v1.", "v0.", 1);
-        let replaced: String = staged.map(|name| format!("replace {name} => {name} {version}\n")).collect();
+        let mut replaced: String =
+            staged.map(|name| format!("replace {name} => {name} {version}\n")).collect();
+        if !self.without.is_empty() {
+            writeln!(replaced, "replace {} => ./{COPY}", self.path).ok();
+        }
         format!("{head}\nrequire {} {}\n{replaced}", self.path, self.version)
+    }
+
+    /// The text of the program's main file without the imports of packages that are left out.
+    pub fn main_file(&self, text: &str) -> String {
+        let quoted = self.without.iter().map(|package| format!("\"{}/{package}\"", self.path));
+        let quoted: Vec<String> = quoted.collect();
+        let lines =
+            text.lines().filter(|line| !quoted.iter().any(|package| line.ends_with(package.as_str())));
+        lines.map(|line| format!("{line}\n")).collect()
     }
 
     /// Options of the linker: no symbols, and the version that Kubernetes' own build writes into its programs.
@@ -138,5 +175,26 @@ impl Module {
 
     fn is_kubernetes(&self) -> bool {
         self.path == "k8s.io/kubernetes"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_is_left_out_is_imported_no_more_and_the_copy_takes_the_modules_place() {
+        let module = Module {
+            name: "one",
+            path: "example.org/one",
+            version: "v0.1.0",
+            programs: &[("example.org/one", "one")],
+            tests: None,
+            without: &["back/b"],
+        };
+        let text = "import (\n\t_ \"example.org/one/back/a\"\n\t_ \"example.org/one/back/b\"\n)\n";
+        assert_eq!(module.main_file(text), "import (\n\t_ \"example.org/one/back/a\"\n)\n");
+        assert!(module.manifest("").ends_with("replace example.org/one => ./copy\n"));
+        assert!(!Module { without: &[], ..module }.manifest("").contains("replace"));
     }
 }
