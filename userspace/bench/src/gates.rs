@@ -132,6 +132,8 @@ pub const FULL_STORE: Limit = Limit::at_most(1.5);
 pub const MORE_PODS: Limit = Limit::at_most(1.15);
 /// A program with the most prefixes by the same program with the fewest.
 pub const MORE_PREFIXES: Limit = Limit::at_most(1.6);
+/// A program with the most Services by the same program with the fewest.
+pub const MORE_SERVICES: Limit = Limit::at_most(1.15);
 /// Bytes of all maps with [`PODS`] pods.
 pub const MAPS: Limit = Limit::at_most(10e6);
 /// Resident bytes of the agent with [`PODS`] pods, and at the peak of its start.

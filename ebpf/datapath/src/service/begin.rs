@@ -13,17 +13,19 @@ use crate::maps::{
 /// own.
 #[inline(never)]
 pub fn flow(scratch: &mut ServiceScratch) -> u32 {
+    // Any datagram may begin a flow, and most go on with one: user space forgets those whose Service is gone.
+    let is_udp = scratch.key.protocol == u32::from(protocol::UDP);
+    if is_udp && follow(scratch, 0) {
+        return if scratch.translation.state & flow_state::STACK == 0 { FOUND } else { PLAIN };
+    }
     let key = &scratch.key;
     scratch.service.key =
         ServiceKey { address: key.destination, port: key.destination_port, protocol: key.protocol as u16 };
     if !services::load(&mut scratch.service) {
         return PLAIN;
     }
-    if follow(scratch, 0) {
-        if scratch.translation.state & flow_state::STACK != 0 {
-            return PLAIN;
-        }
-        if scratch.key.protocol == u32::from(protocol::UDP) || goes_on(scratch) {
+    if !is_udp && follow(scratch, 0) {
+        if goes_on(scratch) {
             return FOUND;
         }
         translations::forget(scratch);

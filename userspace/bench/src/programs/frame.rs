@@ -1,10 +1,13 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Bytes of a frame, its headers included.
 const LENGTH: usize = 60;
 /// Bytes of the headers of Ethernet and IPv4.
 const ETHERNET: usize = 14;
 const IP: usize = 20;
+/// The ports of a small packet from pod to pod.
+pub const SOURCE_PORT: u16 = 4000;
+pub const DESTINATION_PORT: u16 = 4001;
 /// The TTL: a packet can be forwarded that many times.
 const HOPS: u8 = 255;
 
@@ -15,32 +18,33 @@ const VXLAN: usize = 8;
 pub const OVERHEAD: usize = IP + UDP + VXLAN + ETHERNET;
 
 /// A small UDP packet in a frame to `destination_mac`.
-pub fn udp(destination_mac: [u8; 6], source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+pub fn udp(destination_mac: [u8; 6], source: SocketAddrV4, destination: SocketAddrV4) -> Vec<u8> {
     let payload = [0; LENGTH - ETHERNET - IP - UDP];
-    framed(destination_mac, (source, destination), 4001, &payload)
+    framed(destination_mac, (source, destination), &payload)
 }
 
 /// A frame in a tunnel from node to node.
 pub fn vxlan(inner: &[u8], nodes: (Ipv4Addr, Ipv4Addr), port: u16, vni: u32) -> Vec<u8> {
     let header = [[8, 0, 0, 0], (vni << 8).to_be_bytes()].concat();
-    framed([2; 6], nodes, port, &[&header, inner].concat())
+    let ends = (SocketAddrV4::new(nodes.0, SOURCE_PORT), SocketAddrV4::new(nodes.1, port));
+    framed([2; 6], ends, &[&header, inner].concat())
 }
 
 /// A frame with a UDP packet without a checksum.
-fn framed(destination_mac: [u8; 6], ends: (Ipv4Addr, Ipv4Addr), port: u16, payload: &[u8]) -> Vec<u8> {
+fn framed(destination_mac: [u8; 6], ends: (SocketAddrV4, SocketAddrV4), payload: &[u8]) -> Vec<u8> {
     let length = |of: usize| u16::try_from(of).unwrap_or_default().to_be_bytes();
     let mut ip = [0; IP];
     ip[0] = 0x45;
     ip[2..4].copy_from_slice(&length(IP + UDP + payload.len()));
     ip[8] = HOPS;
     ip[9] = 17;
-    ip[12..16].copy_from_slice(&ends.0.octets());
-    ip[16..20].copy_from_slice(&ends.1.octets());
+    ip[12..16].copy_from_slice(&ends.0.ip().octets());
+    ip[16..20].copy_from_slice(&ends.1.ip().octets());
     let sum = checksum(&ip);
     ip[10..12].copy_from_slice(&sum.to_be_bytes());
     let mut udp = [0; UDP];
-    udp[..2].copy_from_slice(&4000u16.to_be_bytes());
-    udp[2..4].copy_from_slice(&port.to_be_bytes());
+    udp[..2].copy_from_slice(&ends.0.port().to_be_bytes());
+    udp[2..4].copy_from_slice(&ends.1.port().to_be_bytes());
     udp[4..6].copy_from_slice(&length(UDP + payload.len()));
     [&destination_mac[..], &[2, 0, 0, 0, 0, 9], &[8, 0], &ip, &udp, payload].concat()
 }
@@ -59,14 +63,14 @@ mod tests {
 
     #[test]
     fn the_header_sums_up_to_nothing() {
-        let frame = udp([2; 6], Ipv4Addr::new(10, 63, 0, 1), Ipv4Addr::new(10, 64, 1, 2));
+        let frame = udp([2; 6], "10.63.0.1:4000".parse().unwrap(), "10.64.1.2:4001".parse().unwrap());
         assert_eq!((checksum(&frame[ETHERNET..ETHERNET + IP]), frame.len()), (0, LENGTH));
     }
 
     #[test]
     fn a_tunnel_makes_a_frame_longer_by_its_headers() {
         let nodes = (Ipv4Addr::new(198, 51, 100, 2), Ipv4Addr::new(198, 51, 100, 1));
-        let inner = udp([2; 6], nodes.0, nodes.1);
+        let inner = udp([2; 6], SocketAddrV4::new(nodes.0, 1), SocketAddrV4::new(nodes.1, 2));
         let outer = vxlan(&inner, nodes, 8472, 5230);
         assert_eq!((outer.len(), outer.ends_with(&inner)), (inner.len() + OVERHEAD, true));
         assert_eq!(outer[46..50], 5230u32.rotate_left(8).to_be_bytes());

@@ -2,6 +2,7 @@
 
 mod frame;
 mod scene;
+mod services;
 mod way;
 
 use anyhow::Context;
@@ -22,10 +23,11 @@ use crate::{
     site::Site,
 };
 
-/// Numbers of pods, and of prefixes. Ratios are taken by the first; gates apply to the last but one of a large run and
+/// Numbers of pods, of prefixes, and of Services. Ratios are taken by the first; gates apply to the last but one of a large run and
 /// to the last of any other.
 const PODS: [u32; 4] = [100, 1_000, 10_000, 60_000];
 const PREFIXES: [u32; 4] = [10, 100, 1_000, 10_000];
+const SERVICES: [u32; 3] = [10, 1_000, 10_000];
 /// In a large run also.
 const MANY_PODS: u32 = 1_000_000;
 const MANY_PREFIXES: u32 = 100_000;
@@ -46,6 +48,7 @@ pub fn measure(
     let prefixes = PREFIXES.into_iter().chain(large.then_some(MANY_PREFIXES)).map(Entries::Prefixes);
     let scenes = pods
         .chain(prefixes)
+        .chain(SERVICES.map(Entries::Services))
         .map(|entries| Scene::build(site, entries))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let netns = site.netns("programs");
@@ -114,6 +117,7 @@ impl Times {
         let limit = match line.entries {
             Entries::Pods(60_000) => Some(gates::MORE_PODS),
             Entries::Prefixes(10_000) => Some(gates::MORE_PREFIXES).filter(|_| line.way.is_gated()),
+            Entries::Services(10_000) => Some(gates::MORE_SERVICES),
             Entries::Pods(MANY_PODS) | Entries::Prefixes(MANY_PREFIXES) => None,
             _ => return None,
         };

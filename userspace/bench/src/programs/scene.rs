@@ -1,4 +1,7 @@
-use std::{fmt, fs, net::Ipv4Addr};
+use std::{
+    fmt, fs,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use anyhow::{Context, ensure};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
@@ -9,7 +12,7 @@ use naru_bpf::{Datapath, Pins, Sizes, can_encapsulate, install};
 use naru_sandbox::netns;
 use rustix::mount::{MountFlags, mount};
 
-use super::{Way, frame};
+use super::{Way, frame, services};
 use crate::{hosts, site::Site, spread::percentile};
 
 /// The entries that a scene has many of; it has a few of the other kind.
@@ -19,6 +22,8 @@ pub enum Entries {
     Pods(u32),
     /// Prefixes of other nodes.
     Prefixes(u32),
+    /// Services.
+    Services(u32),
 }
 
 impl Entries {
@@ -27,12 +32,13 @@ impl Entries {
         match self {
             Self::Pods(_) => Self::Pods(super::PODS[0]),
             Self::Prefixes(_) => Self::Prefixes(super::PREFIXES[0]),
+            Self::Services(_) => Self::Services(super::SERVICES[0]),
         }
     }
 
     const fn count(self) -> u32 {
         match self {
-            Self::Pods(count) | Self::Prefixes(count) => count,
+            Self::Pods(count) | Self::Prefixes(count) | Self::Services(count) => count,
         }
     }
 }
@@ -42,6 +48,7 @@ impl fmt::Display for Entries {
         match self {
             Self::Pods(count) => write!(f, "{count} pods"),
             Self::Prefixes(count) => write!(f, "{count} prefixes"),
+            Self::Services(count) => write!(f, "{count} Services"),
         }
     }
 }
@@ -73,7 +80,7 @@ const POD_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const SENDER: Ipv4Addr = Ipv4Addr::new(10, 63, 0, 1);
 
 /// Pod `number` of the node.
-fn pod(number: u32) -> Ipv4Addr {
+pub fn pod(number: u32) -> Ipv4Addr {
     (u32::from(Ipv4Addr::new(10, 64, 0, 0)) + number).into()
 }
 
@@ -110,10 +117,14 @@ impl Scene {
         let (pods, routes) = match entries {
             Entries::Pods(pods) => (pods, super::PREFIXES[0]),
             Entries::Prefixes(routes) => (super::PODS[0], routes),
+            Entries::Services(_) => (super::PODS[0], super::PREFIXES[0]),
         };
         install(&pins, Sizes { pods: pods + 1, routes: routes + 1, ..Sizes::default() })?;
         let scene = Self { entries, pins };
         scene.fill(pods, routes)?;
+        if let Entries::Services(count) = entries {
+            services::fill(&scene.pins, count)?;
+        }
         Ok(scene)
     }
 
@@ -155,6 +166,7 @@ impl Scene {
             Entries::Pods(_) => Way::TO_PODS.to_vec(),
             Entries::Prefixes(_) if can_encapsulate() => [&Way::TO_PREFIXES[..], &Way::BY_TUNNEL].concat(),
             Entries::Prefixes(_) => Way::TO_PREFIXES.to_vec(),
+            Entries::Services(_) => Way::TO_SERVICES.to_vec(),
         }
     }
 
@@ -165,6 +177,9 @@ impl Scene {
         let program = SchedClassifier::from_pin(self.pins.program(way.program())).context(way.label())?;
         let spread = |runs: u32, repeat: u32, step: u32| {
             let numbers = (0..runs).map(|run| run.wrapping_mul(step) % self.entries.count());
+            if self.is_of_services() {
+                self.prepare(&program, way, numbers.clone())?;
+            }
             let times = numbers
                 .map(|number| self.once(&program, way, number, repeat))
                 .collect::<anyhow::Result<Vec<f64>>>()?;
@@ -172,6 +187,24 @@ impl Scene {
         };
         let warm = if way.repeats() { spread(DESTINATIONS, REPEAT, 7_919) } else { spread(COLD, 1, 0) };
         Ok((warm?, spread(COLD, 1, 104_729)?))
+    }
+
+    const fn is_of_services(&self) -> bool {
+        matches!(self.entries, Entries::Services(_))
+    }
+
+    /// Makes the flows that the path is about be there, or none.
+    fn prepare(
+        &self,
+        program: &SchedClassifier,
+        way: Way,
+        mut numbers: impl Iterator<Item = u32>,
+    ) -> anyhow::Result<()> {
+        services::forget_flows(&self.pins)?;
+        if way == Way::Open {
+            return Ok(());
+        }
+        numbers.try_for_each(|number| self.once(program, Way::ToService, number, 1).map(drop))
     }
 
     fn configure(&self, features: u32) -> anyhow::Result<()> {
@@ -193,9 +226,16 @@ impl Scene {
         let remote = Ipv4Addr::from(u32::from(block(towards(number, way.is_direct()))) + 9);
         let (source, destination) = match self.entries {
             Entries::Pods(_) => (SENDER, pod(number)),
+            Entries::Services(_) if way == Way::Answer => (pod(number % super::PODS[0]), SENDER),
+            Entries::Services(_) => (SENDER, services::address(number)),
             Entries::Prefixes(_) if way.is_inbound() => (remote, pod(0)),
             Entries::Prefixes(_) => (SENDER, remote),
         };
+        let (from, to) = match way {
+            Way::Answer => (services::target_port(number), frame::SOURCE_PORT),
+            _ => (frame::SOURCE_PORT, frame::DESTINATION_PORT),
+        };
+        let (source, destination) = (SocketAddrV4::new(source, from), SocketAddrV4::new(destination, to));
         let inner = frame::udp(HOST_MAC, source, destination);
         if way == Way::Decapsulate { frame::vxlan(&inner, (OTHER, NODE), PORT, VNI) } else { inner }
     }

@@ -21,6 +21,12 @@ pub enum Way {
     Direct,
     /// `from_underlay` as it is, to a pod.
     FromDirect,
+    /// `from_pod` to a Service, on a flow that is there, and on to its backend, a pod of the node.
+    ToService,
+    /// The same for the first packet of a flow.
+    Open,
+    /// `from_pod` of the backend, back to the client.
+    Answer,
 }
 
 impl Way {
@@ -28,6 +34,8 @@ impl Way {
     pub const TO_PODS: [Self; 2] = [Self::ToPod, Self::Deliver];
     /// Paths whose time depends on the number of prefixes, on any kernel.
     pub const TO_PREFIXES: [Self; 4] = [Self::ToTunnel, Self::Key, Self::Direct, Self::FromDirect];
+    /// Paths whose time depends on the number of Services.
+    pub const TO_SERVICES: [Self; 3] = [Self::ToService, Self::Open, Self::Answer];
     /// And where programs can encapsulate.
     pub const BY_TUNNEL: [Self; 2] = [Self::Encapsulate, Self::Decapsulate];
 
@@ -42,13 +50,22 @@ impl Way {
             Self::Decapsulate => "from_underlay decapsulating",
             Self::Direct => "from_pod to the uplink",
             Self::FromDirect => "from_underlay to a pod",
+            Self::ToService => "from_pod to a Service",
+            Self::Open => "from_pod to a Service, first packet",
+            Self::Answer => "from_pod, answer of a Service",
         }
     }
 
     /// The program.
     pub const fn program(self) -> &'static str {
         match self {
-            Self::ToPod | Self::ToTunnel | Self::Encapsulate | Self::Direct => programs::FROM_POD,
+            Self::ToPod
+            | Self::ToTunnel
+            | Self::Encapsulate
+            | Self::Direct
+            | Self::ToService
+            | Self::Open
+            | Self::Answer => programs::FROM_POD,
             Self::Deliver => programs::TO_POD,
             Self::Key => programs::TO_OVERLAY,
             Self::Decapsulate | Self::FromDirect => programs::FROM_UNDERLAY,
@@ -93,7 +110,7 @@ impl Way {
 
     /// Returns true if a packet that took the path can take it again.
     pub const fn repeats(self) -> bool {
-        self.growth() == 0
+        self.growth() == 0 && !matches!(self, Self::ToService | Self::Open | Self::Answer)
     }
 
     /// Returns true if the map takes enough of the time for a gate. Other paths ask the kernel for the next hop too, or
