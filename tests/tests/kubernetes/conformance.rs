@@ -7,9 +7,9 @@ use naru_e2e::kubernetes::{Cluster, Shape, reference, suite, talk};
 
 use super::{PATIENCE, cluster, explained, is_clean, shape};
 
-/// Specs of the network that cannot run here, or that are no network plugin's: those of conformance have a test of their
-/// own; the others want a cloud, the Internet, images of a registry, SCTP, policies, features that are off, or to change
-/// the name server or the control plane.
+/// Specs of the network that cannot run here, or that are no network plugin's: those of conformance have a test of
+/// their own; the others want a cloud, the Internet, images of a registry, SCTP, policies, features that are off, or to
+/// change the name server or the control plane.
 const NOT_HERE: &str = concat!(
     r"\[Conformance\]|LoadBalancer|SCTP|NetworkPolicy|Netpol|\[Provider:|\[Disruptive\]|\[Serial\]|\[FeatureGate:|",
     r"Internet connection|LocalhostNodePorts|KubeProxyNFAcct|Networking-Performance|kube-proxy urls"

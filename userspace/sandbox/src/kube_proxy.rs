@@ -1,5 +1,5 @@
-//! kube-proxy's tables, chains and rules, for Services without a Kubernetes. The layout follows its documentation and the
-//! output of `iptables-save` and `nft list ruleset` on a node that runs it.
+//! kube-proxy's tables, chains and rules, for Services without a Kubernetes. The layout follows its documentation and
+//! the output of `iptables-save` and `nft list ruleset` on a node that runs it.
 
 use std::{
     fmt::Write as _,

@@ -23,8 +23,8 @@ use crate::{
     site::Site,
 };
 
-/// Numbers of pods, of prefixes, and of Services. Ratios are taken by the first; gates apply to the last but one of a large run and
-/// to the last of any other.
+/// Numbers of pods, of prefixes, and of Services. Ratios are taken by the first; gates apply to the last but one of a
+/// large run and to the last of any other.
 const PODS: [u32; 4] = [100, 1_000, 10_000, 60_000];
 const PREFIXES: [u32; 4] = [10, 100, 1_000, 10_000];
 const SERVICES: [u32; 3] = [10, 1_000, 10_000];

@@ -58,8 +58,8 @@ pub struct Request {
     /// True if pod ranges are taken although addresses, links or routes of this machine lie in them; kept from then
     /// on.
     pub allow_overlap: bool,
-    /// Directories of host-local: addresses that live containers have from it are taken over before the runtime sees our
-    /// configuration. Pod ranges are then taken as with `allow_overlap`, but that is not kept.
+    /// Directories of host-local: addresses that live containers have from it are taken over before the runtime sees
+    /// our configuration. Pod ranges are then taken as with `allow_overlap`, but that is not kept.
     pub import: Vec<PathBuf>,
     /// True if pods cannot have other ranges, so that none is proposed; kept from then on.
     pub fixed_ranges: bool,

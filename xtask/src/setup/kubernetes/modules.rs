@@ -19,8 +19,8 @@ pub struct Module {
     pub programs: &'static [(&'static str, &'static str)],
     /// A package whose tests are built as one program, and its name.
     pub tests: Option<(&'static str, &'static str)>,
-    /// Packages that its program imports for their effect alone and that are left out of it: one needs a module that the
-    /// Go proxy does not have, another needs a C compiler.
+    /// Packages that its program imports for their effect alone and that are left out of it: one needs a module that
+    /// the Go proxy does not have, another needs a C compiler.
     pub without: &'static [&'static str],
 }
 
