@@ -205,7 +205,8 @@ fn restore_entry(
         ifindex,
         flags,
         subject,
-        netns: crate::policy::netns(&link),
+        // As ADD has it: only of a pod that is judged.
+        netns: if subject == 0 { 0 } else { crate::policy::netns(&link) },
         mtu: link.mtu,
         pod_mac,
         host_mac,
