@@ -5,7 +5,6 @@
 #[path = "../machine/mod.rs"]
 mod machine;
 
-mod clone;
 mod scene;
 mod situations;
 mod size;
