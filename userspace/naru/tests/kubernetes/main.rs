@@ -5,6 +5,7 @@
 #[path = "../machine/mod.rs"]
 mod machine;
 
+mod clone;
 mod scene;
 mod situations;
 mod size;
