@@ -1,12 +1,14 @@
 //! The network that naru is compared with: the reference plugins `bridge` and `host-local`, with routes between nodes.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use super::{Cluster, Node, write};
 use crate::dist;
 
+/// Time for a node to be registered and to get its range.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The network's name, which host-local names its directory after.
 pub const NETWORK: &str = "reference";
 /// The reference plugins that it is made of.
@@ -69,10 +71,10 @@ pub fn remove(cluster: &Cluster, numbers: &[u8]) -> anyhow::Result<()> {
 
 /// The ranges that the cluster gave the node.
 fn ranges(cluster: &Cluster, node: &str) -> anyhow::Result<Vec<String>> {
-    let said = cluster.kubectl(&["get", "node", node, "-o", "jsonpath={.spec.podCIDRs[*]}"])?;
-    let ranges: Vec<String> = said.split_whitespace().map(str::to_owned).collect();
-    ensure!(!ranges.is_empty(), "{node} has no range");
-    Ok(ranges)
+    // The node may just be registering.
+    let asked = ["get", "node", node, "-o", "jsonpath={.spec.podCIDRs[*]}"];
+    cluster.wait(&asked, PATIENCE, |ranges| !ranges.trim().is_empty())?;
+    Ok(cluster.kubectl(&asked)?.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The commands that put the plugins where the runtime looks for them. `loopback` is naru's: it does the same.

@@ -33,8 +33,8 @@ const FIGURES: u32 = 4;
 
 /// Pauses after each verification that was broken off, in milliseconds, before the last one begins. The kernel breaks
 /// one off with EAGAIN if a signal comes in, whatever its purpose, and expects it to be tried again, as libbpf does;
-/// on a busy machine several may come in a row.
-pub(crate) const VERIFICATIONS: [u64; 7] = [0, 1, 2, 5, 10, 20, 50];
+/// on a busy machine many may come in a row: eight were not enough where all CPUs were busy.
+pub(crate) const VERIFICATIONS: [u64; 14] = [0, 1, 2, 5, 10, 20, 50, 100, 100, 100, 200, 200, 200, 500];
 
 request! {
     /// `struct { btf, btf_log_buf, btf_size, btf_log_size, btf_log_level, btf_log_true_size }`.

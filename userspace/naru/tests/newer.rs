@@ -69,11 +69,6 @@ fn contents(machine: &Machine) -> Vec<Option<Vec<u8>>> {
 /// Everything of the machine, including the stores' content and all attachments.
 fn picture(machine: &Machine) -> Vec<(&'static str, String)> {
     let mut all = machine.snapshot();
-    // The kernel prints pinned maps as text; the programs' counters go on.
-    for (_, text) in &mut all {
-        let counted = |line: &&str| !line.starts_with("\tcpu");
-        *text = text.lines().filter(counted).collect::<Vec<_>>().join("\n");
-    }
     let content = |file: &&str| format!("{file}: {:?}", fs::read(machine.path(file)).ok());
     let stores: Vec<String> = ["run/state.db", "state/node.db"].iter().map(content).collect();
     all.push(("stores", stores.join("\n")));

@@ -171,8 +171,9 @@ fn both_rate_limits_hold_between_pods_of_one_node_and_other_pods_have_none() {
     assert_eq!(flags(&fast) & pod_flags::NO_SHORTCUT, 0);
 
     let arrived = |from: &Netns, to: &Netns, address: &str| {
-        let listener = listen(to, 7000);
-        let stream = connect(from, address, 7000).unwrap();
+        // A port of its own each time: a child that another test forks holds the last listener until it executes.
+        let listener = listen(to, 0);
+        let stream = connect(from, address, listener.local_addr().unwrap().port()).unwrap();
         flood(stream, listener.accept().unwrap().0, Duration::from_secs(3))
     };
     let bytes = arrived(&other, &limited, &slow);

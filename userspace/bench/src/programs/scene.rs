@@ -185,6 +185,11 @@ impl Scene {
                 .collect::<anyhow::Result<Vec<f64>>>()?;
             percentile(&times, 50.0).context("no run")
         };
+        if way == Way::Open {
+            // A flow begins once: to each Service as many as there are.
+            let runs = COLD.min(self.entries.count());
+            return Ok((spread(runs, 1, 1)?, spread(runs, 1, 7_919)?));
+        }
         let warm = if way.repeats() { spread(DESTINATIONS, REPEAT, 7_919) } else { spread(COLD, 1, 0) };
         Ok((warm?, spread(COLD, 1, 104_729)?))
     }

@@ -13,7 +13,7 @@ use crate::{
     scene::Scene,
 };
 
-/// The agent on a machine of that identity; its log is in the file of that name.
+/// The agent on a machine of that identity, which is that of its boot as well; its log is in the file of that name.
 struct Cloned(Child);
 
 impl Cloned {
@@ -22,7 +22,14 @@ impl Cloned {
         let mut agent =
             scene.machine.naru(&["agent", "--kubernetes", "--kubeconfig", file.to_str().unwrap()]);
         let log = fs::File::create(log(scene, machine_id)).unwrap();
-        Self(agent.env("NARU_MACHINE_ID", machine_id).stderr(Stdio::from(log)).spawn().unwrap())
+        Self(
+            agent
+                .env("NARU_MACHINE_ID", machine_id)
+                .env("NARU_BOOT_ID", machine_id)
+                .stderr(Stdio::from(log))
+                .spawn()
+                .unwrap(),
+        )
     }
 }
 
@@ -52,7 +59,7 @@ fn an_agent_on_a_cloned_machine_refuses_and_changes_nothing() {
     let refusal = "its state was made on another machine (machine-id was original and is copy)";
     wait("the refusal", PATIENCE, || said().contains(refusal));
     assert!(!scene.probe("ready"), "{}", said());
-    let pod = Pod::new(&scene.machine, "a", json!({})).of_machine("copy");
+    let pod = Pod::new(&scene.machine, "a", json!({})).of_machine("copy").of_boot("copy");
     let (code, told) = pod.add_as(&scene.machine, "a").unwrap_err();
     assert!(code == 11 && told.contains("made on another machine"), "{code} {told}");
     assert_eq!(scene.traces(), before);

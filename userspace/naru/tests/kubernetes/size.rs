@@ -63,11 +63,11 @@ fn a_hundred_nodes_with_three_thousand_pods_fit_into_twenty_megabytes_and_a_thou
 /// A cluster file with so many other nodes, each with a block of either family.
 fn large(count: usize) -> String {
     let node = |at: usize| {
-        let (high, low) = (at / 250, at % 250);
+        let (high, low) = (at / 250 + 16, at % 250);
         format!(
             "[[node]]\nname = \"n{high}-{low}\"\naddresses = [\"192.168.{high}.{low}\", \"fd99::{high}:{low}\"]\n\
              blocks = [\"10.{}.{low}.0/24\", \"fd10:32::{high}:{low}:0/112\"]\n",
-            64 + high
+            48 + high
         )
     };
     (0..count).map(node).collect()
