@@ -30,8 +30,12 @@ pub struct Ask {
     pub reply: oneshot::Sender<Answer>,
 }
 
-/// Answers for ever. Every question goes to `asks`, and the register's reader is woken for it.
-pub async fn serve(paths: Paths, register: Register, asks: Sender<Ask>) {
+/// Answers for ever, from the time at which it is opened. Every question goes to `asks`, and the register's reader is
+/// woken for it.
+pub async fn serve(paths: Paths, register: Register, asks: Sender<Ask>, opened: oneshot::Receiver<()>) {
+    if opened.await.is_err() {
+        return;
+    }
     let socket = paths.policy_socket();
     let mut look = interval(LOOK);
     let mut listener = None;

@@ -19,6 +19,7 @@ use naru_node::{
     machine,
     paths::Paths,
 };
+use tokio::sync::oneshot;
 
 use self::{
     desk::Ask,
@@ -65,6 +66,8 @@ struct Keeper {
     paths: Paths,
     register: Register,
     asks: Receiver<Ask>,
+    /// Opens the desk, once.
+    desk: Option<oneshot::Sender<()>>,
     waiting: Vec<Waiting>,
     engine: Engine,
     /// What new pods are judged by; `None` before the first look.
@@ -81,14 +84,15 @@ struct Keeper {
 /// # Errors
 /// The system has no thread for it.
 pub fn keep(paths: Paths, register: Register, source: String) -> std::io::Result<()> {
-    let (to_asks, asks) = channel();
-    tokio::spawn(desk::serve(paths.clone(), register.clone(), to_asks));
+    let ((to_asks, asks), (open, opened)) = (channel(), oneshot::channel());
+    tokio::spawn(desk::serve(paths.clone(), register.clone(), to_asks, opened));
     let mut keeper = Keeper {
         engine: Engine::default(),
         noted: Noted::new(paths.clone(), source),
         paths,
         register,
         asks,
+        desk: Some(open),
         waiting: Vec::new(),
         standing: None,
         changed: Instant::now(),
@@ -139,6 +143,10 @@ impl Keeper {
     fn round(&mut self) -> anyhow::Result<()> {
         // Before the first init there is nothing to write to, and after it this is called again.
         let Some(facts) = machine::current(&self.paths)? else { return Ok(()) };
+        // Not before: a newer version's state is refused, and nothing of it is changed.
+        if let Some(desk) = self.desk.take() {
+            let _ = desk.send(());
+        }
         let news = self.register.take();
         let is_read = news.is_some();
         if let Some(news) = news {
