@@ -90,7 +90,8 @@ pub fn ingress(packet: &Packet, ip: &Ip, pod: Pod, is_by_node: bool) -> Result<(
     }
     let scratch = scratch::take().ok_or(DropReason::HelperFailed)?;
     (scratch.ifindex, scratch.subject, scratch.netns) = (pod.ifindex(), pod.subject(), pod.netns());
-    (scratch.flags, scratch.direction, scratch.is_by_node) = (flags, INGRESS, is_by_node.into());
+    (scratch.flags, scratch.direction) = (flags, INGRESS);
+    (scratch.is_by_node, scratch.may_be_service) = (is_by_node.into(), 0);
     if !pod.is_of(&ip.destination) {
         scratch::give_back(scratch);
         return Err(StackReason::Unassigned.into());

@@ -1,7 +1,7 @@
 //! The rules.
 
 use naru_abi::{
-    Denied,
+    Denied, RuleHits,
     policy::{Direction, Judgement, Question, judge},
 };
 use naru_packet::protocol;
@@ -46,7 +46,7 @@ pub extern "C" fn policy_rules(is_reverse: u32) -> u32 {
     if !is_reverse {
         scratch.rule = rule;
         if rule != 0 {
-            policies::hit(rule, scratch.length);
+            policies::hit(rule, RuleHits { packets: 1, bytes: scratch.length.into() });
         }
     }
     end
