@@ -134,6 +134,19 @@ pub enum Denied {
     Fragment = 4,
 }
 
+/// Places at which a packet of a pod is judged.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Behind the node's stack, with the pod's address.
+    Routed = 0,
+    /// As the pod has sent it: the stack may still translate its destination.
+    Sent = 1,
+    /// Behind the node's stack, which has given it another source: connections are known by the one that the pod has
+    /// sent it with.
+    Masqueraded = 2,
+}
+
 /// Value of `RULE_HITS`, whose key is [`crate::policy::PolicyRule::rule`]; of each CPU.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -186,12 +199,12 @@ pub struct PolicyScratch {
     pub ip: [u32; 16],
     /// `struct bpf_sock_tuple`.
     pub tuple: [u32; 9],
-    /// 1 if the node's stack may translate the packet: its destination may be a Service.
-    pub may_be_service: u32,
+    /// A [`Stage`] by number, of packets that a pod sends.
+    pub stage: u32,
     /// A result on its way from one function to another. The verifier does not follow each value of it apart then.
     pub result: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// 1 if the packet passes for what came the other way, so that its destination is no question any more.
+    pub is_answer: u32,
 }
 plain!(PolicyScratch {
     is_taken: u32,
@@ -212,7 +225,7 @@ plain!(PolicyScratch {
     denied: DenialValue,
     ip: [u32; 16],
     tuple: [u32; 9],
-    may_be_service: u32,
+    stage: u32,
     result: u32,
-    reserved: u32,
+    is_answer: u32,
 });
