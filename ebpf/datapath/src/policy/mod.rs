@@ -101,14 +101,18 @@ fn masqueraded(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
 }
 
 /// Judges what the stack is about to deliver to a pod. What a process of the node sends is let through: a forwarded
-/// packet has no socket, whatever its address was made into.
+/// packet has no socket, whatever its address was made into. So is what the pod has sent itself, to a Service or a port
+/// of the node that leads back to it, and what answers that.
 #[inline(always)]
 pub fn from_stack(packet: &Packet, ip: &Ip, pod: Pod) -> Result<(), Outcome> {
     if packet.is_judged() {
         return Ok(());
     }
-    after_stack(packet, ip)?;
-    ingress(packet, ip, pod, packet.has_socket())
+    let is_own = packet.arrived_by() == packet.ifindex();
+    if !is_own {
+        after_stack(packet, ip)?;
+    }
+    ingress(packet, ip, pod, is_own || packet.has_socket())
 }
 
 /// Judges what a pod is about to receive, by the source that it has now.

@@ -207,8 +207,8 @@ impl Scene {
             )
         };
         format!(
-            "kind: Service\nmetadata: {{name: web}}\nspec:\n  clusterIP: {v4}\n  clusterIPs: ['{v4}', '{v6}']\n  ports: \
-             [{{name: a, port: 80, targetPort: 8080}}, {{name: b, port: 81, targetPort: 9090}}]\n{}{}",
+            "kind: Service\nmetadata: {{name: web}}\nspec:\n  clusterIP: {v4}\n  clusterIPs: ['{v4}', '{v6}']\n  \
+             ports: [{{name: a, port: 80, targetPort: 8080}}, {{name: b, port: 81, targetPort: 9090}}]\n{}{}",
             slice(0),
             slice(1)
         )
@@ -218,19 +218,19 @@ impl Scene {
     /// client's, 30081 to `s` and 30082 to `b` with the client's own.
     fn translate(&self) {
         for (at, family) in ["ip", "ip6"].into_iter().enumerate() {
-            let to = |name: &str| SocketAddr::new(self.hosts[name].addresses[at], 8080);
             let nodes =
                 ["node", "node-too"].map(|name| self.hosts[name].addresses[at].to_string()).join(", ");
+            let port = |(port, mark, name): (u16, &str, &str)| {
+                let to = SocketAddr::new(self.hosts[name].addresses[at], 8080);
+                format!("{family} daddr {{ {nodes} }} tcp dport {port} {mark} dnat to {to}\n")
+            };
+            let marked = "meta mark set 0x4000";
+            let ports =
+                [(30080, marked, "s"), (30081, "", "s"), (30082, "", "b"), (30083, marked, "outside")];
             let rules = format!(
-                "table {family} ports {{\n chain before {{ type nat hook prerouting priority -100;\n {family} daddr {{ {nodes} }} \
-                 tcp dport 30080 meta mark set 0x4000 dnat to {}\n {family} daddr {{ {nodes} }} tcp dport 30081 dnat to {}\n \
-                 {family} daddr {{ {nodes} }} tcp dport 30082 dnat to {}\n {family} daddr {{ {nodes} }} tcp dport 30083 meta mark \
-                 set 0x4000 dnat to {}\n }}\n chain after {{ type nat hook postrouting priority 90;\n meta mark 0x4000 \
-                 masquerade\n }}\n}}\n",
-                to("s"),
-                to("s"),
-                to("b"),
-                to("outside"),
+                "table {family} ports {{\n chain before {{ type nat hook prerouting priority -100;\n{}}}\n chain after \
+                 {{ type nat hook postrouting priority 90;\n meta mark 0x4000 masquerade\n }}\n}}\n",
+                ports.map(port).concat()
             );
             let file = self.machine.path("rules.nft");
             fs::write(&file, rules).unwrap();
@@ -286,7 +286,8 @@ fn link(machine: &Machine, far: &str) {
 fn write_cluster(machine: &Machine, own_node: bool) {
     let egress = if own_node { "pass" } else { "judge" };
     let keys = format!(
-        "routing = \"direct\"\npolicy_files = \"policies\"\nservice_files = \"services\"\nown_node_egress = \"{egress}\"\n"
+        "routing = \"direct\"\npolicy_files = \"policies\"\nservice_files = \"services\"\n\
+         own_node_egress = \"{egress}\"\n"
     );
     machine.write_cluster(&CLUSTER.replace("routing = \"tunnel\"\n", &keys));
 }
