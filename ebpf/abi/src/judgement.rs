@@ -145,6 +145,8 @@ pub enum Stage {
     /// Behind the node's stack, which has given it another source: connections are known by the one that the pod has
     /// sent it with.
     Masqueraded = 2,
+    /// As the pod has sent it, to a Service, which the stack translates: it is judged behind that.
+    Service = 3,
 }
 
 /// Value of `RULE_HITS`, whose key is [`crate::policy::PolicyRule::rule`]; of each CPU.
@@ -157,6 +159,45 @@ pub struct RuleHits {
     pub bytes: u64,
 }
 plain!(RuleHits { packets: u64, bytes: u64 });
+
+/// Value of `VERDICTS`: the packets of a flow that passed at a pod, and would again. Pairs of ends that hash to one
+/// place share it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VerdictValue {
+    /// Their flow.
+    pub flow: FlowKey,
+    /// The host veth of the judged pod.
+    pub ifindex: u32,
+    /// The pod's subject.
+    pub subject: u32,
+    /// How the pod is isolated, as bits of [`crate::pod_flags::OF_POLICIES`].
+    pub judged: u32,
+    /// A [`crate::policy::Direction`] by number.
+    pub direction: u32,
+    /// The time of the judgement in jiffies.
+    pub asked: u64,
+    /// What `POLICY_EPOCH` had before the tables were asked.
+    pub epoch: u64,
+    /// The rule that decided; 0 for none.
+    pub rule: u32,
+    /// As [`PolicyScratch::is_answer`].
+    pub is_answer: u32,
+    /// Packets and bytes since the judgement, which `RULE_HITS` does not have yet.
+    pub hits: RuleHits,
+}
+plain!(VerdictValue {
+    flow: FlowKey,
+    ifindex: u32,
+    subject: u32,
+    judged: u32,
+    direction: u32,
+    asked: u64,
+    epoch: u64,
+    rule: u32,
+    is_answer: u32,
+    hits: RuleHits,
+});
 
 /// The one value of `POLICY_SCRATCH`, of each CPU: the working memory of a judgement. The programs' stack has no room
 /// for it.
@@ -183,6 +224,8 @@ pub struct PolicyScratch {
     pub rule: u32,
     /// Identification of the fragment.
     pub fragment: u32,
+    /// What `POLICY_EPOCH` had before the tables were asked.
+    pub epoch: u64,
     /// The packet's flow; of an ICMP error, the flow that it is about, in the error's direction.
     pub flow: FlowKey,
     /// The flow that the packet would answer.
@@ -217,6 +260,7 @@ plain!(PolicyScratch {
     length: u32,
     rule: u32,
     fragment: u32,
+    epoch: u64,
     flow: FlowKey,
     opened: FlowKey,
     bucket: StateKey,

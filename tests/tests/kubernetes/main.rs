@@ -10,6 +10,7 @@ mod crowd;
 mod figures;
 mod image;
 mod migration;
+mod policies;
 mod restarts;
 mod rights;
 
@@ -39,9 +40,14 @@ fn shape() -> Shape {
 
 /// A cluster whose nodes are ready by the manifest alone, with pods that talk.
 fn cluster(shape: Shape) -> Cluster {
+    cluster_by(shape, &manifest())
+}
+
+/// The same by such a manifest.
+fn cluster_by(shape: Shape, manifest: &str) -> Cluster {
     let cluster = Cluster::start(shape).unwrap();
     explained(&cluster, || {
-        cluster.apply(&manifest())?;
+        cluster.apply(manifest)?;
         cluster.wait_for_nodes(PATIENCE)?;
         cluster.start_name_server()?;
         talk::start(&cluster)

@@ -32,6 +32,25 @@ fn node(more: u32) -> Node {
     node
 }
 
+/// Keeps the thread, and those that it starts, on one CPU: a place of the cache is one CPU's.
+struct OneCpu(CpuSet);
+
+impl OneCpu {
+    fn new() -> Self {
+        let mut first = CpuSet::new();
+        first.set(0);
+        let before = sched_getaffinity(None).unwrap();
+        sched_setaffinity(None, &first).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for OneCpu {
+    fn drop(&mut self) {
+        sched_setaffinity(None, &self.0).unwrap();
+    }
+}
+
 /// Entries about packets to the destination of `packet`, on any CPU.
 fn known(node: &Node, packet: &Packet) -> Vec<NextHopValue> {
     known_towards(node, packet.destination)
@@ -63,6 +82,7 @@ fn know_neighbours(node: &Node) {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_packet_exactly_as_long_as_its_path_takes_is_remembered_like_a_shorter_one() {
+    let _one_cpu = OneCpu::new();
     let node = node(0);
     know_neighbours(&node);
     for family in FAMILIES {
@@ -101,6 +121,7 @@ fn a_longer_packet_than_the_one_that_was_asked_for_is_not_held_to_its_length() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn rules_that_ask_for_ports_decide_for_each_pair_of_them_where_routing_is_by_ports() {
+    let _one_cpu = OneCpu::new();
     for family in FAMILIES {
         let version = if family == Family::V4 { "-4" } else { "-6" };
         let other = family.pick("192.0.2.44", "2001:db8::44");
@@ -114,9 +135,8 @@ fn rules_that_ask_for_ports_decide_for_each_pair_of_them_where_routing_is_by_por
             let first = |octets: IpAddr| naru_abi::Addr::from(octets);
             [79, 80, 79].map(|port| {
                 send(&node, &packet.clone().udp(port), Verdict::Direct);
-                let known = known(&node, &packet);
-                let last = known.iter().max_by_key(|value| value.version).unwrap();
-                let words = last.lookup.next_hop;
+                let [only] = known(&node, &packet)[..] else { panic!("one CPU has one entry") };
+                let words = only.lookup.next_hop;
                 let hop = if family == Family::V4 { [0, 0, 0, words[0]] } else { words };
                 [gateway, other].map(|ip| *first(ip).as_words() == mapped(family, hop))
             })
@@ -141,11 +161,8 @@ fn the_identification_of_outer_packets_counts_every_segment() {
     if !Mode::Own.is_possible() {
         return;
     }
-    // A place is one CPU's, and the threads of a stream stay on that of the one that starts them.
-    let mut first = CpuSet::new();
-    first.set(0);
-    let before = sched_getaffinity(None).unwrap();
-    sched_setaffinity(None, &first).unwrap();
+    // The threads of a stream stay on the CPU of the one that starts them.
+    let one_cpu = OneCpu::new();
     let pair = Pair::new(Family::V4, [Mode::Own, Mode::Own]);
     let [near, far] = pair.hosts(Family::V4);
     let node = Family::V4.remote_node();
@@ -157,7 +174,7 @@ fn the_identification_of_outer_packets_counts_every_segment() {
     let (ids, sent) = seen();
     tcp::stream(&near, &far, 4 << 20, 1 << 10).unwrap();
     let (ids_after, sent_after) = seen();
-    sched_setaffinity(None, &before).unwrap();
+    drop(one_cpu);
     let steps: u32 = ids_after.iter().zip(&ids).map(|(after, before)| after.wrapping_sub(*before)).sum();
     assert_eq!(ids_after.len(), ids.len(), "all on one CPU");
     let segments = sent_after - sent;

@@ -393,7 +393,7 @@ fn a_revoked_rule_cuts_packets_and_answers_at_once_and_a_new_one_needs_no_new_co
             "by its own rule"
         );
     }
-    let hits = tables.kernel.hits(30).unwrap();
+    let hits = tables.kernel.hits([30]).unwrap()[&30];
     assert_eq!(hits.packets, 2);
     assert!(hits.bytes > 2 * 20);
 }

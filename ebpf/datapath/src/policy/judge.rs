@@ -16,7 +16,7 @@ use super::{
     question::{self, Kind},
     rules, socket,
 };
-use crate::maps::{policy_scratch as scratch, states};
+use crate::maps::{policy_scratch as scratch, states, verdicts};
 
 /// Judges a packet of the pod in the scratch space, or to it.
 ///
@@ -30,6 +30,10 @@ pub extern "C" fn policy_judge(skb: *mut __sk_buff) -> u32 {
     let ip = scratch::header(scratch);
     let kind = question::read(skb, ip, scratch);
     let kind = hidden(scratch, kind);
+    let is_kept = is_kept(scratch, kind);
+    if is_kept && verdicts::has_passed(scratch) {
+        return PASSES;
+    }
     let end = match kind {
         Kind::LATER => later_fragment(scratch),
         Kind::HIDDEN if is_judged(scratch.flags, scratch.direction) => Denied::Fragment as u32,
@@ -41,8 +45,19 @@ pub extern "C" fn policy_judge(skb: *mut __sk_buff) -> u32 {
         denial::record(scratch, end);
     } else if kind & Kind::FIRST != 0 && scratch.direction == EGRESS {
         question::pass_fragments(scratch);
+    } else if is_kept && scratch.stage != Stage::Service as u32 {
+        verdicts::remember(scratch);
     }
     end
+}
+
+/// Returns true for packets of which many others follow that fare as they do: what goes on with a connection of TCP,
+/// and whole datagrams. What the node's own processes send, nothing forbids.
+#[inline(always)]
+const fn is_kept(scratch: &PolicyScratch, kind: u32) -> bool {
+    let is_udp = scratch.flow.protocol == protocol::UDP as u32;
+    let is_tcp = scratch.flow.protocol == protocol::TCP as u32;
+    scratch.is_by_node == 0 && (is_tcp && kind == 0 || is_udp && kind == Kind::OPENS)
 }
 
 /// The same number, of which the verifier does not know that it is one of few: it would go on with each of them apart,
@@ -74,6 +89,7 @@ fn later_fragment(scratch: &PolicyScratch) -> u32 {
 #[inline(always)]
 fn by_rules(skb: *mut __sk_buff, ip: &Ip, scratch: &mut PolicyScratch, kind: u32) -> u32 {
     if scratch.direction == EGRESS && scratch.stage == Stage::Sent as u32 && question::is_service(scratch) {
+        scratch.stage = Stage::Service as u32;
         return PASSES;
     }
     let is_free = scratch.is_by_node != 0 || !is_judged(scratch.flags, scratch.direction);

@@ -124,7 +124,7 @@ pub fn ingress(packet: &Packet, ip: &Ip, pod: Pod, is_by_node: bool) -> Result<(
     }
     let scratch = scratch::take().ok_or(DropReason::HelperFailed)?;
     (scratch.ifindex, scratch.subject, scratch.netns) = (pod.ifindex(), pod.subject(), pod.netns());
-    scratch.flags = flags;
+    (scratch.flags, scratch.stage) = (flags, Stage::Routed as u32);
     if !pod.is_of(&ip.destination) {
         scratch::give_back(scratch);
         return Err(StackReason::Unassigned.into());

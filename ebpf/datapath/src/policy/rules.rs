@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use naru_abi::{
-    Denied, PolicyScratch, pod_flags,
+    Denied, PolicyScratch, RuleHits, pod_flags,
     policy::{Direction, Judgement, Question, judge},
 };
 use naru_packet::protocol;
@@ -67,7 +67,7 @@ pub extern "C" fn policy_rules(is_reverse: u32) -> u32 {
     if !is_reverse {
         scratch.rule = rule;
         if rule != 0 {
-            policies::hit(rule, scratch.length);
+            policies::hit(rule, RuleHits { packets: 1, bytes: scratch.length.into() });
         }
     }
     end
