@@ -134,6 +134,21 @@ pub enum Denied {
     Fragment = 4,
 }
 
+/// Places at which a packet of a pod is judged.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Behind the node's stack, with the pod's address.
+    Routed = 0,
+    /// As the pod has sent it: the stack may still translate its destination.
+    Sent = 1,
+    /// Behind the node's stack, which has given it another source: connections are known by the one that the pod has
+    /// sent it with.
+    Masqueraded = 2,
+    /// As the pod has sent it, to a Service, which the stack translates: it is judged behind that.
+    Service = 3,
+}
+
 /// Value of `RULE_HITS`, whose key is [`crate::policy::PolicyRule::rule`]; of each CPU.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -156,7 +171,7 @@ pub struct VerdictValue {
     pub ifindex: u32,
     /// The pod's subject.
     pub subject: u32,
-    /// The directions in which the pod is isolated, as bits of [`crate::pod_flags`].
+    /// How the pod is isolated, as bits of [`crate::pod_flags::OF_POLICIES`].
     pub judged: u32,
     /// A [`crate::policy::Direction`] by number.
     pub direction: u32,
@@ -166,8 +181,8 @@ pub struct VerdictValue {
     pub epoch: u64,
     /// The rule that decided; 0 for none.
     pub rule: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// As [`PolicyScratch::is_answer`].
+    pub is_answer: u32,
     /// Packets and bytes since the judgement, which `RULE_HITS` does not have yet.
     pub hits: RuleHits,
 }
@@ -180,7 +195,7 @@ plain!(VerdictValue {
     asked: u64,
     epoch: u64,
     rule: u32,
-    reserved: u32,
+    is_answer: u32,
     hits: RuleHits,
 });
 
@@ -227,12 +242,12 @@ pub struct PolicyScratch {
     pub ip: [u32; 16],
     /// `struct bpf_sock_tuple`.
     pub tuple: [u32; 9],
-    /// 1 if the node's stack may translate the packet: its destination may be a Service; 2 if it is one.
-    pub may_be_service: u32,
+    /// A [`Stage`] by number, of packets that a pod sends.
+    pub stage: u32,
     /// A result on its way from one function to another. The verifier does not follow each value of it apart then.
     pub result: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// 1 if the packet passes for what came the other way, so that its destination is no question any more.
+    pub is_answer: u32,
 }
 plain!(PolicyScratch {
     is_taken: u32,
@@ -254,7 +269,7 @@ plain!(PolicyScratch {
     denied: DenialValue,
     ip: [u32; 16],
     tuple: [u32; 9],
-    may_be_service: u32,
+    stage: u32,
     result: u32,
-    reserved: u32,
+    is_answer: u32,
 });

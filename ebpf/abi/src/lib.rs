@@ -24,7 +24,7 @@ pub use config::{CONFIG_SLOTS, Config, ConfigSlots, features};
 pub use flows::{FlowKey, FlowValue};
 pub use judgement::{
     DenialKey, DenialValue, Denied, Opener, PolicyScratch, RuleHits, STATE_BUCKETS, STATE_TICK, STATE_WAYS,
-    SocketNote, State, StateKey, StateValue, VerdictValue, state_flags,
+    SocketNote, Stage, State, StateKey, StateValue, VerdictValue, state_flags,
 };
 pub use names::{
     ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_AFFINITY, MAX_BACKENDS,

@@ -34,18 +34,19 @@ pub fn begin(scratch: &mut PolicyScratch) {
 /// Returns true if a packet of this flow passed a moment ago, by the same tables; this one counts as it did. A function
 /// of its own, for a stack of its own.
 #[inline(never)]
-pub fn has_passed(scratch: &PolicyScratch) -> bool {
+pub fn has_passed(scratch: &mut PolicyScratch) -> bool {
     let Some(known) = place(scratch, false) else { return false };
     let is_same = known.epoch == scratch.epoch
         && now().wrapping_sub(known.asked) < FRESH
         && known.flow == scratch.flow
         && known.ifindex == scratch.ifindex
         && known.subject == scratch.subject
-        && known.judged == scratch.flags & pod_flags::JUDGED
+        && known.judged == scratch.flags & pod_flags::OF_POLICIES
         && known.direction == scratch.direction;
     if is_same {
         known.hits.packets += 1;
         known.hits.bytes += u64::from(scratch.length);
+        scratch.is_answer = known.is_answer;
     }
     is_same
 }
@@ -61,15 +62,16 @@ pub fn remember(scratch: &PolicyScratch, is_answer: bool) {
     if is_answer {
         (place.flow.source, place.flow.destination) = (flow.destination, flow.source);
         (place.flow.source_port, place.flow.destination_port) = (flow.destination_port, flow.source_port);
-        (place.direction, place.rule) = (1 - scratch.direction, 0);
+        (place.direction, place.rule, place.is_answer) = (1 - scratch.direction, 0, 1);
     } else {
         (place.flow.source, place.flow.destination) = (flow.source, flow.destination);
         (place.flow.source_port, place.flow.destination_port) = (flow.source_port, flow.destination_port);
         (place.direction, place.rule) = (scratch.direction, scratch.rule);
+        place.is_answer = scratch.is_answer;
     }
     place.flow.protocol = flow.protocol;
     (place.ifindex, place.subject) = (scratch.ifindex, scratch.subject);
-    place.judged = scratch.flags & pod_flags::JUDGED;
+    place.judged = scratch.flags & pod_flags::OF_POLICIES;
     (place.asked, place.epoch) = (now(), scratch.epoch);
     place.hits = RuleHits { packets: 0, bytes: 0 };
 }

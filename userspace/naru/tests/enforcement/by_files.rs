@@ -21,9 +21,11 @@ fn a_policy_of_files_isolates_allows_and_goes_and_the_node_always_reaches_its_po
     wait("answers", PATIENCE, || scene.answers() == [ALL, ALL]);
     assert_eq!(scene.status(), Value::Null, "no policy was ever in force");
     assert!(!scene.machine.path("state/policies.json").exists());
+    assert_eq!(scene.at_uplink(), json!([1, 0]), "all packets of pods take the tunnel");
 
     scene.write(&[deny_all()]);
     wait("isolation", PROMPT, || scene.answers() == [NONE, NONE]);
+    assert_eq!(scene.at_uplink(), json!([1, 1]), "what the stack sends elsewhere is judged there");
     assert_eq!(scene.a.udp(&scene.server, PORT), NONE);
     assert_eq!(scene.probe(), ALL);
 
