@@ -1,5 +1,5 @@
-//! `NetworkUnavailable`: a cloud sets this condition on new nodes, and the network removes it. It is the only thing
-//! that naru writes to the API.
+//! `NetworkUnavailable`: a cloud sets this condition on new nodes, and the network removes it. Beside it
+//! naru writes the own node's pod addresses only.
 
 use std::{
     sync::Arc,

@@ -14,6 +14,7 @@ use naru_core::{
     ipam::{Domain, State},
     policy::{
         compile::{Compiler, Isolation, Limits, Plan, Refusal},
+        lent::{Lending, Lent},
         local::{Attachment, Locals, closed},
         model::{Event, NetworkPolicy, PolicyName},
     },
@@ -43,6 +44,7 @@ pub struct Engine {
     policies: Policies,
     /// True if policies are enforced.
     is_on: bool,
+    lent: Lent,
     locals: Locals,
     compiler: Option<Compiler>,
     /// Changes that wait for a compiler.
@@ -67,6 +69,7 @@ impl Engine {
     pub fn take(&mut self, node: &str, news: News, is_on: bool) {
         if news.is_begun || self.node != node {
             node.clone_into(&mut self.node);
+            self.lent = Lent::new(node);
             self.locals = Locals::new(node);
             self.compiler = None;
             self.events.clear();
@@ -89,7 +92,7 @@ impl Engine {
         if self.is_on != is_on {
             self.put_policies(is_on);
         }
-        let events = self.locals.take(events);
+        let events = self.locals.take(self.lent.take(events, news.lendings));
         self.events.extend(events);
     }
 
@@ -278,6 +281,11 @@ impl Engine {
     /// The compiler, if policies were ever in force.
     pub const fn compiler(&self) -> Option<&Compiler> {
         self.compiler.as_ref()
+    }
+
+    /// Addresses of this node's pods that other nodes need and cannot know yet: none without policies.
+    pub fn unsaid(&self) -> Lending {
+        if self.has_policies() { self.locals.unsaid() } else { Lending::new() }
     }
 
     /// The pods of this node.

@@ -161,6 +161,9 @@ impl Keeper {
         if is_read && self.engine.must_enforce(&self.paths)? {
             self.enforce(&facts.boot_id)?;
         }
+        if is_read {
+            self.register.set_unsaid(self.engine.unsaid());
+        }
         self.reply(is_read);
         self.noted.note(&self.engine);
         Ok(())

@@ -4,7 +4,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use naru_core::policy::model::{Event, Node, PolicyName};
+use naru_core::policy::{
+    lent::Lending,
+    model::{Event, Node, PolicyName},
+};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -68,6 +71,8 @@ struct Shared {
     known: Mutex<Known>,
     changed: Condvar,
     needs_peers: watch::Sender<bool>,
+    /// Addresses of this node's pods that the source does not say; `None` before the reader told.
+    unsaid: watch::Sender<Option<Lending>>,
 }
 
 /// The content of a register.
@@ -75,6 +80,8 @@ struct Shared {
 pub struct Known {
     /// Changes by kind and name, each the last of its object.
     events: BTreeMap<(u8, String), Event>,
+    /// What nodes lend, by their names, as far as it changed.
+    lendings: BTreeMap<String, Option<Lending>>,
     /// True if all that the reader knows is void, except for policies: the events begin with nothing.
     is_begun: bool,
     is_woken: bool,
@@ -105,6 +112,8 @@ pub struct News {
     pub is_begun: bool,
     /// Changes of objects.
     pub events: Vec<Event>,
+    /// Addresses that other nodes lend, by their names; `None` for a node that lends none any more.
+    pub lendings: Vec<(String, Option<Lending>)>,
 }
 
 impl Register {
@@ -123,6 +132,22 @@ impl Register {
     #[must_use]
     pub fn needs_peers(&self) -> watch::Receiver<bool> {
         self.0.needs_peers.subscribe()
+    }
+
+    /// Tells the source which addresses of this node's pods it does not say.
+    pub fn set_unsaid(&self, unsaid: Lending) {
+        let unsaid = Some(unsaid);
+        self.0.unsaid.send_if_modified(|told| {
+            let is_news = *told != unsaid;
+            *told = unsaid;
+            is_news
+        });
+    }
+
+    /// A channel with the addresses of this node's pods that the source does not say; `None` before they are known.
+    #[must_use]
+    pub fn unsaid(&self) -> watch::Receiver<Option<Lending>> {
+        self.0.unsaid.subscribe()
     }
 
     /// Wakes the reader: something that is no part of this register changed.
@@ -157,7 +182,11 @@ impl Register {
             return None;
         }
         let is_begun = std::mem::take(&mut known.is_begun);
-        Some(News { is_begun, events: std::mem::take(&mut known.events).into_values().collect() })
+        Some(News {
+            is_begun,
+            events: std::mem::take(&mut known.events).into_values().collect(),
+            lendings: std::mem::take(&mut known.lendings).into_iter().collect(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -178,7 +207,7 @@ fn key(event: &Event) -> (u8, String) {
 
 impl Known {
     fn is_news(&self) -> bool {
-        let is_due = self.is_begun || !self.events.is_empty();
+        let is_due = self.is_begun || !self.events.is_empty() || !self.lendings.is_empty();
         self.is_woken || is_due && self.standing() != Standing::Unread
     }
 
@@ -247,6 +276,11 @@ impl Known {
             }
         }
         self.events.insert(key(&event), event);
+    }
+
+    /// Notes what a node lends; `None` if it lends nothing any more.
+    pub fn lend(&mut self, node: String, lending: Option<Lending>) {
+        self.lendings.insert(node, lending);
     }
 
     /// Notes that an object says something invalid, or does so no more; what it said before stays.
@@ -326,6 +360,7 @@ impl Known {
     /// Makes the reader begin again with nothing but the nodes, and the policies that it knows.
     fn begin(&mut self) {
         self.is_begun = true;
+        self.lendings.clear();
         self.events.retain(|_, event| matches!(event, Event::Policy(..)));
         for (name, node) in self.nodes.clone() {
             self.put(Event::Node(name, Some(node)));
