@@ -70,7 +70,7 @@ async fn take_back(api: &Api, node: &str) -> Result<(), ApiError> {
 }
 
 /// RFC 3339 in UTC, to the second.
-fn timestamp(time: SystemTime) -> String {
+pub fn timestamp(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);

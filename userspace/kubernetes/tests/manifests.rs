@@ -139,6 +139,8 @@ fn agents_may_read_what_they_follow_and_change_nothing_of_it() {
     let lent = "podaddresses.naru.dev";
     assert!(["get", "list", "watch", "create", "patch"].iter().all(|verb| may(verb, lent)));
     assert!(!["update", "delete", "deletecollection"].iter().any(|verb| may(verb, lent)));
+    assert!(may("create", "events"));
+    assert!(!["get", "list", "watch", "update", "patch", "delete"].iter().any(|verb| may(verb, "events")));
     let status = ["patch", "nodes", "--subresource=status", "-A", AS];
     let said = bed.plane().run(&[&["auth", "can-i"][..], &status].concat(), "").unwrap();
     assert_eq!(said.trim().lines().last(), Some("yes"));

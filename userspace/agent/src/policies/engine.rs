@@ -8,7 +8,7 @@ use std::{
 
 use naru_abi::{MAX_PEER_NETS, MAX_PEERS, MAX_RULES, pod_flags, policy::Direction};
 use naru_bpf::Pods;
-use naru_cluster::policies::News;
+use naru_cluster::policies::{LeftOut, News, Reason};
 use naru_core::{
     ids::PodName,
     ipam::{Domain, State},
@@ -270,6 +270,18 @@ impl Engine {
     /// What does not fit.
     pub fn refused(&self) -> impl Iterator<Item = &Refusal> {
         self.refused.values().map(|(_, refusal)| refusal)
+    }
+
+    /// The policies that do not fit.
+    pub fn left_out(&self) -> impl Iterator<Item = LeftOut> {
+        self.refused.values().filter_map(|(event, refusal)| match event {
+            Event::Policy(name, Some(_)) => Some(LeftOut {
+                policy: name.clone(),
+                reason: Reason::DoesNotFit,
+                message: refusal.to_string(),
+            }),
+            _ => None,
+        })
     }
 
     /// The pods of this node that are closed because the source does not say their labels.

@@ -2,6 +2,7 @@
 //! fills and a node reads, the form of Kubernetes' objects, and the simplest source, a directory of files.
 
 mod files;
+mod left_out;
 mod pod;
 mod policy;
 mod register;
@@ -9,6 +10,7 @@ mod selector;
 
 pub(crate) use files::follow;
 pub use files::{Objects, read};
+pub use left_out::{LeftOut, Reason};
 pub use pod::{NamespaceObject, PodObject};
 pub use policy::PolicyObject;
 pub use register::{Kind, Known, Mode, News, Register, Standing};

@@ -11,6 +11,8 @@ use naru_core::policy::{
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use super::{LeftOut, Reason};
+
 /// Whether policies are enforced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,6 +75,7 @@ struct Shared {
     needs_peers: watch::Sender<bool>,
     /// Addresses of this node's pods that the source does not say; `None` before the reader told.
     unsaid: watch::Sender<Option<Lending>>,
+    left_out: watch::Sender<BTreeSet<LeftOut>>,
 }
 
 /// The content of a register.
@@ -148,6 +151,21 @@ impl Register {
     #[must_use]
     pub fn unsaid(&self) -> watch::Receiver<Option<Lending>> {
         self.0.unsaid.subscribe()
+    }
+
+    /// Tells the source which of its policies are not in force as they say.
+    pub fn set_left_out(&self, left_out: BTreeSet<LeftOut>) {
+        self.0.left_out.send_if_modified(|told| {
+            let is_news = *told != left_out;
+            *told = left_out;
+            is_news
+        });
+    }
+
+    /// A channel with the policies that are not in force as they say.
+    #[must_use]
+    pub fn left_out(&self) -> watch::Receiver<BTreeSet<LeftOut>> {
+        self.0.left_out.subscribe()
     }
 
     /// Wakes the reader: something that is no part of this register changed.
@@ -264,6 +282,16 @@ impl Known {
     /// Objects that cannot be read, each with the reason.
     pub fn faults(&self) -> impl Iterator<Item = &str> {
         self.faults.values().map(String::as_str)
+    }
+
+    /// Policies that cannot be read.
+    pub fn unreadable(&self) -> impl Iterator<Item = LeftOut> {
+        let its = self.faults.iter().filter(|((kind, _), _)| *kind == Kind::Policies as u8);
+        its.filter_map(|((_, name), fault)| {
+            let (namespace, name) = name.split_once('/')?;
+            let policy = PolicyName { namespace: namespace.to_owned(), name: name.to_owned() };
+            Some(LeftOut { policy, reason: Reason::Unreadable, message: fault.clone() })
+        })
     }
 
     /// Notes a change of an object.

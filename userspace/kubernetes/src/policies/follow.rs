@@ -14,7 +14,7 @@ use naru_core::policy::{
 use tokio::{sync::watch, time::sleep};
 
 use super::{
-    NAMESPACES, Namespace, POLICIES,
+    NAMESPACES, Namespace, POLICIES, events,
     lent::{self, Lent, Own},
 };
 use crate::{
@@ -232,5 +232,10 @@ pub async fn follow(api: Arc<Api>, own: Own, pace: Pace, contact: Contact, progr
     contact.policies().change(Content::set_expected);
     let pace = Pace { resync: pace.resync * RARER, ..pace };
     let shared = Shared { own, api, pace, contact, progress };
-    tokio::join!(shared.follow::<Arc<NetworkPolicy>>(POLICIES, Topic::Policies), shared.follow_peers());
+    let left_out = shared.contact.policies().left_out();
+    tokio::join!(
+        shared.follow::<Arc<NetworkPolicy>>(POLICIES, Topic::Policies),
+        shared.follow_peers(),
+        events::write(shared.api.clone(), &shared.own.name, left_out),
+    );
 }

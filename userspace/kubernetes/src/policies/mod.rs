@@ -1,6 +1,7 @@
 //! Policies, and the namespaces and pods that they speak about: listed once for commands (`list`), and followed for the
 //! node's register (`follow`). `lent` has the addresses of pods before the API shows them.
 
+mod events;
 mod follow;
 mod lent;
 mod list;
