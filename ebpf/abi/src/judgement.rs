@@ -134,6 +134,21 @@ pub enum Denied {
     Fragment = 4,
 }
 
+/// Places at which a packet of a pod is judged.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Behind the node's stack, with the pod's address.
+    Routed = 0,
+    /// As the pod has sent it: the stack may still translate its destination.
+    Sent = 1,
+    /// Behind the node's stack, which has given it another source: connections are known by the one that the pod has
+    /// sent it with.
+    Masqueraded = 2,
+    /// As the pod has sent it, to a Service, which the stack translates: it is judged behind that.
+    Service = 3,
+}
+
 /// Value of `RULE_HITS`, whose key is [`crate::policy::PolicyRule::rule`]; of each CPU.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -144,6 +159,45 @@ pub struct RuleHits {
     pub bytes: u64,
 }
 plain!(RuleHits { packets: u64, bytes: u64 });
+
+/// Value of `VERDICTS`: the packets of a flow that passed at a pod, and would again. Pairs of ends that hash to one
+/// place share it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VerdictValue {
+    /// Their flow.
+    pub flow: FlowKey,
+    /// The host veth of the judged pod.
+    pub ifindex: u32,
+    /// The pod's subject.
+    pub subject: u32,
+    /// How the pod is isolated, as bits of [`crate::pod_flags::OF_POLICIES`].
+    pub judged: u32,
+    /// A [`crate::policy::Direction`] by number.
+    pub direction: u32,
+    /// The time of the judgement in jiffies.
+    pub asked: u64,
+    /// What `POLICY_EPOCH` had before the tables were asked.
+    pub epoch: u64,
+    /// The rule that decided; 0 for none.
+    pub rule: u32,
+    /// As [`PolicyScratch::is_answer`].
+    pub is_answer: u32,
+    /// Packets and bytes since the judgement, which `RULE_HITS` does not have yet.
+    pub hits: RuleHits,
+}
+plain!(VerdictValue {
+    flow: FlowKey,
+    ifindex: u32,
+    subject: u32,
+    judged: u32,
+    direction: u32,
+    asked: u64,
+    epoch: u64,
+    rule: u32,
+    is_answer: u32,
+    hits: RuleHits,
+});
 
 /// The one value of `POLICY_SCRATCH`, of each CPU: the working memory of a judgement. The programs' stack has no room
 /// for it.
@@ -170,6 +224,8 @@ pub struct PolicyScratch {
     pub rule: u32,
     /// Identification of the fragment.
     pub fragment: u32,
+    /// What `POLICY_EPOCH` had before the tables were asked.
+    pub epoch: u64,
     /// The packet's flow; of an ICMP error, the flow that it is about, in the error's direction.
     pub flow: FlowKey,
     /// The flow that the packet would answer.
@@ -186,12 +242,12 @@ pub struct PolicyScratch {
     pub ip: [u32; 16],
     /// `struct bpf_sock_tuple`.
     pub tuple: [u32; 9],
-    /// 1 if the node's stack may translate the packet: its destination may be a Service.
-    pub may_be_service: u32,
+    /// A [`Stage`] by number, of packets that a pod sends.
+    pub stage: u32,
     /// A result on its way from one function to another. The verifier does not follow each value of it apart then.
     pub result: u32,
-    /// Zero; keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// 1 if the packet passes for what came the other way, so that its destination is no question any more.
+    pub is_answer: u32,
 }
 plain!(PolicyScratch {
     is_taken: u32,
@@ -204,6 +260,7 @@ plain!(PolicyScratch {
     length: u32,
     rule: u32,
     fragment: u32,
+    epoch: u64,
     flow: FlowKey,
     opened: FlowKey,
     bucket: StateKey,
@@ -212,7 +269,7 @@ plain!(PolicyScratch {
     denied: DenialValue,
     ip: [u32; 16],
     tuple: [u32; 9],
-    may_be_service: u32,
+    stage: u32,
     result: u32,
-    reserved: u32,
+    is_answer: u32,
 });

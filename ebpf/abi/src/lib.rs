@@ -24,13 +24,14 @@ pub use config::{CONFIG_SLOTS, Config, ConfigSlots, features};
 pub use flows::{FlowKey, FlowValue};
 pub use judgement::{
     DenialKey, DenialValue, Denied, Opener, PolicyScratch, RuleHits, STATE_BUCKETS, STATE_TICK, STATE_WAYS,
-    SocketNote, State, StateKey, StateValue, state_flags,
+    SocketNote, Stage, State, StateKey, StateValue, VerdictValue, state_flags,
 };
 pub use names::{
     ABI_VERSION, FILTER_HANDLE, FILTER_PRIORITY, GATEWAY_V4, GATEWAY_V6, LICENSE, MAX_AFFINITY, MAX_BACKENDS,
     MAX_DENIALS, MAX_FLOW_PAIRS, MAX_FLOWS, MAX_FRAGMENTS, MAX_MEMBERS, MAX_NEXT_HOPS, MAX_PASSED_FRAGMENTS,
     MAX_PEER_NETS, MAX_PEERS, MAX_PODS, MAX_ROUTES, MAX_RULE_HITS, MAX_RULES, MAX_SERVICES, MAX_STATES,
-    MAX_TRANSLATIONS, POD_SLOTS, ROUTE_PROTOCOL, TUNNEL_OVERHEAD_V4, TUNNEL_OVERHEAD_V6, maps, programs,
+    MAX_TRANSLATIONS, MAX_VERDICTS, POD_SLOTS, ROUTE_PROTOCOL, TUNNEL_OVERHEAD_V4, TUNNEL_OVERHEAD_V6, maps,
+    programs,
 };
 pub use next_hops::{FibLookup, NextHopValue};
 pub use outcome::{DropReason, Hook, LinkReason, OUTCOMES, Outcome, StackReason, UnknownNumber, Verdict};

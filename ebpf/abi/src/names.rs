@@ -69,6 +69,9 @@ pub const MAX_DENIALS: u32 = 4_096;
 /// Entries of `PASSED_FRAGMENTS`, all of which are there from the start.
 pub const MAX_PASSED_FRAGMENTS: u32 = 4_096;
 
+/// Entries of `VERDICTS` of each CPU, a power of two.
+pub const MAX_VERDICTS: u32 = 1_024;
+
 /// Names of the maps: in the object, as pins, and in documentation.
 pub mod maps {
     /// Hash, pod address to [`crate::PodValue`].
@@ -128,6 +131,10 @@ pub mod maps {
     pub const DENIALS: &str = "DENIALS";
     /// LRU hash, [`crate::FragmentKey`] of first fragments that passed out of a pod to the pod's ifindex.
     pub const PASSED_FRAGMENTS: &str = "PASSED_FRAGMENTS";
+    /// Per-CPU array of [`crate::VerdictValue`].
+    pub const VERDICTS: &str = "VERDICTS";
+    /// Array of one number, another one after each change of a table of policies.
+    pub const POLICY_EPOCH: &str = "POLICY_EPOCH";
     /// Per-CPU array of one [`crate::PolicyScratch`].
     pub const POLICY_SCRATCH: &str = "POLICY_SCRATCH";
     /// Those that every node has.
@@ -155,8 +162,18 @@ pub mod maps {
         POLICY_SCRATCH,
     ];
     /// Those that a node has from its first policy on.
-    pub const OF_POLICIES: [&str; 8] =
-        [PEERS, PEER_NETS, RULES, RULE_HITS, STATES, SOCKETS, DENIALS, PASSED_FRAGMENTS];
+    pub const OF_POLICIES: [&str; 10] = [
+        PEERS,
+        PEER_NETS,
+        RULES,
+        RULE_HITS,
+        STATES,
+        SOCKETS,
+        DENIALS,
+        PASSED_FRAGMENTS,
+        VERDICTS,
+        POLICY_EPOCH,
+    ];
 }
 
 /// Names of the programs: in the object, as pins, and in documentation.

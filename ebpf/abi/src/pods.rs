@@ -138,8 +138,13 @@ pub mod pod_flags {
     pub const JUDGE_INGRESS: u32 = 1 << 8;
     /// Policies judge what the pod sends.
     pub const JUDGE_EGRESS: u32 = 1 << 9;
+    /// What an isolated pod sends to an address of its own node passes, whatever the rules say
+    /// (`own_node_egress = "pass"`).
+    pub const OWN_NODE: u32 = 1 << 10;
     /// Either of them: the pod's connections are remembered, too.
     pub const JUDGED: u32 = JUDGE_INGRESS | JUDGE_EGRESS;
+    /// All that policies set.
+    pub const OF_POLICIES: u32 = JUDGED | OWN_NODE;
     /// Never in the map: [`super::PodValue::sends_answers`] where commands print all flags as one number.
     pub const SENDS_ANSWERS: u32 = 1 << 4;
     /// The same of [`super::PodValue::receives_answers`].

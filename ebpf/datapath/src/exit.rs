@@ -118,7 +118,10 @@ fn note(packet: &Packet, hook: Hook, ending: &Ending) {
         Action::Tunnel => packet.note(Note::Addressed),
         Action::Pass if ending.outcome == RECORDED => packet.note(Note::Judged),
         Action::Pass | Action::Redirect | Action::Noted => {
-            packet.note(if AS_SENT >> ending.outcome & 1 != 0 { Note::AsSent } else { Note::None });
+            let is_as_sent = AS_SENT >> ending.outcome & 1 != 0;
+            if is_as_sent || !matches!(hook, Hook::FromPod) || !packet.is_provisional() {
+                packet.note(if is_as_sent { Note::AsSent } else { Note::None });
+            }
         }
         _ => {}
     }

@@ -1,6 +1,6 @@
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
-    helpers::{bpf_csum_update, bpf_get_hash_recalc, bpf_l4_csum_replace},
+    helpers::{bpf_csum_update, bpf_get_hash_recalc, bpf_l4_csum_replace, bpf_skb_change_tail},
     programs::TcContext,
 };
 use naru_abi::{Counter, DropReason};
@@ -25,6 +25,9 @@ pub enum Note {
     AsSent,
     /// Policies have judged it; the stack restores addresses.
     Judged,
+    /// Policies let a pod send the packet, by the destination that it had: it is judged again by the one that the stack
+    /// gives it.
+    Provisional,
     /// The same as [`Note::AsSent`], and it has the tunnel key of the node that it goes to.
     Addressed,
 }
@@ -38,6 +41,7 @@ impl Note {
             Self::AsSent => 0x4e52,
             Self::Addressed => 0x4e53,
             Self::Judged => 0x4e54,
+            Self::Provisional => 0x4e55,
         }
     }
 }
@@ -186,9 +190,22 @@ impl Packet {
     #[inline(always)]
     pub fn sum_after_decrement(&self, family: Family) {
         if family == Family::V6 {
-            // SAFETY: a helper of this packet, which refuses where there is no such sum.
-            let _ = unsafe { bpf_csum_update(self.raw(), !ONE) };
+            self.sum_after(!ONE);
         }
+    }
+
+    /// Cuts the frame off behind `length` bytes, which must not be segments. Returns true if that could be done.
+    #[inline(always)]
+    pub fn trim(&self, length: u32) -> bool {
+        // SAFETY: a helper of this packet, after which its headers are looked for anew.
+        self.skb().len == length || unsafe { bpf_skb_change_tail(self.raw(), length, 0) } == 0
+    }
+
+    /// Adjusts the sum over the packet (CHECKSUM_COMPLETE), if the kernel has one, for a change by `difference`.
+    #[inline(always)]
+    pub fn sum_after(&self, difference: u32) {
+        // SAFETY: a helper of this packet, which refuses where there is no such sum.
+        let _ = unsafe { bpf_csum_update(self.raw(), difference) };
     }
 
     /// Leaves a note for the hooks that see the packet next.
@@ -211,6 +228,18 @@ impl Packet {
     #[inline(always)]
     pub fn is_judged(&self) -> bool {
         self.is_as_sent() || self.skb().tc_index == Note::Judged.value()
+    }
+
+    /// Returns true if a pod sent the packet, and policies are to judge it by its next destination, too.
+    #[inline(always)]
+    pub fn is_provisional(&self) -> bool {
+        self.skb().tc_index == Note::Provisional.value()
+    }
+
+    /// The interface by which the stack got the packet; 0 if a process of this node sent it.
+    #[inline(always)]
+    pub fn arrived_by(&self) -> u32 {
+        self.skb().ingress_ifindex
     }
 
     /// Returns true if the packet has a socket: at egress of a pod's host veth, if a process of this node sent it.
@@ -292,9 +321,8 @@ impl Checksums for Packet {
         self.replace(offset, difference, is_udp, BPF_F_PSEUDO_HDR)?;
         if family == Family::V6 {
             // The helper takes the address for one that the sum over the packet (CHECKSUM_COMPLETE) does not see
-            // change, as in IPv4, whose header has a checksum of its own. SAFETY: a helper of this packet, which
-            // refuses where there is no such sum.
-            let _ = unsafe { bpf_csum_update(self.raw(), difference) };
+            // change, as in IPv4, whose header has a checksum of its own.
+            self.sum_after(difference);
         }
         Some(())
     }

@@ -13,6 +13,7 @@ mod nat;
 mod neighbour;
 mod parse;
 mod port;
+mod quote;
 mod rewrite;
 mod scope;
 mod size;
@@ -29,6 +30,7 @@ pub use nat::{
 pub use neighbour::{Discovery, answer, discovery, is_discovery};
 pub use parse::{Content, ETHERTYPE, Family, Ip, Parsed, ethertype, parse, parse_into};
 pub use port::{is_dhcp_request, udp_port};
+pub use quote::{shorten_error, shortest_error};
 pub use rewrite::{Macs, decrement_ttl, forward, readdress};
 pub use scope::{is_link_local, is_link_multicast, is_multicast};
 pub use size::packet_size;

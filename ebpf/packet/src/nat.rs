@@ -278,8 +278,9 @@ fn difference(old: &Addr, new: &Addr) -> u32 {
     fold(word(0) + word(1) + word(2) + word(3))
 }
 
+/// The sum of two sums.
 #[inline(always)]
-const fn add(one: u32, other: u32) -> u32 {
+pub(crate) const fn add(one: u32, other: u32) -> u32 {
     fold(one as u64 + other as u64)
 }
 

@@ -71,6 +71,28 @@ impl Packet {
         self.carrying(6, payload)
     }
 
+    /// An ICMP error that quotes `about` as far as `length` bytes of its payload: too big.
+    pub fn reporting(self, about: &Self, length: usize) -> Self {
+        let kind = if self.source.is_ipv4() { [3, 4] } else { [2, 0] };
+        self.reporting_as(kind, [0, 0, 5, 0], about, length)
+    }
+
+    /// The same with this type and code, and these four bytes behind the checksum.
+    pub fn reporting_as(self, kind: [u8; 2], rest: [u8; 4], about: &Self, length: usize) -> Self {
+        let quote = &about.frame()[14..];
+        let header = quote.len() - about.payload.len();
+        let quote = &quote[..quote.len().min(header + length)];
+        let protocol = if self.source.is_ipv4() { 1 } else { ip::ICMPV6 };
+        let mut message = [&kind[..], &[0, 0], &rest, quote].concat();
+        let pseudo = match self.source {
+            IpAddr::V4(_) => Vec::new(),
+            IpAddr::V6(_) => pseudo_header(self.source, self.destination, protocol, message.len()),
+        };
+        let sum = internet(&[&pseudo, &message]).to_be_bytes();
+        message[2..4].copy_from_slice(&sum);
+        self.carrying(protocol, message)
+    }
+
     pub fn carrying(mut self, protocol: u8, payload: Vec<u8>) -> Self {
         self.protocol = protocol;
         self.payload = payload;
@@ -98,6 +120,11 @@ impl Packet {
             vec![self.protocol, 0, 1, 4, 0, 0, 0, 0]
         });
         self
+    }
+
+    /// The same as [`Self::extended`] of IPv4, and of IPv6 the packet as it is.
+    pub fn extended_v4(self) -> Self {
+        if self.source.is_ipv4() { self.extended() } else { self }
     }
 
     pub fn fragment(mut self, offset: u16) -> Self {

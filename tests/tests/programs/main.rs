@@ -16,6 +16,7 @@ mod node;
 mod overlay;
 mod pair;
 mod policy;
+mod policy_errors;
 mod policy_start;
 mod policy_traffic;
 mod run;

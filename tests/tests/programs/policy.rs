@@ -58,13 +58,13 @@ pub struct Tables {
 }
 
 impl Tables {
-    fn new(node: &Node) -> Self {
+    pub fn new(node: &Node) -> Self {
         add_policies(&node.pins);
         let kernel = node.datapath().policies().unwrap();
         Self { kernel, peers: Vec::new(), nets: Vec::new(), rules: Vec::new() }
     }
 
-    fn list(&mut self, key: RulesKey, rules: &[PolicyRule], otherwise: RuleVerdict) {
+    pub fn list(&mut self, key: RulesKey, rules: &[PolicyRule], otherwise: RuleVerdict) {
         let pages: Vec<&[PolicyRule]> =
             if rules.is_empty() { vec![rules] } else { rules.chunks(PAGE_RULES).collect() };
         for (page, rules) in pages.iter().enumerate() {
@@ -82,7 +82,7 @@ impl Tables {
         }
     }
 
-    fn place(&mut self, address: IpAddr, class: u32, base: u32) {
+    pub fn place(&mut self, address: IpAddr, class: u32, base: u32) {
         let value = PeerValue { address: address.into(), class, base };
         self.kernel.put_peer(value).unwrap();
         self.peers.push(value);
@@ -113,11 +113,11 @@ impl PolicyTables for Tables {
     }
 }
 
-fn key(subject: u32, class: u32, direction: Direction) -> RulesKey {
+pub fn key(subject: u32, class: u32, direction: Direction) -> RulesKey {
     RulesKey { subject, class, direction: direction as u16, page: 0 }
 }
 
-fn rule(rule: u32, protocol: u8, from: u16, to: u16) -> PolicyRule {
+pub fn rule(rule: u32, protocol: u8, from: u16, to: u16) -> PolicyRule {
     PolicyRule { rule, from, to, protocol, verdict: RuleVerdict::Accept as u8, tier: 0, reserved: 0 }
 }
 
@@ -132,7 +132,7 @@ pub fn isolate(node: &Node, pod: Pod, subject: u32, flags: u32) {
 }
 
 /// A TCP segment with these flags.
-fn tcp(packet: Packet, source: u16, destination: u16, flags: u8) -> Packet {
+pub fn tcp(packet: Packet, source: u16, destination: u16, flags: u8) -> Packet {
     let mut payload = [&source.to_be_bytes()[..], &destination.to_be_bytes(), &[0; 16]].concat();
     payload[12] = 5 << 4;
     payload[13] = flags;
@@ -140,7 +140,7 @@ fn tcp(packet: Packet, source: u16, destination: u16, flags: u8) -> Packet {
 }
 
 /// An ICMP echo request or reply.
-fn echo(packet: Packet, family: Family, is_reply: bool, id: u16) -> Packet {
+pub fn echo(packet: Packet, family: Family, is_reply: bool, id: u16) -> Packet {
     let (protocol, kind) = match (family, is_reply) {
         (Family::V4, false) => (1, 8),
         (Family::V4, true) => (1, 0),
@@ -393,7 +393,7 @@ fn a_revoked_rule_cuts_packets_and_answers_at_once_and_a_new_one_needs_no_new_co
             "by its own rule"
         );
     }
-    let hits = tables.kernel.hits(30).unwrap();
+    let hits = tables.kernel.hits([30]).unwrap()[&30];
     assert_eq!(hits.packets, 2);
     assert!(hits.bytes > 2 * 20);
 }

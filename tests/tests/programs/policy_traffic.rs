@@ -3,6 +3,10 @@
 use std::{
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,9 +17,9 @@ use naru_node::policy::Enforcement;
 
 use crate::{
     node::{Node, add_policies},
-    policy::dns,
+    policy::{dns, node},
     traffic::{LivePod, text},
-    world::{A, B, FAMILIES, Family, Pod, add_routes},
+    world::{A, B, FAMILIES, Family, Pod, add_pod, add_routes},
 };
 
 const PORT: u16 = 53;
@@ -153,4 +157,39 @@ fn the_nodes_own_processes_reach_a_closed_pod_which_reaches_nobody() {
         assert!(connection.works(SOON), "{family:?}: a probe without the table");
     }
     assert_eq!(dropped(&node, Hook::ToPod, DropReason::PolicyIngress), 0);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_pod_that_goes_while_it_is_isolated_leaves_no_entry_behind() {
+    let node = node();
+    add_policies(&node.pins);
+    let all = addresses(A);
+    let ifindex = node.ifindex(A.interface);
+    let mut enforcement = node.run(|| Enforcement::open(&node.pins).unwrap());
+    let datapath = node.datapath();
+    let (mut pods, mut interfaces) = (datapath.pods().unwrap(), datapath.interfaces().unwrap());
+    for round in 0..300 {
+        add_pod(&node, A);
+        let (begun, ended) = (Barrier::new(2), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begun.wait();
+                while !ended.load(Ordering::Relaxed) {
+                    let isolation = Isolation { subject: 1 + round % 2, ingress: true, egress: true };
+                    enforcement.isolate(&all, isolation).unwrap();
+                }
+            });
+            begun.wait();
+            std::thread::sleep(Duration::from_micros(u64::from(round) * 7));
+            interfaces.remove(ifindex).unwrap();
+            all.iter().for_each(|address| assert!(pods.delete(*address).unwrap()));
+            std::thread::sleep(Duration::from_millis(1));
+            ended.store(true, Ordering::Relaxed);
+        });
+        for address in &all {
+            assert_eq!(pods.get(*address).unwrap(), None, "{address} in round {round}");
+        }
+        assert_eq!(interfaces.get(ifindex).unwrap(), None, "round {round}");
+    }
 }

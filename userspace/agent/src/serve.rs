@@ -163,7 +163,8 @@ impl Known {
             }),
             policies: self.contact.policies().read(|known| {
                 let report = PoliciesReport {
-                    mode: known.mode().label().to_owned(),
+                    mode: known.settings().mode.label().to_owned(),
+                    own_node_egress: known.settings().own_node_egress.label().to_owned(),
                     known: known.policies(),
                     heard: known.heard().and_then(seconds),
                     complaint: known.complaint().map(str::to_owned),

@@ -10,8 +10,10 @@ pub struct Comparison {
     pub candidate: &'static str,
     /// Another one.
     pub baseline: &'static str,
-    /// Gate and goal of TCP_RR and UDP_RR, if any.
+    /// Gate and goal of TCP_RR, if any.
     pub rr: Option<Limit>,
+    /// Gate and goal of UDP_RR, if any.
+    pub udp_rr: Option<Limit>,
     /// Gate and goal of TCP_CRR, if any.
     pub crr: Option<Limit>,
     /// Gate and goal of the stream, if any.
@@ -23,7 +25,8 @@ impl Comparison {
     #[must_use]
     pub const fn limit(&self, load: Load) -> Option<Limit> {
         match load {
-            Load::TcpRr | Load::UdpRr => self.rr,
+            Load::TcpRr => self.rr,
+            Load::UdpRr => self.udp_rr,
             Load::TcpCrr => self.crr,
             Load::Stream => self.stream,
             Load::StreamOnTwo | Load::PacketsOnTwo => None,
@@ -37,7 +40,7 @@ const fn at_least(gate: f64, goal: f64) -> Option<Limit> {
 
 /// A comparison that is shown only.
 const fn free(candidate: &'static str, baseline: &'static str) -> Comparison {
-    Comparison { candidate, baseline, rr: None, crr: None, stream: None }
+    Comparison { candidate, baseline, rr: None, udp_rr: None, crr: None, stream: None }
 }
 
 /// The same pods with a Service before them and without.
@@ -46,8 +49,21 @@ const fn by_service(candidate: &'static str, baseline: &'static str) -> Comparis
         candidate,
         baseline,
         rr: at_least(0.95, 0.98),
+        udp_rr: at_least(0.95, 0.98),
         crr: at_least(0.95, 0.98),
         stream: at_least(0.95, 0.98),
+    }
+}
+
+/// The same pods with policies and without.
+const fn by_policy(candidate: &'static str, baseline: &'static str) -> Comparison {
+    Comparison {
+        candidate,
+        baseline,
+        rr: at_least(0.99, 0.99),
+        udp_rr: at_least(0.97, 0.98),
+        crr: at_least(0.97, 0.98),
+        stream: at_least(0.99, 0.99),
     }
 }
 
@@ -57,6 +73,7 @@ pub const TRAFFIC: &[Comparison] = &[
         candidate: lanes::SAME_NODE,
         baseline: lanes::VETH,
         rr: at_least(0.94, 0.97),
+        udp_rr: at_least(0.94, 0.97),
         crr: at_least(0.93, 0.97),
         stream: at_least(0.88, 0.95),
     },
@@ -65,6 +82,7 @@ pub const TRAFFIC: &[Comparison] = &[
         candidate: lanes::SAME_NODE_RULES,
         baseline: lanes::BRIDGE_RULES,
         rr: at_least(1.22, 1.30),
+        udp_rr: at_least(1.22, 1.30),
         crr: at_least(1.32, 1.42),
         stream: at_least(1.08, 1.15),
     },
@@ -72,6 +90,7 @@ pub const TRAFFIC: &[Comparison] = &[
         candidate: lanes::OWN,
         baseline: lanes::FLANNEL,
         rr: at_least(1.48, 1.58),
+        udp_rr: at_least(1.48, 1.58),
         crr: at_least(1.6, 1.75),
         stream: at_least(1.15, 1.25),
     },
@@ -79,6 +98,7 @@ pub const TRAFFIC: &[Comparison] = &[
         candidate: lanes::OWN_RULES,
         baseline: lanes::FLANNEL_RULES,
         rr: at_least(1.8, 1.95),
+        udp_rr: at_least(1.8, 1.95),
         crr: at_least(2.1, 2.35),
         stream: at_least(1.4, 1.4),
     },
@@ -90,6 +110,7 @@ pub const TRAFFIC: &[Comparison] = &[
         candidate: lanes::DEVICE,
         baseline: lanes::FLANNEL,
         rr: at_least(1.15, 1.25),
+        udp_rr: at_least(1.15, 1.25),
         crr: at_least(1.15, 1.27),
         stream: at_least(1.0, 1.08),
     },
@@ -99,6 +120,7 @@ pub const TRAFFIC: &[Comparison] = &[
         candidate: lanes::DIRECT,
         baseline: lanes::HOST_GATEWAY,
         rr: at_least(1.22, 1.30),
+        udp_rr: at_least(1.22, 1.30),
         crr: at_least(1.22, 1.32),
         stream: at_least(1.05, 1.12),
     },
@@ -111,6 +133,8 @@ pub const TRAFFIC: &[Comparison] = &[
     free(lanes::SERVICE, lanes::PROXIES[3].0),
     free(lanes::SERVICE, lanes::PROXIES[4].0),
     free(lanes::SERVICE, lanes::PROXIES[5].0),
+    by_policy(lanes::POLICY, lanes::SAME_NODE),
+    by_policy(lanes::POLICY_FAR, lanes::OWN),
     free(lanes::DIRECT_V6, lanes::HOST_GATEWAY_V6),
 ];
 

@@ -4,7 +4,7 @@ use naru_sandbox::kube_proxy::Proxy;
 
 use crate::{
     binaries::Binaries,
-    hosts::{self, Bridge, Naru, Pair, Path, Reach, Services, Translator, Wire},
+    hosts::{self, Bridge, Naru, Pair, Path, Policies, Reach, Services, Translator, Wire},
     load::Load,
     site::Site,
 };
@@ -72,6 +72,13 @@ pub const PROXIES: [(&str, Proxy, u32); 6] = [
 ];
 /// Services of naru's lanes, beside the measured ones.
 const SERVICES: u32 = 10_000;
+
+/// naru between pods of one node that policies isolate in both directions.
+pub const POLICY: &str = "naru, same node, policies";
+/// naru between such pods of two nodes.
+pub const POLICY_FAR: &str = "naru, own encapsulation, policies";
+/// Policies of each pod.
+const POLICIES: u32 = 10;
 
 /// Returns true if the lane takes minutes to make: `iptables-restore` and `nft` read that many rules slowly.
 pub fn takes_minutes(lane: &str) -> bool {
@@ -147,12 +154,19 @@ pub fn build(site: &Site, binaries: &Binaries, wanted: &dyn Fn(&str) -> bool) ->
         (&[DIRECT, DIRECT_V6], None, "direct", Path::Direct, false),
     ] {
         if names.iter().copied().chain(same_node).any(wanted) {
-            let built = Naru { name, path, rules, services: None }.build(site, binaries)?;
+            let built = Naru { name, path, rules, services: None, policies: None }.build(site, binaries)?;
             lanes.extend(same_node.map(|lane| Lane::plain(lane, built.same_node, Vec::new())));
             lanes.push(Lane::plain(names[0], built.cross_node, built.nodes));
         }
     }
     add_services(&mut lanes, site, binaries, wanted)?;
+    if [POLICY, POLICY_FAR].into_iter().any(wanted) {
+        let policies = Some(Policies { count: POLICIES });
+        let nodes = Naru { name: "pol", path: Path::Own, rules: false, services: None, policies };
+        let built = nodes.build(site, binaries)?;
+        lanes.push(Lane::plain(POLICY, built.same_node, Vec::new()));
+        lanes.push(Lane::plain(POLICY_FAR, built.cross_node, built.nodes));
+    }
     add_wires(&mut lanes);
     add_v6(&mut lanes);
     lanes.retain(|lane| wanted(lane.name));
@@ -168,7 +182,7 @@ fn add_services(
 ) -> anyhow::Result<()> {
     let nodes = |name: &str, by: Translator, count: u32| {
         let services = Some(Services { by, count });
-        Naru { name, path: Path::Own, rules: false, services }.build(site, binaries)
+        Naru { name, path: Path::Own, rules: false, services, policies: None }.build(site, binaries)
     };
     if [SERVICE, SERVICE_FAR].into_iter().any(wanted) {
         let built = nodes("svc", Translator::Programs, SERVICES)?;

@@ -68,7 +68,7 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
     let maps_created = layout::check(pins, sizes, &maps::ALL)?;
     layout::check(pins, sizes, &maps::OF_POLICIES)?;
     raise_memlock();
-    let object = if judging::is_wanted(pins) { judging::link(object)? } else { object.to_vec() };
+    let object = if judging::has_policy_maps(pins) { judging::link(object)? } else { object.to_vec() };
     let mut source = Source::load(pins, sizes, &object)?;
     let pinned_maps = layout::pinned(pins)?;
     let mut programs_replaced = Vec::new();
@@ -87,7 +87,7 @@ pub fn install_object(pins: &Pins, sizes: Sizes, object: &[u8]) -> Result<Instal
 /// As [`install`].
 pub fn verifier_figures(pins: &Pins, sizes: Sizes, program: &'static str) -> Result<String> {
     let object = object().ok_or(Error::NoObject)?;
-    let object = if judging::is_wanted(pins) { judging::link(object)? } else { object.to_vec() };
+    let object = if judging::has_policy_maps(pins) { judging::link(object)? } else { object.to_vec() };
     match Loaded::new(pins, sizes, &object)? {
         Some(loaded) => loaded.figures(program),
         None => Err(Error::NoProgram(program)),

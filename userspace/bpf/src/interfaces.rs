@@ -48,8 +48,9 @@ impl Interfaces {
     ) -> Result<bool> {
         let Some(value) = self.get(ifindex)? else { return Ok(false) };
         let value = InterfaceValue { ifindex, ..change(value) };
-        self.settings.insert(ifindex, Raw(value), 0).map_err(failed(maps::INTERFACES, "insert"))?;
-        Ok(true)
+        // One that goes meanwhile does not come back.
+        let written = present(self.settings.insert(ifindex, Raw(value), map::EXIST));
+        Ok(written.map_err(failed(maps::INTERFACES, "replace"))?.is_some())
     }
 
     /// The settings of `ifindex`.

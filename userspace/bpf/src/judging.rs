@@ -33,7 +33,7 @@ pub fn add_policy_maps(pins: &Pins, sizes: Sizes) -> Result<()> {
 /// # Errors
 /// [`Error::NotInstalled`], and the kernel's.
 pub fn has_policies(pins: &Pins) -> Result<bool> {
-    if !is_wanted(pins) {
+    if !has_policy_maps(pins) {
         return Ok(false);
     }
     let rules = number(pins, maps::RULES)?;
@@ -45,8 +45,9 @@ pub fn has_policies(pins: &Pins) -> Result<bool> {
     Ok(true)
 }
 
-/// Returns true if all maps of policies are pinned.
-pub(crate) fn is_wanted(pins: &Pins) -> bool {
+/// Returns true if all maps of policies are pinned: programs that are installed from now on judge.
+#[must_use]
+pub fn has_policy_maps(pins: &Pins) -> bool {
     maps::OF_POLICIES.iter().all(|name| pins.map(name).exists())
 }
 

@@ -7,7 +7,7 @@ use naru_abi::{
     Addr, AffinityKey, AffinityValue, AnswerValue, BackendKey, BackendValue, ConfigSlots, Counter, DenialKey,
     DenialValue, FlowKey, FlowValue, FragmentKey, InterfaceValue, MemberKey, NextHopValue, PodSlot, PodValue,
     PolicyScratch, Prefix, RouteValue, RuleHits, STATS_ENTRIES, ServiceCounters, ServiceKey, ServiceScratch,
-    ServiceState, ServiceValue, SocketNote, StateKey, StateValue, TranslationValue, maps,
+    ServiceState, ServiceValue, SocketNote, StateKey, StateValue, TranslationValue, VerdictValue, maps,
     policy::{PeerNetValue, PeerValue, RulesKey, RulesValue},
 };
 
@@ -47,6 +47,8 @@ fn layout(name: &str, sizes: Sizes) -> Layout {
         maps::SOCKETS => (MapType::SkStorage, size_of::<u32>(), size_of::<SocketNote>()),
         maps::DENIALS => (MapType::LruPerCpuHash, size_of::<DenialKey>(), size_of::<DenialValue>()),
         maps::PASSED_FRAGMENTS => (MapType::LruHash, size_of::<FragmentKey>(), size_of::<u32>()),
+        maps::VERDICTS => (MapType::PerCpuArray, size_of::<u32>(), size_of::<VerdictValue>()),
+        maps::POLICY_EPOCH => (MapType::Array, size_of::<u32>(), size_of::<u64>()),
         maps::POLICY_SCRATCH => (MapType::PerCpuArray, size_of::<u32>(), size_of::<PolicyScratch>()),
         _ => (MapType::PerCpuHash, size_of::<u32>(), size_of::<PodSlot>()),
     };
@@ -63,7 +65,7 @@ pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
         maps::ROUTES => sizes.routes,
         maps::FLOWS => sizes.flows,
         maps::FLOW_PAIRS => naru_abi::MAX_FLOW_PAIRS,
-        maps::SERVICE_STATE | maps::SERVICE_SCRATCH | maps::POLICY_SCRATCH => 1,
+        maps::SERVICE_STATE | maps::SERVICE_SCRATCH | maps::POLICY_SCRATCH | maps::POLICY_EPOCH => 1,
         maps::SERVICES | maps::SERVICE_STATS => naru_abi::MAX_SERVICES,
         maps::BACKENDS => naru_abi::MAX_BACKENDS,
         maps::MEMBERS => naru_abi::MAX_MEMBERS,
@@ -79,6 +81,7 @@ pub(crate) fn capacity(name: &str, sizes: Sizes) -> u32 {
         maps::SOCKETS => 0,
         maps::DENIALS => naru_abi::MAX_DENIALS,
         maps::PASSED_FRAGMENTS => naru_abi::MAX_PASSED_FRAGMENTS,
+        maps::VERDICTS => naru_abi::MAX_VERDICTS,
         _ => sizes.pods,
     }
 }

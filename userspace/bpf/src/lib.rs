@@ -48,7 +48,7 @@ pub use install::{
     Installed, Sizes, discard_other_versions, install, install_object, is_installed, verifier_figures,
 };
 pub use interfaces::Interfaces;
-pub use judging::{add_policy_maps, has_policies, link as link_judgement};
+pub use judging::{add_policy_maps, has_policies, has_policy_maps, link as link_judgement};
 pub use layout::installed_sizes;
 #[cfg(feature = "debug")]
 pub use log::follow_log;

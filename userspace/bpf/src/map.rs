@@ -15,6 +15,9 @@ pub(crate) struct Raw<T>(pub T);
 // SAFETY: `Plain` promises a fixed layout without padding in which every bit pattern is a value.
 unsafe impl<T: Plain> aya::Pod for Raw<T> {}
 
+/// `BPF_EXIST` (`include/uapi/linux/bpf.h`): an element is replaced, and none is made.
+pub(crate) const EXIST: u64 = 2;
+
 /// Opens the pinned map `name` as an `M`.
 pub(crate) fn open<M>(pins: &Pins, name: &'static str) -> Result<M>
 where

@@ -43,6 +43,16 @@ impl Pods {
             .map_err(failed(maps::PODS, "insert"))
     }
 
+    /// Does the same as [`Pods::insert`] where `address` is in the map; returns false where it is not, or just went.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn replace(&mut self, address: impl Into<Addr>, value: PodValue) -> Result<bool> {
+        let address = address.into();
+        let written = self.map.insert(Raw(address), Raw(PodValue { address, ..value }), map::EXIST);
+        Ok(present(written).map_err(failed(maps::PODS, "replace"))?.is_some())
+    }
+
     /// Forgets `address`; `false` if it was not there.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use aya::maps::{
-    HashMap, MapData, PerCpuHashMap,
+    Array, HashMap, MapData, PerCpuArray, PerCpuHashMap,
     lpm_trie::{Key, LpmTrie},
 };
 use naru_abi::{
-    Addr, DenialKey, DenialValue, Prefix, RuleHits, StateKey, StateValue, maps,
+    Addr, DenialKey, DenialValue, MAX_VERDICTS, Prefix, RuleHits, StateKey, StateValue, VerdictValue, maps,
     policy::{PeerNetValue, PeerValue, RulesKey, RulesValue},
 };
 
@@ -22,6 +22,8 @@ pub struct Policies {
     hits: PerCpuHashMap<MapData, u32, Raw<RuleHits>>,
     denials: PerCpuHashMap<MapData, Raw<DenialKey>, Raw<DenialValue>>,
     states: HashMap<MapData, Raw<StateKey>, Raw<StateValue>>,
+    verdicts: PerCpuArray<MapData, Raw<VerdictValue>>,
+    epoch: Array<MapData, u64>,
     pins: [PathBuf; 3],
 }
 
@@ -47,6 +49,8 @@ impl Policies {
             hits: map::open(pins, maps::RULE_HITS)?,
             denials: map::open(pins, maps::DENIALS)?,
             states: map::open(pins, maps::STATES)?,
+            verdicts: map::open(pins, maps::VERDICTS)?,
+            epoch: map::open(pins, maps::POLICY_EPOCH)?,
             pins: [maps::PEERS, maps::RULES, maps::STATES].map(|name| pins.map(name)),
         })
     }
@@ -56,7 +60,8 @@ impl Policies {
     /// # Errors
     /// The kernel's; `E2BIG` when the map is full.
     pub fn put_peer(&mut self, value: PeerValue) -> Result<()> {
-        self.peers.insert(Raw(value.address), Raw(value), 0).map_err(failed(maps::PEERS, "insert"))
+        self.peers.insert(Raw(value.address), Raw(value), 0).map_err(failed(maps::PEERS, "insert"))?;
+        self.changed()
     }
 
     /// Removes an entry of `PEERS`; `false` if it was not there.
@@ -65,6 +70,7 @@ impl Policies {
     /// The kernel's.
     pub fn remove_peer(&mut self, address: Addr) -> Result<bool> {
         let gone = present(self.peers.remove(&Raw(address))).map_err(failed(maps::PEERS, "delete"))?;
+        self.changed()?;
         Ok(gone.is_some())
     }
 
@@ -74,7 +80,8 @@ impl Policies {
     /// The kernel's; `ENOSPC` when the map is full.
     pub fn put_net(&mut self, prefix: Prefix, class: u32) -> Result<()> {
         let key = Key::new(prefix.prefix_len, Raw(prefix.addr));
-        self.nets.insert(&key, Raw(PeerNetValue { class }), 0).map_err(failed(maps::PEER_NETS, "insert"))
+        self.nets.insert(&key, Raw(PeerNetValue { class }), 0).map_err(failed(maps::PEER_NETS, "insert"))?;
+        self.changed()
     }
 
     /// Removes an entry of `PEER_NETS`; `false` if it was not there.
@@ -84,6 +91,7 @@ impl Policies {
     pub fn remove_net(&mut self, prefix: Prefix) -> Result<bool> {
         let key = Key::new(prefix.prefix_len, Raw(prefix.addr));
         let gone = present(self.nets.remove(&key)).map_err(failed(maps::PEER_NETS, "delete"))?;
+        self.changed()?;
         Ok(gone.is_some())
     }
 
@@ -92,7 +100,8 @@ impl Policies {
     /// # Errors
     /// The kernel's; `E2BIG` when the map is full.
     pub fn put_rules(&mut self, value: RulesValue) -> Result<()> {
-        self.rules.insert(Raw(value.key), Raw(value), 0).map_err(failed(maps::RULES, "insert"))
+        self.rules.insert(Raw(value.key), Raw(value), 0).map_err(failed(maps::RULES, "insert"))?;
+        self.changed()
     }
 
     /// Removes an entry of `RULES`; `false` if it was not there.
@@ -101,6 +110,7 @@ impl Policies {
     /// The kernel's.
     pub fn remove_rules(&mut self, key: RulesKey) -> Result<bool> {
         let gone = present(self.rules.remove(&Raw(key))).map_err(failed(maps::RULES, "delete"))?;
+        self.changed()?;
         Ok(gone.is_some())
     }
 
@@ -135,18 +145,27 @@ impl Policies {
         Ok(all.into_iter().map(|(_, value)| value).collect())
     }
 
-    /// The hits of a rule, of all CPUs.
+    /// The hits of these rules, of all CPUs.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn hits(&self, rule: u32) -> Result<RuleHits> {
-        let found = present(self.hits.get(&rule, 0)).map_err(failed(maps::RULE_HITS, "look up"))?;
-        let mut sum = RuleHits::default();
-        for Raw(of_cpu) in found.iter().flat_map(|values| values.iter()) {
-            sum.packets += of_cpu.packets;
-            sum.bytes += of_cpu.bytes;
+    pub fn hits(&self, rules: impl IntoIterator<Item = u32>) -> Result<BTreeMap<u32, RuleHits>> {
+        let mut all = BTreeMap::new();
+        for rule in rules {
+            let found = present(self.hits.get(&rule, 0)).map_err(failed(maps::RULE_HITS, "look up"))?;
+            let sum = all.entry(rule).or_default();
+            found.iter().flat_map(|values| values.iter()).for_each(|Raw(of_cpu)| add(sum, of_cpu));
         }
-        Ok(sum)
+        // What the programs have not summed up yet.
+        for place in 0..MAX_VERDICTS {
+            let found = self.verdicts.get(&place, 0).map_err(failed(maps::VERDICTS, "look up"))?;
+            for Raw(of_cpu) in found.iter() {
+                if let Some(sum) = all.get_mut(&of_cpu.rule) {
+                    add(sum, &of_cpu.hits);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// Forgets the hits of a rule.
@@ -187,8 +206,22 @@ impl Policies {
             let removed = present(self.states.remove(&Raw(key))).map_err(failed(maps::STATES, "delete"))?;
             gone += usize::from(removed.is_some());
         }
+        self.changed()?;
         Ok(gone)
     }
+
+    /// Makes void what programs concluded from the tables before.
+    fn changed(&mut self) -> Result<()> {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        // A number that no change before had, whoever made it.
+        let epoch = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
+        self.epoch.set(0, epoch, 0).map_err(failed(maps::POLICY_EPOCH, "write"))
+    }
+}
+
+const fn add(sum: &mut RuleHits, more: &RuleHits) {
+    sum.packets += more.packets;
+    sum.bytes += more.bytes;
 }
 
 fn entries<K: naru_abi::Plain, V: naru_abi::Plain>(

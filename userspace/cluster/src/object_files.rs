@@ -124,6 +124,60 @@ pub fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Returns the documents of a text, or the first line of the parser's complaint.
 pub fn documents<D: DeserializeOwned>(text: &str) -> Result<Vec<D>, String> {
-    serde_saphyr::from_multiple::<D>(text)
-        .map_err(|error| error.to_string().lines().next().unwrap_or("not YAML").to_owned())
+    serde_saphyr::from_multiple_with_options::<D>(text, limits(text.len())).map_err(|error| {
+        let complaint = error.to_string();
+        let line = complaint.lines().next().unwrap_or("not YAML");
+        // The parser says its limits as numbers of its own.
+        match line.split_once("budget breached") {
+            Some((place, _)) => format!("{place}its anchors, or its depth, are beyond what objects need"),
+            None => line.to_owned(),
+        }
+    })
+}
+
+/// The parser's limits for a text of so many bytes: as many documents and values as can be written in it, so that only
+/// what aliases make of it is limited.
+fn limits(bytes: usize) -> serde_saphyr::Options {
+    let mut budget = serde_saphyr::Budget::default();
+    budget.max_documents = bytes.max(budget.max_documents);
+    budget.max_nodes = bytes.max(budget.max_nodes);
+    budget.max_total_scalar_bytes = bytes.max(budget.max_total_scalar_bytes);
+    // A value has up to two events, and so has a document.
+    budget.max_events = bytes.saturating_mul(4).max(budget.max_events);
+    serde_saphyr::options! { budget: Some(budget) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A value that may be nested as deep as the text asks for.
+    #[derive(serde::Deserialize, Debug)]
+    #[serde(untagged)]
+    #[expect(dead_code, reason = "only read from the text")]
+    enum Whatever {
+        Text(String),
+        List(Vec<Self>),
+        Map(BTreeMap<String, Self>),
+    }
+
+    #[test]
+    fn a_file_has_as_many_documents_and_values_as_are_written_in_it() {
+        let text = "a: [1, 2, 3, 4]\n---\n".repeat(60_000);
+        let all = documents::<BTreeMap<String, Vec<u32>>>(&text).unwrap();
+        assert_eq!(all.len(), 60_000);
+    }
+
+    #[test]
+    fn what_aliases_multiply_is_refused_in_words() {
+        let mut text = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..9 {
+            let each = format!("*a{}, ", level - 1).repeat(10);
+            text += &format!("b{level}: &a{level} [{each}]\n");
+        }
+        let error = documents::<Whatever>(&text).unwrap_err();
+        assert!(error.contains("anchors"), "{error}");
+    }
 }

@@ -213,12 +213,12 @@ impl Heard<'_> {
         Some(agreement::agree(nodes, settings, &self.source.node, &own.addresses))
     }
 
-    /// Tells who translates packets to Services, whether policies are enforced, and the own node's zone.
+    /// Tells who translates packets to Services, what becomes of policies, and the own node's zone.
     fn place(&self, contact: &Contact) {
         let entry = self.nodes.entries.as_ref().and_then(|entries| entries.get(&self.source.node));
         let node = entry.and_then(|entry| entry.value.as_ref());
         if let Some(settings) = &self.settings.good {
-            contact.policies().change(|known| known.set_mode(settings.policies));
+            contact.policies().change(|known| known.set_settings(settings.policies));
         }
         contact.services().change(|known| {
             self.settings.good.iter().for_each(|settings| known.set_mode(settings.services));

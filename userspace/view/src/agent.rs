@@ -40,6 +40,9 @@ pub struct AgentReport {
 pub struct PoliciesReport {
     /// `auto` or `off`.
     pub mode: String,
+    /// `judge` or `pass`: what becomes of packets of an isolated pod to its own node.
+    #[serde(default)]
+    pub own_node_egress: String,
     /// Policies that the source knows.
     pub known: usize,
     /// Seconds since 1970 at which the source was heard last of all that policies are made of; null before.

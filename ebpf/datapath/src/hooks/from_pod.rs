@@ -51,8 +51,8 @@ pub fn decide(packet: &mut Packet) -> Decision {
     if sender.flags & pod_flags::NO_SHORTCUT == 0 {
         service::from_client(packet, &mut parsed.ip, sender.sends_answers)?;
     }
+    policy::egress(packet, &mut parsed.ip, sender)?;
     let ip = &parsed.ip;
-    policy::egress(packet, ip, sender)?;
     match pods::get(&ip.destination) {
         Some(pod) => {
             policy::ingress(packet, ip, pod, false)?;

@@ -13,3 +13,4 @@ pub mod services;
 pub mod states;
 pub mod stats;
 pub mod translations;
+pub mod verdicts;

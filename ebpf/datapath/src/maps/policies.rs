@@ -63,18 +63,18 @@ impl PolicyTables for Tables {
     }
 }
 
-/// Counts a packet of so many bytes that the rule decided about.
+/// Counts packets that the rule decided about.
 #[inline(always)]
-pub fn hit(rule: u32, bytes: u32) {
+pub fn hit(rule: u32, new: RuleHits) {
     match RULE_HITS.get_ptr_mut(rule) {
         // SAFETY: this CPU's own value, and no program of ours interrupts another on it.
         Some(hits) => unsafe {
-            (*hits).packets += 1;
-            (*hits).bytes += u64::from(bytes);
+            (*hits).packets += new.packets;
+            (*hits).bytes += new.bytes;
         },
         None => {
             // Where there is no room the rule is not counted.
-            let _ = RULE_HITS.insert(rule, RuleHits { packets: 1, bytes: bytes.into() }, 0);
+            let _ = RULE_HITS.insert(rule, new, 0);
         }
     }
 }

@@ -97,6 +97,26 @@ pub fn answered(scratch: &mut PolicyScratch) -> Option<Found> {
     }
 }
 
+/// Returns true if the connection of `scratch.flow` is known, whichever end opened it.
+#[inline(always)]
+pub fn has(scratch: &mut PolicyScratch) -> bool {
+    reverse(scratch);
+    let bucket = &mut scratch.bucket;
+    is_live(&scratch.flow, scratch.ifindex, bucket) || is_live(&scratch.opened, scratch.ifindex, bucket)
+}
+
+#[inline(always)]
+fn is_live(flow: &FlowKey, ifindex: u32, bucket: &mut StateKey) -> bool {
+    let wanted = identify(flow, ifindex, bucket);
+    let Some(state) = way(bucket, wanted) else { return false };
+    // SAFETY: as in `answered`.
+    unsafe {
+        let (seen, flags) = ((*state).seen, (*state).flags);
+        compiler_fence(Ordering::Acquire);
+        (*state).fingerprint == wanted && now().wrapping_sub(seen) <= lifetime(flags)
+    }
+}
+
 /// Enters the connection that `scratch.flow` opens, or `scratch.opened` if `is_answer`, with these flags; one that is
 /// there goes on. Returns true if there was room.
 #[inline(always)]

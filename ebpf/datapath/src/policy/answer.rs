@@ -34,7 +34,7 @@ pub fn is_one(skb: *mut __sk_buff, scratch: &mut PolicyScratch) -> bool {
         _ => opener == Opener::Pod as u32,
     };
     let is_free = opener == Opener::Node as u32 || !is_judged(scratch.flags, 1 - scratch.direction);
-    is_other && (is_free || rules::ask(true) == PASSES)
+    is_other && (is_free || rules::ask(skb, scratch, true) == PASSES)
 }
 
 /// Whoever opened the connection of the packet, as [`OPENER`]; 0 where it is not known to be opened the other way.

@@ -8,15 +8,15 @@
 //! hand each other what they found in the scratch space.
 
 use aya_ebpf::bindings::__sk_buff;
-use naru_abi::{Denied, PolicyScratch, pod_flags, state_flags};
+use naru_abi::{Denied, PolicyScratch, Stage, pod_flags, state_flags};
 use naru_packet::{Ip, protocol};
 
 use super::{
-    EGRESS, INGRESS, PASSES, answer, denial,
+    EGRESS, INGRESS, PASSES, answer, denial, error,
     question::{self, Kind},
     rules, socket,
 };
-use crate::maps::{policy_scratch as scratch, states};
+use crate::maps::{policy_scratch as scratch, states, verdicts};
 
 /// Judges a packet of the pod in the scratch space, or to it.
 ///
@@ -30,6 +30,10 @@ pub extern "C" fn policy_judge(skb: *mut __sk_buff) -> u32 {
     let ip = scratch::header(scratch);
     let kind = question::read(skb, ip, scratch);
     let kind = hidden(scratch, kind);
+    let is_kept = is_kept(scratch, kind);
+    if is_kept && verdicts::has_passed(scratch) {
+        return PASSES;
+    }
     let end = match kind {
         Kind::LATER => later_fragment(scratch),
         Kind::HIDDEN if is_judged(scratch.flags, scratch.direction) => Denied::Fragment as u32,
@@ -41,8 +45,19 @@ pub extern "C" fn policy_judge(skb: *mut __sk_buff) -> u32 {
         denial::record(scratch, end);
     } else if kind & Kind::FIRST != 0 && scratch.direction == EGRESS {
         question::pass_fragments(scratch);
+    } else if is_kept && scratch.stage != Stage::Service as u32 {
+        verdicts::remember(scratch);
     }
     end
+}
+
+/// Returns true for packets of which many others follow that fare as they do: what goes on with a connection of TCP,
+/// and whole datagrams. What the node's own processes send, nothing forbids.
+#[inline(always)]
+const fn is_kept(scratch: &PolicyScratch, kind: u32) -> bool {
+    let is_udp = scratch.flow.protocol == protocol::UDP as u32;
+    let is_tcp = scratch.flow.protocol == protocol::TCP as u32;
+    scratch.is_by_node == 0 && (is_tcp && kind == 0 || is_udp && kind == Kind::OPENS)
 }
 
 /// The same number, of which the verifier does not know that it is one of few: it would go on with each of them apart,
@@ -73,32 +88,48 @@ fn later_fragment(scratch: &PolicyScratch) -> u32 {
 
 #[inline(always)]
 fn by_rules(skb: *mut __sk_buff, ip: &Ip, scratch: &mut PolicyScratch, kind: u32) -> u32 {
-    if scratch.direction == EGRESS && scratch.may_be_service != 0 && question::is_service(scratch) {
+    if scratch.direction == EGRESS && scratch.stage == Stage::Sent as u32 && question::is_service(scratch) {
+        scratch.stage = Stage::Service as u32;
         return PASSES;
     }
     let is_free = scratch.is_by_node != 0 || !is_judged(scratch.flags, scratch.direction);
-    let end = if is_free { PASSES } else { rules::ask(false) };
-    let mut end = hidden(scratch, end);
+    let end = if is_free { PASSES } else { rules::ask(skb, scratch, false) };
+    let end = hidden(scratch, end);
     if end == PASSES {
         return if kind & Kind::OPENS == 0 { PASSES } else { opens(skb, scratch) };
     }
     if kind & Kind::ERROR != 0 {
-        // It passes as a packet of the flow that it is about would.
-        if !question::reported(skb, ip, scratch) || scratch.flow.destination != ip.destination {
-            return end;
-        }
-        let of_flow = rules::ask(false);
-        end = hidden(scratch, of_flow);
-        if end == PASSES {
-            return PASSES;
-        }
+        let is_reported = question::reported(skb, ip, scratch) && scratch.flow.destination == ip.destination;
+        return if is_reported { by_flow(skb, scratch) } else { end };
     }
-    if answer::is_one(skb, scratch) { PASSES } else { end }
+    if !answer::is_one(skb, scratch) {
+        return end;
+    }
+    scratch.is_answer = 1;
+    PASSES
+}
+
+/// Judges an ICMP error by the flow that it is about, which is in the scratch space now.
+#[inline(always)]
+fn by_flow(skb: *mut __sk_buff, scratch: &mut PolicyScratch) -> u32 {
+    let end = error::policy_about(skb);
+    let end = hidden(scratch, end);
+    if end != PASSES && !answer::is_one(skb, scratch) {
+        return end;
+    }
+    if scratch.direction == EGRESS && error::policy_cut(skb) == 0 {
+        return Denied::ByRules as u32;
+    }
+    scratch.is_answer = 1;
+    PASSES
 }
 
 /// Remembers the connection that a packet opens which may pass, unless it answers one itself.
 #[inline(always)]
 fn opens(skb: *mut __sk_buff, scratch: &mut PolicyScratch) -> u32 {
+    if scratch.direction == EGRESS && scratch.stage == Stage::Masqueraded as u32 {
+        return PASSES;
+    }
     let is_tcp = scratch.flow.protocol == u32::from(protocol::TCP);
     let others = 1 - scratch.direction;
     if is_tcp && !is_judged(scratch.flags, others) {
@@ -114,5 +145,5 @@ fn opens(skb: *mut __sk_buff, scratch: &mut PolicyScratch) -> u32 {
         socket::opener(skb, scratch, 0);
     }
     let needs_none = is_entered || is_tcp || by_node != 0 || !is_judged(scratch.flags, others);
-    if needs_none || rules::ask(true) == PASSES { PASSES } else { Denied::Full as u32 }
+    if needs_none || rules::ask(skb, scratch, true) == PASSES { PASSES } else { Denied::Full as u32 }
 }

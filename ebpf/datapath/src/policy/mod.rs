@@ -7,6 +7,7 @@
 
 mod answer;
 mod denial;
+pub mod error;
 pub mod judge;
 mod question;
 mod rules;
@@ -15,15 +16,18 @@ mod socket;
 use core::arch::asm;
 
 use aya_ebpf::bindings::__sk_buff;
-use naru_abi::{Denied, DropReason, Outcome, PolicyScratch, StackReason, pod_flags, policy::Direction};
+use naru_abi::{
+    Denied, DropReason, Outcome, PolicyScratch, StackReason, Stage, pod_flags, policy::Direction,
+};
 use naru_packet::Ip;
 
 use crate::{
     maps::{
+        interfaces,
         pods::{self, Pod},
         policy_scratch as scratch,
     },
-    packet::Packet,
+    packet::{Note, Packet},
     sender::Sender,
 };
 
@@ -35,17 +39,20 @@ const INGRESS: u32 = Direction::Ingress as u32;
 const PASSES: u32 = 0;
 
 /// Judges what a pod sends, by the destination that it has now; a Service that the node's stack translates is judged
-/// by [`after_stack`].
+/// by [`after_stack`]. An ICMP error may be shorter then, also in `ip`.
 #[inline(always)]
-pub fn egress(packet: &Packet, ip: &Ip, sender: &Sender) -> Result<(), DropReason> {
+pub fn egress(packet: &Packet, ip: &mut Ip, sender: &Sender) -> Result<(), DropReason> {
     if sender.flags & pod_flags::JUDGED == 0 {
         return Ok(());
     }
     let scratch = scratch::take().ok_or(DropReason::HelperFailed)?;
     scratch.ifindex = packet.ifindex();
     (scratch.subject, scratch.netns, scratch.flags) = (sender.subject, sender.netns, sender.flags);
-    (scratch.direction, scratch.is_by_node, scratch.may_be_service) = (EGRESS, 0, 1);
-    conclude(packet, ip, scratch, DropReason::PolicyEgress)
+    scratch.stage = Stage::Sent as u32;
+    let passed = conclude(packet, ip, scratch, EGRESS, 0)?;
+    ip.length = passed.length;
+    packet.note(if passed.is_answer { Note::None } else { Note::Provisional });
+    Ok(())
 }
 
 /// Judges what the stack sends on for a pod, by the destination that it has given it.
@@ -54,31 +61,58 @@ pub fn after_stack(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
     if packet.is_judged() {
         return Ok(());
     }
-    let Some(pod) = pods::get(&ip.source) else { return Ok(()) };
+    let Some(pod) = pods::get(&ip.source) else { return masqueraded(packet, ip) };
     let flags = pod.flags();
     if flags & pod_flags::JUDGED == 0 {
         return Ok(());
     }
     let scratch = scratch::take().ok_or(DropReason::HelperFailed)?;
     (scratch.ifindex, scratch.subject, scratch.netns) = (pod.ifindex(), pod.subject(), pod.netns());
-    (scratch.flags, scratch.direction) = (flags, EGRESS);
-    (scratch.is_by_node, scratch.may_be_service) = (0, 0);
+    (scratch.flags, scratch.stage) = (flags, Stage::Routed as u32);
     if !pod.is_of(&ip.source) {
         scratch::give_back(scratch);
         return Ok(());
     }
-    conclude(packet, ip, scratch, DropReason::PolicyEgress)
+    conclude(packet, ip, scratch, EGRESS, 0).map(drop)
+}
+
+/// The same of what a pod has sent, by the interface it came from, where the stack has given it another source: so it
+/// does with what goes to a port of the node. What answers the other end has no note, and its destination is the one
+/// that was asked for.
+#[inline(always)]
+fn masqueraded(packet: &Packet, ip: &Ip) -> Result<(), DropReason> {
+    if !packet.is_provisional() {
+        return Ok(());
+    }
+    let ifindex = packet.arrived_by();
+    let Some(interface) = interfaces::get(ifindex) else { return Ok(()) };
+    let flags = interface.flags();
+    if flags & pod_flags::JUDGE_EGRESS == 0 {
+        return Ok(());
+    }
+    let scratch = scratch::take().ok_or(DropReason::HelperFailed)?;
+    (scratch.ifindex, scratch.subject, scratch.netns) = (ifindex, interface.subject(), 0);
+    (scratch.flags, scratch.stage) = (flags, Stage::Masqueraded as u32);
+    if !interface.is_of(ifindex) {
+        scratch::give_back(scratch);
+        return Ok(());
+    }
+    conclude(packet, ip, scratch, EGRESS, 0).map(drop)
 }
 
 /// Judges what the stack is about to deliver to a pod. What a process of the node sends is let through: a forwarded
-/// packet has no socket, whatever its address was made into.
+/// packet has no socket, whatever its address was made into. So is what the pod has sent itself, to a Service or a port
+/// of the node that leads back to it, and what answers that.
 #[inline(always)]
 pub fn from_stack(packet: &Packet, ip: &Ip, pod: Pod) -> Result<(), Outcome> {
     if packet.is_judged() {
         return Ok(());
     }
-    after_stack(packet, ip)?;
-    ingress(packet, ip, pod, packet.has_socket())
+    let is_own = packet.arrived_by() == packet.ifindex();
+    if !is_own {
+        after_stack(packet, ip)?;
+    }
+    ingress(packet, ip, pod, is_own || packet.has_socket())
 }
 
 /// Judges what a pod is about to receive, by the source that it has now.
@@ -90,29 +124,46 @@ pub fn ingress(packet: &Packet, ip: &Ip, pod: Pod, is_by_node: bool) -> Result<(
     }
     let scratch = scratch::take().ok_or(DropReason::HelperFailed)?;
     (scratch.ifindex, scratch.subject, scratch.netns) = (pod.ifindex(), pod.subject(), pod.netns());
-    (scratch.flags, scratch.direction, scratch.is_by_node) = (flags, INGRESS, is_by_node.into());
+    (scratch.flags, scratch.stage) = (flags, Stage::Routed as u32);
     if !pod.is_of(&ip.destination) {
         scratch::give_back(scratch);
         return Err(StackReason::Unassigned.into());
     }
-    conclude(packet, ip, scratch, DropReason::PolicyIngress).map_err(Outcome::from)
+    conclude(packet, ip, scratch, INGRESS, is_by_node.into()).map(drop).map_err(Outcome::from)
 }
 
+/// A packet that passes.
+struct Passed {
+    /// As [`Ip::length`].
+    length: u32,
+    /// As [`PolicyScratch::is_answer`].
+    is_answer: bool,
+}
+
+/// Has the packet judged.
 #[inline(always)]
 fn conclude(
     packet: &Packet,
     ip: &Ip,
     scratch: &mut PolicyScratch,
-    denied: DropReason,
-) -> Result<(), DropReason> {
+    direction: u32,
+    is_by_node: u32,
+) -> Result<Passed, DropReason> {
+    (scratch.direction, scratch.is_by_node, scratch.is_answer) = (direction, is_by_node, 0);
     scratch::put_header(scratch, ip);
     let end = policy_verdict(packet.raw());
+    // The judgement has written them, by a reference of its own. SAFETY: words of the scratch space.
+    let (length, is_answer) = unsafe {
+        ((&raw const scratch.length).read_volatile(), (&raw const scratch.is_answer).read_volatile())
+    };
+    let passed = Passed { length, is_answer: is_answer != 0 };
     scratch::give_back(scratch);
     match end {
-        PASSES => Ok(()),
+        PASSES => Ok(passed),
         end if end == Denied::Full as u32 => Err(DropReason::PolicyFull),
         end if end == Denied::Fragment as u32 => Err(DropReason::PolicyFragment),
-        _ => Err(denied),
+        _ if direction == EGRESS => Err(DropReason::PolicyEgress),
+        _ => Err(DropReason::PolicyIngress),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use aya_ebpf::{
     bindings::{
-        __sk_buff, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, bpf_redir_neigh,
+        __sk_buff, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
+        bpf_fib_lookup, bpf_redir_neigh,
     },
     helpers,
 };
@@ -99,6 +100,30 @@ pub fn ask(skb: *mut __sk_buff, place: &mut NextHopValue, length: u32, ifindex: 
         _ if found == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) => Answer::KnownOnce,
         _ => Answer::Unknown,
     }
+}
+
+/// Returns true if packets with this destination that come by `ifindex` are for this node itself, by its routes.
+#[inline(always)]
+pub fn is_local(skb: *mut __sk_buff, ifindex: u32, source: &Addr, destination: &Addr) -> bool {
+    let is_v4 = destination.is_v4();
+    let mut lookup = FibLookup {
+        family: if is_v4 { AF_INET } else { AF_INET6 },
+        protocol: 0,
+        ports: [0; 2],
+        length: 0,
+        ifindex,
+        traffic_class: [0; 4],
+        source: words(source, is_v4),
+        next_hop: words(destination, is_v4),
+        vlan: [0; 2],
+        macs: [0; 6],
+    };
+    // SAFETY: the helper reads and writes no more than the size it is told.
+    let found = unsafe {
+        let lookup = core::ptr::from_mut(&mut lookup).cast::<bpf_fib_lookup>();
+        helpers::bpf_fib_lookup(skb.cast(), lookup, LOOKUP_SIZE, 0)
+    };
+    found == i64::from(BPF_FIB_LKUP_RET_NOT_FWDED)
 }
 
 /// Returns the address as this kernel interface expects it: an IPv4 address in the first word.

@@ -75,6 +75,9 @@ pub fn read_all(frame: &mut [u8], gso: u32) {
         let _ = (naru_packet::answering(&bytes, &ip), naru_packet::answered(&bytes, &ip));
         let mut key = naru_abi::FlowKey::NONE;
         let _ = naru_packet::reported(&bytes, &ip, &mut key);
+        if let Some(end) = naru_packet::shortest_error(&bytes, &ip) {
+            let _ = naru_packet::shorten_error(&mut bytes, &ip, end);
+        }
         let macs = naru_packet::Macs { destination: [2; 6], source: [4; 6] };
         let _ = naru_packet::forward(&mut bytes, &ip, macs);
     }

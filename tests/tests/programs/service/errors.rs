@@ -1,10 +1,6 @@
 //! ICMP errors about translated packets.
 
 use naru_abi::{Hook, Verdict};
-use naru_e2e::wire::{
-    checksum::{internet, pseudo_header},
-    ip,
-};
 
 use super::world::{PORT, SYN, Served, TCP, UDP, address, carrying, populated, send, sent, through};
 use crate::{
@@ -14,22 +10,6 @@ use crate::{
 
 const CLIENT: u16 = 40_000;
 const TARGET: u16 = 8080;
-
-/// `packet` as an ICMP error that quotes `about`, as far as `length` bytes of its payload.
-fn error(packet: Packet, about: &Packet, length: usize) -> Packet {
-    let family = if packet.source.is_ipv4() { Family::V4 } else { Family::V6 };
-    let quote = &about.frame()[14..];
-    let quote = &quote[..quote.len().min(family.header() + length)];
-    let (kind, protocol) = if family == Family::V4 { ([3, 4], 1) } else { ([2, 0], ip::ICMPV6) };
-    let mut message = [&kind[..], &[0, 0, 0, 0, 5, 0], quote].concat();
-    let pseudo = pseudo_header(packet.source, packet.destination, protocol, message.len());
-    let sum = match family {
-        Family::V4 => internet(&[&message]),
-        Family::V6 => internet(&[&pseudo, &message]),
-    };
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    packet.carrying(protocol, message)
-}
 
 /// Returns a packet as the client sent it and as translated for its backend, both with a TTL or hop limit of 60.
 fn both(family: Family, protocol: u16) -> (Packet, Packet) {
@@ -51,17 +31,17 @@ fn errors_of_backends_and_routers_quote_what_the_client_sent() {
             for length in [8, 1000] {
                 let name = format!("{family:?} {protocol} {length}");
                 let back = B.sends(family, A.address(family));
-                let (end, frame) = send(&node, B, &error(back.clone(), &arrived, length));
+                let (end, frame) = send(&node, B, &back.clone().reporting(&arrived, length));
                 assert_eq!(end, Verdict::Peer.into(), "{name}");
-                let expected = error(back.clone().from(address(family, 10)), &sent_so, length);
+                let expected = back.clone().from(address(family, 10)).reporting(&sent_so, length);
                 assert_eq!(frame, forwarded(&expected.frame(), A.mac(), A.host_mac()), "{name}");
                 // A router's, which the stack brings.
                 let mut routers = back.from(family.remote_node());
                 (routers.destination_mac, routers.source_mac) = (A.mac(), A.host_mac());
-                let about = error(routers.clone(), &arrived, length);
+                let about = routers.clone().reporting(&arrived, length);
                 let (end, frame) = through(&node, Hook::ToPod, A, &about.frame());
                 assert_eq!(end, Verdict::Deliver.into(), "{name}");
-                assert_eq!(frame, error(routers, &sent_so, length).frame(), "{name}: a router's");
+                assert_eq!(frame, routers.reporting(&sent_so, length).frame(), "{name}: a router's");
             }
         }
     }
@@ -78,11 +58,11 @@ fn a_clients_error_about_an_answer_reaches_the_backend_that_sent_it() {
             carrying(from.sends(family, A.address(family)).from(source), UDP, (port, CLIENT), 0)
         };
         let received = answer(B, address(family, 10), PORT);
-        let refusal = error(A.sends(family, address(family, 10)), &received, 1000);
+        let refusal = A.sends(family, address(family, 10)).reporting(&received, 1000);
         let (end, frame) = send(&node, A, &refusal);
         assert_eq!(end, Verdict::Peer.into(), "{family:?}");
         let by_backend = answer(B, B.address(family), TARGET);
-        let expected = error(A.sends(family, B.address(family)), &by_backend, 1000);
+        let expected = A.sends(family, B.address(family)).reporting(&by_backend, 1000);
         assert_eq!(frame, forwarded(&expected.frame(), B.mac(), B.host_mac()), "{family:?}");
     }
 }
@@ -95,7 +75,7 @@ fn an_error_about_nothing_that_is_translated_stays_as_it_is() {
         Served::new(address(family, 10), UDP).write(&node, &[(B.address(family), TARGET)]);
         assert_eq!(send(&node, A, &both(family, UDP).0).0, Verdict::Peer.into(), "A is a client now");
         let other = sent(A, B.address(family), UDP, (CLIENT + 1, TARGET), 0);
-        let about = error(B.sends(family, A.address(family)), &other, 1000);
+        let about = B.sends(family, A.address(family)).reporting(&other, 1000);
         let (end, frame) = send(&node, B, &about);
         assert_eq!(end, Verdict::Peer.into());
         assert_eq!(frame, forwarded(&about.frame(), A.mac(), A.host_mac()), "{family:?}");

@@ -6,14 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use naru_abi::{MAX_PEER_NETS, MAX_PEERS, MAX_RULES, pod_flags, policy::Direction};
+use naru_abi::{MAX_PEER_NETS, MAX_PEERS, MAX_RULES, policy::Direction};
 use naru_bpf::Pods;
-use naru_cluster::policies::{LeftOut, News, Reason};
+use naru_cluster::policies::{LeftOut, Mode, News, OwnNodeEgress, Reason, Settings};
 use naru_core::{
     ids::PodName,
     ipam::{Domain, State},
     policy::{
-        compile::{Compiler, Isolation, Limits, Plan, Refusal},
+        compile::{Compiler, Limits, Plan, Refusal},
         lent::{Lending, Lent},
         local::{Attachment, Locals, closed},
         model::{Event, NetworkPolicy, PolicyName},
@@ -22,7 +22,7 @@ use naru_core::{
 use naru_node::{
     admission::{Directions, Standing},
     paths::Paths,
-    policy::{Enforcement, Held},
+    policy::{Enforcement, Held, Options},
 };
 use naru_store::StateStore;
 
@@ -44,6 +44,8 @@ pub struct Engine {
     policies: Policies,
     /// True if policies are enforced.
     is_on: bool,
+    /// What the settings say about isolated pods.
+    options: Options,
     lent: Lent,
     locals: Locals,
     compiler: Option<Compiler>,
@@ -65,8 +67,10 @@ struct Maps {
 }
 
 impl Engine {
-    /// Takes changes from the source. `is_on`: policies are enforced.
-    pub fn take(&mut self, node: &str, news: News, is_on: bool) {
+    /// Takes changes from the source.
+    pub fn take(&mut self, node: &str, news: News, settings: Settings) {
+        let is_on = settings.mode != Mode::Off;
+        self.options = Options { own_node: settings.own_node_egress == OwnNodeEgress::Pass };
         if news.is_begun || self.node != node {
             node.clone_into(&mut self.node);
             self.lent = Lent::new(node);
@@ -194,6 +198,7 @@ impl Engine {
 
     fn carry_out(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let (Some(maps), locals) = (&mut self.maps, &self.locals) else { return Ok(()) };
+        maps.enforcement.set_options(self.options);
         let addresses = |uid: &str| locals.addresses(uid);
         let Some(held) = maps.held.take() else {
             return Ok(maps.enforcement.carry_out(plan, addresses)?);
@@ -220,6 +225,7 @@ impl Engine {
     /// Makes every pod of this node judged as it should be, whoever wrote its entries. Returns the number of writes.
     fn settle(&mut self) -> anyhow::Result<usize> {
         let (Some(maps), Some(compiler)) = (&mut self.maps, &self.compiler) else { return Ok(0) };
+        maps.enforcement.set_options(self.options);
         let mut writes = 0;
         for one in self.locals.here() {
             let wanted = match self.locals.uid(&one.pod) {
@@ -228,7 +234,7 @@ impl Engine {
             };
             for address in &one.addresses {
                 let Some(value) = maps.pods.get(*address)? else { continue };
-                if is_judged_so(value.subject, value.flags, wanted) {
+                if maps.enforcement.is_isolated_so(&value, wanted) {
                     continue;
                 }
                 maps.enforcement.isolate(&[*address], wanted)?;
@@ -326,13 +332,6 @@ fn subject(event: &Event) -> Option<String> {
         Event::Node(name, _) => Some(format!("node {name}")),
         Event::Pod(..) => None,
     }
-}
-
-/// True if an entry of a pod says so.
-const fn is_judged_so(subject: u32, flags: u32, wanted: Isolation) -> bool {
-    let ingress = flags & pod_flags::JUDGE_INGRESS != 0;
-    let egress = flags & pod_flags::JUDGE_EGRESS != 0;
-    subject == wanted.subject && ingress == wanted.ingress && egress == wanted.egress
 }
 
 /// The attachments of this node that have addresses, in order.

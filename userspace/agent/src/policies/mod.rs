@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use naru_cluster::policies::{Known, Mode, Register};
+use naru_cluster::policies::{Known, Register};
 use naru_core::{ids::PodName, policy::local::Attachment};
 use naru_node::{
     admission::{Answer, Standing},
@@ -150,8 +150,8 @@ impl Keeper {
         let news = self.register.take();
         let is_read = news.is_some();
         if let Some(news) = news {
-            let mode = self.register.read(Known::mode);
-            self.engine.take(&facts.node, news, mode != Mode::Off);
+            let settings = self.register.read(Known::settings);
+            self.engine.take(&facts.node, news, settings);
         }
         if is_read {
             self.stand()?;

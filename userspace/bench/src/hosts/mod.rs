@@ -1,8 +1,10 @@
 //! The networks that are measured, built of namespaces: candidates and baselines.
 
 mod bridge;
+mod follow;
 mod naru;
 mod offload;
+mod policy;
 mod rules;
 mod service;
 mod tool;
@@ -17,6 +19,7 @@ pub use self::{
     bridge::{Bridge, Reach},
     naru::{Naru, Path},
     offload::{Wire, set as set_wire},
+    policy::Policies,
     rules::has_bridge_nf,
     service::{SERVICE_PORTS, Services, Translator},
     tool::{ip, nft},

@@ -7,7 +7,9 @@ use naru_sandbox::{
 };
 
 use super::{
-    Pair, ip, rules,
+    Pair, ip,
+    policy::{CLIENT, Judged, Policies, SERVER},
+    rules,
     service::{self, Services},
     underlay::{self, Node},
 };
@@ -35,6 +37,8 @@ pub struct Naru<'a> {
     pub rules: bool,
     /// With Services at the client's node, through which the pods are reached.
     pub services: Option<Services>,
+    /// With policies that isolate all of the pods.
+    pub policies: Option<Policies>,
 }
 
 /// A pod.
@@ -71,7 +75,9 @@ impl Naru<'_> {
         let pods = [(&nodes[0], "a"), (&nodes[0], "b"), (&nodes[1], "c")]
             .map(|(node, name)| self.pod(site, binaries, node, name).with_context(|| format!("pod {name}")));
         let [client, near, far] = pods;
-        let (client, near, far) = (client?.netns, near?, far?);
+        let (client, near, far) = (client?, near?, far?);
+        self.isolate(site, binaries, &nodes, [&client, &near, &far]).context("policies")?;
+        let client = client.netns;
         if let Some(services) = self.services {
             services.serve(site, binaries, &nodes[0], &[near.address, far.address]).context("Services")?;
         }
@@ -82,6 +88,29 @@ impl Naru<'_> {
         };
         let (same_node, cross_node) = (pair(0, near), pair(1, far));
         Ok(Pairs { same_node, cross_node, nodes: nodes.map(|node| node.netns).to_vec() })
+    }
+
+    /// Puts the policies into force, if there are any.
+    fn isolate(
+        &self,
+        site: &Site,
+        binaries: &Binaries,
+        nodes: &[Node; 2],
+        [client, near, far]: [&Pod; 3],
+    ) -> anyhow::Result<()> {
+        let Some(policies) = self.policies else { return Ok(()) };
+        let judged = |pod: &Pod, name, app, node: &Node| Judged {
+            name,
+            app,
+            node: node.name.clone(),
+            addresses: [Some(pod.address), pod.v6].into_iter().flatten().collect(),
+        };
+        let pods = [
+            judged(client, "a", CLIENT, &nodes[0]),
+            judged(near, "b", SERVER, &nodes[0]),
+            judged(far, "c", SERVER, &nodes[1]),
+        ];
+        nodes.iter().try_for_each(|node| policies.enforce(site, binaries, node, &pods))
     }
 
     fn init(&self, site: &Site, binaries: &Binaries, node: &Node) -> anyhow::Result<()> {
@@ -123,7 +152,8 @@ impl Naru<'_> {
         let ranges = both("10.32.0.0/12".to_owned(), "fd10:32::/48".to_owned());
         format!(
             "{}ranges = [{ranges}]\nrouting = \"{routing}\"\nencapsulation = \"{encapsulation}\"\n{}{}",
-            self.services.map(Services::setting).unwrap_or_default(),
+            self.services.map(Services::setting).unwrap_or_default()
+                + &self.policies.map(Policies::setting).unwrap_or_default(),
             node(1),
             node(2)
         )

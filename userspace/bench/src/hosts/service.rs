@@ -3,20 +3,17 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::Range,
     path::Path,
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use naru_bpf::ServiceMaps;
 use naru_sandbox::{
     kube_proxy::{KubeProxy, Proxy, Service},
-    netns, node,
+    node,
 };
 use serde_json::json;
 
-use super::underlay::Node;
+use super::{follow::follow, underlay::Node};
 use crate::{binaries::Binaries, site::Site};
 
 /// The ports of the Services that are measured. There are several, so that a client does not run out of ports of its
@@ -24,8 +21,6 @@ use crate::{binaries::Binaries, site::Site};
 pub const SERVICE_PORTS: Range<u16> = 8_000..8_007;
 /// The file with the Services, in a directory of the node's settings.
 const DIRECTORY: &str = "services";
-/// Time for the agent to read them.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Objects in a file.
 const IN_A_FILE: usize = 2_000;
 /// Endpoints of each Service that is not measured.
@@ -129,29 +124,14 @@ impl Services {
         node: &Node,
         servers: &[IpAddr],
     ) -> anyhow::Result<()> {
-        let root = site.directory(&node.name);
-        let paths = node::paths(&root);
+        let paths = node::paths(&site.directory(&node.name));
         self.write(&paths.config.join(DIRECTORY), servers).context("write Services")?;
-        let log = root.join("agent.log");
-        let said = fs::File::create(&log).context("create agent.log")?;
-        let mut command = Command::new(&binaries.naru);
-        command.envs(node::environment(&node.name, &root)).arg("agent");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        // It ends with the site, as every process in its namespaces.
-        let mut agent = netns::inside(&node.netns, || command.spawn().context("run naru agent"))?;
         let wanted = servers.len() * SERVICE_PORTS.len() * 2 + self.count as usize;
         let maps = ServiceMaps::open(&paths.pins())?;
-        let end = Instant::now() + PATIENCE;
-        while maps.services.entries()?.len() < wanted {
-            ensure!(Instant::now() < end, "the agent did not take {wanted} ports of Services");
-            let has_ended = agent.try_wait().context("the agent")?.is_some();
-            ensure!(!has_ended, "the agent ended: {}", fs::read_to_string(&log).unwrap_or_default());
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        follow(site, binaries, node, || Ok(maps.services.entries()?.len() >= wanted))
     }
 
-    /// Writes Services and EndpointSlices as Kubernetes has them. The parser limits what one file may hold.
+    /// Writes Services and EndpointSlices as Kubernetes has them.
     fn write(self, directory: &Path, servers: &[IpAddr]) -> anyhow::Result<()> {
         let measured = servers.iter().enumerate().map(|(number, server)| {
             let ports = SERVICE_PORTS.flat_map(|port| {

@@ -32,8 +32,8 @@ pub struct ClusterFile {
     pub services: Mode,
     /// The directory of the files of Services; `None`: there are none.
     pub service_files: Option<PathBuf>,
-    /// Whether policies are enforced.
-    pub policies: policies::Mode,
+    /// What becomes of policies.
+    pub policies: policies::Settings,
     /// The directory of the files of policies, namespaces and pods; `None`: there are none.
     pub policy_files: Option<PathBuf>,
 }
@@ -53,7 +53,7 @@ pub fn parse_file(file: &Path, text: &str) -> Result<ClusterFile, ClusterError> 
             cluster: convert(raw)?,
             services: raw.services,
             service_files: directory(&raw.service_files)?,
-            policies: raw.policies,
+            policies: raw::policies(raw.policies, raw.own_node_egress),
             policy_files: directory(&raw.policy_files)?,
         })
     })

@@ -27,6 +27,8 @@ pub struct Cluster {
     pub service_files: Option<Spanned<String>>,
     #[serde(default)]
     pub policies: policies::Mode,
+    #[serde(default)]
+    pub own_node_egress: policies::OwnNodeEgress,
     pub policy_files: Option<Spanned<String>>,
     #[serde(default, rename = "node")]
     pub nodes: Vec<Node>,
@@ -54,6 +56,8 @@ pub struct Settings {
     pub services: Mode,
     #[serde(default)]
     pub policies: policies::Mode,
+    #[serde(default)]
+    pub own_node_egress: policies::OwnNodeEgress,
     pub contact_limit: Option<Spanned<String>>,
 }
 
@@ -73,4 +77,9 @@ pub struct Node {
     pub blocks: Spanned<List>,
     pub routing: Option<Routing>,
     pub encapsulation: Option<Encapsulation>,
+}
+
+/// What a file says about policies.
+pub const fn policies(mode: policies::Mode, own_node_egress: policies::OwnNodeEgress) -> policies::Settings {
+    policies::Settings { mode, own_node_egress }
 }

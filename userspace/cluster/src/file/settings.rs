@@ -33,8 +33,8 @@ pub struct ClusterSettings {
     pub service_ranges: Vec<IpNet>,
     /// Translator of packets to Services.
     pub services: Mode,
-    /// Whether policies are enforced.
-    pub policies: policies::Mode,
+    /// What becomes of policies.
+    pub policies: policies::Settings,
     /// The longest time without contact for which a node gives out addresses of its blocks; `None`: for ever.
     pub contact_limit: Option<Duration>,
 }
@@ -51,7 +51,7 @@ impl Default for ClusterSettings {
             api_servers: Vec::new(),
             service_ranges: Vec::new(),
             services: Mode::default(),
-            policies: policies::Mode::default(),
+            policies: policies::Settings::default(),
             contact_limit: None,
         }
     }
@@ -82,7 +82,7 @@ fn convert(raw: &raw::Settings) -> Result<ClusterSettings, Misfit> {
         api_servers: raw.api_servers.iter().map(|server| server.get_ref().trim().to_owned()).collect(),
         service_ranges: list(&raw.service_ranges)?,
         services: raw.services,
-        policies: raw.policies,
+        policies: raw::policies(raw.policies, raw.own_node_egress),
         contact_limit: raw.contact_limit.as_ref().map(time).transpose()?,
     })
 }
@@ -116,14 +116,16 @@ mod tests {
         let text = "ranges = [\"10.32.0.0/12\"]\nmasquerade = false\nrouting = \"tunnel\"\nencapsulation = \"device\"\n\
                     no_masquerade = [\"10.9.0.0/16\"]\napi_servers = [\"10.0.0.1:6443\"]\n\
                     service_ranges = [\"10.96.0.0/12\"]\nservices = \"stack\"\n\
-                    policies = \"off\"\n[tunnel]\nport = 4789\nvni = 7\n";
+                    policies = \"off\"\nown_node_egress = \"pass\"\n[tunnel]\nport = 4789\nvni = 7\n";
         let settings = parsed(text).unwrap();
         assert_eq!(settings.ranges, ["10.32.0.0/12".parse().unwrap()]);
         assert_eq!((settings.masquerade, settings.routing), (false, Routing::Tunnel));
         assert_eq!((settings.tunnel.port, settings.tunnel.vni), (4789, 7));
         assert_eq!(settings.api_servers, ["10.0.0.1:6443"]);
         assert_eq!(settings.service_ranges, ["10.96.0.0/12".parse().unwrap()]);
-        assert_eq!((settings.services, settings.policies), (Mode::Stack, policies::Mode::Off));
+        let policies =
+            policies::Settings { mode: policies::Mode::Off, own_node_egress: policies::OwnNodeEgress::Pass };
+        assert_eq!((settings.services, settings.policies), (Mode::Stack, policies));
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Source for FileSource {
                 }
                 if let Found::Read(_, said) = &found {
                     services.change(|known| known.set_mode(said.services));
-                    policies.change(|known| known.set_mode(said.policies));
+                    policies.change(|known| known.set_settings(said.policies));
                     to_directory.send_replace(Some(said.service_files.clone()));
                     to_policies.send_replace(Some(said.policy_files.clone()));
                 }

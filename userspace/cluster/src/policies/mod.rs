@@ -7,13 +7,15 @@ mod pod;
 mod policy;
 mod register;
 mod selector;
+mod settings;
 
 pub(crate) use files::follow;
 pub use files::{Objects, read};
 pub use left_out::{LeftOut, Reason};
 pub use pod::{NamespaceObject, PodObject};
 pub use policy::PolicyObject;
-pub use register::{Kind, Known, Mode, News, Register, Standing};
+pub use register::{Kind, Known, News, Register, Standing};
+pub use settings::{Mode, OwnNodeEgress, Settings};
 
 use serde::{Deserialize, Deserializer};
 

@@ -8,32 +8,12 @@ use naru_core::policy::{
     lent::Lending,
     model::{Event, Node, PolicyName},
 };
-use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::{LeftOut, Reason};
-
-/// Whether policies are enforced.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// They are, wherever the source knows policies.
-    #[default]
-    Auto,
-    /// They are not.
-    Off,
-}
-
-impl Mode {
-    /// The spelling in the settings.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Off => "off",
-        }
-    }
-}
+use super::{
+    LeftOut, Reason,
+    settings::{Mode, Settings},
+};
 
 /// The kinds of objects that policies are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +69,7 @@ pub struct Known {
     is_begun: bool,
     is_woken: bool,
     /// `None` before the settings were read: nobody knows yet what is wanted.
-    mode: Option<Mode>,
+    settings: Option<Settings>,
     /// Names of the policies that the source has.
     policies: BTreeSet<PolicyName>,
     nodes: BTreeMap<String, Node>,
@@ -229,10 +209,10 @@ impl Known {
         self.is_woken || is_due && self.standing() != Standing::Unread
     }
 
-    /// Whether policies are enforced; the default before the settings were read.
+    /// What the settings say; the default before they were read.
     #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.mode.unwrap_or_default()
+    pub fn settings(&self) -> Settings {
+        self.settings.unwrap_or_default()
     }
 
     /// True if the source is of a kind that has policies, read or not.
@@ -259,7 +239,7 @@ impl Known {
         let is_listed = |kind: &Kind| self.kinds[*kind as usize].is_listed;
         match () {
             () if self.is_nowhere => Standing::Nowhere,
-            () if self.mode.is_none() || !is_listed(&Kind::Policies) => Standing::Unread,
+            () if self.settings.is_none() || !is_listed(&Kind::Policies) => Standing::Unread,
             () if !self.needs_peers() || Kind::ALL.iter().all(is_listed) => Standing::Read,
             () => Standing::Unread,
         }
@@ -338,9 +318,9 @@ impl Known {
         self.kinds[kind as usize].complaint = Some(complaint);
     }
 
-    /// Sets whether policies are enforced.
-    pub fn set_mode(&mut self, mode: Mode) {
-        self.is_woken |= self.mode.replace(mode) != Some(mode);
+    /// Sets what the settings say.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.is_woken |= self.settings.replace(settings) != Some(settings);
     }
 
     /// Sets the nodes of the cluster.
@@ -360,7 +340,7 @@ impl Known {
     /// True if namespaces and pods must be known.
     #[must_use]
     pub fn needs_peers(&self) -> bool {
-        self.mode != Some(Mode::Off) && !self.policies.is_empty()
+        self.settings().mode != Mode::Off && !self.policies.is_empty()
     }
 
     /// Forgets namespaces and pods, which are not followed any more, unless they are needed again.
@@ -379,7 +359,7 @@ impl Known {
     pub fn set_nowhere(&mut self) {
         if !self.is_nowhere {
             let (nodes, gone) = (std::mem::take(&mut self.nodes), std::mem::take(&mut self.policies));
-            *self = Self { mode: self.mode, is_nowhere: true, nodes, ..Self::default() };
+            *self = Self { settings: self.settings, is_nowhere: true, nodes, ..Self::default() };
             gone.into_iter().for_each(|name| self.put(Event::Policy(name, None)));
             self.begin();
         }

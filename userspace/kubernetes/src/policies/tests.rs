@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Instant};
 
-use naru_cluster::policies::{Mode, Register};
+use naru_cluster::policies::{Register, Settings};
 use naru_core::policy::compile::{Compiler, FirstNumbers, Limits};
 use serde_json::json;
 
@@ -65,7 +65,7 @@ fn ten_thousand_pods_take_less_than_thirty_megabytes() {
     });
     let policy = Arc::<NetworkPolicy>::read(policy.to_string().as_bytes()).unwrap();
     register.change(|content| {
-        content.set_mode(Mode::Auto);
+        content.set_settings(Settings::default());
         content.put(naru_core::policy::model::Event::Policy(policy.name.clone(), Some(policy.clone())));
         for entry in known.entries().values() {
             let pod = entry.value.clone().unwrap();

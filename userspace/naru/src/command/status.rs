@@ -106,7 +106,11 @@ fn print_agent(agent: Option<&AgentReport>) {
     if let Some(policies) = &agent.policies {
         let age =
             policies.age().map_or_else(|| "not heard yet".to_owned(), |age| format!("heard {age} s ago"));
-        let mode = if policies.mode == "off" { ", not enforced" } else { "" };
+        let mode = match (policies.mode.as_str(), policies.own_node_egress.as_str()) {
+            ("off", _) => ", not enforced",
+            (_, "pass") => ", egress to the pod's own node passes",
+            _ => "",
+        };
         outln!("policies   {} known, {age}{mode}", policies.known);
         for told in policies.complaint.iter().chain(&policies.left_out) {
             outln!("           {told}");

@@ -188,6 +188,14 @@ impl Scene {
         answered.collect::<Vec<_>>().try_into().unwrap()
     }
 
+    /// Programs of ours at ingress and at egress of the uplink.
+    pub fn at_uplink(&self) -> Value {
+        let status = self.machine.json(&["status"]).1;
+        let all = status["programs"].as_array().unwrap().iter();
+        let at = all.filter(|chain| chain["interface"] == "up0");
+        at.map(|chain| chain["ours"].clone()).collect()
+    }
+
     /// The field of `naru status --json` about what is in force.
     pub fn status(&self) -> Value {
         self.machine.json(&["status"]).1["policies"].clone()

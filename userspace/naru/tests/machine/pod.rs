@@ -12,8 +12,10 @@ use super::{Machine, run};
 
 /// A container: a network namespace that goes when it is dropped.
 pub struct Pod {
-    /// Container id, and name of the pod in namespace `default`.
+    /// Container id, and name of the pod.
     pub name: String,
+    /// The pod's namespace.
+    pub namespace: String,
     conf: Value,
     plugins: PathBuf,
     boot_id: Option<&'static str>,
@@ -28,6 +30,7 @@ impl Pod {
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         let pod = Self {
             name: format!("{own}-{name}"),
+            namespace: "default".to_owned(),
             conf,
             plugins: "/usr/lib/cni".into(),
             boot_id: None,
@@ -35,6 +38,12 @@ impl Pod {
         };
         run(Command::new("ip").args(["netns", "add", &pod.name]));
         pod
+    }
+
+    /// In another namespace than `default`.
+    pub fn in_namespace(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.namespace);
+        self
     }
 
     /// With other plugins than Debian's.
@@ -57,10 +66,10 @@ impl Pod {
 
     /// As the runtime knows it.
     pub fn title(&self) -> String {
-        format!("default/{}", self.name)
+        format!("{}/{}", self.namespace, self.name)
     }
 
-    /// The plugin's answer to `verb`, in the machine's namespace, for the pod of that name in namespace `default`.
+    /// The plugin's answer to `verb`, in the machine's namespace, for the pod of that name.
     pub fn call_as(&self, machine: &Machine, verb: &str, pod: &str) -> Output {
         self.call(machine, verb, pod, &self.conf)
     }
@@ -80,7 +89,10 @@ impl Pod {
             .env("CNI_NETNS", Path::new("/run/netns").join(&self.name))
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", &self.plugins)
-            .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"))
+            .env(
+                "CNI_ARGS",
+                format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={pod}", self.namespace),
+            )
             .envs(self.boot_id.map(|boot_id| ("NARU_BOOT_ID", boot_id)))
             .envs(self.machine_id.map(|machine_id| ("NARU_MACHINE_ID", machine_id)))
             .stdin(Stdio::piped())

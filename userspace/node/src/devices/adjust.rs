@@ -64,7 +64,7 @@ pub(crate) fn publish(
 ) -> Result<(), MachineError> {
     let before = NodeFacts::load(paths)?;
     let limited = before.as_ref().map(|facts| facts.limited.clone()).unwrap_or_default();
-    let facts = NodeFacts { limited, ..facts(links, settings, survey)? };
+    let facts = NodeFacts { limited, ..facts(links, &paths.pins(), settings, survey)? };
     if before.as_ref() != Some(&facts) {
         machine::write_json(&paths.node_facts(), &facts)?;
     }

@@ -38,7 +38,12 @@ pub(crate) fn configure(
 }
 
 /// The facts of the node that attachments of pods need.
-pub(crate) fn facts(links: &Links, settings: &Settings, survey: &Survey) -> Result<NodeFacts, MachineError> {
+pub(crate) fn facts(
+    links: &Links,
+    pins: &Pins,
+    settings: &Settings,
+    survey: &Survey,
+) -> Result<NodeFacts, MachineError> {
     let own = settings.cluster.node(&settings.node);
     let is_here = |address: &IpAddr| survey.addresses.contains(address);
     let addresses = match own {
@@ -60,7 +65,7 @@ pub(crate) fn facts(links: &Links, settings: &Settings, survey: &Survey) -> Resu
         pod_mtu: survey.pod_mtu(settings),
         device_port: links.overlay_port(DEVICE)?,
         tunnel_port: settings.is_clustered().then_some(settings.cluster.tunnel.port),
-        uplinks: uplinks::wanted(settings, survey).into_iter().collect(),
-        sends_around: uplinks::sends_around(settings),
+        uplinks: uplinks::wanted(pins, settings, survey).into_iter().collect(),
+        sends_around: uplinks::sends_around(pins, settings),
     })
 }

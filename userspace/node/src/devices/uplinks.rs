@@ -14,7 +14,7 @@ pub(crate) fn ensure(
     survey: &Survey,
     before: Option<&NodeFacts>,
 ) -> Result<(), MachineError> {
-    let wanted = wanted(settings, survey);
+    let wanted = wanted(pins, settings, survey);
     for name in before.iter().flat_map(|facts| &facts.uplinks).filter(|name| !wanted.contains(*name)) {
         detach(pins, Side::Underlay, name)?;
     }
@@ -23,21 +23,23 @@ pub(crate) fn ensure(
         false => survey.uplinks.keys().copied().collect(),
     };
     detach_others(pins, Side::Underlay, &indexes)?;
-    let side = Side::of_uplink(sends_around(settings));
+    let side = Side::of_uplink(sends_around(pins, settings));
     wanted.iter().try_for_each(|name| attach(pins, side, name, settings.attach_mode()).map(drop))?;
     Ok(())
 }
 
-/// Returns true if packets of pods may leave for other nodes without the tunnel: because the node may choose so, or
-/// because rules lead only packets from its own ranges into the tunnel, not those from addresses that another IPAM
-/// plugin gave.
-pub(crate) fn sends_around(settings: &Settings) -> bool {
-    settings.cluster.routing_of(&settings.node) != Routing::Tunnel || settings.delegated.is_some()
+/// Returns true if packets of pods that leave without the tunnel matter. They may be for other nodes: because the node
+/// may choose so, or because rules lead only packets from its own ranges into the tunnel, not those from addresses that
+/// another IPAM plugin gave. Or policies judge them by the destination that the stack has given them.
+pub(crate) fn sends_around(pins: &Pins, settings: &Settings) -> bool {
+    let may_choose = settings.cluster.routing_of(&settings.node) != Routing::Tunnel;
+    may_choose || settings.delegated.is_some() || naru_bpf::has_policy_maps(pins)
 }
 
-/// Returns the uplinks on which programs belong; none if all packets take the tunnel device.
-pub(crate) fn wanted(settings: &Settings, survey: &Survey) -> BTreeSet<String> {
-    if is_needed(settings) { survey.uplinks.values().cloned().collect() } else { BTreeSet::new() }
+/// Returns the uplinks on which programs belong; none if all packets take the tunnel device and none is judged.
+pub(crate) fn wanted(pins: &Pins, settings: &Settings, survey: &Survey) -> BTreeSet<String> {
+    let is_any = is_needed(settings) || naru_bpf::has_policy_maps(pins);
+    if is_any { survey.uplinks.values().cloned().collect() } else { BTreeSet::new() }
 }
 
 /// Returns true if anything of this node goes around the tunnel device.

@@ -311,7 +311,7 @@ fn prepare(
     ensure_forwarding(&links, &settings, node)?;
     loosen_uplinks(&settings, survey, node)?;
     ensure_uplinks(&pins, &settings, survey, NodeFacts::load(paths)?.as_ref())?;
-    let mut facts = devices::facts(&links, &settings, survey)?;
+    let mut facts = devices::facts(&links, &pins, &settings, survey)?;
     let (mut state, start) = StateStore::create(&paths.lease_store(), &facts.boot_id, host::now())?;
     // naru-ipam may have made the store, and adopts no pods.
     let is_known = start == Start::Kept && state.ranges()?.iter().any(|range| range.domain == Domain::naru());

@@ -46,7 +46,7 @@ pub struct NodeFacts {
     /// Devices that our programs are attached to beside the tunnel device and pods'.
     #[serde(default)]
     pub uplinks: Vec<String>,
-    /// True if packets of pods may leave by those for other nodes without the tunnel.
+    /// True if packets of pods that leave by those without the tunnel matter: for other nodes, or to policies.
     #[serde(default)]
     pub sends_around: bool,
 }

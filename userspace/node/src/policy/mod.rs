@@ -61,6 +61,13 @@ pub fn begin(paths: &Paths) -> Result<bool, PolicyError> {
     Ok(true)
 }
 
+/// What the settings say about isolated pods.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// What a pod sends to its own node passes.
+    pub own_node: bool,
+}
+
 /// The maps of a node in which policies are put into force.
 pub struct Enforcement {
     policies: Policies,
@@ -73,6 +80,7 @@ struct Entries {
     interfaces: Interfaces,
     records: Records,
     links: Links,
+    options: Options,
 }
 
 /// Opens every pod of a node that has no maps of policies: those that were made before it was known that there are no
@@ -95,6 +103,18 @@ impl Enforcement {
     /// A map is not pinned, as before [`begin`], or the kernel refuses a socket.
     pub fn open(pins: &Pins) -> Result<Self, PolicyError> {
         Ok(Self { policies: Policies::open(pins)?, entries: Entries::open(pins)? })
+    }
+
+    /// Sets what pods are isolated by from now on.
+    pub const fn set_options(&mut self, options: Options) {
+        self.entries.options = options;
+    }
+
+    /// Returns true if the entry of a pod says what [`Enforcement::isolate`] would write.
+    #[must_use]
+    pub const fn is_isolated_so(&self, value: &PodValue, isolation: Isolation) -> bool {
+        let flags = self.entries.flags(isolation);
+        value.subject == isolation.subject && value.flags & pod_flags::OF_POLICIES == flags
     }
 
     /// Carries out a plan. `addresses` names the addresses of a pod of this node by its UID; a pod that has none here
@@ -162,22 +182,24 @@ impl Entries {
             interfaces: Interfaces::open(pins)?,
             records: Records::open(pins)?,
             links: Links::open(MARKS)?,
+            options: Options::default(),
         })
     }
 
+    /// Writes the entries of the addresses that are there. One that goes meanwhile, with its pod, does not come back.
     fn isolate(&mut self, addresses: &[IpAddr], isolation: Isolation) -> Result<(), PolicyError> {
+        let flags = self.flags(isolation);
         for address in addresses {
             let Some(value) = self.pods.get(*address)? else { continue };
             let Some(link) = self.links.link_at(value.ifindex)? else { continue };
-            let flags = judged(isolation);
             self.interfaces.change(value.ifindex, |known| InterfaceValue {
                 subject: isolation.subject,
-                flags: known.flags & !pod_flags::JUDGED | flags,
+                flags: known.flags & !pod_flags::OF_POLICIES | flags,
                 ..known
             })?;
             let value = PodValue {
                 subject: isolation.subject,
-                flags: value.flags & !pod_flags::JUDGED | flags,
+                flags: value.flags & !pod_flags::OF_POLICIES | flags,
                 netns: netns(&link),
                 ..value
             };
@@ -185,10 +207,17 @@ impl Entries {
             let known = value.marks();
             symmetry::enter(
                 || symmetry::marks(records, *address).map(|marks| marks | known),
-                |marks| pods.insert(*address, value.with_marks(marks)),
+                |marks| pods.replace(*address, value.with_marks(marks)).map(drop),
             )?;
         }
         Ok(())
+    }
+
+    /// The bits of [`pod_flags`] for a pod that is isolated so. A pod whose rules are not known has no others.
+    const fn flags(&self, isolation: Isolation) -> u32 {
+        let has_rules = isolation.egress && isolation.subject != CLOSED_SUBJECT;
+        let own_node = if has_rules && self.options.own_node { pod_flags::OWN_NODE } else { 0 };
+        judged(isolation) | own_node
     }
 }
 

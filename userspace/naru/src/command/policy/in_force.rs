@@ -126,8 +126,9 @@ fn reason(number: u32, rule: Option<&str>) -> String {
 pub fn hits(paths: &Paths, output: OutputArgs) -> anyhow::Result<ExitCode> {
     let (note, policies) = open(paths)?;
     let mut rows = Vec::new();
+    let all = policies.hits(note.rules.iter().map(|(number, _)| *number))?;
     for (number, rule) in &note.rules {
-        let hits = policies.hits(*number)?;
+        let hits = all.get(number).copied().unwrap_or_default();
         rows.push(HitRow { rule: rule.clone(), packets: hits.packets, bytes: hits.bytes });
     }
     if output.json {
