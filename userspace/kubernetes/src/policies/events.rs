@@ -141,3 +141,28 @@ fn message(one: &LeftOut, node: &str) -> String {
 fn seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests {
+    use naru_cluster::policies::Reason;
+    use naru_core::policy::model::PolicyName;
+
+    use super::*;
+
+    #[test]
+    fn one_hour_has_one_name_for_a_policy_and_a_reason_which_the_api_takes() {
+        let one = |name: &str, reason| LeftOut {
+            policy: PolicyName { namespace: "shop".into(), name: name.into() },
+            reason,
+            message: "x".repeat(2000),
+        };
+        let name = event_name(&one("web", Reason::DoesNotFit), 7);
+        assert_eq!(name, "web.policydoesnotfit.7");
+        assert_ne!(name, event_name(&one("web", Reason::DoesNotFit), 8));
+        assert_ne!(name, event_name(&one("web", Reason::Unreadable), 7));
+        let long = format!("{}-{}", "a".repeat(LONGEST_NAME - 1), "b".repeat(53));
+        let long = event_name(&one(&long, Reason::Unreadable), u64::MAX);
+        assert!(long.len() <= 253 && long.contains("a.policyunreadable."), "{long}");
+        assert!(message(&one("web", Reason::Unreadable), "node1").len() <= LONGEST_MESSAGE);
+    }
+}
