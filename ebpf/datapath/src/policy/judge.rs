@@ -30,8 +30,8 @@ pub extern "C" fn policy_judge(skb: *mut __sk_buff) -> u32 {
     let ip = scratch::header(scratch);
     let kind = question::read(skb, ip, scratch);
     let kind = hidden(scratch, kind);
-    let is_kept = is_kept(scratch, kind);
-    if is_kept && verdicts::has_passed(scratch) {
+    verdicts::begin(scratch);
+    if goes_on(scratch, kind) && verdicts::has_passed(scratch) {
         return PASSES;
     }
     let end = match kind {
@@ -45,19 +45,36 @@ pub extern "C" fn policy_judge(skb: *mut __sk_buff) -> u32 {
         denial::record(scratch, end);
     } else if kind & Kind::FIRST != 0 && scratch.direction == EGRESS {
         question::pass_fragments(scratch);
-    } else if is_kept && scratch.stage != Stage::Service as u32 {
-        verdicts::remember(scratch);
+    } else if scratch.stage != Stage::Service as u32 {
+        remember(scratch, kind);
     }
     end
 }
 
-/// Returns true for packets of which many others follow that fare as they do: what goes on with a connection of TCP,
-/// and whole datagrams. What the node's own processes send, nothing forbids.
+/// Returns true for packets of which many follow that fare alike: those that go on with a connection of TCP, and whole
+/// datagrams. What the node's own processes send, nothing forbids.
 #[inline(always)]
-const fn is_kept(scratch: &PolicyScratch, kind: u32) -> bool {
+const fn goes_on(scratch: &PolicyScratch, kind: u32) -> bool {
     let is_udp = scratch.flow.protocol == protocol::UDP as u32;
-    let is_tcp = scratch.flow.protocol == protocol::TCP as u32;
-    scratch.is_by_node == 0 && (is_tcp && kind == 0 || is_udp && kind == Kind::OPENS)
+    scratch.is_by_node == 0 && (is_tcp(scratch) && kind == 0 || is_udp && kind == Kind::OPENS)
+}
+
+#[inline(always)]
+const fn is_tcp(scratch: &PolicyScratch) -> bool {
+    scratch.flow.protocol == protocol::TCP as u32
+}
+
+/// Remembers that the packet passed, for those that follow; where it opens a connection of TCP, also that it may be
+/// answered.
+#[inline(always)]
+fn remember(scratch: &PolicyScratch, kind: u32) {
+    let begins = scratch.is_by_node == 0 && is_tcp(scratch) && kind == Kind::OPENS;
+    if begins || goes_on(scratch, kind) {
+        verdicts::remember(scratch, false);
+    }
+    if begins && is_judged(scratch.flags, 1 - scratch.direction) {
+        verdicts::remember(scratch, true);
+    }
 }
 
 /// The same number, of which the verifier does not know that it is one of few: it would go on with each of them apart,
@@ -130,7 +147,7 @@ fn opens(skb: *mut __sk_buff, scratch: &mut PolicyScratch) -> u32 {
     if scratch.direction == EGRESS && scratch.stage == Stage::Masqueraded as u32 {
         return PASSES;
     }
-    let is_tcp = scratch.flow.protocol == u32::from(protocol::TCP);
+    let is_tcp = is_tcp(scratch);
     let others = 1 - scratch.direction;
     if is_tcp && !is_judged(scratch.flags, others) {
         return PASSES;
