@@ -1,5 +1,4 @@
-//! `NetworkUnavailable`: a cloud sets this condition on new nodes, and the network removes it. It is the only thing
-//! that naru writes to the API.
+//! `NetworkUnavailable`: a cloud sets this condition on new nodes, and the network removes it.
 
 use std::{
     sync::Arc,
@@ -69,8 +68,8 @@ async fn take_back(api: &Api, node: &str) -> Result<(), ApiError> {
     connection.ask(Method::PATCH, &path, body).await?.whole().await.map(drop)
 }
 
-/// RFC 3339 in UTC, to the second.
-fn timestamp(time: SystemTime) -> String {
+/// A time in RFC 3339, in UTC, to the second.
+pub fn timestamp(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);

@@ -1,7 +1,8 @@
 //! The Kubernetes API as a source of the cluster: every Node object is a node, its podCIDRs are its blocks.
 //!
-//! Nothing is written to the API but the condition `NetworkUnavailable` of the own Node, where a cloud set it. The
-//! client is HTTP/1.1 by hyper over TLS by rustls, one connection a watch, so that this crate decides what a generic
+//! Nothing is written to the API but the condition `NetworkUnavailable` of the own Node, where a cloud set it, and,
+//! while there are policies, the own object of pod addresses and events about policies that are refused. The client
+//! is HTTP/1.1 by hyper over TLS by rustls, one connection a watch, so that this crate decides what a generic
 //! client hides: the socket's time limits, the next address, every pause, and what a list may remove.
 //!
 //! [`KubernetesSource`] follows three kinds of objects (`follow`), reads them (`nodes`, `ranges`, `endpoints`), and

@@ -109,7 +109,8 @@ async fn follow(source: KubernetesSource, views: watch::Sender<View>, contact: C
     let on_settings = follow_settings(source.settings.clone(), to_settings);
     let progress = Progress::new(memory.services);
     let on_objects = services::follow(api.clone(), source.pace, contact.clone(), progress.clone());
-    let on_policies = policies::follow(api.clone(), source.pace, contact.clone(), progress.clone());
+    let own = policies::Own { name: source.node.clone(), nodes: nodes.clone() };
+    let on_policies = policies::follow(api.clone(), own, source.pace, contact.clone(), progress.clone());
     let aside = Aside { contact, progress };
     let ears = Ears { settings, nodes, services, servers };
     tokio::select! {

@@ -73,7 +73,7 @@ fn the_chart_renders_the_manifest_and_the_api_server_takes_both() {
     let bed = Bed::new();
     let manifest = fs::read_to_string(deploy("naru.yaml")).unwrap();
     let (mut file, mut chart) = (taken(&bed, &manifest), taken(&bed, &rendered(&bed, &[])));
-    assert_eq!(file.len(), 5, "{:?}", file.keys());
+    assert_eq!(file.len(), 8, "{:?}", file.keys());
     assert_eq!(settings(&mut file), settings(&mut chart));
     assert_eq!(file, chart);
     // As a tool does that shares objects with others.
@@ -136,6 +136,11 @@ fn agents_may_read_what_they_follow_and_change_nothing_of_it() {
             assert!(!may(verb, what), "{verb} {what}");
         }
     }
+    let lent = "podaddresses.naru.dev";
+    assert!(["get", "list", "watch", "create", "patch"].iter().all(|verb| may(verb, lent)));
+    assert!(!["update", "delete", "deletecollection"].iter().any(|verb| may(verb, lent)));
+    assert!(may("create", "events"));
+    assert!(!["get", "list", "watch", "update", "patch", "delete"].iter().any(|verb| may(verb, "events")));
     let status = ["patch", "nodes", "--subresource=status", "-A", AS];
     let said = bed.plane().run(&[&["auth", "can-i"][..], &status].concat(), "").unwrap();
     assert_eq!(said.trim().lines().last(), Some("yes"));

@@ -99,7 +99,8 @@ async fn pods_are_asked_for_only_while_there_are_policies_and_an_api_that_is_awa
     let followed = bed.follow();
     until(&followed, "no policies", |known| known.standing() == Standing::Read).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let asks_for_pods = |path: &String| path.contains("/pods") || path.contains("/namespaces");
+    let asks_for_pods =
+        |path: &String| ["/pods", "/namespaces", "/podaddresses"].iter().any(|kind| path.contains(kind));
     let asked: Vec<String> =
         bed.relay.requests().into_iter().filter(|path| !path.contains("/namespaces/default/")).collect();
     assert!(!asked.iter().any(asks_for_pods), "{asked:#?}");

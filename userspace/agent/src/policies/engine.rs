@@ -8,12 +8,13 @@ use std::{
 
 use naru_abi::{MAX_PEER_NETS, MAX_PEERS, MAX_RULES, policy::Direction};
 use naru_bpf::Pods;
-use naru_cluster::policies::{Mode, News, OwnNodeEgress, Settings};
+use naru_cluster::policies::{LeftOut, Mode, News, OwnNodeEgress, Reason, Settings};
 use naru_core::{
     ids::PodName,
     ipam::{Domain, State},
     policy::{
         compile::{Compiler, Limits, Plan, Refusal},
+        lent::{Lending, Lent},
         local::{Attachment, Locals, closed},
         model::{Event, NetworkPolicy, PolicyName},
     },
@@ -45,6 +46,7 @@ pub struct Engine {
     is_on: bool,
     /// What the settings say about isolated pods.
     options: Options,
+    lent: Lent,
     locals: Locals,
     compiler: Option<Compiler>,
     /// Changes that wait for a compiler.
@@ -71,6 +73,7 @@ impl Engine {
         self.options = Options { own_node: settings.own_node_egress == OwnNodeEgress::Pass };
         if news.is_begun || self.node != node {
             node.clone_into(&mut self.node);
+            self.lent = Lent::new(node);
             self.locals = Locals::new(node);
             self.compiler = None;
             self.events.clear();
@@ -93,7 +96,7 @@ impl Engine {
         if self.is_on != is_on {
             self.put_policies(is_on);
         }
-        let events = self.locals.take(events);
+        let events = self.locals.take(self.lent.take(events, news.lendings));
         self.events.extend(events);
     }
 
@@ -275,6 +278,18 @@ impl Engine {
         self.refused.values().map(|(_, refusal)| refusal)
     }
 
+    /// The policies that do not fit.
+    pub fn left_out(&self) -> impl Iterator<Item = LeftOut> {
+        self.refused.values().filter_map(|(event, refusal)| match event {
+            Event::Policy(name, Some(_)) => Some(LeftOut {
+                policy: name.clone(),
+                reason: Reason::DoesNotFit,
+                message: refusal.to_string(),
+            }),
+            _ => None,
+        })
+    }
+
     /// The pods of this node that are closed because the source does not say their labels.
     pub fn closed(&self) -> impl Iterator<Item = &PodName> {
         let is_closed = |one: &&Attachment| self.locals.uid(&one.pod).is_none() && !self.is_settled(&one.pod);
@@ -284,6 +299,11 @@ impl Engine {
     /// The compiler, if policies were ever in force.
     pub const fn compiler(&self) -> Option<&Compiler> {
         self.compiler.as_ref()
+    }
+
+    /// Addresses of this node's pods that other nodes need and cannot know yet: none without policies.
+    pub fn unsaid(&self) -> Lending {
+        if self.has_policies() { self.locals.unsaid() } else { Lending::new() }
     }
 
     /// The pods of this node.

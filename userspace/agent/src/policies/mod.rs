@@ -161,6 +161,9 @@ impl Keeper {
         if is_read && self.engine.must_enforce(&self.paths)? {
             self.enforce(&facts.boot_id)?;
         }
+        if is_read {
+            self.register.set_unsaid(self.engine.unsaid());
+        }
         self.reply(is_read);
         self.noted.note(&self.engine);
         Ok(())
@@ -224,6 +227,8 @@ impl Keeper {
     }
 
     fn tell(&mut self) {
+        let unreadable = self.register.read(|known| known.unreadable().collect::<Vec<_>>());
+        self.register.set_left_out(unreadable.into_iter().chain(self.engine.left_out()).collect());
         let (complaint, mut left_out) = self.register.read(|known| {
             let faults = known.faults().map(|fault| format!("{fault}: what it said before stays"));
             (known.complaint().map(str::to_owned), faults.collect::<BTreeSet<_>>())

@@ -2,6 +2,7 @@
 //! fills and a node reads, the form of Kubernetes' objects, and the simplest source, a directory of files.
 
 mod files;
+mod left_out;
 mod pod;
 mod policy;
 mod register;
@@ -10,6 +11,7 @@ mod settings;
 
 pub(crate) use files::follow;
 pub use files::{Objects, read};
+pub use left_out::{LeftOut, Reason};
 pub use pod::{NamespaceObject, PodObject};
 pub use policy::PolicyObject;
 pub use register::{Kind, Known, News, Register, Standing};

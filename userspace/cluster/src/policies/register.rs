@@ -4,10 +4,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use naru_core::policy::model::{Event, Node, PolicyName};
+use naru_core::policy::{
+    lent::Lending,
+    model::{Event, Node, PolicyName},
+};
 use tokio::sync::watch;
 
-use super::settings::{Mode, Settings};
+use super::{
+    LeftOut, Reason,
+    settings::{Mode, Settings},
+};
 
 /// The kinds of objects that policies are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +53,9 @@ struct Shared {
     known: Mutex<Known>,
     changed: Condvar,
     needs_peers: watch::Sender<bool>,
+    /// Addresses of this node's pods that the source does not say; `None` before the reader told.
+    unsaid: watch::Sender<Option<Lending>>,
+    left_out: watch::Sender<BTreeSet<LeftOut>>,
 }
 
 /// The content of a register.
@@ -54,6 +63,8 @@ struct Shared {
 pub struct Known {
     /// Changes by kind and name, each the last of its object.
     events: BTreeMap<(u8, String), Event>,
+    /// What nodes lend, by their names, as far as it changed.
+    lendings: BTreeMap<String, Option<Lending>>,
     /// True if all that the reader knows is void, except for policies: the events begin with nothing.
     is_begun: bool,
     is_woken: bool,
@@ -84,6 +95,8 @@ pub struct News {
     pub is_begun: bool,
     /// Changes of objects.
     pub events: Vec<Event>,
+    /// Addresses that other nodes lend, by their names; `None` for a node that lends none any more.
+    pub lendings: Vec<(String, Option<Lending>)>,
 }
 
 impl Register {
@@ -102,6 +115,37 @@ impl Register {
     #[must_use]
     pub fn needs_peers(&self) -> watch::Receiver<bool> {
         self.0.needs_peers.subscribe()
+    }
+
+    /// Tells the source which addresses of this node's pods it does not say.
+    pub fn set_unsaid(&self, unsaid: Lending) {
+        let unsaid = Some(unsaid);
+        self.0.unsaid.send_if_modified(|told| {
+            let is_news = *told != unsaid;
+            *told = unsaid;
+            is_news
+        });
+    }
+
+    /// A channel with the addresses of this node's pods that the source does not say; `None` before they are known.
+    #[must_use]
+    pub fn unsaid(&self) -> watch::Receiver<Option<Lending>> {
+        self.0.unsaid.subscribe()
+    }
+
+    /// Tells the source which of its policies are not in force as they say.
+    pub fn set_left_out(&self, left_out: BTreeSet<LeftOut>) {
+        self.0.left_out.send_if_modified(|told| {
+            let is_news = *told != left_out;
+            *told = left_out;
+            is_news
+        });
+    }
+
+    /// A channel with the policies that are not in force as they say.
+    #[must_use]
+    pub fn left_out(&self) -> watch::Receiver<BTreeSet<LeftOut>> {
+        self.0.left_out.subscribe()
     }
 
     /// Wakes the reader: something that is no part of this register changed.
@@ -136,7 +180,11 @@ impl Register {
             return None;
         }
         let is_begun = std::mem::take(&mut known.is_begun);
-        Some(News { is_begun, events: std::mem::take(&mut known.events).into_values().collect() })
+        Some(News {
+            is_begun,
+            events: std::mem::take(&mut known.events).into_values().collect(),
+            lendings: std::mem::take(&mut known.lendings).into_iter().collect(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -157,7 +205,7 @@ fn key(event: &Event) -> (u8, String) {
 
 impl Known {
     fn is_news(&self) -> bool {
-        let is_due = self.is_begun || !self.events.is_empty();
+        let is_due = self.is_begun || !self.events.is_empty() || !self.lendings.is_empty();
         self.is_woken || is_due && self.standing() != Standing::Unread
     }
 
@@ -216,6 +264,16 @@ impl Known {
         self.faults.values().map(String::as_str)
     }
 
+    /// Policies that cannot be read.
+    pub fn unreadable(&self) -> impl Iterator<Item = LeftOut> {
+        let its = self.faults.iter().filter(|((kind, _), _)| *kind == Kind::Policies as u8);
+        its.filter_map(|((_, name), fault)| {
+            let (namespace, name) = name.split_once('/')?;
+            let policy = PolicyName { namespace: namespace.to_owned(), name: name.to_owned() };
+            Some(LeftOut { policy, reason: Reason::Unreadable, message: fault.clone() })
+        })
+    }
+
     /// Notes a change of an object.
     pub fn put(&mut self, event: Event) {
         if let Event::Policy(name, policy) = &event {
@@ -226,6 +284,11 @@ impl Known {
             }
         }
         self.events.insert(key(&event), event);
+    }
+
+    /// Notes what a node lends; `None` if it lends nothing any more.
+    pub fn lend(&mut self, node: String, lending: Option<Lending>) {
+        self.lendings.insert(node, lending);
     }
 
     /// Notes that an object says something invalid, or does so no more; what it said before stays.
@@ -305,6 +368,7 @@ impl Known {
     /// Makes the reader begin again with nothing but the nodes, and the policies that it knows.
     fn begin(&mut self) {
         self.is_begun = true;
+        self.lendings.clear();
         self.events.retain(|_, event| matches!(event, Event::Policy(..)));
         for (name, node) in self.nodes.clone() {
             self.put(Event::Node(name, Some(node)));

@@ -11,6 +11,7 @@ use naru_abi::policy::{CLOSED_SUBJECT, Direction};
 
 use super::{
     compile::Isolation,
+    lent::{Lending, has_family},
     model::{Event, NetworkPolicy, Pod, PolicyName},
 };
 use crate::ids::PodName;
@@ -100,6 +101,24 @@ impl Locals {
     pub fn addresses(&self, uid: &str) -> Vec<IpAddr> {
         let its = self.here.iter().filter(|one| self.uid(&one.pod) == Some(uid));
         its.flat_map(|one| one.addresses.iter().copied()).collect()
+    }
+
+    /// The addresses of pods here that other nodes cannot know yet: the source knows the pod, and says no address of
+    /// that family.
+    #[must_use]
+    pub fn unsaid(&self) -> Lending {
+        let mut unsaid = Lending::new();
+        for one in &self.here {
+            let Some(said) = self.uid(&one.pod).and_then(|uid| self.said.get(uid)) else { continue };
+            if !said.is_member() {
+                continue;
+            }
+            let is_unsaid = |address: &&IpAddr| !has_family(&said.addresses, **address);
+            for address in one.addresses.iter().filter(is_unsaid) {
+                unsaid.entry(said.uid.clone()).or_default().insert(*address);
+            }
+        }
+        unsaid
     }
 
     fn merge(&mut self) -> Vec<Event> {
@@ -225,6 +244,27 @@ mod tests {
         let mut locals = Locals::new("node2");
         locals.set_here(vec![here("x", "uid-x", &["10.0.0.1"])]);
         assert_eq!(told(&locals.take(vec![pod("a", &["10.0.0.1"])])), [is("uid-a", &["10.0.0.1"])]);
+    }
+
+    #[test]
+    fn others_are_lent_what_the_source_does_not_say_of_a_family_as_long_as_the_pod_is_there() {
+        let mut locals = Locals::new("node1");
+        locals.set_here(vec![here("a", "uid-a", &["10.0.0.1", "fd00::1"])]);
+        assert_eq!(locals.unsaid(), Lending::new(), "the source does not know the pod yet");
+        locals.take(vec![pod("a", &[])]);
+        let both = ["10.0.0.1", "fd00::1"].map(|text| text.parse().unwrap()).into();
+        assert_eq!(locals.unsaid(), [("uid-a".to_owned(), both)].into());
+        locals.take(vec![pod("a", &["10.0.0.1"])]);
+        let one = ["fd00::1"].map(|text| text.parse().unwrap()).into();
+        assert_eq!(locals.unsaid(), [("uid-a".to_owned(), one)].into());
+        locals.take(vec![pod("a", &["10.0.0.1", "fd00::1"])]);
+        assert_eq!(locals.unsaid(), Lending::new());
+        locals.take(vec![pod("a", &[])]);
+        locals.set_here(Vec::new());
+        assert_eq!(locals.unsaid(), Lending::new(), "its address is given up");
+        locals.set_here(vec![here("a", "uid-a", &["10.0.0.1"])]);
+        locals.take(vec![Event::Pod("uid-a".into(), None)]);
+        assert_eq!(locals.unsaid(), Lending::new(), "it ended");
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod pace;
 mod read;
 mod watched;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, below};
 pub use follower::{Follower, Listener, Snapshot};
 pub use known::{Entry, Known, News, Remembered};
 pub use pace::Pace;

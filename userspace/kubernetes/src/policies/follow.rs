@@ -7,10 +7,16 @@ use naru_cluster::{
     Contact,
     policies::{self, Known as Content, Register},
 };
-use naru_core::policy::model::{Event, NetworkPolicy, Pod};
+use naru_core::policy::{
+    lent::Lending,
+    model::{Event, NetworkPolicy, Pod},
+};
 use tokio::{sync::watch, time::sleep};
 
-use super::{NAMESPACES, Namespace, POLICIES};
+use super::{
+    NAMESPACES, Namespace, POLICIES, events,
+    lent::{self, Lent, Own},
+};
 use crate::{
     api::{Api, ApiError},
     follow::{Follower, Kind, Known, Listener, News, Pace, Remembered},
@@ -127,8 +133,38 @@ impl Listener<Arc<Pod>> for Scribe {
     }
 }
 
+/// Hands what nodes lend to the register, and what the own node's object says to its writer.
+struct Lender {
+    register: Register,
+    own: String,
+    there: watch::Sender<Option<Lending>>,
+}
+
+impl Listener<Lent> for Lender {
+    fn told(&mut self, known: &Known<Lent>, news: News<Lent>) {
+        let is_first = self.there.borrow().is_none();
+        if is_first || news.contains_key(&self.own) {
+            let own = value(known, &self.own).unwrap_or_default().0;
+            self.there.send_replace(Some(own));
+        }
+        if news.is_empty() {
+            return;
+        }
+        self.register.change(|content| {
+            for name in news.into_keys() {
+                let lending = value(known, &name).map(|Lent(lending)| lending);
+                content.lend(name, lending);
+            }
+        });
+    }
+
+    /// Without these objects everything works by what the API shows of pods.
+    fn failed(&mut self, _: ApiError) {}
+}
+
 /// What the followers share.
 struct Shared {
+    own: Own,
     api: Arc<Api>,
     pace: Pace,
     contact: Contact,
@@ -143,6 +179,15 @@ impl Shared {
         let scribe = Scribe { register: self.contact.policies().clone(), progress: self.progress.clone() };
         let known = Known::<T>::new(self.remembered(topic), self.pace);
         Follower::new(self.api.clone(), path, known, self.contact.clone(), scribe).run().await;
+    }
+
+    /// Follows what nodes lend, and lends what the others need.
+    async fn lend(&self) {
+        let (register, there) = (self.contact.policies(), watch::Sender::new(None));
+        let lender = Lender { register: register.clone(), own: self.own.name.clone(), there: there.clone() };
+        let known = Known::<Lent>::new(None, self.pace);
+        let follower = Follower::new(self.api.clone(), lent::PATH, known, self.contact.clone(), lender);
+        tokio::join!(follower.run(), lent::write(&self.api, &self.own, register.unsaid(), there));
     }
 
     /// Only that a list is older than what was read is known of the time before; what it lacks is not.
@@ -161,6 +206,7 @@ impl Shared {
             tokio::select! {
                 () = self.follow::<Namespace>(NAMESPACES, Topic::Namespaces) => {}
                 () = self.follow::<Arc<Pod>>(PODS, Topic::Pods) => {}
+                () = self.lend() => {}
                 () = unneeded(needed.clone()) => {}
             }
             self.contact.policies().change(Content::forget_peers);
@@ -182,9 +228,14 @@ async fn unneeded(mut needed: watch::Receiver<bool>) {
 }
 
 /// Follows policies for ever.
-pub async fn follow(api: Arc<Api>, pace: Pace, contact: Contact, progress: Progress) {
+pub async fn follow(api: Arc<Api>, own: Own, pace: Pace, contact: Contact, progress: Progress) {
     contact.policies().change(Content::set_expected);
     let pace = Pace { resync: pace.resync * RARER, ..pace };
-    let shared = Shared { api, pace, contact, progress };
-    tokio::join!(shared.follow::<Arc<NetworkPolicy>>(POLICIES, Topic::Policies), shared.follow_peers());
+    let shared = Shared { own, api, pace, contact, progress };
+    let left_out = shared.contact.policies().left_out();
+    tokio::join!(
+        shared.follow::<Arc<NetworkPolicy>>(POLICIES, Topic::Policies),
+        shared.follow_peers(),
+        events::write(shared.api.clone(), &shared.own.name, left_out),
+    );
 }

@@ -1,7 +1,9 @@
 //! Policies, and the namespaces and pods that they speak about: listed once for commands (`list`), and followed for the
-//! node's register (`follow`).
+//! node's register (`follow`). `lent` has the addresses of pods before the API shows them.
 
+mod events;
 mod follow;
+mod lent;
 mod list;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::follow::Kind;
 
 pub use follow::follow;
+pub use lent::Own;
 pub use list::{Policies, list_policies};
 
 /// All policies.

@@ -84,3 +84,42 @@ fn policies_of_the_api_are_in_force_and_stay_while_it_is_away() {
     serve(&later.pod);
     assert_eq!(scene.b.tcp(&later, PORT), NONE, "nobody knows its labels");
 }
+
+/// The pods of node1 whose addresses it lends; `None` if there is no object.
+fn lent(plane: &ControlPlane) -> Option<Value> {
+    let said = plane.run(&["get", "podaddresses", "node1", "-o", "json"], "").ok()?;
+    serde_json::from_str::<Value>(&said).ok()?.get("pods").cloned()
+}
+
+#[test]
+#[ignore = "needs root and Kubernetes: cargo xtask setup --kubernetes, then cargo xtask test"]
+fn a_new_pods_address_is_lent_to_other_nodes_until_its_status_shows_it() {
+    let mut plane = None;
+    let (scene, _agent) = Scene::new(|machine| {
+        let (started, _, agent) = begin(machine);
+        plane = Some(started);
+        agent
+    });
+    let plane = plane.unwrap();
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("deploy/naru.yaml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let is_definition = |object: &&str| object.contains("kind: CustomResourceDefinition");
+    plane.run(&["apply", "-f", "-"], manifest.split("\n---\n").find(is_definition).unwrap()).unwrap();
+    create(&plane, &scene.server.object("s"));
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(lent(&plane), None, "nothing is written where there are no policies");
+
+    create(&plane, &policy("deny", "s", json!({ "policyTypes": ["Ingress"] })));
+    let uid = plane.run(&["get", "pod", scene.server.name(), "-o", "jsonpath={.metadata.uid}"], "").unwrap();
+    let address = scene.server.addresses[0].to_string();
+    let lends_it = || {
+        let pods = lent(&plane)?;
+        let entry = pods.as_array()?.iter().find(|entry| entry["uid"] == uid.as_str())?.clone();
+        entry["addresses"].as_array().map(|all| all.contains(&json!(address)))
+    };
+    wait("the object", PATIENCE, || lends_it() == Some(true));
+    let status = json!({ "status": { "podIP": address, "podIPs": [{ "ip": address }] } }).to_string();
+    let patch = ["patch", "pod", scene.server.name(), "--subresource=status", "--type=merge", "-p", &status];
+    plane.run(&patch, "").unwrap();
+    wait("the other family alone", PATIENCE, || lends_it() == Some(false));
+}
