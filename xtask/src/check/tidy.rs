@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 const ROOTS: [&str; 4] = ["ebpf", "userspace", "tests", "xtask"];
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// Most lines of it.
-const ARCHITECTURE_LINES: usize = 240;
+const ARCHITECTURE_LINES: usize = 250;
 /// Directory of decisions, a page each.
 const DECISIONS: &str = "docs/decisions";
 /// The page that lists the others.
