@@ -9,10 +9,11 @@ use super::{PATIENCE, cluster, explained, is_clean, shape};
 
 /// Specs of the network that cannot run here, or that are no network plugin's: those of conformance have a test of
 /// their own; the others want a cloud, the Internet, images of a registry, SCTP, policies, features that are off, or to
-/// change the name server or the control plane.
+/// change the name server or the control plane. One reads what conntrack has of a pod's connection to another node, at
+/// the pod's own node: the programs send such packets on, and the stack never sees them.
 const NOT_HERE: &str = concat!(
     r"\[Conformance\]|LoadBalancer|SCTP|NetworkPolicy|Netpol|\[Provider:|\[Disruptive\]|\[Serial\]|\[FeatureGate:|",
-    r"Internet connection|LocalhostNodePorts|KubeProxyNFAcct|Networking-Performance|kube-proxy urls"
+    r"Internet connection|LocalhostNodePorts|KubeProxyNFAcct|Networking-Performance|kube-proxy urls|CLOSE_WAIT"
 );
 
 #[test]

@@ -7,6 +7,10 @@ use std::{
 };
 
 use anyhow::Context;
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 
 use crate::{
     run::step,
@@ -37,7 +41,26 @@ pub fn build(workspace: &Workspace, kind: Kind) -> anyhow::Result<()> {
     };
     step(what, command.args(["--release"]))?;
     let built = scratch(workspace).join(TARGET).join("release/naru-datapath");
-    replace(&built, &workspace.object(kind))
+    let object = fs::read(&built).with_context(|| format!("read {}", built.display()))?;
+    replace(&without_dwarf(&object)?, &workspace.object(kind))
+}
+
+/// The object without what only a debugger reads: BTF has been made of it, and its relocations, of which there are
+/// tens of thousands, would be read at each start.
+fn without_dwarf(object: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut builder = Builder::read(object).context("read the eBPF object")?;
+    for section in builder.sections.iter_mut() {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    builder.delete_orphans();
+    // LLVM keeps the names of sections with those of symbols.
+    let names = builder.sections.add();
+    (names.name, names.sh_type, names.sh_addralign) = (b".shstrtab"[..].into(), SHT_STRTAB, 1);
+    names.data = SectionData::SectionString;
+    let mut shorter = Vec::new();
+    builder.write(&mut shorter).context("write the eBPF object")?;
+    Ok(shorter)
 }
 
 /// Cargo of the BPF toolchain, running `verb` on the datapath.
@@ -59,9 +82,8 @@ fn scratch(workspace: &Workspace) -> PathBuf {
     workspace.root.join("target/bpf/cargo")
 }
 
-/// Copies `from` over `to` by rename. A file with the same bytes stays as it is, so that nothing is rebuilt.
-fn replace(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let new = fs::read(from).with_context(|| format!("read {}", from.display()))?;
+/// Writes a file by rename. One with the same bytes stays as it is, so that nothing is rebuilt.
+fn replace(new: &[u8], to: &Path) -> anyhow::Result<()> {
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }
