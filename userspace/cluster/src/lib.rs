@@ -13,6 +13,7 @@ mod object_files;
 pub mod policies;
 pub mod rules;
 pub mod services;
+mod shelf;
 mod source;
 
 pub use contact::Contact;

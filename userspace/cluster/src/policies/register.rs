@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use naru_core::policy::{
@@ -14,6 +14,7 @@ use super::{
     LeftOut, Reason,
     settings::{Mode, Settings},
 };
+use crate::shelf::{Content, Shelf};
 
 /// The kinds of objects that policies are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,8 +51,7 @@ pub struct Register(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    known: Mutex<Known>,
-    changed: Condvar,
+    known: Shelf<Known>,
     needs_peers: watch::Sender<bool>,
     /// Addresses of this node's pods that the source does not say; `None` before the reader told.
     unsaid: watch::Sender<Option<Lending>>,
@@ -102,13 +102,11 @@ pub struct News {
 impl Register {
     /// Changes what is known, and wakes the reader if that is news to it.
     pub fn change(&self, change: impl FnOnce(&mut Known)) {
-        let mut known = self.lock();
-        change(&mut known);
-        let needs_peers = known.needs_peers();
-        self.0.needs_peers.send_if_modified(|told| std::mem::replace(told, needs_peers) != needs_peers);
-        if known.is_news() {
-            self.0.changed.notify_all();
-        }
+        self.0.known.change(|known| {
+            change(known);
+            let needs_peers = known.needs_peers();
+            self.0.needs_peers.send_if_modified(|told| std::mem::replace(told, needs_peers) != needs_peers);
+        });
     }
 
     /// A channel that holds true while namespaces and pods must be known.
@@ -155,26 +153,18 @@ impl Register {
 
     /// Waits for news, for at most so long.
     pub fn wait(&self, limit: Duration) {
-        let until = Instant::now() + limit;
-        let mut known = self.lock();
-        while !known.is_news() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            known = self.0.changed.wait_timeout(known, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.0.known.wait(limit);
     }
 
     /// Reads what is known.
     pub fn read<T>(&self, read: impl FnOnce(&Known) -> T) -> T {
-        read(&self.lock())
+        read(&self.0.known.lock())
     }
 
     /// Takes the changes since the last call; `None` while not all that counts was read.
     #[must_use]
     pub fn take(&self) -> Option<News> {
-        let mut known = self.lock();
+        let mut known = self.0.known.lock();
         known.is_woken = false;
         if known.standing() == Standing::Unread {
             return None;
@@ -185,11 +175,6 @@ impl Register {
             events: std::mem::take(&mut known.events).into_values().collect(),
             lendings: std::mem::take(&mut known.lendings).into_iter().collect(),
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Nothing that holds the lock can panic half-way through a change.
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -203,12 +188,14 @@ fn key(event: &Event) -> (u8, String) {
     }
 }
 
-impl Known {
+impl Content for Known {
     fn is_news(&self) -> bool {
         let is_due = self.is_begun || !self.events.is_empty() || !self.lendings.is_empty();
         self.is_woken || is_due && self.standing() != Standing::Unread
     }
+}
 
+impl Known {
     /// What the settings say; the default before they were read.
     #[must_use]
     pub fn settings(&self) -> Settings {

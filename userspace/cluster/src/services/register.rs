@@ -1,23 +1,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use naru_core::services::{Model, Service, ServiceName, Slice};
 
 use super::Mode;
+use crate::shelf::{Content, Shelf};
 
 /// A source's Services, and their changes since the node looked last. Clones share one register: the source writes, and
 /// the node's thread for Services reads.
 #[derive(Clone, Debug, Default)]
-pub struct Register(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    known: Mutex<Known>,
-    changed: Condvar,
-}
+pub struct Register(Arc<Shelf<Known>>);
 
 /// The kinds of objects that Services are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,11 +61,7 @@ struct Heard {
 impl Register {
     /// Changes what is known, and wakes the reader if that is news to it.
     pub fn change(&self, change: impl FnOnce(&mut Known)) {
-        let mut known = self.lock();
-        change(&mut known);
-        if known.is_news() {
-            self.0.changed.notify_all();
-        }
+        self.0.change(change);
     }
 
     /// Wakes the reader: something that is no part of this register changed.
@@ -80,43 +71,32 @@ impl Register {
 
     /// Waits for news, for at most so long.
     pub fn wait(&self, limit: Duration) {
-        let until = Instant::now() + limit;
-        let mut known = self.lock();
-        while !known.is_news() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            known = self.0.changed.wait_timeout(known, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.0.wait(limit);
     }
 
     /// Reads what is known.
     pub fn read<T>(&self, read: impl FnOnce(&Known) -> T) -> T {
-        read(&self.lock())
+        read(&self.0.lock())
     }
 
     /// Reads what is known, with the Services that changed since the last call, `None` for all; nothing is news after
     /// it.
     pub fn take<T>(&self, read: impl FnOnce(&Known, Option<&BTreeSet<ServiceName>>) -> T) -> T {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         let changed = std::mem::take(&mut known.changed);
         let is_all = std::mem::take(&mut known.is_all_changed);
         known.is_woken = false;
         read(&known, (!is_all).then_some(&changed))
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Nothing that holds the lock can panic half-way through a change.
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+impl Content for Known {
+    fn is_news(&self) -> bool {
+        self.is_woken || self.is_all_changed || !self.changed.is_empty()
     }
 }
 
 impl Known {
-    fn is_news(&self) -> bool {
-        self.is_woken || self.is_all_changed || !self.changed.is_empty()
-    }
-
     /// Returns true if the reader was woken for something else than what is known here.
     #[must_use]
     pub const fn is_woken(&self) -> bool {
